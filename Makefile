@@ -1,0 +1,28 @@
+# `make train REPO=/path` learns a repository, `make test` runs every test. Both set up .venv first; a second call costs nothing.
+PYTHON ?= python3
+REPO ?= .
+MINUTES ?= 5
+STAMP := .venv/.installed
+
+.PHONY: install train test lint clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+train: $(STAMP)
+	.venv/bin/cllm train '$(REPO)' --minutes $(MINUTES)
+
+lint: $(STAMP)
+	.venv/bin/ruff check cllm tests
+	.venv/bin/ruff format --check cllm tests
+	.venv/bin/mypy
+
+test: lint
+	.venv/bin/pytest
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
