@@ -1,0 +1,62 @@
+"""Fill in the middle: a row rearranged so that a left-to-right model learns to write between two texts.
+
+A row's text is cut at two random bytes into prefix, middle and suffix, as a cursor would (cuts fall inside words too),
+and each part is encoded by itself. Half of the rows become prefix-suffix-middle, half suffix-prefix-middle (Bavarian
+et al. 2022, arXiv:2207.14255, with their context-level cut: the row, not the document, is rearranged). The row keeps
+its length: a longer encoding loses the end of its suffix, a shorter one is followed by ignored padding.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from cllm.tokenizer import Tokenizer
+
+
+def fill_in_the_middle(
+    row: npt.NDArray[np.int64], tokenizer: Tokenizer, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """The row (T + 1,) rearranged, or as it is where it holds no document piece of 32 tokens or more."""
+    begin, end = longest_piece(row, tokenizer.end_of_text)
+    if end - begin < 32:
+        return row
+    text = tokenizer.decode(row[begin:end])
+    first, second = sorted(int(cut) for cut in generator.integers(0, len(text) + 1, 2))
+    prefix, middle, suffix = (tokenizer.encode(part) for part in (text[:first], text[first:second], text[second:]))
+    special = tokenizer.special
+    room = len(row) - 4
+    suffix = suffix[: max(0, room - len(prefix) - len(middle))]
+    if generator.random() < 0.5:
+        ids = arrange_psm(prefix, suffix, special)
+    else:
+        ids = arrange_spm(prefix, suffix, special)
+    ids = [*ids, *middle, tokenizer.end_of_text][: len(row)]
+    return np.array(ids + [special["<|fim_pad|>"]] * (len(row) - len(ids)), np.int64)
+
+
+def longest_piece(row: npt.NDArray[np.int64], end_of_text: int) -> tuple[int, int]:
+    """Begin and end of the longest stretch of one document in the row."""
+    ends = np.concatenate([[-1], np.flatnonzero(row == end_of_text), [len(row)]])
+    longest = int(np.argmax(np.diff(ends)))
+    return int(ends[longest]) + 1, int(ends[longest + 1])
+
+
+def arrange_psm(prefix: list[int], suffix: list[int], special: dict[str, int]) -> list[int]:
+    """Prompt in the order prefix, suffix; the middle follows."""
+    return [
+        special["<|fim_prefix|>"],
+        *prefix,
+        special["<|fim_suffix|>"],
+        *suffix,
+        special["<|fim_middle|>"],
+    ]
+
+
+def arrange_spm(prefix: list[int], suffix: list[int], special: dict[str, int]) -> list[int]:
+    """Prompt in the order suffix, prefix; the middle follows the prefix without a seam."""
+    return [
+        special["<|fim_prefix|>"],
+        special["<|fim_suffix|>"],
+        *suffix,
+        special["<|fim_middle|>"],
+        *prefix,
+    ]

@@ -1,0 +1,52 @@
+"""Which row of tokens comes when: a function of (seed, index), with no state and nothing to replay.
+
+In each pass over the documents their order is drawn anew, they are laid end to end, and the stream is cut into rows,
+which come in a drawn order too. So the cuts fall elsewhere in every pass, and a run that resumes at step N asks for
+the rows of step N and has them.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from cllm.dataset.shards import Shard
+
+
+class Rows:
+    """Endless rows (T + 1,) int64 over some documents of a shard (their numbers, (M,)).
+
+    A row's inputs are its first T ids, its targets the last T.
+    """
+
+    def __init__(self, shard: Shard, documents: npt.NDArray[np.int64], context: int, seed: int, end_of_text: int):
+        self.shard, self.documents = shard, documents
+        self.context, self.seed, self.end_of_text = context, seed, end_of_text
+        self._lengths = np.diff(shard.starts)[documents]
+        self.per_pass = max(1, int(self._lengths.sum()) // context)
+        self._pass = lru_cache(maxsize=2)(self._draw_pass)
+
+    def _draw_pass(self, number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Order of the documents, where each begins in the stream, and order of the rows, in one pass."""
+        generator = np.random.default_rng([self.seed, self.context, number])
+        order = generator.permutation(len(self.documents))
+        starts = np.concatenate([[0], np.cumsum(self._lengths[order])])
+        return self.documents[order], starts, generator.permutation(self.per_pass)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.int64]:
+        number, place = divmod(index, self.per_pass)
+        order, starts, rows = self._pass(number)
+        first = int(rows[place]) * self.context
+        row = np.full(self.context + 1, self.end_of_text, np.int64)
+        # Position 0 of the stream stands before the first document: there the row begins with end-of-text.
+        filled = 1 if first == 0 else 0
+        position = first - 1 + filled
+        document = int(np.searchsorted(starts, position, "right")) - 1
+        while filled < len(row) and document < len(order):
+            ids = self.shard.document(int(order[document]))[position - int(starts[document]) :]
+            taken = ids[: len(row) - filled]
+            row[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            position += len(taken)
+            document += 1
+        return row

@@ -1,0 +1,52 @@
+"""Keys and values of the tokens already seen, so that each token is computed once.
+
+Keys are kept as they were rotated, at their absolute positions. Rotary attention depends on differences of positions
+alone, so the oldest entries can be dropped (`keep`) without touching the others, and a text may be longer than any
+context.
+"""
+
+import torch
+from torch import Tensor
+
+from cllm.model.config import TransformerConfig
+
+
+class KVCache:
+    """Room for `capacity` tokens of `batch_size` texts: keys and values (n_layer, B, n_kv_head, capacity, C)."""
+
+    def __init__(self, config: TransformerConfig, batch_size: int, capacity: int, dtype: torch.dtype) -> None:
+        shape = (config.n_layer, batch_size, config.n_kv_head, capacity, config.head_dim)
+        self.keys = torch.empty(shape, dtype=dtype)
+        self.values = torch.empty(shape, dtype=dtype)
+        self.length = 0  # tokens held
+        self.position = 0  # absolute position of the next token
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.size(3)
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new tokens' k and v (B, n_kv_head, T, C) in a layer; give all of that layer's up to them."""
+        end = self.length + k.size(2)
+        assert end <= self.capacity, f"{end} tokens do not fit into a cache of {self.capacity}"
+        self.keys[layer, :, :, self.length : end] = k
+        self.values[layer, :, :, self.length : end] = v
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def advance(self, num_tokens: int) -> None:
+        """Count the tokens that every layer has stored."""
+        self.length += num_tokens
+        self.position += num_tokens
+
+    def keep(self, num_tokens: int) -> None:
+        """Forget all but the last `num_tokens`."""
+        drop = self.length - num_tokens
+        if drop > 0:
+            self.keys[:, :, :, :num_tokens] = self.keys[:, :, :, drop : self.length].clone()
+            self.values[:, :, :, :num_tokens] = self.values[:, :, :, drop : self.length].clone()
+            self.length = num_tokens
+
+    def rewind(self, num_tokens: int) -> None:
+        """Forget the last `num_tokens`."""
+        self.length -= num_tokens
+        self.position -= num_tokens

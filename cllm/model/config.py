@@ -1,0 +1,64 @@
+"""The shape of a Transformer, and what can be computed from it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """The Qwen3 architecture's dimensions; the letters of the shapes in this package stand beside them."""
+
+    vocab_size: int  # V
+    n_layer: int
+    n_head: int  # H
+    n_kv_head: int  # heads of keys and values; H must be a multiple of it
+    n_embd: int  # D
+    head_dim: int  # C
+    n_inner: int  # F
+    context_length: int = 1024  # the longest row it has learned from
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-6
+    tied: bool = True  # the output head is the embedding
+
+    def __post_init__(self) -> None:
+        assert self.n_head % self.n_kv_head == 0 and self.head_dim % 2 == 0
+
+    @property
+    def matrix_parameters(self) -> int:
+        """Parameters that take part in a matrix product for each token (the head included, the embedding not)."""
+        attention = self.n_embd * self.head_dim * (2 * self.n_head + 2 * self.n_kv_head)
+        return self.n_layer * (attention + 3 * self.n_embd * self.n_inner) + self.vocab_size * self.n_embd
+
+    def training_flops_per_token(self, context: int) -> float:
+        """Floating-point operations to learn from one token at this context: 6 a matrix parameter, and attention."""
+        return 6 * self.matrix_parameters + 6 * self.n_layer * self.n_head * self.head_dim * context
+
+
+def parameter_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each parameter in the order of `Transformer.named_parameters`, without building one."""
+    width, channels = config.n_embd, config.head_dim
+    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (config.vocab_size, width)}
+    for layer in range(config.n_layer):
+        block = f"blocks.{layer}."
+        shapes |= {
+            f"{block}attention_norm.weight": (width,),
+            f"{block}attention.qkv.weight": ((config.n_head + 2 * config.n_kv_head) * channels, width),
+            f"{block}attention.out.weight": (width, config.n_head * channels),
+            f"{block}attention.q_norm.weight": (channels,),
+            f"{block}attention.k_norm.weight": (channels,),
+            f"{block}feed_forward_norm.weight": (width,),
+            f"{block}feed_forward.gate_up.weight": (2 * config.n_inner, width),
+            f"{block}feed_forward.down.weight": (width, config.n_inner),
+        }
+    shapes["norm.weight"] = (width,)
+    if not config.tied:
+        shapes["head.weight"] = (config.vocab_size, width)
+    return shapes
+
+
+def fused_rows(config: TransformerConfig, name: str) -> tuple[int, ...]:
+    """Rows of the matrices that are laid one below another in a parameter: (rows,) where it is a single one."""
+    if name.endswith("attention.qkv.weight"):
+        return (config.n_head * config.head_dim, *[config.n_kv_head * config.head_dim] * 2)
+    if name.endswith("feed_forward.gate_up.weight"):
+        return (config.n_inner, config.n_inner)
+    return (parameter_shapes(config)[name][0],)

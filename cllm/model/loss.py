@@ -1,0 +1,58 @@
+"""The loss without the logits: linear and cross-entropy in one, a few rows at a time.
+
+Logits of all rows at once would be N x V numbers in fp32 and again their gradient: the largest tensors of a step by
+far. Here a chunk of rows goes through product, softmax and gradient while it is in the cache; the two gradients
+(of the hidden states and of the head) are ready when forward ends. Same idea as Liger and Cut Cross-Entropy
+(Wijmans et al. 2024), in plain PyTorch.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED = -1  # a target that is not learned
+ROWS_PER_CHUNK = 128
+
+
+class LinearCrossEntropy(torch.autograd.Function):
+    """Summed negative log-likelihood (nats, fp32) of targets (N,) given hidden (N, D) and head weight (V, D)."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        d_hidden = torch.empty_like(hidden)
+        d_weight = torch.zeros_like(weight)
+        total = torch.zeros((), dtype=torch.float32)
+        for rows, goal, d_rows in zip(*(t.split(ROWS_PER_CHUNK) for t in (hidden, targets, d_hidden)), strict=True):
+            log_probabilities = torch.log_softmax(torch.mm(rows, weight.t()).float(), -1)
+            learned = (goal != IGNORED).unsqueeze(1)
+            goal = goal.clamp(min=0).unsqueeze(1)
+            total -= (log_probabilities.gather(1, goal) * learned).sum()
+            d_logits = log_probabilities.exp_().scatter_add_(1, goal, torch.full_like(goal, -1, dtype=torch.float32))
+            d_logits = d_logits.mul_(learned).to(hidden.dtype)
+            torch.mm(d_logits, weight, out=d_rows)
+            d_weight.addmm_(d_logits.t(), rows)
+        ctx.save_for_backward(d_hidden, d_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        (d_total,) = gradients
+        d_hidden, d_weight = ctx.saved_tensors
+        return d_hidden * d_total.to(d_hidden.dtype), d_weight * d_total.to(d_weight.dtype), None
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Summed loss in nats of targets (B, T) given hidden (B, T, D); targets equal to `IGNORED` cost nothing."""
+    loss: Tensor = LinearCrossEntropy.apply(hidden.flatten(0, 1), weight, targets.flatten())  # type: ignore[no-untyped-call]
+    return loss
+
+
+def target_log_probabilities(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Log-probability in nats (N,) of each target (N,) given hidden (N, D), without holding all logits."""
+    chunks = zip(hidden.split(ROWS_PER_CHUNK), targets.split(ROWS_PER_CHUNK), strict=True)
+    parts = [
+        torch.log_softmax(torch.mm(rows, weight.t()).float(), -1).gather(1, goal.unsqueeze(1)).squeeze(1)
+        for rows, goal in chunks
+    ]
+    return torch.cat(parts)

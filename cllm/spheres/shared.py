@@ -1,0 +1,51 @@
+"""Named arrays in memory that several processes see at once.
+
+The memory has no name in the file system: it belongs to a descriptor that children inherit, and the kernel frees it
+with the last process that holds it, however that process ends. Numbers travel between the processes of one machine
+this way, without a copy.
+"""
+
+import mmap
+import os
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+ALIGNMENT = 64  # bytes: a cache line, and one AVX-512 register
+
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> (NumPy dtype, shape)
+
+
+def create_memory() -> int:
+    """A descriptor of empty memory, for children to inherit before its size is known."""
+    return os.memfd_create("cllm")
+
+
+class SharedArrays:
+    """Arrays laid one after another in one shared mapping; `arrays[name]` is a view."""
+
+    def __init__(self, layout: Layout, descriptor: int) -> None:
+        """Map `descriptor` (of `create_memory`) as arrays; whoever maps it first makes it large enough, zeroed."""
+        sizes = {name: prod(shape) * np.dtype(dtype).itemsize for name, (dtype, shape) in layout.items()}
+        total = sum(_padded(size) for size in sizes.values())
+        if os.fstat(descriptor).st_size < total:
+            os.ftruncate(descriptor, total)
+        self._mapping = mmap.mmap(descriptor, total)
+        self._arrays: dict[str, npt.NDArray[np.generic]] = {}
+        offset = 0
+        for name, (dtype, shape) in layout.items():
+            view = np.frombuffer(self._mapping, dtype, prod(shape), offset).reshape(shape)
+            self._arrays[name] = view
+            offset += _padded(sizes[name])
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.generic]:
+        return self._arrays[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,159 @@
+"""A sphere: one control node and the workers that touch it, at most twelve (the kissing number in three dimensions).
+
+The control node computes nothing. It launches the workers, deals tasks to whichever is free, and collects answers; a
+task's result does not depend on who did it. Here one sphere on one machine: its workers are child processes.
+"""
+
+import json
+import os
+import selectors
+import subprocess
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cllm.errors import TrainingError
+
+MAX_WORKERS = 12
+ANSWER_DEADLINE_SECONDS = 600.0  # the longest single call is a cold compilation: 100 s on one core of the slowest seen
+
+
+class WorkerLost(TrainingError):
+    """A worker process ended, hung, or answered with a failure."""
+
+
+class Worker:
+    """A child process that answers calls; `rank` is its number in the sphere."""
+
+    def __init__(self, rank: int, command: Sequence[str], environment: Mapping[str, str], inherit: Sequence[int]):
+        self.rank = rank
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment), pass_fds=tuple(inherit)
+        )
+        self._received = bytearray()
+
+    def send(self, call: str, arguments: Mapping[str, Any]) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"call": call, "arguments": arguments}).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self.lost() from None
+
+    @property
+    def descriptor(self) -> int:
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+    def receive(self) -> tuple[bool, Any]:
+        """(True, result) once a whole answer has come; call when the descriptor is readable."""
+        data = os.read(self.descriptor, 1 << 16)
+        if not data:
+            raise self.lost()
+        self._received += data
+        if not self._received.endswith(b"\n"):
+            return False, None
+        reply = json.loads(self._received)
+        self._received.clear()
+        if "error" in reply:
+            raise WorkerLost(reply["error"])
+        assert "bug" not in reply, f"worker {self.rank} failed:\n{reply.get('bug')}"
+        return True, reply["result"]
+
+    def lost(self) -> WorkerLost:
+        code = self.process.wait()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return WorkerLost(
+            f"worker {self.rank} (process {self.process.pid}) {how}; run the same command again to go on from the "
+            "last checkpoint"
+        )
+
+
+class Sphere:
+    """Workers running the same `command`; a context manager that leaves none of them behind."""
+
+    def __init__(
+        self, command: Sequence[str], num_workers: int, environment: Mapping[str, str], inherit: Sequence[int] = ()
+    ) -> None:
+        assert 1 <= num_workers <= MAX_WORKERS
+        self.workers = [Worker(rank, command, environment, inherit) for rank in range(num_workers)]
+        self._selector = selectors.DefaultSelector()
+        for worker in self.workers:
+            self._selector.register(worker.descriptor, selectors.EVENT_READ, worker)
+
+    def __enter__(self) -> "Sphere":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pids(self) -> list[int]:
+        return [worker.process.pid for worker in self.workers]
+
+    def deal(self, call: str, tasks: Iterable[Mapping[str, Any]]) -> list[Any]:
+        """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next."""
+        waiting = deque(enumerate(tasks))
+        results: dict[int, Any] = {}
+        working: dict[int, int] = {}  # rank -> task
+        for worker in self.workers:
+            self._give(worker, call, waiting, working)
+        while working:
+            for worker, result in self._answers():
+                results[working.pop(worker.rank)] = result
+                self._give(worker, call, waiting, working)
+        return [results[number] for number in range(len(results))]
+
+    def call_all(self, call: str, arguments: Sequence[Mapping[str, Any]] | None = None) -> list[Any]:
+        """Results by rank of `call` made once on every worker, with its own arguments where given."""
+        for worker in self.workers:
+            worker.send(call, arguments[worker.rank] if arguments else {})
+        results: dict[int, Any] = {}
+        while len(results) < len(self.workers):
+            results.update((worker.rank, result) for worker, result in self._answers())
+        return [results[worker.rank] for worker in self.workers]
+
+    def call_one(self, call: str, **arguments: Any) -> Any:
+        """Result of `call` made on the first worker."""
+        self.workers[0].send(call, arguments)
+        answers: list[tuple[Worker, Any]] = []
+        while not answers:
+            answers = self._answers()
+        return answers[0][1]
+
+    def close(self) -> None:
+        """End the workers: their input closes, and whoever has not ended in two seconds is killed."""
+        self._selector.close()
+        for worker in self.workers:
+            assert worker.process.stdin is not None and worker.process.stdout is not None
+            try:
+                worker.process.stdin.close()
+            except BrokenPipeError:
+                pass
+        for worker in self.workers:
+            try:
+                worker.process.wait(2)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            worker.process.stdout.close()  # type: ignore[union-attr]
+
+    def _give(
+        self, worker: Worker, call: str, waiting: "deque[tuple[int, Mapping[str, Any]]]", working: dict[int, int]
+    ) -> None:
+        if waiting:
+            number, task = waiting.popleft()
+            working[worker.rank] = number
+            worker.send(call, task)
+
+    def _answers(self) -> list[tuple[Worker, Any]]:
+        """The answers that have come, after waiting for at least a part of one."""
+        ready = self._selector.select(ANSWER_DEADLINE_SECONDS)
+        if not ready:
+            raise WorkerLost(f"no worker answered for {ANSWER_DEADLINE_SECONDS:.0f} s; run the same command again")
+        answers = []
+        for key, _ in ready:
+            complete, result = key.data.receive()
+            if complete:
+                answers.append((key.data, result))
+        return answers

@@ -1,0 +1,54 @@
+"""The inside of a worker process: answer the control node's calls until it hangs up.
+
+A call is one line of JSON on standard input, {"call": name, "arguments": {...}}; the answer is one line on standard
+output, {"result": ...} or {"error": text}. Large numbers do not travel here: they are in shared memory.
+
+A worker never outlives its parent: the kernel kills it when the parent dies, and it ends by itself when its input
+closes. It leaves Ctrl-C to the parent, which decides what is saved first.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cllm.errors import CllmError
+
+Handler = Callable[..., Any]
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for SIGKILL when the parent ends; end now if it already has."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def serve(handlers: Mapping[str, Handler]) -> None:
+    """Answer calls with `handlers` until standard input closes. Stray prints go to standard error."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    calls = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in calls:
+        message = json.loads(line)
+        answers.write(json.dumps(answer(handlers[message["call"]], message["arguments"])) + "\n")
+        answers.flush()
+
+
+def answer(handler: Handler, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The reply to one call: its result, a user's error as its sentence, a bug as its traceback."""
+    try:
+        return {"result": handler(**arguments)}
+    except CllmError as error:
+        return {"error": str(error)}
+    except Exception:
+        return {"bug": traceback.format_exc()}

@@ -1,0 +1,141 @@
+"""A byte-level BPE tokenizer: any bytes to ids, and the same bytes back.
+
+Learning and encoding are `tokenizers`'; its `tokenizer.json` is the file format, which other programs read. Three
+things are added. Bytes that are not UTF-8 become the tokens of single bytes. Text that looks like a special token
+stays text: special ids come only from `special`. Decoding gives bytes, from a table, because a token may end inside
+a character.
+
+The pre-tokenizer is one that llama.cpp knows by name (it refuses or silently misreads others): Qwen2's, chosen by
+measurement (docs/LOG.md, 2026-11-24).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from cllm.artifacts import write_file
+from cllm.errors import ArtifactError
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|fim_prefix|>",
+    "<|fim_suffix|>",
+    "<|fim_middle|>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+)
+# llama.cpp's "qwen2": words with one leading symbol, single digits, punctuation with the line ends after it.
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+NOT_UTF8 = re.compile("([\udc80-\udcff]+)")
+TRAINING_CHUNK_BYTES = 1 << 16
+
+
+def byte_alphabet() -> dict[int, str]:
+    """GPT-2's printable character of each byte: itself where it is printable, else the next from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = (byte for byte in range(256) if byte not in printable)
+    return {byte: chr(byte) for byte in printable} | {byte: chr(0x100 + i) for i, byte in enumerate(others)}
+
+
+class Tokenizer:
+    """Ids of bytes and bytes of ids. Made by `Tokenizer.learn` or `Tokenizer.load`."""
+
+    def __init__(self, definition: str) -> None:
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(definition)
+        except Exception as error:  # the library raises plain Exception for any malformed definition
+            raise ArtifactError(f"the tokenizer's definition cannot be read: {error}") from None
+        self._tokenizer.encode_special_tokens = True
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        byte_of = {character: byte for byte, character in byte_alphabet().items()}
+        self._bytes: list[bytes] = [b""] * len(vocabulary)
+        for token, index in vocabulary.items():
+            if token not in SPECIAL_TOKENS:
+                self._bytes[index] = bytes(byte_of[character] for character in token)
+        self._byte_ids = [vocabulary[character] for _, character in sorted(byte_alphabet().items())]
+        self.special: dict[str, int] = {token: vocabulary[token] for token in SPECIAL_TOKENS}
+
+    @classmethod
+    def learn(cls, texts: Iterable[bytes], vocab_size: int) -> "Tokenizer":
+        """Learn merges from UTF-8 texts until the vocabulary has `vocab_size` entries or no pair occurs twice."""
+        tokenizer: Any = tokenizers.Tokenizer(models.BPE())
+        split = pre_tokenizers.Split(tokenizers.Regex(QWEN2_PATTERN), "isolated")
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=sorted(byte_alphabet().values()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(_pieces(texts), trainer)
+        return cls(tokenizer.to_str())
+
+    @classmethod
+    def load(cls, path: Path) -> "Tokenizer":
+        """Read a `tokenizer.json`; ArtifactError names the file when it is not one."""
+        try:
+            return cls(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, KeyError, ArtifactError) as error:
+            raise ArtifactError(f"{path} is not a tokenizer of this program: {error}") from None
+
+    def save(self, path: Path) -> None:
+        """Write the definition as `tokenizer.json`, atomically."""
+        write_file(path, (json.dumps(json.loads(self._tokenizer.to_str()), ensure_ascii=False) + "\n").encode())
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._bytes)
+
+    @property
+    def end_of_text(self) -> int:
+        return self.special["<|endoftext|>"]
+
+    def encode(self, text: bytes) -> list[int]:
+        """Ids of any bytes. Never a special token's id, whatever the text says."""
+        ids: list[int] = []
+        for piece in NOT_UTF8.split(text.decode("utf-8", "surrogateescape")):
+            if NOT_UTF8.match(piece):
+                ids += [self._byte_ids[byte] for byte in piece.encode("utf-8", "surrogateescape")]
+            elif piece:
+                ids += self._tokenizer.encode(piece).ids
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> bytes:
+        """The bytes of ids; special tokens have none. IndexError for an id outside the vocabulary."""
+        return b"".join([self._bytes[index] for index in ids])
+
+    def token_bytes(self, index: int) -> bytes:
+        return self._bytes[index]
+
+    def token_lengths(self) -> npt.NDArray[np.int64]:
+        """Bytes of each token (V,)."""
+        return np.array([len(token) for token in self._bytes], dtype=np.int64)
+
+
+def _pieces(texts: Iterable[bytes]) -> Iterator[Sequence[str]]:
+    """Texts in pieces of whole lines: what the trainer takes up at once stays small, whatever a file's size."""
+    for text in texts:
+        lines = text.decode("utf-8").splitlines(keepends=True)
+        piece: list[str] = []
+        size = 0
+        for line in lines:
+            piece.append(line)
+            size += len(line)
+            if size >= TRAINING_CHUNK_BYTES:
+                yield ["".join(piece)]
+                piece, size = [], 0
+        if piece:
+            yield ["".join(piece)]

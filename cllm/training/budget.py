@@ -1,0 +1,51 @@
+"""Keeping to the wall clock: where the machine became slower than it was measured, fewer steps are left.
+
+A run that has a budget is looked at every few seconds. If the rest of its steps, at the speed of late, would end
+after the budget, the plan is amended to as many as fit. It is never lengthened: the speed measured at the start holds
+for the whole run unless it gets worse.
+"""
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Callable
+
+from cllm.training.plan import Amendment, Plan, timeline
+
+LOOK_SECONDS = 10.0
+TOLERANCE = 1.02  # a run may end this much after its budget before it is amended
+SPEED_STEPS = 24
+
+
+class Budget:
+    """Amends a plan with `seconds` of training, of which `used` are gone."""
+
+    def __init__(self, used: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock() - used
+        self._looked = clock()
+        self._recent: deque[tuple[float, float]] = deque(maxlen=SPEED_STEPS)  # (progress, seconds) of late steps
+
+    @property
+    def used(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self._clock() - self._began
+
+    def record(self, progress: float, seconds: float) -> None:
+        """Note how far a step went and how long it took."""
+        self._recent.append((progress, seconds))
+
+    def amend(self, plan: Plan, step: int) -> Plan:
+        """The plan, or one with fewer steps from `step` on."""
+        if plan.seconds is None or not self._recent or self._clock() - self._looked < LOOK_SECONDS:
+            return plan
+        self._looked = self._clock()
+        rest = timeline(plan)[step:]
+        # Progress is planned time, so seconds for progress holds across phases of longer and shorter steps.
+        seconds_for_all = sum(seconds for _, seconds in self._recent) / sum(part for part, _ in self._recent)
+        needed = seconds_for_all * (1 - rest[0].progress) if rest else 0.0
+        left = max(0.0, plan.seconds - self.used)
+        if needed <= left * TOLERANCE + 1.0 or len(rest) <= 1:
+            return plan
+        remaining = max(1, int(len(rest) * left / needed))
+        return dataclasses.replace(plan, amendments=(*plan.amendments, Amendment(step=step, remaining=remaining)))

@@ -1,0 +1,108 @@
+"""A run's numbers on disk, so that a process may end at any moment and nothing but seconds is lost.
+
+A checkpoint is a directory step-NNNNNN: `state.safetensors` with weights and optimizer state by parameter name, and
+a manifest with the step, the seconds used and the SHA-256 of the plan. It is copied out of the shared memory between two steps,
+then written while the next steps are computed. The newest that verifies is loaded; a bad one is named and passed over.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+
+from cllm.artifacts import sweep, verify_directory, write_directory
+from cllm.errors import ArtifactError
+from cllm.model.config import TransformerConfig
+from cllm.spheres import SharedArrays
+from cllm.training.optimizer import is_matrix
+from cllm.training.state import named_arrays
+
+KEPT = 2  # checkpoints: the newest, and one to fall back to
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint: where it is, the steps done, the seconds they took."""
+
+    directory: Path
+    step: int
+    seconds: float
+
+
+def saved_arrays(shared: SharedArrays, config: TransformerConfig) -> dict[str, npt.NDArray[Any]]:
+    """What a checkpoint holds, as views of the shared memory: "weights.NAME", "first.NAME", "second.NAME"."""
+    arrays = {}
+    for array in ("weights", "first", "second"):
+        for name, values in named_arrays(shared, array, config).items():
+            if array != "second" or not is_matrix(name):
+                arrays[f"{array}.{name}"] = values
+    return arrays
+
+
+class Checkpointer:
+    """Writes checkpoints of a run into a folder, one at a time, in the background."""
+
+    def __init__(self, folder: Path, shared: SharedArrays, config: TransformerConfig) -> None:
+        self.folder, self._shared, self._config = folder, shared, config
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        self.last_step = 0  # of the newest checkpoint that is durable
+        self._writing: threading.Thread | None = None
+        self._failure: Exception | None = None
+
+    def save(self, step: int, seconds: float) -> None:
+        """Copy the state now, write it while the caller goes on. Raises what the previous write failed with."""
+        self.wait()
+        copy = {name: np.array(values) for name, values in saved_arrays(self._shared, self._config).items()}
+        self._writing = threading.Thread(target=self._write, args=(copy, step, seconds))
+        self._writing.start()
+
+    def wait(self) -> None:
+        """Return when the last save is durable; ArtifactError when it could not be written."""
+        if self._writing is not None:
+            self._writing.join()
+            self._writing = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise ArtifactError(
+                f"the checkpoint could not be written to {self.folder} ({failure}); free some space and run the same "
+                "command again"
+            ) from failure
+
+    def _write(self, copy: dict[str, npt.NDArray[Any]], step: int, seconds: float) -> None:
+        target = self.folder / f"step-{step:06d}"
+        try:
+            fill: Callable[[Path], None] = lambda folder: safetensors.numpy.save_file(copy, folder / "state.safetensors")  # noqa: E731
+            write_directory(target, fill, step=step, seconds=seconds)
+        except Exception as error:  # a full disk shows as OSError or as SafetensorError
+            self._failure = error
+            return
+        self.last_step = step
+        for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def newest_checkpoint(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that verifies; `warn` is told of each one that does not."""
+    for directory in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            manifest = verify_directory(directory)
+            return Checkpoint(directory, int(manifest["step"]), float(manifest["seconds"]))
+        except (ArtifactError, KeyError, TypeError, ValueError) as error:
+            warn(f"passed over the checkpoint {directory.name}: {error}")
+    return None
+
+
+def restore(checkpoint: Checkpoint, shared: SharedArrays, config: TransformerConfig) -> None:
+    """Copy a checkpoint's numbers into the shared memory."""
+    saved = safetensors.numpy.load_file(checkpoint.directory / "state.safetensors")
+    for name, values in saved_arrays(shared, config).items():
+        if name not in saved or saved[name].shape != values.shape:
+            raise ArtifactError(f"the checkpoint {checkpoint.directory} does not fit the plan: {name}")
+        values[...] = saved[name]

@@ -1,0 +1,45 @@
+"""Starting the workers of a run, and handing them the run once it is planned."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cllm.spheres import SharedArrays, Sphere, create_memory
+from cllm.training.plan import Plan
+from cllm.training.state import layout
+
+
+def worker_environment(compile_cache: Path) -> Mapping[str, str]:
+    """One thread a worker, and a compilation cache that is kept."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "TORCHINDUCTOR_CACHE_DIR": str(compile_cache),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+class Workers:
+    """Workers and the memory they share; a context manager. They start at once: importing PyTorch takes seconds."""
+
+    def __init__(self, num_workers: int, compile_cache: Path) -> None:
+        self.descriptor = create_memory()
+        command = [sys.executable, "-m", "cllm.training.worker"]
+        self.sphere = Sphere(command, num_workers, worker_environment(compile_cache), [self.descriptor])
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sphere.close()
+        os.close(self.descriptor)
+
+    def join(self, run: Path, plan: Plan, plan_path: Path, dev: list[int]) -> SharedArrays:
+        """Give every worker the run's plan and data; the shared memory, zeroed."""
+        shared = SharedArrays(layout(plan.model, plan.engine.dtype), self.descriptor)
+        arguments = {"run": str(run), "plan": str(plan_path), "descriptor": self.descriptor, "dev": dev}
+        self.sphere.call_all("join", [arguments] * len(self.sphere.workers))
+        return shared

@@ -1,0 +1,146 @@
+"""What a worker does for a step: compute a position, sum a parameter's gradients, update it.
+
+Every function here works on one thread and reads nothing but the plan, the data and the shared state, so a position
+or a parameter can be anybody's. Sums run over the positions 0, 1, ..., 11 in that order, whoever computed them.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cllm.dataset import Rows, Shard
+from cllm.dataset.fim import fill_in_the_middle
+from cllm.model.config import fused_rows
+from cllm.model.loss import IGNORED, linear_cross_entropy
+from cllm.model.transformer import Transformer, initialise
+from cllm.tokenizer import Tokenizer
+from cllm.training.optimizer import is_matrix, update_matrix, update_other
+from cllm.training.plan import POSITIONS, Plan, learning_rate_scale, timeline
+from cllm.training.state import TensorState
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from: the documents that are not held out, and which of them are `dev`."""
+
+    tokenizer: Tokenizer
+    shard: Shard
+    dev: npt.NDArray[np.int64]  # numbers of documents, (M,)
+
+    def documents(self, which: str) -> npt.NDArray[np.int64]:
+        """Numbers of the `early` documents (all but dev; all where nothing else is left), the `dev` ones, or `all`."""
+        everything = np.arange(self.shard.num_documents)
+        early = np.setdiff1d(everything, self.dev)
+        return {"early": early if len(early) else everything, "dev": self.dev, "all": everything}[which]
+
+
+def build_model(plan: Plan, state: TensorState) -> Transformer:
+    """A Transformer whose parameters are the shared memory, compiled where the plan says so."""
+    with torch.device("meta"):
+        model = Transformer(plan.model)
+    tensors = zip(state.places, state.compute, strict=True)
+    model.load_state_dict({place.name: tensor for place, tensor in tensors}, assign=True)
+    if plan.engine.compiled:
+        for block in model.blocks:
+            block.compile(dynamic=False)
+    return model
+
+
+class Learner:
+    """One worker's hands; the plan may be amended between steps."""
+
+    def __init__(self, plan: Plan, state: TensorState, data: Data) -> None:
+        self.plan, self.state, self.data = plan, state, data
+        self.model = build_model(plan, state)
+        self._parameters = list(self.model.parameters())
+        self._summed: dict[int, Tensor] = {}
+        self._rows: dict[tuple[str, int], Rows] = {}
+
+    def initialise(self) -> None:
+        """Draw the first weights (in fp32, rounded into the compute copy)."""
+        with torch.device("meta"):
+            model = Transformer(self.plan.model)
+        names = [place.name for place in self.state.places]
+        model.load_state_dict(dict(zip(names, self.state.weights, strict=True)), assign=True)
+        initialise(model, torch.Generator().manual_seed(self.plan.seed))
+        self.round_weights()
+
+    def round_weights(self) -> None:
+        """Bring the compute copy up to date with the weights."""
+        for weight, compute in zip(self.state.weights, self.state.compute, strict=True):
+            if compute is not weight:
+                compute.copy_(weight)
+
+    def batch(self, step: int, position: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (rows, T) of one position: a function of the plan, the step and the position."""
+        moment = timeline(self.plan)[step]
+        phase = self.plan.phases[moment.phase]
+        rows = self._rows_of("all" if moment.progress >= self.plan.dev_from else "early", phase.context)
+        first = (moment.index * POSITIONS + position) * phase.rows
+        generator = np.random.default_rng([self.plan.seed, step, position])
+        batch = np.stack([rows[index] for index in range(first, first + phase.rows)])
+        for index in np.flatnonzero(generator.random(phase.rows) < self.plan.fim_rate):
+            batch[index] = fill_in_the_middle(batch[index], self.data.tokenizer, generator)
+        ids = torch.from_numpy(batch)
+        targets = ids[:, 1:].clone()
+        targets[targets == self.data.tokenizer.special["<|fim_pad|>"]] = IGNORED
+        return ids[:, :-1], targets
+
+    def compute(self, step: int, position: int) -> dict[str, float]:
+        """Write a position's gradient into its row; its mean loss (nats a token) and the seconds it took."""
+        began = time.perf_counter()
+        inputs, targets = self.batch(step, position)
+        torch.manual_seed((self.plan.seed * 1_000_003 + step) * POSITIONS + position)
+        hidden = self.model(inputs, dropout=self.plan.dropout)
+        loss = linear_cross_entropy(hidden, self.model.head_weight, targets) / (targets.numel() * POSITIONS)
+        gradients = torch.autograd.grad(loss, self._parameters)
+        with torch.no_grad():
+            torch._foreach_copy_(self.state.gradients[position], gradients)
+        return {"loss": loss.item() * POSITIONS, "seconds": time.perf_counter() - began}
+
+    @torch.no_grad()
+    def reduce(self, places: list[int]) -> list[float]:
+        """Sum the positions' gradients of some parameters, in the one order; the squared norm of each."""
+        squares = []
+        for index in places:
+            total = self.state.gradients[0][index].float()
+            for position in range(1, POSITIONS):
+                total.add_(self.state.gradients[position][index])
+            self._summed[index] = total
+            flat = total.view(-1)
+            squares.append(torch.dot(flat, flat).item())
+        return squares
+
+    @torch.no_grad()
+    def update(self, step: int, places: list[int]) -> None:
+        """Change some parameters by the gradients that `reduce` summed."""
+        state, config = self.state, self.plan.optimizer
+        scale = learning_rate_scale(self.plan, timeline(self.plan)[step].progress)
+        for index in places:
+            gradient, weight, name = self._summed.pop(index), state.weights[index], state.places[index].name
+            if is_matrix(name):
+                rows = fused_rows(self.plan.model, name)
+                update_matrix(weight, state.first[index], gradient, rows, scale, config)
+            else:
+                update_other(weight, state.first[index], state.second[index], gradient, step + 1, scale, config)
+            if state.compute[index] is not weight:
+                state.compute[index].copy_(weight)
+
+    @torch.no_grad()
+    def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
+        """Nats and bytes of the targets in some rows of the dev documents."""
+        rows = self._rows_of("dev", context)
+        ids = torch.from_numpy(np.stack([rows[index] for index in range(first, first + count)]))
+        nats = linear_cross_entropy(self.model(ids[:, :-1]), self.model.head_weight, ids[:, 1:]).item()
+        return nats, int(self.data.tokenizer.token_lengths()[ids[:, 1:].numpy()].sum())
+
+    def _rows_of(self, which: str, context: int) -> Rows:
+        if (which, context) not in self._rows:
+            documents = self.data.documents(which)
+            end_of_text = self.data.tokenizer.end_of_text
+            self._rows[which, context] = Rows(self.data.shard, documents, context, self.plan.seed, end_of_text)
+        return self._rows[which, context]

@@ -1,0 +1,89 @@
+"""The training loop, as Node Zero runs it: deal twelve positions, sum, update, report.
+
+A generator: each step yields what happened, and whoever iterates prints, saves and stops. Three barriers a step: all
+positions are computed before any is summed, all sums are finite before anything is updated, everything is updated
+before the next step. Node Zero itself computes no batch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cllm.errors import TrainingError
+from cllm.model.config import TransformerConfig
+from cllm.spheres import Sphere
+from cllm.training.optimizer import is_matrix
+from cllm.training.plan import POSITIONS, Plan, save_plan, timeline
+from cllm.training.state import parameters
+
+Amend = Callable[[Plan, int], Plan]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """One step, done: its number from 1, the mean loss before it (nats a token), and what it took."""
+
+    step: int
+    steps: int
+    progress: float
+    phase: int
+    loss: float
+    gradient_norm: float
+    tokens: int
+    seconds: float
+    busy: float  # share of the workers' time spent computing positions
+
+
+def train(sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend) -> Iterator[StepReport]:
+    """Run the plan's steps from `first_step` on; `amend` may shorten what is left, before each step."""
+    places = shares(plan.model, len(sphere.workers))
+    step = first_step
+    while True:
+        if (amended := amend(plan, step)) is not plan:
+            save_plan(amended, path)
+            sphere.call_all("amend", [{"plan": str(path)}] * len(sphere.workers))
+            plan = amended
+        if step >= plan.steps:
+            return
+        began = time.perf_counter()
+        computed = sphere.deal("compute", [{"step": step, "position": p} for p in range(POSITIONS)])
+        loss = math.fsum(result["loss"] for result in computed) / POSITIONS
+        squares = sphere.call_all("reduce", [{"places": share} for share in places])
+        square = math.fsum(value for worker in squares for value in worker)
+        if not math.isfinite(loss) or not math.isfinite(square):
+            raise TrainingError(
+                f"step {step + 1} has a loss of {loss} and a squared gradient of {square}: training stopped before "
+                "the weights changed, and the last checkpoint is good; try --fresh with another --seed"
+            )
+        sphere.call_all("update", [{"step": step, "places": share} for share in places])
+        seconds = time.perf_counter() - began
+        moment = timeline(plan)[step]
+        step += 1
+        yield StepReport(
+            step=step,
+            steps=plan.steps,
+            progress=timeline(plan)[step].progress if step < plan.steps else 1.0,
+            phase=moment.phase,
+            loss=loss,
+            gradient_norm=math.sqrt(square),
+            tokens=plan.phases[moment.phase].tokens_per_step,
+            seconds=seconds,
+            busy=sum(result["seconds"] for result in computed) / (seconds * len(sphere.workers)),
+        )
+
+
+def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
+    """Which parameters each worker sums and updates: whole ones, the dearest first to the least burdened."""
+    costs = []
+    for index, place in enumerate(parameters(config)):
+        # A Newton-Schulz product costs a matrix its smaller side many operations an element; other updates, a few.
+        costs.append((place.size * (min(place.shape) if is_matrix(place.name) else 16), index))
+    burdens = [0] * num_workers
+    result: list[list[int]] = [[] for _ in range(num_workers)]
+    for cost, index in sorted(costs, reverse=True):
+        least = burdens.index(min(burdens))
+        burdens[least] += cost
+        result[least].append(index)
+    return result

@@ -1,0 +1,79 @@
+"""How fast this machine learns with a given shape: a few real micro-batches and updates, timed.
+
+All workers measure at the same time, one thread each, so that what they share (memory bandwidth, clock) counts.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from cllm.model.config import TransformerConfig, fused_rows
+from cllm.model.loss import linear_cross_entropy
+from cllm.model.transformer import Transformer, initialise
+from cllm.training.optimizer import OptimizerConfig, is_matrix, update_matrix, update_other
+
+SAMPLES = 5  # timed calls of each kind, after one that is not counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Seconds on one core: of one micro-batch at each (context, rows) asked for, and of updating all parameters."""
+
+    positions: tuple[float, ...]
+    update: float
+
+
+def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]]) -> dict[str, Any]:
+    """The fields of a `Speed`, measured in this process now."""
+    config = TransformerConfig(**model)
+    network = Transformer(config)
+    initialise(network, torch.Generator().manual_seed(0))
+    network.to(getattr(torch, dtype))
+    positions = [_median_seconds(_micro_batch(network, context, rows)) for context, rows in shapes]
+    return {"positions": positions, "update": _update_seconds(network)}
+
+
+def _median_seconds(call: Callable[[], None]) -> float:
+    call()
+    samples = []
+    for _ in range(SAMPLES):
+        began = time.perf_counter()
+        call()
+        samples.append(time.perf_counter() - began)
+    return statistics.median(samples)
+
+
+def _micro_batch(network: Transformer, context: int, rows: int) -> Callable[[], None]:
+    ids = torch.randint(0, network.config.vocab_size, (rows, context + 1), generator=torch.Generator().manual_seed(1))
+    parameters = list(network.parameters())
+    kept = [torch.empty_like(parameter) for parameter in parameters]
+
+    def run() -> None:
+        loss = linear_cross_entropy(network(ids[:, :-1]), network.head_weight, ids[:, 1:])
+        with torch.no_grad():
+            torch._foreach_copy_(kept, torch.autograd.grad(loss, parameters))
+
+    return run
+
+
+@torch.no_grad()
+def _update_seconds(network: Transformer) -> float:
+    """Seconds of all parameters' updates: one block is timed for all of them, and what is outside the blocks."""
+    optimizer = OptimizerConfig()
+    seconds = 0.0
+    for name, parameter in network.named_parameters():
+        if name.startswith("blocks.") and not name.startswith("blocks.0."):
+            continue
+        weight, first, second = (torch.zeros(parameter.shape) for _ in range(3))
+        gradient = torch.ones_like(weight)
+        began = time.perf_counter()
+        if is_matrix(name):
+            update_matrix(weight, first, gradient, fused_rows(network.config, name), 1.0, optimizer)
+        else:
+            update_other(weight, first, second, gradient, 1, 1.0, optimizer)
+        seconds += (time.perf_counter() - began) * (network.config.n_layer if name.startswith("blocks.") else 1)
+    return seconds

@@ -1,0 +1,151 @@
+"""What a run is going to do, fixed before it begins: a run is a function of its plan and nothing else.
+
+Progress goes from 0 to 1 and drives everything that changes during a run: the phase (how long the rows are), the
+learning rate, when the `dev` documents join. A step advances it by its share of the planned time. Where the machine
+turns out slower than it was measured, an amendment says from which step on how many steps are left; it is saved
+before it acts. Same plan and same amendments, same bits.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cllm.artifacts import read_json, write_json
+from cllm.errors import ArtifactError, UsageError
+from cllm.model.config import TransformerConfig
+from cllm.training.optimizer import OptimizerConfig
+
+POSITIONS = 12  # micro-batches a step, one for each sphere that touches the control node
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Steps whose micro-batches hold `rows` rows of `context` tokens each, until progress reaches `until`."""
+
+    context: int
+    rows: int
+    until: float
+    steps: int
+
+    @property
+    def tokens_per_step(self) -> int:
+        return POSITIONS * self.rows * self.context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amendment:
+    """From `step` on, the rest of the progress is covered in `remaining` steps."""
+
+    step: int
+    remaining: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What computed the numbers; another one gives almost the same, not the same bits."""
+
+    dtype: str  # "bfloat16" or "float32": what the matrix products read
+    instruction_set: str
+    compiled: bool
+    torch_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All of a run's choices."""
+
+    model: TransformerConfig
+    phases: tuple[Phase, ...]
+    engine: Engine
+    optimizer: OptimizerConfig = OptimizerConfig()
+    seed: int = 0
+    warmup: float = 0.02  # share of the progress in which the learning rate rises
+    cooldown: float = 0.5  # share in which it falls
+    floor: float = 0.02  # what is left of it at the end
+    dropout: float = 0.0
+    fim_rate: float = 0.0  # share of rows that are filled in the middle
+    dev_from: float = 1.0  # progress from which the dev documents are learned too
+    seconds: float | None = None  # wall-clock budget of the training; None: as long as the steps take
+    amendments: tuple[Amendment, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Steps in all, amendments included."""
+        return len(timeline(self))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens learned from in all steps."""
+        return sum(self.phases[moment.phase].tokens_per_step for moment in timeline(self))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a step stands: its phase, the number of its phase's steps before it, and the progress before it."""
+
+    phase: int
+    index: int
+    progress: float
+
+
+@lru_cache(maxsize=4)
+def timeline(plan: Plan) -> tuple[Moment, ...]:
+    """The moments of all steps of the plan, its amendments applied one after another."""
+    begins = [0.0, *[phase.until for phase in plan.phases[:-1]]]
+    progress = np.concatenate(
+        [
+            begin + (phase.until - begin) * np.arange(phase.steps) / phase.steps
+            for begin, phase in zip(begins, plan.phases, strict=True)
+        ]
+    )
+    for amendment in plan.amendments:
+        rest = progress[amendment.step :]
+        places = np.arange(amendment.remaining) * (len(rest) / amendment.remaining)
+        progress = np.concatenate([progress[: amendment.step], np.interp(places, np.arange(len(rest)), rest)])
+    phases = np.searchsorted([phase.until for phase in plan.phases[:-1]], progress, "right")
+    moments, counts = [], [0] * len(plan.phases)
+    for phase, value in zip(phases.tolist(), progress.tolist(), strict=True):
+        moments.append(Moment(phase, counts[phase], value))
+        counts[phase] += 1
+    return tuple(moments)
+
+
+def learning_rate_scale(plan: Plan, progress: float) -> float:
+    """Share of the full learning rate: up over the warm-up, level, down to the floor over the cooldown.
+
+    The trapezoid of Hägele et al. 2024 (arXiv:2405.18392).
+    """
+    up = min(1.0, (progress + 0.005) / plan.warmup) if plan.warmup else 1.0
+    down = min(1.0, (1 - progress) / plan.cooldown) if plan.cooldown else 1.0
+    return up * (plan.floor + (1 - plan.floor) * down)
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    write_json(path, {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(plan)})
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a saved plan; an unknown or missing key is an error that names it."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.pop("schema_version", None) != SCHEMA_VERSION:
+        raise ArtifactError(f"{path} is not a plan of schema version {SCHEMA_VERSION}")
+    try:
+        return Plan(
+            model=_build(TransformerConfig, value.pop("model")),
+            phases=tuple(_build(Phase, phase) for phase in value.pop("phases")),
+            engine=_build(Engine, value.pop("engine")),
+            optimizer=_build(OptimizerConfig, value.pop("optimizer")),
+            amendments=tuple(_build(Amendment, amendment) for amendment in value.pop("amendments")),
+            **value,
+        )
+    except (KeyError, TypeError, AssertionError) as error:
+        raise UsageError(f"{path} is not a plan: {error}") from None
+
+
+def _build(kind: Any, value: Any) -> Any:
+    return kind(**value)

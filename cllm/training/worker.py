@@ -1,0 +1,75 @@
+"""The worker process: `python -m cllm.training.worker`, answering the calls of Node Zero (see `cllm.spheres`)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cllm.dataset import Shard
+from cllm.spheres import SharedArrays
+from cllm.spheres.worker import serve
+from cllm.tokenizer import Tokenizer
+from cllm.training.learner import Data, Learner
+from cllm.training.measure import measure
+from cllm.training.plan import load_plan
+from cllm.training.state import TensorState, layout
+
+
+class Worker:
+    """The calls a worker answers. `join` comes before all but `measure`."""
+
+    def __init__(self) -> None:
+        self._learner: Learner | None = None
+
+    @property
+    def learner(self) -> Learner:
+        assert self._learner is not None, "called before join"
+        return self._learner
+
+    def join(self, run: str, plan: str, descriptor: int, dev: list[int]) -> None:
+        """Map the shared memory, the plan and the data of a run."""
+        loaded = load_plan(Path(plan))
+        dtype = loaded.engine.dtype
+        state = TensorState(SharedArrays(layout(loaded.model, dtype), descriptor), loaded.model, dtype)
+        data = Data(
+            tokenizer=Tokenizer.load(Path(run) / "tokenizer.json"),
+            shard=Shard.open(Path(run) / "dataset", "train"),
+            dev=np.array(dev, np.int64),
+        )
+        self._learner = Learner(loaded, state, data)
+
+    def amend(self, plan: str) -> None:
+        """Go on with the plan as it is saved now."""
+        self.learner.plan = load_plan(Path(plan))
+
+    def initialise(self) -> None:
+        self.learner.initialise()
+
+    def round_weights(self) -> None:
+        self.learner.round_weights()
+
+    def compute(self, step: int, position: int) -> dict[str, float]:
+        return self.learner.compute(step, position)
+
+    def reduce(self, places: list[int]) -> list[float]:
+        return self.learner.reduce(places)
+
+    def update(self, step: int, places: list[int]) -> None:
+        self.learner.update(step, places)
+
+    def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
+        return self.learner.dev_loss(context, first, count)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    worker = Worker()
+    names = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss")
+    handlers: dict[str, Any] = {name: getattr(worker, name) for name in names}
+    serve({**handlers, "measure": measure})
+
+
+if __name__ == "__main__":
+    main()

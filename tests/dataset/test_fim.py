@@ -1,0 +1,51 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cllm.dataset.fim import fill_in_the_middle
+from cllm.tokenizer import Tokenizer
+
+TEXT = b"static int uv__read(int fd, void* buf) {\n  return read(fd, buf, 10);\n}\n" * 8
+TOKENIZER = Tokenizer.learn([TEXT], 330)
+SPECIAL = TOKENIZER.special
+
+
+def parts(row: list[int]) -> tuple[bytes, bytes, bytes]:
+    """Prefix, suffix and middle as bytes, whichever the order (the prefix of SPM cannot be told from the middle)."""
+    row = [token for token in row if token != SPECIAL["<|fim_pad|>"]]
+    assert row[0] == SPECIAL["<|fim_prefix|>"]
+    suffix_at, middle_at = row.index(SPECIAL["<|fim_suffix|>"]), row.index(SPECIAL["<|fim_middle|>"])
+    decode = TOKENIZER.decode
+    return decode(row[1:suffix_at]), decode(row[suffix_at:middle_at]), decode(row[middle_at:])
+
+
+@given(st.integers(0, 2**32), st.integers(40, 200))
+def test_prefix_middle_and_suffix_are_the_text(seed: int, length: int) -> None:
+    row = np.array([TOKENIZER.end_of_text, *TOKENIZER.encode(TEXT)][: length + 1], np.int64)
+    text = TOKENIZER.decode(row)
+    arranged = fill_in_the_middle(row, TOKENIZER, np.random.default_rng(seed)).tolist()
+    assert len(arranged) == len(row)
+    prefix, suffix, middle = parts(arranged)
+    rebuilt = prefix + middle + suffix
+    # What does not fit into the row is lost from the end alone.
+    assert text.startswith(rebuilt)
+    assert len(rebuilt) >= len(text) - 40
+
+
+def test_both_orders_come() -> None:
+    row = np.array(TOKENIZER.encode(TEXT)[:100], np.int64)
+    orders = {
+        int(fill_in_the_middle(row, TOKENIZER, np.random.default_rng(seed))[1]) == SPECIAL["<|fim_suffix|>"]
+        for seed in range(20)
+    }
+    assert orders == {True, False}
+
+
+def test_a_row_of_short_pieces_is_left_alone() -> None:
+    row = np.array([5, 6, TOKENIZER.end_of_text] * 20, np.int64)
+    assert np.array_equal(fill_in_the_middle(row, TOKENIZER, np.random.default_rng(0)), row)
+
+
+def test_the_middle_of_a_mixed_row_is_of_one_document() -> None:
+    row = np.array([9] * 10 + [TOKENIZER.end_of_text] + TOKENIZER.encode(TEXT)[:80], np.int64)
+    assert 9 not in fill_in_the_middle(row, TOKENIZER, np.random.default_rng(0)).tolist()

@@ -1,0 +1,69 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cllm.errors import ArtifactError
+from cllm.tokenizer import SPECIAL_TOKENS, Tokenizer
+
+TEXT = b"int main(int argc, char **argv) {\r\n\treturn 0; /* caf\xc3\xa9 */\n}\n" * 20
+TOKENIZER = Tokenizer.learn([TEXT, "naïve 日本語 🙂".encode() * 3], 400)
+
+
+@given(st.binary(max_size=300))
+def test_decode_encode_x_is_x_for_any_bytes(x: bytes) -> None:
+    assert TOKENIZER.decode(TOKENIZER.encode(x)) == x
+
+
+@given(st.text(max_size=200))
+def test_decode_encode_x_is_x_for_any_text(x: str) -> None:
+    encoded = x.encode("utf-8", "surrogatepass")
+    assert TOKENIZER.decode(TOKENIZER.encode(encoded)) == encoded
+
+
+@pytest.mark.parametrize("token", SPECIAL_TOKENS)
+def test_text_that_looks_like_a_special_token_stays_text(token: str) -> None:
+    ids = TOKENIZER.encode(f"a {token} b".encode())
+    assert TOKENIZER.special[token] not in ids
+    assert TOKENIZER.decode(ids) == f"a {token} b".encode()
+
+
+def test_special_tokens_have_no_bytes_and_the_first_ids() -> None:
+    assert list(TOKENIZER.special.values()) == list(range(len(SPECIAL_TOKENS)))
+    assert TOKENIZER.decode(range(len(SPECIAL_TOKENS))) == b""
+
+
+def test_learned_merges_shorten_the_text() -> None:
+    assert len(TOKENIZER.encode(TEXT)) < len(TEXT) / 3
+
+
+def test_vocabulary_ends_early_when_no_pair_is_left() -> None:
+    assert Tokenizer.learn([b"ab"], 4096).vocab_size == 256 + len(SPECIAL_TOKENS)
+
+
+def test_saved_and_loaded_gives_the_same_ids(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert loaded.encode(TEXT) == TOKENIZER.encode(TEXT)
+    assert loaded.token_lengths().tolist() == TOKENIZER.token_lengths().tolist()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"{", b"\xff", b'{"version": "1.0"}'])
+def test_a_damaged_definition_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="tokenizer.json"):
+        Tokenizer.load(path)
+
+
+def test_learning_twice_in_two_processes_gives_the_same_bytes(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from cllm.tokenizer import Tokenizer;"
+        f"Tokenizer.learn([{TEXT!r}], 350).save(pathlib.Path(sys.argv[1]))"
+    )
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -1,0 +1,70 @@
+"""A run small enough to train in a test: 40 documents, 2 layers of width 32."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cllm.dataset import write_shard
+from cllm.model.config import TransformerConfig
+from cllm.model.weights import weights_sha256
+from cllm.spheres import SharedArrays
+from cllm.tokenizer import Tokenizer
+from cllm.training.launch import Workers
+from cllm.training.loop import StepReport, train
+from cllm.training.plan import Engine, Phase, Plan, save_plan
+from cllm.training.state import named_arrays
+
+TEXTS = [
+    f"int field_{i}(struct node *node) {{\n  return node->field_{i} + {i};\n}}\n".encode() * (1 + i % 5) for i in range(40)
+]
+DEV = [3, 17]
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    tokenizer = Tokenizer.learn(TEXTS, 320)
+    tokenizer.save(folder / "tokenizer.json")
+    (folder / "dataset").mkdir()
+    documents = map(tokenizer.encode, TEXTS)
+    write_shard(folder / "dataset", "train", documents, tokenizer.vocab_size, tokenizer.end_of_text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plan(run: Path) -> Plan:
+    config = TransformerConfig(
+        vocab_size=Tokenizer.load(run / "tokenizer.json").vocab_size,
+        n_layer=2,
+        n_head=2,
+        n_kv_head=1,
+        n_embd=32,
+        head_dim=16,
+        n_inner=64,
+        context_length=64,
+    )
+    return Plan(
+        model=config,
+        phases=(Phase(context=32, rows=2, until=0.6, steps=6), Phase(context=64, rows=1, until=1.0, steps=4)),
+        engine=Engine(dtype="bfloat16", instruction_set="any", compiled=False, torch_version="any"),
+        fim_rate=0.3,
+        dropout=0.1,
+        dev_from=0.5,
+    )
+
+
+@pytest.fixture
+def train_tiny(run: Path, tmp_path: Path) -> Callable[[Plan, int], tuple[list[StepReport], SharedArrays, str]]:
+    """Train a plan from its beginning with so many workers: the reports, the shared memory, the weights' hash."""
+
+    def go(plan: Plan, num_workers: int) -> tuple[list[StepReport], SharedArrays, str]:
+        path = tmp_path / f"plan-{num_workers}.json"
+        save_plan(plan, path)
+        with Workers(num_workers, tmp_path / "cache") as workers:
+            shared = workers.join(run, plan, path, DEV)
+            workers.sphere.call_one("initialise")
+            reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan))
+            return reports, shared, weights_sha256(named_arrays(shared, "weights", plan.model))
+
+    return go
