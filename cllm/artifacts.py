@@ -34,23 +34,25 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically and durably."""
+def write_file(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write `content` to `path` atomically; `durable` also waits until a power cut cannot take it back."""
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Write `value` as readable JSON, atomically. Not-a-number and infinity are refused: they are not JSON."""
-    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), durable)
 
 
 def read_json(path: Path) -> Any:

@@ -17,19 +17,21 @@ def fill_in_the_middle(
 ) -> npt.NDArray[np.int64]:
     """The row (T + 1,) rearranged, or as it is where it holds no document piece of 32 tokens or more."""
     begin, end = longest_piece(row, tokenizer.end_of_text)
-    if end - begin < 32:
+    body = begin + header_length(row[begin:end], tokenizer)
+    if end - body < 32:
         return row
-    text = tokenizer.decode(row[begin:end])
+    header = row[begin:body].tolist()
+    text = tokenizer.decode(row[body:end])
     first, second = sorted(int(cut) for cut in generator.integers(0, len(text) + 1, 2))
     prefix, middle, suffix = (tokenizer.encode(part) for part in (text[:first], text[first:second], text[second:]))
     special = tokenizer.special
-    room = len(row) - 4
+    room = len(row) - len(header) - 4
     suffix = suffix[: max(0, room - len(prefix) - len(middle))]
     if generator.random() < 0.5:
         ids = arrange_psm(prefix, suffix, special)
     else:
         ids = arrange_spm(prefix, suffix, special)
-    ids = [*ids, *middle, tokenizer.end_of_text][: len(row)]
+    ids = [*header, *ids, *middle, tokenizer.end_of_text][: len(row)]
     return np.array(ids + [special["<|fim_pad|>"]] * (len(row) - len(ids)), np.int64)
 
 
@@ -38,6 +40,14 @@ def longest_piece(row: npt.NDArray[np.int64], end_of_text: int) -> tuple[int, in
     ends = np.concatenate([[-1], np.flatnonzero(row == end_of_text), [len(row)]])
     longest = int(np.argmax(np.diff(ends)))
     return int(ends[longest]) + 1, int(ends[longest + 1])
+
+
+def header_length(piece: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
+    """Tokens of the line that names a document's path, where the piece begins with one."""
+    if piece[0] != tokenizer.special["<|file_sep|>"]:
+        return 0
+    line_ends = (place for place, token in enumerate(piece) if b"\n" in tokenizer.token_bytes(int(token)))
+    return next(line_ends, len(piece) - 1) + 1
 
 
 def arrange_psm(prefix: list[int], suffix: list[int], special: dict[str, int]) -> list[int]:

@@ -8,8 +8,7 @@ import json
 import os
 import selectors
 import subprocess
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cllm.errors import TrainingError
@@ -92,8 +91,11 @@ class Sphere:
         return [worker.process.pid for worker in self.workers]
 
     def deal(self, call: str, tasks: Iterable[Mapping[str, Any]]) -> list[Any]:
-        """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next."""
-        waiting = deque(enumerate(tasks))
+        """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next.
+
+        Tasks are drawn one at a time as workers become free, so an iterator may end when time is up.
+        """
+        waiting = enumerate(tasks)
         results: dict[int, Any] = {}
         working: dict[int, int] = {}  # rank -> task
         for worker in self.workers:
@@ -139,10 +141,10 @@ class Sphere:
             worker.process.stdout.close()  # type: ignore[union-attr]
 
     def _give(
-        self, worker: Worker, call: str, waiting: "deque[tuple[int, Mapping[str, Any]]]", working: dict[int, int]
+        self, worker: Worker, call: str, waiting: Iterator[tuple[int, Mapping[str, Any]]], working: dict[int, int]
     ) -> None:
-        if waiting:
-            number, task = waiting.popleft()
+        if (following := next(waiting, None)) is not None:
+            number, task = following
             working[worker.rank] = number
             worker.send(call, task)
 

@@ -78,7 +78,9 @@ class Checkpointer:
     def _write(self, copy: dict[str, npt.NDArray[Any]], step: int, seconds: float) -> None:
         target = self.folder / f"step-{step:06d}"
         try:
-            fill: Callable[[Path], None] = lambda folder: safetensors.numpy.save_file(copy, folder / "state.safetensors")  # noqa: E731
+            fill: Callable[[Path], None] = lambda folder: safetensors.numpy.save_file(
+                copy, folder / "state.safetensors"
+            )  # noqa: E731
             write_directory(target, fill, step=step, seconds=seconds)
         except Exception as error:  # a full disk shows as OSError or as SafetensorError
             self._failure = error

@@ -10,7 +10,7 @@ from cllm.training.plan import Plan
 from cllm.training.state import layout
 
 
-def worker_environment(compile_cache: Path) -> Mapping[str, str]:
+def worker_environment(compile_cache: Path) -> dict[str, str]:
     """One thread a worker, and a compilation cache that is kept."""
     return {
         **os.environ,
@@ -25,10 +25,10 @@ def worker_environment(compile_cache: Path) -> Mapping[str, str]:
 class Workers:
     """Workers and the memory they share; a context manager. They start at once: importing PyTorch takes seconds."""
 
-    def __init__(self, num_workers: int, compile_cache: Path) -> None:
+    def __init__(self, num_workers: int, environment: Mapping[str, str]) -> None:
         self.descriptor = create_memory()
         command = [sys.executable, "-m", "cllm.training.worker"]
-        self.sphere = Sphere(command, num_workers, worker_environment(compile_cache), [self.descriptor])
+        self.sphere = Sphere(command, num_workers, environment, [self.descriptor])
 
     def __enter__(self) -> "Workers":
         return self

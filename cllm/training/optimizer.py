@@ -7,7 +7,6 @@ are the same.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steepest at zero, brings singular values near 1

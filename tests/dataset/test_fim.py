@@ -49,3 +49,12 @@ def test_a_row_of_short_pieces_is_left_alone() -> None:
 def test_the_middle_of_a_mixed_row_is_of_one_document() -> None:
     row = np.array([9] * 10 + [TOKENIZER.end_of_text] + TOKENIZER.encode(TEXT)[:80], np.int64)
     assert 9 not in fill_in_the_middle(row, TOKENIZER, np.random.default_rng(0)).tolist()
+
+
+def test_the_line_that_names_the_path_stays_in_front() -> None:
+    header = [SPECIAL["<|file_sep|>"], *TOKENIZER.encode(b"src/unix.c\n")]
+    row = np.array(header + TOKENIZER.encode(TEXT)[:100], np.int64)
+    arranged = fill_in_the_middle(row, TOKENIZER, np.random.default_rng(0)).tolist()
+    assert arranged[: len(header)] == header
+    prefix, suffix, middle = parts(arranged[len(header) :])
+    assert TEXT.startswith(prefix + middle + suffix)

@@ -10,13 +10,14 @@ from cllm.model.config import TransformerConfig
 from cllm.model.weights import weights_sha256
 from cllm.spheres import SharedArrays
 from cllm.tokenizer import Tokenizer
-from cllm.training.launch import Workers
+from cllm.training.launch import Workers, worker_environment
 from cllm.training.loop import StepReport, train
 from cllm.training.plan import Engine, Phase, Plan, save_plan
 from cllm.training.state import named_arrays
 
 TEXTS = [
-    f"int field_{i}(struct node *node) {{\n  return node->field_{i} + {i};\n}}\n".encode() * (1 + i % 5) for i in range(40)
+    f"int field_{i}(struct node *node) {{\n  return node->field_{i} + {i};\n}}\n".encode() * (1 + i % 5)
+    for i in range(40)
 ]
 DEV = [3, 17]
 
@@ -61,7 +62,7 @@ def train_tiny(run: Path, tmp_path: Path) -> Callable[[Plan, int], tuple[list[St
     def go(plan: Plan, num_workers: int) -> tuple[list[StepReport], SharedArrays, str]:
         path = tmp_path / f"plan-{num_workers}.json"
         save_plan(plan, path)
-        with Workers(num_workers, tmp_path / "cache") as workers:
+        with Workers(num_workers, worker_environment(tmp_path)) as workers:
             shared = workers.join(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
             reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan))

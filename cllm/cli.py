@@ -1,0 +1,224 @@
+"""Words on a command line: parse, call the pipeline, print.
+
+Imports of rooms stand inside the functions here, and nowhere else in the package, so that a command that needs no
+model starts in a fraction of a second.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cllm import __version__
+from cllm.errors import CllmError, UsageError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted."""
+    from cllm.interrupt import Interrupted
+
+    try:
+        options = parser().parse_args(arguments)
+        run: Command = options.command
+        return run(options)
+    except CllmError as error:
+        print(f"cllm: {error}", file=sys.stderr)
+        return error.exit_code
+    except Interrupted as interrupted:
+        print("cllm: interrupted", file=sys.stderr)
+        return interrupted.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is one sentence and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = Parser(prog="cllm", description="A private language model of your own repository, learned on your CPU.")
+    top.add_argument("--version", action="version", version=f"cllm {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="learn a repository")
+    train.add_argument("path", nargs="?", type=Path, default=Path(), metavar="PATH", help="default: this folder")
+    train.add_argument("--minutes", type=float, default=5.0, help="the whole time, scorecard included (default 5)")
+    train.add_argument("--steps", type=int, metavar="N", help="so many steps, instead of measuring the machine")
+    train.add_argument("--plan", type=Path, metavar="FILE", help="do what a saved plan says")
+    train.add_argument("--workers", type=int, metavar="N", help="processes, 1 to 12 (default: one a core)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--config", type=Path, metavar="FILE.toml", help="override what is derived")
+    train.add_argument("--fresh", action="store_true", help="learn anew; the old model stays in use until then")
+    add_json(train)
+    train.set_defaults(command=train_command)
+
+    complete = commands.add_parser("complete", help="go on from a text, or fill in a place in a file")
+    complete.add_argument("prompt", nargs="?", help="text to go on from (default: standard input)")
+    add_repository(complete)
+    complete.add_argument("--suffix", default="", metavar="TEXT", help="text after the cursor")
+    complete.add_argument("--file", type=Path, metavar="PATH", help="complete at a place in this file")
+    complete.add_argument("--line", metavar="N[:COLUMN]", help="the place: before this column (default: end of line)")
+    complete.add_argument("--language", metavar="NAME", help="the prompt's language, like C or Python")
+    complete.add_argument("--max-tokens", type=int, default=128)
+    complete.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest (default)")
+    complete.add_argument("--top-k", type=int, default=0)
+    complete.add_argument("--top-p", type=float, default=1.0)
+    complete.add_argument("--min-p", type=float, default=0.0)
+    complete.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
+    complete.add_argument("--seed", type=int, default=0)
+    complete.add_argument("-n", type=int, default=1, dest="samples", help="number of samples")
+    add_json(complete)
+    complete.set_defaults(command=complete_command)
+
+    for name, command, text in (
+        ("eval", eval_command, "the scorecard again, from the saved run"),
+        ("info", info_command, "corpus, plan, run and model"),
+    ):
+        part = commands.add_parser(name, help=text)
+        add_repository(part)
+        add_json(part)
+        part.set_defaults(command=command)
+
+    split = commands.add_parser("split", help="export what was learned from and what was held out")
+    add_repository(split)
+    split.add_argument("--export", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    split.set_defaults(command=split_command)
+
+    clean = commands.add_parser("clean", help="remove everything that was learned")
+    add_repository(clean)
+    clean.set_defaults(command=clean_command)
+
+    doctor = commands.add_parser("doctor", help="what this machine has, and how fast it computes")
+    add_json(doctor)
+    doctor.set_defaults(command=doctor_command)
+    return top
+
+
+def add_repository(part: argparse.ArgumentParser) -> None:
+    part.add_argument("-C", type=Path, default=Path(), dest="path", metavar="PATH", help="repository (default: here)")
+
+
+def add_json(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def train_command(options: argparse.Namespace) -> int:
+    """`cllm train`."""
+    from cllm.pipeline import TrainOptions, learn_repository
+    from cllm.progress import reporter
+    from cllm.tables import scorecard_table
+
+    fields = ("minutes", "steps", "plan", "workers", "seed", "config", "fresh")
+    chosen = TrainOptions(**{name: getattr(options, name) for name in fields})
+    with reporter(sys.stderr) as report:
+        card = learn_repository(options.path, chosen, report)
+    print_json(card) if options.json else print(scorecard_table(card))
+    return 0
+
+
+def complete_command(options: argparse.Namespace) -> int:
+    """`cllm complete`."""
+    from cllm.complete import complete_text, place_in_file
+    from cllm.generation.sampling import SamplingParams
+
+    params = SamplingParams(
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        stop=tuple(options.stop),
+        seed=options.seed,
+    )
+    if options.file is not None:
+        prompt = place_in_file(options.path, options.file, options.line)
+    else:
+        prompt = text_prompt(options)
+    completions = complete_text(options.path, prompt, params, options.samples)
+    if options.json:
+        print_json({"prompt": prompt.prefix.decode("utf-8", "replace"), "completions": completions})
+        return 0
+    before = "" if options.file is not None or prompt.suffix else prompt.prefix.decode("utf-8", "replace")
+    for number, completion in enumerate(completions):
+        if number:
+            print("-" * 40)
+        print(before + completion["text"])
+    return 0
+
+
+def text_prompt(options: argparse.Namespace) -> Any:
+    """The prompt of the command line, or of standard input."""
+    from cllm.complete import text_to_prompt
+
+    if options.line is not None:
+        raise UsageError("--line needs --file")
+    if options.prompt is None:
+        return text_to_prompt(sys.stdin.buffer.read(), options.suffix, options.language)
+    return text_to_prompt(options.prompt.encode("utf-8", "surrogateescape"), options.suffix, options.language)
+
+
+def eval_command(options: argparse.Namespace) -> int:
+    """`cllm eval`."""
+    from cllm.pipeline import evaluate_again
+    from cllm.progress import reporter
+    from cllm.tables import scorecard_table
+
+    with reporter(sys.stderr) as report:
+        card = evaluate_again(options.path, report)
+    print_json(card) if options.json else print(scorecard_table(card))
+    return 0
+
+
+def info_command(options: argparse.Namespace) -> int:
+    """`cllm info`."""
+    from cllm.info import information
+    from cllm.tables import information_table
+
+    found = information(options.path)
+    print_json(found) if options.json else print(information_table(found))
+    return 0
+
+
+def split_command(options: argparse.Namespace) -> int:
+    """`cllm split`."""
+    from cllm.corpus import export_split
+    from cllm.info import current_corpus
+
+    corpus = current_corpus(options.path)
+    export_split(corpus, options.export)
+    print(f"{len(corpus.train)} files in {options.export / 'train'}, {len(corpus.val)} in {options.export / 'val'}")
+    return 0
+
+
+def clean_command(options: argparse.Namespace) -> int:
+    """`cllm clean`."""
+    from cllm.workspace import Workspace
+
+    freed = Workspace(options.path.resolve()).clean()
+    print(f"removed {options.path / '.cllm'}: {freed / 1e6:.1f} MB freed" if freed else "nothing to remove")
+    return 0
+
+
+def doctor_command(options: argparse.Namespace) -> int:
+    """`cllm doctor`."""
+    from cllm.doctor import examine
+    from cllm.tables import doctor_table
+
+    found = examine()
+    print_json(found) if options.json else print(doctor_table(found))
+    return 0

@@ -1,0 +1,72 @@
+"""`cllm complete`: from a prompt, a place in a file or standard input to completions of the current model."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cllm.errors import UsageError
+from cllm.evaluation.scorecard import EXTENSIONS
+from cllm.generation import Prompt, SamplingParams, complete
+from cllm.machine import default_dtype, describe
+from cllm.model.load import load_model
+from cllm.run import current_run, existing_directory
+from cllm.tokenizer import Tokenizer
+from cllm.workspace import Workspace
+
+MAX_SAMPLES = 64
+MAX_FILE_BYTES = 16_000_000
+
+
+def text_to_prompt(text: bytes, suffix: str, language: str | None) -> Prompt:
+    """A prompt from text; a language makes it the beginning of a file of that language."""
+    path = None
+    if language is not None:
+        known = {name.lower(): extension for name, extension in EXTENSIONS.items()}
+        if language.lower() not in known:
+            raise UsageError(f"--language {language} is not known; there are: {', '.join(sorted(EXTENSIONS))}")
+        path = f"main{known[language.lower()]}"
+    return Prompt(prefix=text, suffix=suffix.encode("utf-8", "surrogateescape"), path=path)
+
+
+def place_in_file(root: Path, file: Path, line: str | None) -> Prompt:
+    """The text of a file before and after a place "N" (end of line N) or "N:COLUMN" (before that column, from 1)."""
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    if len(text) > MAX_FILE_BYTES:
+        raise UsageError(f"{file} is larger than {MAX_FILE_BYTES / 1e6:.0f} MB, the most that is completed in")
+    place = len(text) if line is None else offset_of(text, line, file)
+    resolved, repository = file.resolve(), root.resolve()
+    path = resolved.relative_to(repository).as_posix() if resolved.is_relative_to(repository) else file.name
+    return Prompt(prefix=text[:place], suffix=text[place:], path=path)
+
+
+def offset_of(text: bytes, place: str, file: Path) -> int:
+    """Byte offset of "N" or "N:COLUMN" in a text; columns count characters."""
+    number, _, column = place.partition(":")
+    if not number.isdecimal() or (column and not column.isdecimal()) or number == "0" or column == "0":
+        raise UsageError(f"--line {place} is not N or N:COLUMN, both counted from 1")
+    lines = text.split(b"\n")
+    if int(number) > len(lines):
+        raise UsageError(f"--line {place}: {file} has {len(lines)} lines")
+    before = sum(len(line) + 1 for line in lines[: int(number) - 1])
+    content = lines[int(number) - 1].decode("utf-8", "surrogateescape").rstrip("\r")
+    if column and int(column) > len(content) + 1:
+        raise UsageError(f"--line {place}: line {number} of {file} has {len(content)} characters")
+    content = content[: int(column) - 1] if column else content
+    return before + len(content.encode("utf-8", "surrogateescape"))
+
+
+def complete_text(root: Path, prompt: Prompt, params: SamplingParams, num_samples: int) -> list[dict[str, Any]]:
+    """Completions by the model in use, also while another one is being learned: text, tokens, finish_reason."""
+    if not 1 <= num_samples <= MAX_SAMPLES:
+        raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
+    machine = describe()
+    torch.set_num_threads(machine.cores)
+    run = current_run(Workspace(existing_directory(root)))
+    model = load_model(run.model, getattr(torch, default_dtype(machine)))
+    completions = complete(model, Tokenizer.load(run.model / "tokenizer.json"), prompt, params, num_samples)
+    return [{"text": c.text, "tokens": len(c.tokens), "finish_reason": c.finish_reason} for c in completions]

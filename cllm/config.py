@@ -1,0 +1,60 @@
+"""The one TOML file that overrides what CLLM derives by itself.
+
+    [corpus]      fields of corpus.CorpusConfig     what is read
+    [tokenizer]   vocab_size
+    [model]       fields of TransformerConfig       the network's shape
+    [training]    fields of Plan                    schedule, dropout, fill-in-the-middle, compiled, dtype
+    [optimizer]   fields of OptimizerConfig         step sizes
+
+An unknown section or key is an error that names the nearest one.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cllm.errors import UsageError
+
+Settings = dict[str, dict[str, Any]]
+T = TypeVar("T")
+
+
+def load_settings(path: Path, allowed: dict[str, Iterable[str]]) -> Settings:
+    """The sections of a TOML file; every section and key must be among `allowed` (section -> keys)."""
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"the configuration {path} cannot be read: {error}") from None
+    for section, values in settings.items():
+        _require(section, allowed, f"{path} has a section")
+        if not isinstance(values, dict):
+            raise UsageError(f"{path}: {section} must be a section, [{section}], not a single value")
+        for key in values:
+            _require(key, allowed[section], f"{path} has in [{section}] a key")
+    return settings
+
+
+def override(config: T, values: dict[str, Any], section: str) -> T:
+    """A dataclass with the given fields replaced; a value of another type, or one it does not allow, is named."""
+    for key, value in values.items():
+        present = getattr(config, key)
+        fits = isinstance(value, type(present)) or (isinstance(present, float) and isinstance(value, int))
+        if isinstance(present, tuple):
+            fits = isinstance(value, list)
+        if not fits or (isinstance(value, bool) and not isinstance(present, bool)):
+            raise UsageError(f"[{section}] {key} = {value!r}: expected {type(present).__name__}, like {present!r}")
+    try:
+        return dataclasses.replace(config, **values)  # type: ignore[type-var]
+    except AssertionError:
+        raise UsageError(f"[{section}] holds values that do not fit together: {values}") from None
+
+
+def _require(name: str, known: Iterable[str], found: str) -> None:
+    known = list(known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
+        raise UsageError(f"{found} {name!r} that does not exist; {hint}")

@@ -1,0 +1,52 @@
+"""`cllm doctor`: what this machine has of what CLLM uses, and how fast its matrix path is, measured now."""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from cllm.machine import default_dtype, describe
+
+SIDE = 1024  # of the square matrices that are multiplied
+SECONDS = 0.5  # for each measurement
+
+
+def examine() -> dict[str, Any]:
+    """The machine's facts, the versions, and measured matrix speeds in GFLOP/s."""
+    machine = describe()
+    dtype = default_dtype(machine)
+    speeds = {
+        f"{name}_{threads}_threads": matrix_speed(getattr(torch, name), threads)
+        for name in ("float32", "bfloat16")
+        for threads in sorted({1, machine.cores})
+    }
+    facts = dataclasses.asdict(machine)
+    return {
+        "machine": {**facts, "features": sorted(facts["features"] or ())},
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "dtype": dtype,
+        "matrix_path": torch.backends.cpu.get_cpu_capability(),
+        "matrix_gflops": speeds,
+        "can_compile": machine.compiler is not None and machine.python_headers,
+    }
+
+
+def matrix_speed(dtype: torch.dtype, threads: int) -> float:
+    """GFLOP/s of a square matrix product."""
+    torch.set_num_threads(threads)
+    a, b = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
+    return 2 * SIDE**3 * repeats_per_second(lambda: a @ b) / 1e9
+
+
+def repeats_per_second(call: Callable[[], object]) -> float:
+    """How often a call runs in a second, after one that is not counted."""
+    call()
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < SECONDS:
+        call()
+        count += 1
+    return count / (time.perf_counter() - began)

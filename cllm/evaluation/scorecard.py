@@ -1,0 +1,144 @@
+"""The scorecard of a model: how well it predicts held-out files, and what it writes after some prompts.
+
+Bits per byte of a set of files is all their bits over all their bytes; a file's bits are those of its tokens from the
+first to the end-of-text. Every figure is given twice, with and without the held-out files that nearly copy a learned
+one. Where time does not suffice for all files, a seeded sample of them is scored and its confidence interval is given.
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cllm.corpus import Corpus, Document
+from cllm.evaluation.compile_c import compiles
+from cllm.evaluation.prompts import prompts_for
+from cllm.evaluation.syntax import complete_unit
+from cllm.spheres import Sphere
+
+PROMPT_TOKENS = 128
+RESAMPLES = 1000  # of the files, for a confidence interval
+LEAST_FILES = 8  # are scored, however short the time
+EXTENSIONS = {
+    "C": ".c",
+    "C++": ".cpp",
+    "Go": ".go",
+    "Java": ".java",
+    "JavaScript": ".js",
+    "JSON": ".json",
+    "Python": ".py",
+    "Rust": ".rs",
+    "Shell": ".sh",
+    "TSX": ".tsx",
+    "TypeScript": ".ts",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is scored: a model directory, in which dtype it computes, and the corpus it learned from."""
+
+    model: Path
+    dtype: str
+    corpus: Path
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        return {"model": str(self.model), "dtype": self.dtype}
+
+
+def launch_scorers(num_workers: int, environment: Mapping[str, str]) -> Sphere:
+    """Processes that score documents and complete prompts."""
+    return Sphere([sys.executable, "-m", "cllm.evaluation.worker"], num_workers, environment)
+
+
+def score_files(sphere: Sphere, subject: Subject, corpus: Corpus, seconds: float, seed: int) -> list[dict[str, Any]]:
+    """Score held-out documents in a drawn order until all are done or the time is up."""
+    order = np.random.default_rng(seed).permutation(len(corpus.val)).tolist()
+    deadline = time.monotonic() + seconds
+
+    def tasks() -> Iterator[dict[str, Any]]:
+        for count, document in enumerate(order):
+            if count >= LEAST_FILES and time.monotonic() > deadline:
+                return
+            yield {**subject.arguments, "corpus": str(subject.corpus), "document": document}
+
+    return sphere.deal("score", tasks())
+
+
+def summary(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
+    """Bits per byte and hits over some scored documents of all `documents`, which they may be a sample of."""
+    if not results:
+        return {"held_out": {"files": 0, "bytes": 0, "scored_files": 0, "scored_bytes": 0}}
+    bits = np.array([result["bits"] for result in results])
+    size = np.array([documents[result["document"]].bytes for result in results])
+    tokens = sum(result["tokens"] for result in results)
+    draws = np.random.default_rng(0).integers(0, len(bits), (RESAMPLES, len(bits)))
+    low, high = np.quantile(bits[draws].sum(1) / size[draws].sum(1), [0.025, 0.975])
+    return {
+        "held_out": {
+            "files": len(documents),
+            "bytes": sum(document.bytes for document in documents),
+            "scored_files": len(results),
+            "scored_bytes": int(size.sum()),
+        },
+        "bits_per_byte": {
+            "model": float(bits.sum() / size.sum()),
+            "model_confidence_95": [float(low), float(high)],
+        },
+        "next_token": {
+            "top1": sum(result["top1"] for result in results) / tokens,
+            "top5": sum(result["top5"] for result in results) / tokens,
+        },
+    }
+
+
+def held_out_figures(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
+    """The summary of all held-out documents, and of those without a near duplicate among the learned ones."""
+    original = [number for number, document in enumerate(documents) if document.near_duplicate_of is None]
+    place = {number: index for index, number in enumerate(original)}
+    results_of_originals = [
+        {**result, "document": place[result["document"]]} for result in results if result["document"] in place
+    ]
+    return {
+        **summary(results, documents),
+        "without_near_duplicates": summary(results_of_originals, [documents[number] for number in original]),
+        "near_duplicates": [[d.path, d.near_duplicate_of] for d in documents if d.near_duplicate_of is not None],
+    }
+
+
+def main_language(corpus: Corpus) -> str | None:
+    """The language with the most learned bytes among those that can be parsed and have prompts."""
+    size: Counter[str] = Counter()
+    for document in corpus.train:
+        if prompts_for(document.language):
+            size[document.language] += document.bytes
+    return size.most_common(1)[0][0] if size else None
+
+
+def complete_prompts(sphere: Sphere, subject: Subject, language: str) -> dict[str, dict[str, Any]]:
+    """What the model writes after each prompt of a language; whether its first construct parses and compiles."""
+    prompts = prompts_for(language)
+    path = f"main{EXTENSIONS[language]}"
+    common = {**subject.arguments, "path": path, "max_tokens": PROMPT_TOKENS}
+    texts = sphere.deal("complete", [{**common, "prompt": prompt} for prompt in prompts])
+    return {prompt: judge(language, prompt, text) for prompt, text in zip(prompts, texts, strict=True)}
+
+
+def judge(language: str, prompt: str, text: str) -> dict[str, Any]:
+    """Cut a completion after its first complete construct and ask the parser, and for C the compiler, about it."""
+    content = text.encode()
+    end = complete_unit(language, content, len(prompt.encode()))
+    unit = content[:end] if end >= 0 else content
+    verdict = compiles(unit) if language == "C" and end >= 0 else None
+    return {
+        "text": text,
+        "parses": end >= 0,
+        "unit": unit.decode() if end >= 0 else None,
+        "compiles": verdict.ok if verdict else (False if language == "C" else None),
+    }

@@ -1,0 +1,128 @@
+"""Does a text parse? Tree-sitter's answer, as a count of the places where it does not.
+
+Every grammar recovers from errors, so the question is how many ERROR and MISSING nodes the tree holds. Valid code can
+hold some: a C file that calls a macro without a semicolon, or writes `__packed`, is wrong to a parser that sees no
+macros. A text is therefore judged against a baseline, the count of the real file, and not against zero. Left out:
+names, types and everything else a compiler knows (`compile_c` asks one).
+
+All grammars are imported here: with tree-sitter 0.06 s and 1 MB, beside the 2 s of torch (two-core EPYC, 2026-11),
+which is less than the machinery that would spare it.
+"""
+
+import time
+from functools import cache
+
+import tree_sitter_bash
+import tree_sitter_c
+import tree_sitter_cpp
+import tree_sitter_go
+import tree_sitter_java
+import tree_sitter_javascript
+import tree_sitter_json
+import tree_sitter_python
+import tree_sitter_rust
+import tree_sitter_typescript
+from tree_sitter import Language, Node, Parser, Tree
+
+GRAMMARS = {
+    "C": tree_sitter_c.language,
+    "C++": tree_sitter_cpp.language,
+    "Go": tree_sitter_go.language,
+    "JSON": tree_sitter_json.language,
+    "Java": tree_sitter_java.language,
+    "JavaScript": tree_sitter_javascript.language,
+    "Python": tree_sitter_python.language,
+    "Rust": tree_sitter_rust.language,
+    "Shell": tree_sitter_bash.language,
+    "TSX": tree_sitter_typescript.language_tsx,
+    "TypeScript": tree_sitter_typescript.language_typescript,
+}
+
+# Most texts take a millisecond per 5 kB, but 200,000 times `<` as Shell took 100 s (quadratic); same machine.
+PARSE_SECONDS = 2.0
+PIECE_BYTES = 65536
+
+
+@cache
+def _grammar(language: str) -> Language:
+    return Language(GRAMMARS[language]())
+
+
+def parser_for(language: str) -> Parser | None:
+    """A new parser (0.3 us; parsers are not shared between threads), or None for a language without a grammar."""
+    return Parser(_grammar(language)) if language in GRAMMARS else None
+
+
+def _tree(language: str, text: bytes) -> Tree | None:
+    """The tree of `text`, or None if it took longer than PARSE_SECONDS."""
+    parser = parser_for(language)
+    assert parser is not None, f"no grammar for {language}: ask parser_for first"
+    deadline = time.monotonic() + PARSE_SECONDS
+    try:
+        return parser.parse(
+            lambda offset, _point: text[offset : offset + PIECE_BYTES],
+            progress_callback=lambda _offset, _has_error: time.monotonic() > deadline,
+        )
+    except ValueError:  # "Parsing failed": the progress callback asked for the end
+        return None
+
+
+def errors(language: str, text: bytes) -> int:
+    """Number of ERROR and MISSING nodes; a text too slow to parse counts one error per byte.
+
+    `language` must have a parser. The walk is a loop and enters only subtrees that hold an error.
+    """
+    tree = _tree(language, text)
+    if tree is None:
+        return len(text)
+    count = 0
+    cursor = tree.walk()
+    while True:
+        node = cursor.node
+        assert node is not None
+        count += node.is_error or node.is_missing
+        if node.has_error and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return count
+
+
+def parses(language: str, text: bytes, baseline: int = 0) -> bool:
+    """Whether `text` has no more errors than `baseline`, the errors of the real file it is compared with."""
+    return errors(language, text) <= baseline
+
+
+def complete_unit(language: str, text: bytes, start: int) -> int:
+    """End offset of the first complete top-level construct that ends after `start`, or -1.
+
+    `text` is a prompt of `start` bytes and what was generated after it; the construct may begin in the prompt. It is
+    complete if it parses without error on its own, so a text cut short inside a later construct does no harm (found
+    in 1,282 of 1,284 pairs from libuv whose second construct was cut, 488 of 499 from networkx, 433 of 433 from three).
+    Comments are no constructs. -1: the first construct is wrong or unfinished, or there is none.
+    The grammar decides where a text may end: a Python function after any of its statements, and tree-sitter's Python
+    is lenient (of 306 networkx constructs cut anywhere and found complete, CPython refused 50: headers without a body,
+    `try` without `except`).
+    """
+    assert 0 <= start <= len(text), f"start {start} outside a text of {len(text)} bytes"
+    tree = _tree(language, text)
+    if tree is None:
+        return -1
+    unit = next((node for node in tree.root_node.children if _is_construct(node) and node.end_byte > start), None)
+    # Under a root that is itself an ERROR lie whole constructs, and the pieces of the broken one.
+    if unit is None or unit.is_error or (tree.root_node.is_error and not _begins_line(text, unit.start_byte)):
+        return -1
+    end = unit.end_byte
+    sibling = unit.next_sibling
+    while sibling is not None and not sibling.is_named:  # the semicolon after `struct s {...}` stands beside it
+        end = sibling.end_byte
+        sibling = sibling.next_sibling
+    return end if parses(language, text[unit.start_byte : end]) else -1
+
+
+def _is_construct(node: Node) -> bool:
+    return node.is_error or (node.is_named and not node.is_extra)
+
+
+def _begins_line(text: bytes, offset: int) -> bool:
+    return not text[text.rfind(b"\n", 0, offset) + 1 : offset].strip()

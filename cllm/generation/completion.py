@@ -1,0 +1,108 @@
+"""Complete a text, at its end or in its middle.
+
+The prompt is the text before the cursor, the text after it if there is any (then it is laid out for filling in the
+middle, see `cllm.dataset.fim`), and the file's path if it is known. Text comes out as it is complete: bytes of a
+character that is not finished wait for the rest of it.
+"""
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cllm.generation.decode import decode
+from cllm.generation.sampling import SamplingParams
+from cllm.model.transformer import Transformer
+from cllm.tokenizer import Tokenizer
+
+SUFFIX_SHARE = 4  # at most one part in this many of the context is text after the cursor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What is known: bytes before and after the cursor; the file's path, relative to the repository."""
+
+    prefix: bytes
+    suffix: bytes = b""
+    path: str | None = None
+
+
+@dataclass
+class Completion:
+    """One sample: its text so far, its tokens, and why it ended ("" while it goes on)."""
+
+    text: str = ""
+    tokens: list[int] = field(default_factory=list)
+    finish_reason: str = ""
+
+
+def prompt_ids(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_tokens: int) -> list[int]:
+    """The prompt as ids, cut to leave room for `max_tokens`: the prefix loses its beginning, the suffix its end."""
+    special = tokenizer.special
+    named = prompt.path is not None
+    header = [special["<|file_sep|>"], *tokenizer.encode(f"{prompt.path}\n".encode("utf-8", "surrogateescape"))] * named
+    prefix = [*([] if named else [tokenizer.end_of_text]), *tokenizer.encode(prompt.prefix)]
+    room = max(context_length // 2, context_length - max_tokens) - len(header) - 4
+    if not prompt.suffix:
+        return [*header, *prefix[-room:]]
+    suffix = tokenizer.encode(prompt.suffix)[: context_length // SUFFIX_SHARE]
+    prefix = prefix[-(room - len(suffix)) :]
+    return [
+        *header,
+        special["<|fim_prefix|>"],
+        *prefix,
+        special["<|fim_suffix|>"],
+        *suffix,
+        special["<|fim_middle|>"],
+    ]
+
+
+def stream(
+    model: Transformer, tokenizer: Tokenizer, prompt: Prompt, params: SamplingParams, num_samples: int = 1
+) -> Iterator[list[Completion]]:
+    """Complete `num_samples` times at once; yields the same list of completions after every token."""
+    completions = [Completion() for _ in range(num_samples)]
+    decoders = [codecs.getincrementaldecoder("utf-8")("replace") for _ in completions]
+    ids = prompt_ids(prompt, tokenizer, model.config.context_length, params.max_tokens)
+    banned = [index for name, index in tokenizer.special.items() if name != "<|endoftext|>"]
+    for tokens in decode(model, ids, params, num_samples, banned):
+        for completion, decoder, token in zip(completions, decoders, tokens, strict=True):
+            if not completion.finish_reason:
+                extend(completion, token, tokenizer, decoder, params.stop)
+        yield completions
+        if all(completion.finish_reason for completion in completions):
+            return
+    for completion, decoder in zip(completions, decoders, strict=True):
+        if not completion.finish_reason:
+            completion.text += decoder.decode(b"", final=True)
+            completion.finish_reason = "length"
+    yield completions
+
+
+def extend(
+    completion: Completion,
+    token: int,
+    tokenizer: Tokenizer,
+    decoder: codecs.IncrementalDecoder,
+    stop: tuple[str, ...],
+) -> None:
+    """Add a token to a completion, and end it where it is the end of the text or completes a stop string."""
+    if token == tokenizer.end_of_text:
+        completion.text += decoder.decode(b"", final=True)
+        completion.finish_reason = "stop"
+        return
+    completion.tokens.append(token)
+    completion.text += decoder.decode(tokenizer.token_bytes(token))
+    places = [place for place in (completion.text.find(word) for word in stop) if place >= 0]
+    if places:
+        completion.text = completion.text[: min(places)]
+        completion.finish_reason = "stop"
+
+
+def complete(
+    model: Transformer, tokenizer: Tokenizer, prompt: Prompt, params: SamplingParams, num_samples: int = 1
+) -> list[Completion]:
+    """The finished completions of a prompt."""
+    completions: list[Completion] = []
+    for completions in stream(model, tokenizer, prompt, params, num_samples):  # noqa: B007
+        pass
+    return completions

@@ -1,0 +1,72 @@
+"""Which token comes next: plain functions from logits (B, V) to logits (B, V), composed in one order, then a draw."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cllm.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingParams:
+    """How text is drawn. Temperature 0 takes the likeliest token; the other filters are off at their defaults."""
+
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "max_tokens": (0, 1 << 20),
+            "temperature": (0, 100),
+            "top_k": (0, 1 << 20),
+            "top_p": (0, 1),
+            "min_p": (0, 1),
+        }
+        for name, (least, most) in bounds.items():
+            if not least <= getattr(self, name) <= most:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be between {least} and {most}")
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """All but the k largest become -inf; k = 0 keeps all."""
+    if not 0 < k < logits.size(-1):
+        return logits
+    least = logits.topk(k, -1).values[:, -1:]
+    return logits.masked_fill(logits < least, float("-inf"))
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """The fewest tokens whose probabilities reach p stay (Holtzman et al. 2020); the likeliest always does."""
+    if p >= 1:
+        return logits
+    values, order = logits.sort(-1, descending=True)
+    probabilities = values.softmax(-1)
+    dropped = probabilities.cumsum(-1) - probabilities >= p
+    dropped[:, 0] = False
+    return logits.masked_fill(dropped.scatter(-1, order, dropped), float("-inf"))
+
+
+def keep_min_p(logits: Tensor, p: float) -> Tensor:
+    """Tokens less likely than p times the likeliest go (Nguyen et al. 2024, arXiv:2407.01082)."""
+    if p <= 0:
+        return logits
+    log_probabilities = logits.log_softmax(-1)
+    least = log_probabilities.amax(-1, keepdim=True) + torch.tensor(p).log()
+    return logits.masked_fill(log_probabilities < least, float("-inf"))
+
+
+def draw(logits: Tensor, params: SamplingParams, generators: list[torch.Generator]) -> Tensor:
+    """One token id for each row (B,), each row with its own generator."""
+    if params.temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / params.temperature
+    logits = keep_min_p(keep_top_p(keep_top_k(logits, params.top_k), params.top_p), params.min_p)
+    probabilities = logits.softmax(-1)
+    rows = zip(probabilities, generators, strict=True)
+    return torch.cat([torch.multinomial(row, 1, generator=generator) for row, generator in rows])

@@ -1,0 +1,101 @@
+"""What a person sees while a long command works: one live line on a terminal, plain lines in a pipe."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+
+PLAIN_SECONDS = 10.0  # between the lines of one phase in a pipe
+
+
+class Reporter(Protocol):
+    """Told by the pipeline what goes on."""
+
+    def phase(self, name: str) -> None:
+        """A stage begins."""
+
+    def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
+        """A stage is done to this share (0 to 1); `note` holds its figures."""
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def phase(self, name: str) -> None: ...
+    def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+class PlainReporter:
+    """Lines for a log: one as a phase begins, one every ten seconds, each with its time since the start."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._began = stream, time.monotonic()
+        self._name, self._last = "", 0.0
+
+    def phase(self, name: str) -> None:
+        self._name, self._last = name, time.monotonic()
+        self.say(f"{name} ...")
+
+    def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
+        if time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._last = time.monotonic()
+            self.say(f"{self._name} {share:.0%}  {note}{_left(seconds_left)}")
+
+    def say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self._began:6.1f} s] {text}", file=self._stream, flush=True)
+
+
+class TerminalReporter:
+    """A live bar with the phase, the percentage, its figures and the time left; lines that stay go above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "TerminalReporter":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def phase(self, name: str) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=1.0, note="")
+
+    def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
+        assert self._task is not None
+        self._progress.update(self._task, completed=share, note=note + _left(seconds_left))
+
+    def say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"  {int(seconds) // 60}:{int(seconds) % 60:02d} left"
+
+
+@contextlib.contextmanager
+def reporter(stream: TextIO) -> Iterator[Reporter]:
+    """The reporter that suits a stream: live on a terminal, lines elsewhere."""
+    if stream.isatty():
+        with TerminalReporter(Console(file=stream)) as live:
+            yield live
+    else:
+        yield PlainReporter(stream)

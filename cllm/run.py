@@ -1,0 +1,71 @@
+"""The files of one run, inside `.cllm/runs/NNNN/`, in the order in which they come to be."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cllm.errors import CorpusError, WorkspaceError
+from cllm.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder; everything that its stages leave for each other is in it."""
+
+    folder: Path
+
+    @property
+    def corpus(self) -> Path:
+        """Directory: the documents (`cllm.corpus`)."""
+        return self.folder / "corpus"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.folder / "tokenizer.json"
+
+    @property
+    def dataset(self) -> Path:
+        """Directory: the documents' ids (`cllm.dataset`)."""
+        return self.folder / "dataset"
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Directories step-NNNNNN; gone when the run is finished."""
+        return self.folder / "checkpoints"
+
+    @property
+    def status(self) -> Path:
+        """Where the run stands, rewritten every half second while it trains."""
+        return self.folder / "status.json"
+
+    @property
+    def model(self) -> Path:
+        """Directory: the finished model (`cllm.model.weights`)."""
+        return self.folder / "model"
+
+    @property
+    def training(self) -> Path:
+        """What the training took, for the scorecard."""
+        return self.folder / "training.json"
+
+    @property
+    def scorecard(self) -> Path:
+        return self.folder / "scorecard.json"
+
+
+def existing_directory(root: Path) -> Path:
+    """The absolute path of a repository; CorpusError where there is no directory."""
+    if not root.is_dir():
+        raise CorpusError(f"{root} is {'not a directory' if root.exists() else 'not there'}: give a repository's path")
+    return root.resolve()
+
+
+def current_run(workspace: Workspace) -> Run:
+    """The run whose model is in use; WorkspaceError where nothing was learned yet."""
+    folder = workspace.current()
+    if folder is None:
+        raise WorkspaceError(f"nothing was learned in {workspace.root} yet: run `cllm train {workspace.root}` first")
+    return Run(folder)

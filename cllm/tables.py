@@ -1,0 +1,98 @@
+"""What the commands print for people: aligned text from the objects that `--json` prints."""
+
+from typing import Any
+
+Rows = list[tuple[str, str]]
+
+
+def aligned(rows: Rows) -> str:
+    """Two columns."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def scorecard_table(card: dict[str, Any]) -> str:
+    """The scorecard: prediction, cost, and what was written after each prompt."""
+    train = card["train"]
+    rows: Rows = [
+        *held_out_rows(card, ""),
+        *held_out_rows(card["without_near_duplicates"], " (without near duplicates)"),
+    ]
+    rows += [
+        ("network", f"{train['parameters'] / 1e6:.2f} M parameters, vocabulary {train['vocab_size']:,}"),
+        (
+            "training",
+            f"{train['steps']:,} steps, {train['tokens']:,} tokens in {train['seconds']:.0f} s: "
+            f"{train['tokens_per_second']:,.0f} tokens/s with {train['workers']} workers",
+        ),
+        ("whole run", f"{card['seconds']['total']:.0f} s, peak memory {card['peak_memory_bytes'] / 1e6:,.0f} MB"),
+        ("weights", card["weights_sha256"][:16]),
+    ]
+    parts = [aligned(rows)]
+    for prompt, result in card["syntax"].items():
+        verdict = "parses" if result["parses"] else "does not parse"
+        if result["compiles"] is not None:
+            verdict += ", compiles" if result["compiles"] else ", does not compile"
+        parts.append(f"--- {prompt.strip()!r}: {verdict}\n{result['unit'] or result['text']}")
+    return "\n".join(parts)
+
+
+def held_out_rows(figures: dict[str, Any], suffix: str) -> Rows:
+    """Bits per byte and hits of a set of held-out files."""
+    held_out = figures["held_out"]
+    if not held_out["scored_files"]:
+        return [(f"held out{suffix}", "nothing to score")]
+    low, high = figures["bits_per_byte"]["model_confidence_95"]
+    sample = "" if held_out["scored_files"] == held_out["files"] else f", a sample of {held_out['files']}"
+    return [
+        (
+            f"bits per byte{suffix}",
+            f"{figures['bits_per_byte']['model']:.4f} (95%: {low:.3f} to {high:.3f}) on {held_out['scored_files']} "
+            f"held-out files, {held_out['scored_bytes']:,} bytes{sample}",
+        ),
+        (
+            f"next token{suffix}",
+            f"{figures['next_token']['top1']:.1%} right, {figures['next_token']['top5']:.1%} among the first five",
+        ),
+    ]
+
+
+def information_table(found: dict[str, Any]) -> str:
+    """`cllm info`."""
+    rows: Rows = [
+        ("repository", found["repository"]),
+        ("workspace", f"{found['disk_bytes'] / 1e6:.1f} MB in .cllm/"),
+        ("state", found.get("state", "nothing learned yet")),
+    ]
+    if found.get("run"):
+        run = found["run"]
+        rows.append(("run", f"step {run['step']} of {run['steps']}, last checkpoint {run['last_checkpoint_step']}"))
+    if found["model"]:
+        model = found["model"]
+        rows.append(("model", f"run {model['run']}, {model['bits_per_byte']['model']:.4f} bits per byte held out"))
+    report = found.get("corpus")
+    if report:
+        rows.append(("files", f"{report['files_kept']} of {report['files_seen']} kept"))
+        languages = sorted(report["languages"].items(), key=lambda item: -item[1]["bytes"])
+        rows += [(f"  {name}", f"{entry['files']} files, {entry['bytes']:,} bytes") for name, entry in languages]
+        rows += [(f"  skipped: {reason}", str(count)) for reason, count in sorted(report["skipped"].items())]
+    return aligned(rows)
+
+
+def doctor_table(found: dict[str, Any]) -> str:
+    """`cllm doctor`."""
+    machine = found["machine"]
+    missing = "missing: the model is not compiled, all works, slower (apt-get install g++ python3-dev)"
+    rows: Rows = [
+        ("system", machine["system"]),
+        ("processor", f"{machine['cpu']}, {machine['cores']} cores usable"),
+        ("memory", f"{machine['memory_bytes'] / 1e9:.1f} GB, {machine['available_bytes'] / 1e9:.1f} GB free"),
+        ("features", " ".join(machine["features"]) or "unknown"),
+        ("python, torch", f"{found['python']}, {found['torch']}"),
+        ("computes in", f"{found['dtype']}, PyTorch's path for {found['matrix_path']}"),
+        *[(f"  {name.replace('_', ' ')}", f"{speed:,.0f} GFLOP/s") for name, speed in found["matrix_gflops"].items()],
+        ("compiler", machine["compiler_version"] or missing),
+        ("Python headers", "found" if machine["python_headers"] else missing),
+        ("git, make", ", ".join(name for name in ("git", "make") if machine[name]) or "missing: neither is needed"),
+    ]
+    return aligned(rows)

@@ -1,0 +1,18 @@
+"""How well a network in training predicts the `dev` documents, which it has not learned from yet."""
+
+import math
+
+from cllm.spheres import Sphere
+
+ROWS = 24  # the same ones every time
+ROWS_PER_TASK = 2
+
+
+def dev_bits_per_byte(sphere: Sphere, context: int) -> float:
+    """Bits per byte over some rows of the dev documents, shared out among the workers.
+
+    A row's first tokens have little before them, so this is higher than a whole file's; it shows the course.
+    """
+    tasks = [{"context": context, "first": first, "count": ROWS_PER_TASK} for first in range(0, ROWS, ROWS_PER_TASK)]
+    found = sphere.deal("dev_loss", tasks)
+    return math.fsum(nats for nats, _ in found) / math.log(2) / max(1, sum(size for _, size in found))

@@ -1,0 +1,208 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cllm.machine import MemorySampler, cpu_seconds, default_dtype, descendants, describe, proportional_set_size
+
+ENDED = 2**22 + 1  # above the largest process number that Linux gives
+
+CPUINFO = """processor	: 0
+model name	: Some CPU @ 2 GHz
+flags		: fpu avx2 fma avx512f avx512_bf16 unheard_of
+
+processor	: 1
+model name	: Another
+flags		: fpu
+"""
+
+
+def _tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_this_machine_is_described() -> None:
+    here = describe()
+    assert here.cores == min(here.cores, len(os.sched_getaffinity(0)))
+    assert 0 < here.available_bytes <= here.memory_bytes
+    assert here.architecture
+    assert here.system.endswith(os.uname().release)
+    assert (here.compiler is None) == (here.compiler_version is None)
+    assert default_dtype(here) in ("bfloat16", "float32")
+
+
+def test_cpu_facts_come_from_the_first_core(tmp_path: Path) -> None:
+    here = describe(_tree(tmp_path, {"proc/cpuinfo": CPUINFO, "etc/os-release": 'NAME=x\nPRETTY_NAME="Some OS 1"\n'}))
+    assert here.cpu == "Some CPU @ 2 GHz"
+    assert here.features == frozenset({"avx2", "fma", "avx512f", "avx512_bf16"})
+    assert here.system.startswith("Some OS 1, Linux ")
+
+
+def test_arm_lists_its_features_under_another_name(tmp_path: Path) -> None:
+    here = describe(_tree(tmp_path, {"proc/cpuinfo": "processor : 0\nFeatures : fp asimd bf16\n"}))
+    assert here.features == frozenset({"asimd", "bf16"})
+    assert default_dtype(here) == "float32"
+
+
+def test_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:
+    here = describe(tmp_path)
+    assert here.features is None
+    assert here.cpu == "unknown"
+    assert here.cores == len(os.sched_getaffinity(0))
+    assert here.memory_bytes == here.available_bytes > 0
+    assert default_dtype(here) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("features", "dtype"),
+    [
+        ({"avx512_bf16"}, "bfloat16"),
+        ({"amx_bf16", "avx2"}, "bfloat16"),
+        ({"avx2", "avx512f", "avx_ne_convert"}, "float32"),
+        (set(), "float32"),
+    ],
+)
+def test_bfloat16_only_where_the_processor_multiplies_it(features: set[str], dtype: str) -> None:
+    assert default_dtype(replace(describe(), features=frozenset(features))) == dtype
+
+
+MEMINFO = "MemTotal:    1000000 kB\nMemFree: 1 kB\nMemAvailable:    800000 kB\n"
+VERSION_2 = {
+    "proc/meminfo": MEMINFO,
+    "proc/self/cgroup": "0::/outer/inner\n",
+    "sys/fs/cgroup/outer/memory.max": "600000000\n",
+    "sys/fs/cgroup/outer/memory.current": "300000000\n",
+    "sys/fs/cgroup/outer/memory.stat": "anon 5\ninactive_file 100000000\n",
+    "sys/fs/cgroup/outer/inner/memory.max": "max\n",
+    "sys/fs/cgroup/outer/inner/memory.current": "1\n",
+    "sys/fs/cgroup/outer/cpu.max": "max 100000\n",
+    "sys/fs/cgroup/outer/inner/cpu.max": "250000 100000\n",
+}
+VERSION_1 = {
+    "proc/meminfo": MEMINFO,
+    "proc/self/cgroup": "4:memory:/job\n3:cpu,cpuacct:/job\n0::/\n",
+    "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "600000000\n",
+    "sys/fs/cgroup/memory/job/memory.usage_in_bytes": "300000000\n",
+    "sys/fs/cgroup/memory/job/memory.stat": "inactive_file 7\ntotal_inactive_file 100000000\n",
+    "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+    "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "250000\n",
+    "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "100000\n",
+    "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+    "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+}
+
+
+@pytest.mark.parametrize("files", [VERSION_2, VERSION_1], ids=["cgroup2", "cgroup1"])
+def test_a_container_has_what_its_groups_allow(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    here = describe(_tree(tmp_path, files))
+    assert here.cores == 2  # 2.5 are paid for
+    assert here.memory_bytes == 600_000_000
+    assert here.available_bytes == 400_000_000
+
+
+def test_less_than_one_paid_core_is_one(tmp_path: Path) -> None:
+    files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}
+    assert describe(_tree(tmp_path, files)).cores == 1
+
+
+def test_affinity_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 7, 11})
+    assert describe(tmp_path).cores == 3
+
+
+def test_a_compiler_that_does_not_run_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "g++").write_bytes(b"\x7fnot a program")
+    (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    here = describe()
+    assert here.compiler == str(tmp_path / "g++")
+    assert here.compiler_version is None
+    assert (here.git, here.make) == (False, False)
+
+
+def test_importing_costs_no_torch() -> None:
+    code = "import sys, cllm.machine; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def _until(fact: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not fact():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_a_process_that_has_ended_counts_nothing() -> None:
+    assert proportional_set_size([ENDED]) == 0
+    assert cpu_seconds([ENDED]) == 0
+    assert descendants(ENDED) == []
+    assert proportional_set_size([ENDED, os.getpid()]) > 1_000_000
+
+
+def test_descendants_are_found_through_generations() -> None:
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 600 & wait"]) as shell:
+        try:
+            assert _until(lambda: len(descendants(shell.pid)) == 1)
+            sleeper = descendants(shell.pid)
+            assert {shell.pid, *sleeper} <= set(descendants(os.getpid()))
+            assert os.getpid() not in descendants(os.getpid())
+        finally:
+            for pid in (*descendants(shell.pid), shell.pid):
+                os.kill(pid, 9)
+
+
+def test_a_process_name_with_spaces_and_brackets_is_read(tmp_path: Path) -> None:
+    program = tmp_path / "a) S 1 ("
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "600"]) as process:
+        try:
+            assert process.pid in descendants(os.getpid())
+            assert cpu_seconds([process.pid]) < 5
+        finally:
+            process.kill()
+
+
+def test_cpu_seconds_follow_the_clock_of_the_process() -> None:
+    begin, clock = cpu_seconds([os.getpid()]), time.process_time()
+    while time.process_time() - clock < 0.3:
+        pass
+    assert cpu_seconds([os.getpid()]) - begin == pytest.approx(0.3, abs=0.1)
+
+
+def test_the_sampler_sees_a_peak_that_has_passed() -> None:
+    with MemorySampler(seconds=0.01) as memory:
+        before = memory.peak_bytes
+        assert before > 1_000_000
+        block = bytearray(b"x") * 64_000_000
+        assert _until(lambda: memory.peak_bytes > before + 60_000_000)
+        del block
+    assert memory.peak_bytes > before + 60_000_000
+
+
+def test_the_sampler_counts_children() -> None:
+    code = "import sys; block = bytearray(b'x') * 64_000_000; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        alone = proportional_set_size([os.getpid()])
+        child.stdout.readline()
+        with MemorySampler(seconds=60) as memory:
+            assert memory.peak_bytes > alone + 50_000_000
+
+
+def test_the_sampler_ends_with_its_block() -> None:
+    with pytest.raises(ZeroDivisionError), MemorySampler(seconds=600) as memory:
+        raise ZeroDivisionError
+    assert not memory._thread.is_alive()
