@@ -44,14 +44,12 @@ from cllm.spheres import MAX_WORKERS, Sphere
 from cllm.tokenizer import Tokenizer
 from cllm.training.budget import Budget
 from cllm.training.checkpoint import Checkpointer, newest_checkpoint, restore
-from cllm.training.choose import Task, make_plan, vocab_size_for
+from cllm.training.choose import Speed, Task, make_plan, vocab_size_for
 from cllm.training.dev import dev_bits_per_byte
 from cllm.training.launch import Workers, worker_environment
+from cllm.training.layout import named_arrays
 from cllm.training.loop import StepReport, train
-from cllm.training.measure import Speed
-from cllm.training.optimizer import OptimizerConfig
-from cllm.training.plan import Engine, Plan, load_plan, save_plan
-from cllm.training.state import named_arrays
+from cllm.training.plan import Engine, OptimizerConfig, Plan, load_plan, save_plan
 from cllm.workspace import Workspace
 
 CHECKPOINT_SECONDS = 30.0

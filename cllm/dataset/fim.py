@@ -27,11 +27,8 @@ def fill_in_the_middle(
     special = tokenizer.special
     room = len(row) - len(header) - 4
     suffix = suffix[: max(0, room - len(prefix) - len(middle))]
-    if generator.random() < 0.5:
-        ids = arrange_psm(prefix, suffix, special)
-    else:
-        ids = arrange_spm(prefix, suffix, special)
-    ids = [*header, *ids, *middle, tokenizer.end_of_text][: len(row)]
+    arrange = arrange_psm if generator.random() < 0.5 else arrange_spm
+    ids = [*header, *arrange(prefix, suffix, special), *middle, tokenizer.end_of_text][: len(row)]
     return np.array(ids + [special["<|fim_pad|>"]] * (len(row) - len(ids)), np.int64)
 
 

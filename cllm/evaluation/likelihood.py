@@ -41,10 +41,10 @@ def likelihood(model: Transformer, ids: npt.NDArray[np.int64], end_of_text: int)
     targets = torch.from_numpy(ids)
     inputs = torch.cat([torch.tensor([end_of_text]), targets[:-1]])
     nats, ranks = [], []
-    for chunk, goals in zip(inputs.split(half), targets.split(half), strict=True):
+    for chunk, goals in zip(torch.split(inputs, half), torch.split(targets, half), strict=True):
         cache.keep(half)
         hidden = model(chunk.unsqueeze(0), cache)[0]
-        for rows, goal in zip(hidden.split(ROWS_PER_CHUNK), goals.split(ROWS_PER_CHUNK), strict=True):
+        for rows, goal in zip(torch.split(hidden, ROWS_PER_CHUNK), torch.split(goals, ROWS_PER_CHUNK), strict=True):
             logits = torch.mm(rows, model.head_weight.t()).float()
             of_goal = logits.gather(1, goal.unsqueeze(1))
             nats.append(logits.logsumexp(-1) - of_goal.squeeze(1))

@@ -1,0 +1,1 @@
+"""The network: ids in, hidden states or loss out."""

@@ -55,6 +55,11 @@ def parameter_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def is_matrix(name: str) -> bool:
+    """Whether a parameter is a projection inside a block, rather than an embedding, a head or a vector."""
+    return name.startswith("blocks.") and "norm" not in name
+
+
 def fused_rows(config: TransformerConfig, name: str) -> tuple[int, ...]:
     """Rows of the matrices that are laid one below another in a parameter: (rows,) where it is a single one."""
     if name.endswith("attention.qkv.weight"):

@@ -23,7 +23,9 @@ class LinearCrossEntropy(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight)
         total = torch.zeros((), dtype=torch.float32)
-        for rows, goal, d_rows in zip(*(t.split(ROWS_PER_CHUNK) for t in (hidden, targets, d_hidden)), strict=True):
+        for rows, goal, d_rows in zip(
+            *(torch.split(t, ROWS_PER_CHUNK) for t in (hidden, targets, d_hidden)), strict=True
+        ):
             log_probabilities = torch.log_softmax(torch.mm(rows, weight.t()).float(), -1)
             learned = (goal != IGNORED).unsqueeze(1)
             goal = goal.clamp(min=0).unsqueeze(1)
@@ -50,7 +52,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 
 def target_log_probabilities(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """Log-probability in nats (N,) of each target (N,) given hidden (N, D), without holding all logits."""
-    chunks = zip(hidden.split(ROWS_PER_CHUNK), targets.split(ROWS_PER_CHUNK), strict=True)
+    chunks = zip(torch.split(hidden, ROWS_PER_CHUNK), torch.split(targets, ROWS_PER_CHUNK), strict=True)
     parts = [
         torch.log_softmax(torch.mm(rows, weight.t()).float(), -1).gather(1, goal.unsqueeze(1)).squeeze(1)
         for rows, goal in chunks

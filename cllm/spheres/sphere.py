@@ -4,6 +4,7 @@ The control node computes nothing. It launches the workers, deals tasks to which
 task's result does not depend on who did it. Here one sphere on one machine: its workers are child processes.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -128,10 +129,8 @@ class Sphere:
         self._selector.close()
         for worker in self.workers:
             assert worker.process.stdin is not None and worker.process.stdout is not None
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 worker.process.stdin.close()
-            except BrokenPipeError:
-                pass
         for worker in self.workers:
             try:
                 worker.process.wait(2)

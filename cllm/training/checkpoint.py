@@ -1,8 +1,8 @@
 """A run's numbers on disk, so that a process may end at any moment and nothing but seconds is lost.
 
 A checkpoint is a directory step-NNNNNN: `state.safetensors` with weights and optimizer state by parameter name, and
-a manifest with the step, the seconds used and the SHA-256 of the plan. It is copied out of the shared memory between two steps,
-then written while the next steps are computed. The newest that verifies is loaded; a bad one is named and passed over.
+a manifest with the step and the seconds used. It is copied out of the shared memory between two steps, then written
+while the next steps are computed. The newest that verifies is loaded; a bad one is named and passed over.
 """
 
 import shutil
@@ -18,10 +18,9 @@ import safetensors.numpy
 
 from cllm.artifacts import sweep, verify_directory, write_directory
 from cllm.errors import ArtifactError
-from cllm.model.config import TransformerConfig
+from cllm.model.config import TransformerConfig, is_matrix
 from cllm.spheres import SharedArrays
-from cllm.training.optimizer import is_matrix
-from cllm.training.state import named_arrays
+from cllm.training.layout import named_arrays
 
 KEPT = 2  # checkpoints: the newest, and one to fall back to
 
@@ -76,12 +75,11 @@ class Checkpointer:
             ) from failure
 
     def _write(self, copy: dict[str, npt.NDArray[Any]], step: int, seconds: float) -> None:
-        target = self.folder / f"step-{step:06d}"
+        def fill(folder: Path) -> None:
+            safetensors.numpy.save_file(copy, folder / "state.safetensors")
+
         try:
-            fill: Callable[[Path], None] = lambda folder: safetensors.numpy.save_file(
-                copy, folder / "state.safetensors"
-            )  # noqa: E731
-            write_directory(target, fill, step=step, seconds=seconds)
+            write_directory(self.folder / f"step-{step:06d}", fill, step=step, seconds=seconds)
         except Exception as error:  # a full disk shows as OSError or as SafetensorError
             self._failure = error
             return

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cllm.model.config import TransformerConfig
-from cllm.training.measure import Speed
 from cllm.training.plan import POSITIONS, Engine, Phase, Plan
 
 # (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the one before.
@@ -31,6 +30,15 @@ MAX_PASSES = 5.0  # over the repository's tokens; more made held-out files worse
 MIN_STEPS = 120  # for a repository so small that its passes are fewer steps
 STEP_OVERHEAD = 1.04  # beyond positions and updates: summing, waiting for the last position
 
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Seconds on one core: of one micro-batch at each (context, rows) asked for, and of updating all parameters."""
+
+    positions: tuple[float, ...]
+    update: float
+
+
 Measure = Callable[[TransformerConfig, list[tuple[int, int]]], Speed]
 
 
@@ -48,7 +56,7 @@ class Task:
 
 
 def vocab_size_for(num_bytes: int) -> int:
-    """Vocabulary to ask for, by the bytes that are learned: fewer words where there is too little to learn them from."""
+    """Vocabulary to ask for, by the bytes that are learned: fewer words where there is little to learn them from."""
     return 1024 if num_bytes < 200_000 else 2048 if num_bytes < 1_000_000 else 4096 if num_bytes < 50_000_000 else 8192
 
 

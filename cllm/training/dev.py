@@ -15,4 +15,5 @@ def dev_bits_per_byte(sphere: Sphere, context: int) -> float:
     """
     tasks = [{"context": context, "first": first, "count": ROWS_PER_TASK} for first in range(0, ROWS, ROWS_PER_TASK)]
     found = sphere.deal("dev_loss", tasks)
-    return math.fsum(nats for nats, _ in found) / math.log(2) / max(1, sum(size for _, size in found))
+    bits = math.fsum(nats for nats, _ in found) / math.log(2)
+    return bits / max(1, sum(int(size) for _, size in found))

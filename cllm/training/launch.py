@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cllm.spheres import SharedArrays, Sphere, create_memory
+from cllm.training.layout import layout
 from cllm.training.plan import Plan
-from cllm.training.state import layout
 
 
 def worker_environment(compile_cache: Path) -> dict[str, str]:

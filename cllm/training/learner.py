@@ -14,11 +14,11 @@ from torch import Tensor
 
 from cllm.dataset import Rows, Shard
 from cllm.dataset.fim import fill_in_the_middle
-from cllm.model.config import fused_rows
+from cllm.model.config import fused_rows, is_matrix
 from cllm.model.loss import IGNORED, linear_cross_entropy
 from cllm.model.transformer import Transformer, initialise
 from cllm.tokenizer import Tokenizer
-from cllm.training.optimizer import is_matrix, update_matrix, update_other
+from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import POSITIONS, Plan, learning_rate_scale, timeline
 from cllm.training.state import TensorState
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cllm.errors import TrainingError
-from cllm.model.config import TransformerConfig
+from cllm.model.config import TransformerConfig, is_matrix
 from cllm.spheres import Sphere
-from cllm.training.optimizer import is_matrix
+from cllm.training.layout import parameters
 from cllm.training.plan import POSITIONS, Plan, save_plan, timeline
-from cllm.training.state import parameters
 
 Amend = Callable[[Plan, int], Plan]
 

@@ -6,25 +6,17 @@ All workers measure at the same time, one thread each, so that what they share (
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from cllm.model.config import TransformerConfig, fused_rows
+from cllm.model.config import TransformerConfig, fused_rows, is_matrix
 from cllm.model.loss import linear_cross_entropy
 from cllm.model.transformer import Transformer, initialise
-from cllm.training.optimizer import OptimizerConfig, is_matrix, update_matrix, update_other
+from cllm.training.optimizer import update_matrix, update_other
+from cllm.training.plan import OptimizerConfig
 
 SAMPLES = 5  # timed calls of each kind, after one that is not counted
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """Seconds on one core: of one micro-batch at each (context, rows) asked for, and of updating all parameters."""
-
-    positions: tuple[float, ...]
-    update: float
 
 
 def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]]) -> dict[str, Any]:

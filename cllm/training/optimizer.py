@@ -5,33 +5,12 @@ products in bfloat16. Each function changes one whole parameter, on one thread: 
 are the same.
 """
 
-from dataclasses import dataclass
-
+import torch
 from torch import Tensor
 
+from cllm.training.plan import OptimizerConfig
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steepest at zero, brings singular values near 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """Step sizes at the full learning rate; weight decay is relative to the step size."""
-
-    matrix_lr: float = 0.02
-    matrix_momentum: float = 0.95
-    matrix_weight_decay: float = 0.1
-    newton_schulz_steps: int = 5
-    lr: float = 0.01
-    betas: tuple[float, float] = (0.8, 0.95)
-    eps: float = 1e-10
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))  # JSON knows lists alone
-
-
-def is_matrix(name: str) -> bool:
-    """Whether Muon takes a parameter: the projections inside the blocks."""
-    return name.startswith("blocks.") and "norm" not in name
 
 
 def orthogonalise(x: Tensor, steps: int) -> Tensor:
@@ -58,7 +37,7 @@ def update_matrix(
     direction = gradient.lerp(momentum, config.matrix_momentum)
     step = config.matrix_lr * scale
     weight.mul_(1 - step * config.matrix_weight_decay)
-    for part, change in zip(weight.split(rows), direction.split(rows), strict=True):
+    for part, change in zip(torch.split(weight, rows), torch.split(direction, rows), strict=True):
         size = max(1.0, part.size(0) / part.size(1)) ** 0.5
         part.add_(orthogonalise(change, config.newton_schulz_steps).float(), alpha=-step * size)
 

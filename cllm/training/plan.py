@@ -17,7 +17,6 @@ import numpy as np
 from cllm.artifacts import read_json, write_json
 from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
-from cllm.training.optimizer import OptimizerConfig
 
 POSITIONS = 12  # micro-batches a step, one for each sphere that touches the control node
 SCHEMA_VERSION = 1
@@ -53,6 +52,23 @@ class Engine:
     instruction_set: str
     compiled: bool
     torch_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Step sizes at the full learning rate; weight decay is relative to the step size."""
+
+    matrix_lr: float = 0.02
+    matrix_momentum: float = 0.95
+    matrix_weight_decay: float = 0.1
+    newton_schulz_steps: int = 5
+    lr: float = 0.01
+    betas: tuple[float, float] = (0.8, 0.95)
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))  # JSON knows lists alone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from cllm.dataset import Shard
 from cllm.spheres import SharedArrays
 from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
+from cllm.training.layout import layout
 from cllm.training.learner import Data, Learner
 from cllm.training.measure import measure
 from cllm.training.plan import load_plan
-from cllm.training.state import TensorState, layout
+from cllm.training.state import TensorState
 
 
 class Worker:

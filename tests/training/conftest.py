@@ -11,9 +11,9 @@ from cllm.model.weights import weights_sha256
 from cllm.spheres import SharedArrays
 from cllm.tokenizer import Tokenizer
 from cllm.training.launch import Workers, worker_environment
+from cllm.training.layout import named_arrays
 from cllm.training.loop import StepReport, train
 from cllm.training.plan import Engine, Phase, Plan, save_plan
-from cllm.training.state import named_arrays
 
 TEXTS = [
     f"int field_{i}(struct node *node) {{\n  return node->field_{i} + {i};\n}}\n".encode() * (1 + i % 5)

@@ -1,0 +1,1 @@
+"""Measure a model on held-out files, and judge what it writes."""

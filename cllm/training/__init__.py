@@ -1,0 +1,1 @@
+"""From a time budget to trained weights: plan, loop, learner, optimizer, checkpoint."""
