@@ -37,7 +37,7 @@ def update_matrix(
     direction = gradient.lerp(momentum, config.matrix_momentum)
     step = config.matrix_lr * scale
     weight.mul_(1 - step * config.matrix_weight_decay)
-    for part, change in zip(torch.split(weight, rows), torch.split(direction, rows), strict=True):
+    for part, change in zip(torch.split(weight, list(rows)), torch.split(direction, list(rows)), strict=True):
         size = max(1.0, part.size(0) / part.size(1)) ** 0.5
         part.add_(orthogonalise(change, config.newton_schulz_steps).float(), alpha=-step * size)
 
