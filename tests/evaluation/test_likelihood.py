@@ -1,0 +1,59 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cllm.evaluation.likelihood import likelihood
+from cllm.model.config import TransformerConfig
+from cllm.model.transformer import Transformer, initialise
+
+
+def network(n_layer: int = 1) -> Transformer:
+    shape = {"vocab_size": 50, "n_head": 2, "n_kv_head": 2, "n_embd": 16, "head_dim": 8, "n_inner": 24}
+    model = Transformer(TransformerConfig(n_layer=n_layer, context_length=32, **shape))  # type: ignore[arg-type]
+    initialise(model, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
+    return model.requires_grad_(False)
+
+
+def document(length: int) -> np.ndarray:  # type: ignore[type-arg]
+    return np.append(np.random.default_rng(0).integers(1, 50, length), 0)
+
+
+def test_a_short_document_is_scored_as_a_whole() -> None:
+    model, ids = network(2), document(20)
+    logits = model.logits(torch.from_numpy(np.append(0, ids[:-1]))[None])[0]
+    expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(ids), reduction="none")
+    result = likelihood(model, ids, 0)
+    np.testing.assert_allclose(result.nats, expected.numpy(), rtol=1e-4)
+    assert result.bits == pytest.approx(expected.sum().item() / math.log(2), rel=1e-5)
+    best = logits.argmax(-1).numpy()
+    assert result.top(1) == int((best == ids).sum())
+    assert result.top(1) <= result.top(5) <= result.top(50) == len(ids)
+
+
+def test_every_token_has_at_least_half_the_context_and_only_its_past() -> None:
+    # One layer: what a token is predicted from is exactly the kept keys, so a plain window must give the same.
+    model, ids = network(1), document(100)
+    inputs = np.append(0, ids[:-1])
+    nats = likelihood(model, ids, 0).nats
+    for place in range(len(ids)):
+        begin = max(0, place // 16 * 16 - 16)
+        logits = model.logits(torch.from_numpy(inputs[begin : place + 1])[None])[0, -1]
+        assert nats[place] == pytest.approx(-logits.log_softmax(-1)[int(ids[place])].item(), rel=1e-3, abs=1e-4)
+        assert place - begin >= min(place, 16)
+
+
+def test_the_future_does_not_matter() -> None:
+    model = network(2)
+    one, other = document(90), document(90)
+    other[50:-1] = 7
+    np.testing.assert_array_equal(likelihood(model, one, 0).nats[:49], likelihood(model, other, 0).nats[:49])
+
+
+def test_the_end_of_text_is_counted() -> None:
+    model, ids = network(1), document(40)
+    assert len(likelihood(model, ids, 0).nats) == 41

@@ -1,0 +1,52 @@
+import pytest
+
+from cllm.corpus import Document
+from cllm.evaluation.scorecard import held_out_figures, judge, summary
+
+
+def document(path: str, size: int, near: str | None = None) -> Document:
+    return Document(path=path, language="C", split="val", offset=0, bytes=size, sha256="0" * 64, near_duplicate_of=near)
+
+
+DOCUMENTS = [document("a.c", 100), document("b.c", 300, "copy_of_b.c"), document("c.c", 600)]
+RESULTS = [
+    {"document": 0, "bits": 200.0, "tokens": 30, "top1": 10, "top5": 20},
+    {"document": 1, "bits": 30.0, "tokens": 100, "top1": 95, "top5": 100},
+    {"document": 2, "bits": 900.0, "tokens": 170, "top1": 85, "top5": 120},
+]
+
+
+def test_bits_per_byte_is_all_bits_over_all_bytes() -> None:
+    figures = summary(RESULTS, DOCUMENTS)
+    assert figures["bits_per_byte"]["model"] == pytest.approx(1130 / 1000)
+    assert figures["next_token"]["top1"] == pytest.approx(190 / 300)
+    low, high = figures["bits_per_byte"]["model_confidence_95"]
+    assert 0.1 <= low <= 1.13 <= high <= 2.0
+
+
+def test_figures_without_near_duplicates_leave_them_out() -> None:
+    figures = held_out_figures(RESULTS, DOCUMENTS)
+    without = figures["without_near_duplicates"]
+    assert without["held_out"] == {"files": 2, "bytes": 700, "scored_files": 2, "scored_bytes": 700}
+    assert without["bits_per_byte"]["model"] == pytest.approx(1100 / 700)
+    assert figures["near_duplicates"] == [["b.c", "copy_of_b.c"]]
+
+
+def test_a_sample_says_how_much_it_is_of() -> None:
+    figures = held_out_figures(RESULTS[1:], DOCUMENTS)
+    assert figures["held_out"] == {"files": 3, "bytes": 1000, "scored_files": 2, "scored_bytes": 900}
+    assert figures["without_near_duplicates"]["held_out"]["scored_files"] == 1
+
+
+def test_nothing_scored_is_said() -> None:
+    assert summary([], [])["held_out"]["scored_files"] == 0
+
+
+def test_a_completion_is_judged_by_its_first_construct() -> None:
+    good = judge("C", "int main", "int main(void) { return 0; }\nint unfinished(")
+    assert good["parses"] and good["unit"] == "int main(void) { return 0; }"
+    assert good["compiles"] in (True, None)
+    bad = judge("C", "int main", "int main(void) { return 0; ")
+    assert not bad["parses"] and bad["compiles"] is False
+    python = judge("Python", "def ", "def f(x):\n    return x\n\ndef g(")
+    assert python["parses"] and python["compiles"] is None
