@@ -48,4 +48,5 @@ class Budget:
         if needed <= left * TOLERANCE + 1.0 or len(rest) <= 1:
             return plan
         remaining = max(1, int(len(rest) * left / needed))
+        self._recent.clear()  # a step goes further from here on
         return dataclasses.replace(plan, amendments=(*plan.amendments, Amendment(step=step, remaining=remaining)))

@@ -102,8 +102,9 @@ def test_the_stream_only_grows_and_holds_no_half_character(model: Transformer) -
 def test_the_prompt_for_the_middle_is_laid_out_as_it_was_learned() -> None:
     ids = prompt_ids(Prompt(prefix=b"int ", suffix=b"}\n", path="a.c"), TOKENIZER, 64, 8)
     header = [SPECIAL["<|file_sep|>"], *TOKENIZER.encode(b"a.c\n")]
-    middle = [SPECIAL["<|fim_prefix|>"], *TOKENIZER.encode(b"int "), SPECIAL["<|fim_suffix|>"], *TOKENIZER.encode(b"}\n")]
-    assert ids == [*header, *middle, SPECIAL["<|fim_middle|>"]]
+    before = [SPECIAL["<|fim_prefix|>"], *TOKENIZER.encode(b"int ")]
+    after = [SPECIAL["<|fim_suffix|>"], *TOKENIZER.encode(b"}\n")]
+    assert ids == [*header, *before, *after, SPECIAL["<|fim_middle|>"]]
 
 
 def test_a_long_prompt_keeps_what_is_next_to_the_cursor() -> None:

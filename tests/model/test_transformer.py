@@ -52,7 +52,8 @@ def test_gradients_are_those_of_finite_differences(tied: bool) -> None:
     tokens = ids(2, 6)
 
     def loss() -> Tensor:  # a double-precision reference: the product's loss accumulates in fp32
-        return F.cross_entropy(F.linear(model(tokens[:, :-1]), model.head_weight).flatten(0, 1), tokens[:, 1:].flatten())
+        logits = F.linear(model(tokens[:, :-1]), model.head_weight)
+        return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
     parameters = dict(model.named_parameters())
     gradients = dict(zip(parameters, torch.autograd.grad(loss(), list(parameters.values())), strict=True))

@@ -12,9 +12,8 @@ from cllm.model.load import load_model
 from cllm.model.weights import load_weights, save_model, weights_sha256
 
 CONFIG = TransformerConfig(vocab_size=20, n_layer=1, n_head=2, n_kv_head=1, n_embd=8, head_dim=4, n_inner=12)
-WEIGHTS = {
-    name: np.random.default_rng(0).standard_normal(shape, np.float32) for name, shape in parameter_shapes(CONFIG).items()
-}
+SHAPES = parameter_shapes(CONFIG)
+WEIGHTS = {name: np.random.default_rng(0).standard_normal(shape, np.float32) for name, shape in SHAPES.items()}
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -33,7 +32,6 @@ def bug() -> None:
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
 
 
 if __name__ == "__main__":

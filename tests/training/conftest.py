@@ -33,10 +33,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def plan(run: Path) -> Plan:
+def plan_of(vocab_size: int) -> Plan:
+    """Ten steps: six of 32-token rows, four of 64."""
     config = TransformerConfig(
-        vocab_size=Tokenizer.load(run / "tokenizer.json").vocab_size,
+        vocab_size=vocab_size,
         n_layer=2,
         n_head=2,
         n_kv_head=1,
@@ -53,6 +53,11 @@ def plan(run: Path) -> Plan:
         dropout=0.1,
         dev_from=0.5,
     )
+
+
+@pytest.fixture(scope="session")
+def plan(run: Path) -> Plan:
+    return plan_of(Tokenizer.load(run / "tokenizer.json").vocab_size)
 
 
 @pytest.fixture

@@ -1,0 +1,26 @@
+"""A source tree into clean, deduplicated, split documents on disk.
+
+    walk (names, .gitignore) -> text (bytes to UTF-8) -> filters -> redact -> duplicates -> split -> store
+
+`ingest` runs the flow; a `Corpus` is what it leaves; `export_split` turns that into files again. Nothing of the
+repository is executed and nothing in it is written to.
+"""
+
+from cllm.corpus.export import export_split
+from cllm.corpus.ingest import CorpusConfig, ingest
+from cllm.corpus.languages import kind_of, language_of
+from cllm.corpus.redact import redact
+from cllm.corpus.split import is_held_out
+from cllm.corpus.store import Corpus, Document
+
+__all__ = [
+    "Corpus",
+    "CorpusConfig",
+    "Document",
+    "export_split",
+    "ingest",
+    "is_held_out",
+    "kind_of",
+    "language_of",
+    "redact",
+]

@@ -1,0 +1,33 @@
+"""The documents as files again: exactly the bytes that were learned from, and those that were held out.
+
+For whoever wants to check a score with another program. `dev` is a part of what is learned from and goes to `train/`.
+"""
+
+from pathlib import Path, PurePosixPath
+
+from cllm.corpus.store import Corpus
+from cllm.errors import CorpusError
+
+
+def export_split(corpus: Corpus, destination: Path) -> None:
+    """Write each document to `destination/train/PATH` or `destination/val/PATH`.
+
+    CorpusError: the destination holds something, or a path would lie outside it.
+    """
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise CorpusError(f"{destination} is not an empty directory: name one that is empty, or a new one")
+    for document in corpus.documents:
+        if not _is_safe(document.path):
+            raise CorpusError(f"the corpus names the path {document.path!r}, which leads out of {destination}")
+    for side, documents in (("train", corpus.train), ("val", corpus.val)):
+        (destination / side).mkdir(parents=True, exist_ok=True)
+        for document in documents:
+            target = destination / side / document.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                file.write(corpus.text(document))
+
+
+def _is_safe(path: str) -> bool:
+    """Relative, and made of names only."""
+    return bool(path) and "\0" not in path and not path.startswith("/") and ".." not in PurePosixPath(path).parts

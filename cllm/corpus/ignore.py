@@ -1,0 +1,199 @@
+"""What `.gitignore` files say, byte for byte as git reads them.
+
+A pattern is translated once: a literal prefix, then components between slashes, each literal, `**`, or a regular
+expression without backtracking across stars (atomic groups), so that no pattern makes the scan slow. The file of the
+deepest directory that says anything about a name decides; in one file the last matching line does; `.git/info/exclude`
+comes last.
+
+Chosen over pathspec 1.1.1, which raises on `[z-a]` and on a trailing backslash, lets `!keep` re-include what lies
+below `keep/` against an outer rule (git does not), and needs 61 s for `*a*a*a*a*a*a*b` on a name of 100 bytes.
+Left out: the user's global excludes, the index (a tracked file that is ignored stays ignored), `core.ignoreCase`.
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_RULES_BYTES = 1 << 18  # of one file: GitHub's longest template has 8 KB
+_DOUBLE_STAR = None  # a component that matches any number of components
+_NEVER = re.compile(rb"(?!)")
+_CLASSES = {
+    b"alnum": re.compile(rb"[A-Za-z0-9]"),
+    b"alpha": re.compile(rb"[A-Za-z]"),
+    b"blank": re.compile(rb"[ \t]"),
+    b"cntrl": re.compile(rb"[\x00-\x1f\x7f]"),
+    b"digit": re.compile(rb"[0-9]"),
+    b"graph": re.compile(rb"[!-~]"),
+    b"lower": re.compile(rb"[a-z]"),
+    b"print": re.compile(rb"[ -~]"),
+    b"punct": re.compile(rb"[!-/:-@\[-`{-~]"),
+    b"space": re.compile(rb"[ \t\n\v\f\r]"),
+    b"upper": re.compile(rb"[A-Z]"),
+    b"xdigit": re.compile(rb"[0-9A-Fa-f]"),
+}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One line of a `.gitignore`."""
+
+    negated: bool
+    directories_only: bool
+    anywhere: bool  # holds no slash: it is matched against the base name
+    prefix: bytes
+    components: tuple[re.Pattern[bytes] | None, ...]
+
+    def matches(self, path: bytes, is_directory: bool) -> bool:
+        """Whether the entry itself (not one that holds it) is meant; `path` is relative to the pattern's file."""
+        if self.directories_only and not is_directory:
+            return False
+        name = path[path.rfind(b"/") + 1 :] if self.anywhere else path
+        if not self.components:
+            return name == self.prefix
+        return name.startswith(self.prefix) and _glob(self.components, name[len(self.prefix) :])
+
+
+class Rules:
+    """The patterns of one file, the last first."""
+
+    def __init__(self, content: bytes) -> None:
+        content = content[:MAX_RULES_BYTES].removeprefix(b"\xef\xbb\xbf")
+        parsed = (_parse(line.removesuffix(b"\r").split(b"\0")[0]) for line in content.split(b"\n"))
+        self.patterns = [pattern for pattern in parsed if pattern][::-1]
+
+    def verdict(self, path: bytes, is_directory: bool) -> bool | None:
+        """True: ignored; False: re-included by a `!` line; None: no line is about it."""
+        for pattern in self.patterns:
+            if pattern.matches(path, is_directory):
+                return not pattern.negated
+        return None
+
+
+def _parse(line: bytes) -> Pattern | None:
+    """The pattern of a line; None for a comment or a blank line."""
+    line = _without_trailing_spaces(line)
+    if not line or line.startswith(b"#"):
+        return None
+    negated = line.startswith(b"!")
+    body = line[negated:]
+    directories_only = body.endswith(b"/")
+    body = body.removesuffix(b"/")
+    anywhere = b"/" not in body
+    body = body.removeprefix(b"/")
+    literal = re.match(rb"[^*?\[\\]*", body)
+    assert literal
+    # git compares a pattern's literal start by bytes, so in `foo**/bar` the stars stand at a component's start.
+    prefix = b"" if anywhere and literal.end() < len(body) else literal[0]
+    rest = body[len(prefix) :]
+    components = tuple(_component(tokens, anywhere) for tokens in _tokens(rest)) if rest else ()
+    return Pattern(negated, directories_only, anywhere, prefix, components)
+
+
+def _without_trailing_spaces(line: bytes) -> bytes:
+    """Spaces at the end do not count, but for one behind a backslash."""
+    kept = re.match(rb"(?: *(?:\\[\s\S]|[^ \\]))*", line)
+    assert kept
+    rest = line[kept.end() :]
+    return line if b"\\" in rest else kept[0]
+
+
+def _tokens(pattern: bytes) -> list[list[bytes]]:
+    """The pattern cut at its slashes; in each part a token is `*`, or a regular expression for one byte."""
+    parts: list[list[bytes]] = [[]]
+    at = 0
+    while at < len(pattern):
+        byte = pattern[at : at + 1]
+        at += 1
+        if byte == b"[":
+            allowed, at = _bracket(pattern, at)
+            parts[-1].append(allowed)
+            continue
+        if byte == b"\\":
+            byte, at = pattern[at : at + 1], at + 1
+            parts[-1].append(re.escape(byte) if byte else b"(?!)")
+        elif byte in b"*?":
+            parts[-1].append(b"*" if byte == b"*" else b"[^/]")
+        elif byte != b"/":
+            parts[-1].append(re.escape(byte))
+        if byte == b"/":
+            parts.append([])
+    return parts
+
+
+def _bracket(pattern: bytes, at: int) -> tuple[bytes, int]:
+    """The bytes that a `[...]` beginning before `at` allows, and where it ends. One that is malformed allows none."""
+    negated = pattern[at : at + 1] in (b"!", b"^")
+    at += negated
+    allowed: set[int] = set()
+    previous = 0
+    first = True
+    while at < len(pattern) and (first or pattern[at] != ord("]")):
+        first = False
+        byte = pattern[at]
+        if byte == ord("\\"):
+            at += 1
+            if at == len(pattern):
+                break
+            byte = pattern[at]
+            allowed.add(byte)
+        elif byte == ord("-") and previous and at + 1 < len(pattern) and pattern[at + 1] != ord("]"):
+            at += 2 if pattern[at + 1] == ord("\\") else 1
+            if at == len(pattern):
+                break
+            allowed.update(range(previous, pattern[at] + 1))
+            byte = 0
+        elif named := re.compile(rb"\[:([^\]]*):\]").match(pattern, at):
+            if named[1] not in _CLASSES:
+                return b"(?!)", len(pattern)
+            allowed.update(value for value in range(256) if _CLASSES[named[1]].match(bytes([value])))
+            at = named.end() - 1
+            byte = 0
+        else:
+            allowed.add(byte)
+        previous = byte
+        at += 1
+    if at >= len(pattern):
+        return b"(?!)", len(pattern)
+    members = set(range(256)) - allowed if negated else allowed
+    members.discard(ord("/"))
+    text = b"".join(re.escape(bytes([value])) for value in sorted(members))
+    return (b"[" + text + b"]" if text else b"(?!)"), at + 1
+
+
+def _component(tokens: list[bytes], anywhere: bool) -> re.Pattern[bytes] | None:
+    """One part between slashes. Between two stars the leftmost match is as good as any other: atomic groups keep it."""
+    if len(tokens) > 1 and not anywhere and set(tokens) == {b"*"}:
+        return _DOUBLE_STAR
+    pieces: list[list[bytes]] = [[]]
+    for token in tokens:
+        if token == b"*":
+            pieces.append([])
+        else:
+            pieces[-1].append(token)
+    first, *between = (b"".join(piece) for piece in pieces)
+    if not between:
+        return re.compile(first, re.DOTALL)
+    middle = b"".join(b"(?>[^/]*?" + piece + b")" for piece in between[:-1] if piece)
+    return re.compile(first + middle + b"[^/]*" + between[-1], re.DOTALL)
+
+
+def _glob(components: tuple[re.Pattern[bytes] | None, ...], path: bytes) -> bool:
+    """Match components against those of a path: the classic loop that returns only to the last `**`."""
+    names = path.split(b"/")
+    component = name = 0
+    star = resume = -1
+    while name < len(names):
+        pattern = components[component] if component < len(components) else _NEVER
+        if pattern is _DOUBLE_STAR:
+            star, resume = component, name
+            component += 1
+            if component == len(components):
+                return True
+        elif pattern.fullmatch(names[name]):
+            component += 1
+            name += 1
+        elif star >= 0:
+            resume += 1
+            component, name = star + 1, resume
+        else:
+            return False
+    return component == len(components)

@@ -1,0 +1,182 @@
+"""From a source tree to a corpus: walk, read, filter, redact, drop copies, split, write.
+
+One pass over the files appends each new text to `text.bin`; only paths, hashes and offsets stay in memory. A second
+pass over that file looks for near copies between the held-out and the learned documents. What was skipped and changed,
+and why, is counted in the report:
+
+    files_seen = files_kept + exact_duplicates + all of `skipped`
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cllm.artifacts import write_directory
+from cllm.corpus.arrange import Stored, arrange
+from cllm.corpus.duplicates import representative
+from cllm.corpus.filters import directory_reason, name_reason, text_reason
+from cllm.corpus.languages import language_of
+from cllm.corpus.redact import redact
+from cllm.corpus.split import is_held_out
+from cllm.corpus.store import KIND, TEXT, Corpus, Document, write_records
+from cllm.corpus.text import MAX_FILE_BYTES, Skipped, read_text
+from cllm.corpus.walk import walk
+from cllm.errors import CorpusError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """How much is read at most. The Linux kernel has 85,000 files and 1.3 GB: its first 500 MB are taken."""
+
+    max_file_bytes: int = MAX_FILE_BYTES
+    max_files: int = 200_000  # seen, not kept
+    max_total_bytes: int = 500_000_000  # of text kept
+    max_depth: int = 64  # directories below the root
+    redact: bool = True
+
+
+@dataclass
+class _Tally:
+    """What happened to the files."""
+
+    files_seen: int = 0
+    bytes_kept: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    skipped_directories: Counter[str] = field(default_factory=Counter)
+    redactions: Counter[str] = field(default_factory=Counter)
+    encodings: Counter[str] = field(default_factory=Counter)
+    truncated: list[str] = field(default_factory=list)
+
+
+def ingest(
+    root: Path, directory: Path, config: CorpusConfig, progress: Callable[[int, int], None] | None = None
+) -> Corpus:
+    """Read the source tree `root` into the corpus `directory` (replaced if there is one), and open it.
+
+    `progress` is called for each file with the files seen and the bytes of text kept so far. CorpusError: `root` is
+    missing, no directory, not readable, or holds no text to learn from.
+    """
+    _check_readable(root)
+    own = {os.path.realpath(directory), os.path.realpath(directory.with_name(f".tmp-{os.getpid()}-{directory.name}"))}
+
+    def fill(temporary: Path) -> None:
+        tally = _Tally()
+        with (temporary / TEXT).open("wb") as sink:
+            stored = _gather(root, own, config, sink, tally, progress or (lambda files, size: None))
+        if not stored:
+            raise CorpusError(_nothing_to_learn(root, tally))
+        documents, about_split = arrange(stored, temporary / TEXT)
+        write_records(temporary, documents, _report(tally, stored, documents, about_split))
+
+    write_directory(directory, fill, kind=KIND, config=asdict(config))
+    return Corpus.open(directory)
+
+
+def _check_readable(root: Path) -> None:
+    try:
+        with os.scandir(root):
+            pass
+    except FileNotFoundError:
+        raise CorpusError(f"{root} does not exist: name the directory of a repository") from None
+    except NotADirectoryError:
+        raise CorpusError(f"{root} is not a directory: name the directory of a repository") from None
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{root} cannot be read: {error}") from None
+
+
+def _gather(
+    root: Path,
+    own: set[str],
+    config: CorpusConfig,
+    sink: BinaryIO,
+    tally: _Tally,
+    progress: Callable[[int, int], None],
+) -> dict[bytes, Stored]:
+    """Append each text that is new to `sink`; the result is keyed by its SHA-256."""
+    top = os.path.realpath(root)
+    stored: dict[bytes, Stored] = {}
+
+    def prune(path: str) -> str | None:
+        return "own output" if f"{top}/{path}" in own else directory_reason(path)
+
+    for found in walk(root, max_depth=config.max_depth, max_entries=config.max_files + 1, prune=prune):
+        if found.is_directory:
+            tally.skipped_directories[found.skipped or ""] += 1
+            continue
+        if tally.files_seen == config.max_files:
+            tally.truncated.append(f"max_files ({config.max_files:,})")
+            break
+        tally.files_seen += 1
+        try:
+            if reason := found.skipped or name_reason(found.path):
+                raise Skipped(reason)
+            _take(found.path, top, config, sink, tally, stored)
+        except Skipped as skipped:
+            tally.skipped[skipped.reason] += 1
+        progress(tally.files_seen, tally.bytes_kept)
+        if tally.truncated:
+            break
+    return stored
+
+
+def _take(
+    path: str, top: str, config: CorpusConfig, sink: BinaryIO, tally: _Tally, stored: dict[bytes, Stored]
+) -> None:
+    """Read one file and keep its text, or raise Skipped."""
+    content, encoding = read_text(f"{top}/{path}", config.max_file_bytes)
+    if reason := text_reason(content, language_of(path, content)):
+        raise Skipped(reason)
+    secrets: Counter[str] = Counter()
+    if config.redact:
+        content, secrets = redact(content)
+    digest = hashlib.sha256(content).digest()
+    if known := stored.get(digest):
+        known.paths.append(path)
+        return
+    if tally.bytes_kept + len(content) > config.max_total_bytes:
+        tally.truncated.append(f"max_total_bytes ({config.max_total_bytes:,})")
+        raise Skipped("beyond max_total_bytes")
+    stored[digest] = Stored(tally.bytes_kept, len(content), [path])
+    sink.write(content)
+    tally.bytes_kept += len(content)
+    tally.redactions += secrets
+    tally.encodings[encoding] += 1
+
+
+def _nothing_to_learn(root: Path, tally: _Tally) -> str:
+    reasons = [f"{count} {reason}" for reason, count in tally.skipped.most_common()]
+    reasons += [f"{count} directories {reason}" for reason, count in tally.skipped_directories.most_common()]
+    files = f"{tally.files_seen} file{'' if tally.files_seen == 1 else 's'} seen"
+    return f"{root} holds no text to learn from: {files}" + (f", skipped: {', '.join(reasons)}" if reasons else "")
+
+
+def _report(
+    tally: _Tally, stored: dict[bytes, Stored], documents: list[Document], about_split: dict[str, Any]
+) -> dict[str, Any]:
+    copies = [one.paths for one in stored.values() if len(one.paths) > 1]
+    across = [paths for paths in copies if not is_held_out(representative(paths))]
+    languages: dict[str, Counter[str]] = {}
+    splits = {split: Counter(documents=0, bytes=0) for split in ("train", "dev", "val")}
+    for document in documents:
+        whole = document.lines is None or document.lines[0] == 1
+        languages.setdefault(document.language, Counter()).update(files=int(whole), bytes=document.bytes)
+        splits[document.split].update(documents=1, bytes=document.bytes)
+    return {
+        "files_seen": tally.files_seen,
+        "files_kept": len(stored),
+        "bytes_kept": tally.bytes_kept,
+        "skipped": dict(tally.skipped.most_common()),
+        "skipped_directories": dict(tally.skipped_directories.most_common()),
+        "redactions": dict(tally.redactions.most_common()),
+        "encodings": dict(tally.encodings.most_common()),
+        "exact_duplicates": sum(len(paths) - 1 for paths in copies),
+        "exact_duplicates_not_held_out": sum(is_held_out(path) for paths in across for path in paths),
+        **about_split,
+        "languages": {name: dict(counts) for name, counts in sorted(languages.items())},
+        "splits": {split: dict(counts) for split, counts in splits.items()},
+        "truncated": tally.truncated,
+    }

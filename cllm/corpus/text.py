@@ -1,0 +1,138 @@
+"""The bytes of a file as UTF-8 text, or the reason why it is none.
+
+A file is opened without following a link and without waiting (a FIFO cannot hang the scan), must be regular, and is
+never read beyond the cap. Then, in this order: a UTF-8, UTF-16 or UTF-32 byte order mark; a NUL in the first 8 KiB is
+binary (git's rule); strict UTF-8; a guess among the old encodings below, from at most 64 KiB of the
+lines that are not ASCII, kept only if the whole decodes strictly and holds no control characters. Line ends stay as
+they are; a byte order mark is dropped. What is returned is always valid UTF-8: a lone surrogate cannot occur.
+
+A file that changes or vanishes while it is read is tried once more.
+"""
+
+import codecs
+import os
+import re
+import stat
+from typing import NamedTuple
+
+from charset_normalizer import from_bytes
+
+MAX_FILE_BYTES = 1_000_000  # the longest hand-written file of the Linux kernel has 0.7 MB; longer ones are tables
+NUL_WINDOW = 8 << 10
+GUESS_WINDOW = 64 << 10
+_MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Those that editors wrote before UTF-8. An 8-bit guess is only a guess; cp1250 is left out, since it wins over cp1252
+# on Western text (French `è` became `č`).
+_OLD_ENCODINGS = ["cp1252", "cp1251", "koi8_r", "iso8859_15", "cp932", "euc_jp", "gb18030", "big5", "cp949"]
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+
+
+class Text(NamedTuple):
+    """`content` is valid UTF-8; `encoding` names what the file was written in."""
+
+    content: bytes
+    encoding: str
+
+
+class Skipped(Exception):
+    """A file is not read as text; `reason` is counted in the report."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def read_text(path: str, max_bytes: int = MAX_FILE_BYTES) -> Text:
+    """The text of the file at `path`; Skipped names the reason where there is none."""
+    return decode(read_bytes(path, max_bytes))
+
+
+def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a regular file that stayed the same while it was read; two attempts."""
+    try:
+        return _read_once(path, max_bytes)
+    except Skipped as first:
+        if first.reason not in ("vanished", "changed while it was read"):
+            raise
+        return _read_once(path, max_bytes)
+
+
+def _read_once(path: str, max_bytes: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Skipped("vanished") from None
+    except OSError:  # no permission, a link (ELOOP), a socket (ENXIO), a path that is too long
+        raise Skipped("unreadable") from None
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise Skipped("not a regular file")
+        if before.st_size > max_bytes:
+            raise Skipped("too large")
+        content = _read_up_to(descriptor, before.st_size + 1)
+        after = os.fstat(descriptor)
+    except OSError:
+        raise Skipped("unreadable") from None
+    finally:
+        os.close(descriptor)
+    if len(content) != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise Skipped("changed while it was read")
+    return content
+
+
+def _read_up_to(descriptor: int, limit: int) -> bytes:
+    pieces = []
+    while limit > 0 and (piece := os.read(descriptor, limit)):
+        pieces.append(piece)
+        limit -= len(piece)
+    return b"".join(pieces)
+
+
+def decode(data: bytes) -> Text:
+    """The text that `data` holds; Skipped says `binary`, `unknown encoding` or `corrupt UTF-8` where it holds none."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return _marked(data[len(mark) :], encoding)
+    if b"\0" in data[:NUL_WINDOW]:
+        raise Skipped("binary")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return _guessed(data)
+    return Text(data, "utf-8")
+
+
+def _marked(data: bytes, encoding: str) -> Text:
+    try:
+        content = data.decode(encoding).encode()
+    except UnicodeDecodeError:
+        raise Skipped("unknown encoding") from None
+    if b"\0" in content[:NUL_WINDOW]:
+        raise Skipped("binary")
+    return Text(content, f"{encoding} with mark")
+
+
+def _guessed(data: bytes) -> Text:
+    lenient = data.decode("utf-8", "replace")
+    broken = lenient.count("\ufffd")
+    if sum(character > "\x7f" for character in lenient) > 2 * broken:
+        raise Skipped("corrupt UTF-8")
+    telling = b"\n".join(line for line in data.split(b"\n") if not line.isascii())
+    best = from_bytes(telling[:GUESS_WINDOW], cp_isolation=_OLD_ENCODINGS).best()
+    if best is None:
+        raise Skipped("unknown encoding")
+    try:
+        text = data.decode(best.encoding)
+        content = text.encode()
+    except UnicodeError:
+        raise Skipped("unknown encoding") from None
+    if _CONTROLS.search(text):
+        raise Skipped("binary")
+    return Text(content, best.encoding)

@@ -1,0 +1,159 @@
+"""The names below a root, in one fixed order, without ever leaving it.
+
+Directories are listed one at a time from a stack (no recursion), names sorted by their bytes: first a directory's
+files, then its sub-directories. Symbolic links are not followed, what is not a regular file is not opened, a directory
+met twice (a bind mount) is not entered again, ignored directories are not entered. Nothing of the repository is
+executed: git is not called and its configuration is not read, so the list is the same on a machine without git.
+
+Left out: the index (see `ignore`), a `.gitignore` above the root, and other repositories (sub-modules, work trees)
+inside a repository; they are learned where the root itself is none.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from heapq import nsmallest
+from pathlib import Path
+from typing import NamedTuple
+
+from cllm.corpus.ignore import MAX_RULES_BYTES, Rules
+
+NEVER_LEARNED = frozenset({".git", ".hg", ".svn", ".cllm"})  # `.git` is a file in a work tree
+
+
+class Found(NamedTuple):
+    """One name below the root, as a posix path (`surrogateescape` for bytes that are not UTF-8).
+
+    `skipped` says why a file is not to be read, or why a directory was not entered.
+    """
+
+    path: str
+    is_directory: bool = False
+    skipped: str | None = None
+
+
+class _Directory(NamedTuple):
+    path: str  # "" or "src/unix/"
+    depth: int
+    rules: tuple[tuple[int, Rules], ...]  # the deepest first, each with the length of its directory's path in bytes
+
+
+class _Entry(NamedTuple):
+    key: bytes  # the name as the file system has it: what names are sorted by
+    name: str
+    kind: str  # "directory", "file", or why it is never opened
+
+
+def walk(
+    root: Path,
+    *,
+    max_depth: int,
+    max_entries: int,
+    prune: Callable[[str], str | None] = lambda path: None,
+) -> Iterator[Found]:
+    """Every file below `root`, and every directory that is not entered, with the reason.
+
+    `prune` may give a reason not to enter a directory. Of one directory at most `max_entries` names are kept in
+    memory (those that sort first).
+    """
+    top = os.path.realpath(root)
+    exclude = _exclude(top)
+    is_repository = os.path.lexists(f"{top}/.git")
+    visited: set[tuple[int, int]] = set()
+    stack = [_Directory("", 0, ((0, exclude),) if exclude else ())]
+    while stack:
+        here = stack.pop()
+        identity, entries = _listed(f"{top}/{here.path}", max_entries)
+        names = {entry.name for entry in entries}
+        if identity is None:
+            yield Found(here.path, True, "unreadable")
+        elif identity in visited:
+            yield Found(here.path, True, "met twice")
+        elif here.depth and is_repository and ".git" in names:
+            yield Found(here.path, True, "another repository")
+        else:
+            visited.add(identity)
+            if ".gitignore" in names and (own := _rules_in(f"{top}/{here.path}.gitignore")):
+                here = here._replace(rules=((len(os.fsencode(here.path)), own), *here.rules))
+            inner: list[_Directory] = []
+            for entry in entries:
+                if entry.name in NEVER_LEARNED:
+                    continue
+                path = here.path + entry.name
+                if entry.kind == "directory":
+                    if reason := _not_entered(here, path, max_depth, prune):
+                        yield Found(path + "/", True, reason)
+                    else:
+                        inner.append(_Directory(path + "/", here.depth + 1, here.rules))
+                elif entry.kind == "file":
+                    yield Found(path, False, "ignored" if _ignored(here.rules, path, False) else None)
+                else:
+                    yield Found(path, False, entry.kind)
+            stack.extend(reversed(inner))
+
+
+def _listed(path: str, max_entries: int) -> tuple[tuple[int, int] | None, list[_Entry]]:
+    """A directory's identity (None: it cannot be read) and its entries in order; never through a symbolic link."""
+    try:
+        descriptor = os.open(path.rstrip("/") or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None, []
+    try:
+        status = os.fstat(descriptor)
+        with os.scandir(descriptor) as listing:
+            entries = (_Entry(os.fsencode(entry.name), entry.name, _kind(entry)) for entry in listing)
+            return (status.st_dev, status.st_ino), nsmallest(max_entries, entries)
+    except OSError:
+        return None, []
+    finally:
+        os.close(descriptor)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        if entry.is_symlink():
+            return "symbolic link"
+        if entry.is_dir(follow_symlinks=False):
+            return "directory"
+        return "file" if entry.is_file(follow_symlinks=False) else "not a regular file"
+    except OSError:
+        return "unreadable"
+
+
+def _not_entered(parent: _Directory, path: str, max_depth: int, prune: Callable[[str], str | None]) -> str | None:
+    if _ignored(parent.rules, path, True):
+        return "ignored"
+    return "too deep" if parent.depth == max_depth else prune(path)
+
+
+def _ignored(rules: tuple[tuple[int, Rules], ...], path: str, is_directory: bool) -> bool:
+    """Whether the first rules that say anything about the entry say that it is ignored."""
+    if not rules:
+        return False
+    name = os.fsencode(path)
+    for base, own in rules:
+        verdict = own.verdict(name[base:], is_directory)
+        if verdict is not None:
+            return verdict
+    return False
+
+
+def _exclude(top: str) -> Rules | None:
+    """The patterns of `.git/info/exclude`, where those are real directories (a work tree's lie outside the root)."""
+    if any(Path(top, part).is_symlink() for part in (".git", ".git/info")):
+        return None
+    return _rules_in(f"{top}/.git/info/exclude")
+
+
+def _rules_in(path: str) -> Rules | None:
+    """The patterns of a regular file (never through a symbolic link, as git does)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return Rules(os.read(descriptor, MAX_RULES_BYTES)) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)

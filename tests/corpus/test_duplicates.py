@@ -1,0 +1,64 @@
+import random
+
+from cllm.corpus.duplicates import NEAR, near_duplicates, representative
+from cllm.corpus.split import split_of
+
+PATHS = [f"src/file_{number}.c" for number in range(200)]
+TRAIN = [path for path in PATHS if split_of(path) == "train"]
+DEV = [path for path in PATHS if split_of(path) == "dev"]
+VAL = [path for path in PATHS if split_of(path) == "val"]
+
+
+def lines(seed: int, count: int = 100) -> list[bytes]:
+    numbers = random.Random(seed)
+    return [b"    call_%d(argument_%d);\n" % (numbers.randrange(10**6), numbers.randrange(10**6)) for _ in range(count)]
+
+
+def mixed(shared: int, seed: int) -> bytes:
+    """A text of 100 lines, some of them those of seed 0."""
+    return b"".join(lines(0)[:shared] + lines(seed)[shared:])
+
+
+def test_a_copy_that_is_learned_stands_for_one_that_is_held_out() -> None:
+    assert representative([VAL[0], TRAIN[0]]) == TRAIN[0]
+    assert representative([DEV[0], VAL[0]]) == DEV[0]
+    assert representative([DEV[0], TRAIN[1]]) == TRAIN[1]
+    assert representative([VAL[1], VAL[0]]) == min(VAL[:2])
+
+
+def test_near_copies_are_found_and_the_nearest_named() -> None:
+    held_out = [("val.c", b"".join(lines(0))), ("other.c", b"".join(lines(9)))]
+    learned = [("far.c", mixed(40, 1)), ("near.c", mixed(90, 2)), ("nearer.c", mixed(97, 3))]
+    found = near_duplicates(held_out, learned)
+    assert list(found) == ["val.c"]
+    assert found["val.c"].path == "nearer.c" and found["val.c"].similarity >= 0.9
+
+
+def test_what_is_half_alike_is_not_flagged() -> None:
+    learned = [(f"{shared}.c", mixed(shared, 100 + shared)) for shared in range(0, 60, 5)]
+    assert near_duplicates([("val.c", b"".join(lines(0)))], learned) == {}
+
+
+def test_indentation_and_line_ends_do_not_hide_a_copy() -> None:
+    text = b"".join(lines(0))
+    found = near_duplicates([("val.c", text.replace(b"\n", b"\r\n"))], [("train.c", text.replace(b"    ", b"\t"))])
+    assert found["val.c"].similarity == 1.0
+
+
+def test_the_estimate_agrees_with_the_exact_similarity() -> None:
+    texts = [mixed(shared, 50 + shared) for shared in range(0, 101, 4)]
+    exact = []
+    for text in texts:
+        mine, other = set(text.splitlines()), set(b"".join(lines(0)).splitlines())
+        exact.append(len(mine & other) / len(mine | other))
+    for text, similarity in zip(texts, exact, strict=True):
+        flagged = bool(near_duplicates([("val.c", b"".join(lines(0)))], [("train.c", text)]))
+        if abs(similarity - NEAR) > 0.1:  # more than three standard errors
+            assert flagged is (similarity > NEAR), similarity
+
+
+def test_the_result_does_not_depend_on_the_order_but_for_ties() -> None:
+    held_out = [(f"val_{number}.c", mixed(100 - number, number)) for number in range(1, 20)]
+    learned = [(f"train_{number}.c", mixed(100 - number, 100 + number)) for number in range(1, 20)]
+    assert near_duplicates(held_out, learned) == near_duplicates(held_out, learned)
+    assert near_duplicates([], learned) == near_duplicates(held_out, []) == {}

@@ -1,0 +1,74 @@
+import dataclasses
+
+from cllm.training.budget import LOOK_SECONDS, Budget
+from cllm.training.plan import Plan, timeline
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def run(plan: Plan, seconds_of: dict[int, float]) -> tuple[Plan, float]:
+    """Walk through a plan at some seconds a step (by phase); the plan at the end and the seconds used."""
+    clock = Clock()
+    budget = Budget(0.0, clock)
+    step, before = 0, 0.0
+    while True:
+        plan = budget.amend(plan, step)
+        if step >= plan.steps:
+            return plan, budget.used
+        seconds = seconds_of[timeline(plan)[step].phase]
+        clock.now += seconds
+        step += 1
+        progress = timeline(plan)[step].progress if step < plan.steps else 1.0
+        budget.record(progress - before, seconds)
+        before = progress
+
+
+def long(plan: Plan) -> Plan:
+    """100 steps of 1 s and 40 of 5 s: 300 s in all."""
+    first, second = plan.phases
+    phases = (dataclasses.replace(first, until=1 / 3, steps=100), dataclasses.replace(second, steps=40))
+    return dataclasses.replace(plan, phases=phases, seconds=300.0)
+
+
+def test_a_machine_as_fast_as_measured_keeps_the_plan(plan: Plan) -> None:
+    done, used = run(long(plan), {0: 1.0, 1: 5.0})
+    assert done.amendments == () and used == 300.0
+
+
+def test_a_machine_half_as_fast_does_half_the_steps_in_the_time(plan: Plan) -> None:
+    done, used = run(long(plan), {0: 2.0, 1: 10.0})
+    assert done.amendments and 290 <= used <= 312
+    assert 65 <= done.steps <= 75
+
+
+def test_a_machine_that_slows_down_in_the_last_phase_still_ends_in_time(plan: Plan) -> None:
+    done, used = run(long(plan), {0: 1.0, 1: 8.0})
+    assert 290 <= used <= 312
+    assert timeline(done)[-1].progress > 0.9
+
+
+def test_a_faster_machine_ends_early_with_the_same_plan(plan: Plan) -> None:
+    done, used = run(long(plan), {0: 0.5, 1: 2.5})
+    assert done.amendments == () and used == 150.0
+
+
+def test_a_run_by_steps_is_never_amended(plan: Plan) -> None:
+    done, _ = run(dataclasses.replace(long(plan), seconds=None), {0: 100.0, 1: 100.0})
+    assert done.steps == 140
+
+
+def test_it_does_not_look_all_the_time(plan: Plan) -> None:
+    clock = Clock()
+    budget = Budget(290.0, clock)
+    budget.record(0.01, 60.0)
+    assert budget.amend(long(plan), 10) is not None
+    clock.now += LOOK_SECONDS / 2
+    assert budget.amend(long(plan), 10).amendments == ()
+    clock.now += LOOK_SECONDS
+    assert len(budget.amend(long(plan), 10).amendments) == 1

@@ -1,0 +1,120 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cllm.artifacts import MANIFEST
+from cllm.errors import ArtifactError
+from cllm.spheres import SharedArrays, create_memory
+from cllm.training.checkpoint import KEPT, Checkpointer, newest_checkpoint, restore, saved_arrays
+from cllm.training.layout import layout
+from cllm.training.plan import Plan
+
+
+def memory(plan: Plan) -> SharedArrays:
+    descriptor = create_memory()
+    shared = SharedArrays(layout(plan.model, "bfloat16"), descriptor)
+    os.close(descriptor)
+    return shared
+
+
+@pytest.fixture
+def shared(plan: Plan) -> SharedArrays:
+    shared = memory(plan)
+    for number, values in enumerate(saved_arrays(shared, plan.model).values()):
+        values[...] = np.random.default_rng(number).standard_normal(values.shape)
+    return shared
+
+
+@pytest.fixture
+def folder(tmp_path: Path, shared: SharedArrays, plan: Plan) -> Path:
+    checkpointer = Checkpointer(tmp_path / "checkpoints", shared, plan.model)
+    for step in (5, 9):
+        checkpointer.save(step, 1.5 * step)
+    checkpointer.wait()
+    assert checkpointer.last_step == 9
+    return tmp_path / "checkpoints"
+
+
+def said(folder: Path) -> tuple[int | None, list[str]]:
+    sentences: list[str] = []
+    checkpoint = newest_checkpoint(folder, sentences.append)
+    return (checkpoint.step if checkpoint else None), sentences
+
+
+def test_a_checkpoint_comes_back(folder: Path, shared: SharedArrays, plan: Plan) -> None:
+    checkpoint = newest_checkpoint(folder, pytest.fail)
+    assert checkpoint is not None and (checkpoint.step, checkpoint.seconds) == (9, 13.5)
+    other = memory(plan)
+    restore(checkpoint, other, plan.model)
+    pairs = zip(saved_arrays(other, plan.model).values(), saved_arrays(shared, plan.model).values(), strict=True)
+    assert all(np.array_equal(one, two) for one, two in pairs)
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", MANIFEST])
+@pytest.mark.parametrize("harm", ["truncate", "alter", "remove", "empty"])
+def test_a_damaged_checkpoint_is_named_and_passed_over(folder: Path, name: str, harm: str) -> None:
+    path = folder / "step-000009" / name
+    content = path.read_bytes()
+    if harm == "remove":
+        path.unlink()
+    else:
+        place = content.index(b'"sha256": "') + 12 if name == MANIFEST else len(content) // 2
+        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        path.write_bytes({"truncate": content[:-7], "alter": flipped, "empty": b""}[harm])
+    step, sentences = said(folder)
+    assert step == 5
+    assert len(sentences) == 1 and "step-000009" in sentences[0]
+
+
+def test_without_a_good_one_there_is_none(folder: Path) -> None:
+    for path in folder.glob("step-*"):
+        (path / MANIFEST).unlink()
+    step, sentences = said(folder)
+    assert step is None and len(sentences) == 2
+
+
+def test_old_ones_go_and_leftovers_are_swept(folder: Path, shared: SharedArrays, plan: Plan) -> None:
+    (folder / ".tmp-1-step-000010").mkdir()
+    checkpointer = Checkpointer(folder, shared, plan.model)
+    for step in range(20, 26):
+        checkpointer.save(step, 0.0)
+    checkpointer.wait()
+    assert sorted(path.name for path in folder.iterdir()) == ["step-000024", "step-000025"][-KEPT:]
+
+
+def test_saving_the_same_step_again_is_allowed(folder: Path, shared: SharedArrays, plan: Plan) -> None:
+    checkpointer = Checkpointer(folder, shared, plan.model)
+    checkpointer.save(9, 99.0)
+    checkpointer.wait()
+    checkpoint = newest_checkpoint(folder, pytest.fail)
+    assert checkpoint is not None and checkpoint.seconds == 99.0
+
+
+def test_a_full_disk_is_one_sentence_and_the_last_one_stays(
+    folder: Path, shared: SharedArrays, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    checkpointer = Checkpointer(folder, shared, plan.model)
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    checkpointer.save(30, 0.0)
+    with pytest.raises(ArtifactError, match="No space left on device.*free some space"):
+        checkpointer.wait()
+    assert said(folder) == (9, [])
+    assert not list(folder.glob(".tmp-*"))
+
+
+def test_the_state_is_copied_before_save_returns(folder: Path, shared: SharedArrays, plan: Plan) -> None:
+    before = shared["weights"].copy()
+    checkpointer = Checkpointer(folder, shared, plan.model)
+    checkpointer.save(11, 0.0)
+    shared["weights"][...] = 0
+    checkpointer.wait()
+    checkpoint = newest_checkpoint(folder, pytest.fail)
+    assert checkpoint is not None
+    other = memory(plan)
+    restore(checkpoint, other, plan.model)
+    assert np.array_equal(other["weights"], before)

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from cllm.training.optimizer import orthogonalise, update_matrix, update_other
+from cllm.training.plan import OptimizerConfig
+
+CONFIG = OptimizerConfig(matrix_weight_decay=0.0)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (16, 48), (48, 16)])
+def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(x, 5).float())
+    assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_orthogonalised_keeps_the_singular_vectors() -> None:
+    x = torch.randn(24, 24, generator=torch.Generator().manual_seed(0))
+    u, _, vt = torch.linalg.svd(x)
+    similarity = (orthogonalise(x, 5).float() * (u @ vt)).sum() / 24
+    assert similarity > 0.8
+
+
+def test_fused_matrices_step_as_if_they_were_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, gradient = (torch.randn(48, 16, generator=generator) for _ in range(2))
+    fused, momentum = weight.clone(), torch.zeros(48, 16)
+    update_matrix(fused, momentum, gradient, (16, 32), 1.0, CONFIG)
+    for rows in (slice(0, 16), slice(16, 48)):
+        part, state = weight[rows].clone(), torch.zeros(rows.stop - rows.start, 16)
+        update_matrix(part, state, gradient[rows], (rows.stop - rows.start,), 1.0, CONFIG)
+        torch.testing.assert_close(fused[rows], part)
+
+
+def test_adam_equals_the_librarys() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(8, 8, generator=generator)
+    theirs = ours.clone().requires_grad_()
+    first, second = torch.zeros(8, 8), torch.zeros(8, 8)
+    config = OptimizerConfig(lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.1)
+    optimizer = torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.1)
+    for step in range(1, 6):
+        gradient = torch.randn(8, 8, generator=generator)
+        theirs.grad = gradient.clone()
+        optimizer.step()
+        update_other(ours, first, second, gradient, step, 1.0, config)
+    torch.testing.assert_close(ours, theirs.detach())

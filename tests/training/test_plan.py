@@ -1,0 +1,70 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cllm.errors import CllmError
+from cllm.training.plan import (
+    Amendment,
+    Plan,
+    learning_rate_scale,
+    load_plan,
+    save_plan,
+    timeline,
+)
+
+
+def test_a_plan_comes_back_as_it_was_saved(plan: Plan, tmp_path: Path) -> None:
+    plan = dataclasses.replace(plan, amendments=(Amendment(step=4, remaining=3),), seconds=12.5)
+    save_plan(plan, tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json") == plan
+
+
+@pytest.mark.parametrize("harm", ["unknown key", "missing key", "other version", "no object", "no JSON"])
+def test_what_is_no_plan_is_refused_by_name(plan: Plan, tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "plan.json"
+    save_plan(plan, path)
+    value = json.loads(path.read_text())
+    if harm == "unknown key":
+        value["learning_speed"] = 3
+    elif harm == "missing key":
+        del value["model"]["n_head"]
+    elif harm == "other version":
+        value["schema_version"] = 99
+    path.write_text({"no object": "[]", "no JSON": "{"}.get(harm, json.dumps(value)))
+    with pytest.raises(CllmError, match="plan.json"):
+        load_plan(path)
+
+
+def test_progress_is_planned_time(plan: Plan) -> None:
+    moments = timeline(plan)
+    assert [moment.phase for moment in moments] == [0] * 6 + [1] * 4
+    assert [moment.index for moment in moments] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
+    assert [moment.progress for moment in moments] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    assert plan.tokens == 12 * (6 * 2 * 32 + 4 * 64)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30)), max_size=3))
+def test_amendments_keep_the_past_and_end_the_run(plan: Plan, amendments: list[tuple[int, int]]) -> None:
+    for step, remaining in amendments:
+        before = timeline(plan)
+        if step >= len(before):
+            return
+        plan = dataclasses.replace(plan, amendments=(*plan.amendments, Amendment(step=step, remaining=remaining)))
+        after = timeline(plan)
+        assert after[:step] == before[:step]
+        assert after[step].progress == pytest.approx(before[step].progress)
+        assert len(after) == step + remaining
+        progress = [moment.progress for moment in after]
+        assert progress == sorted(progress) and progress[-1] < 1
+
+
+def test_the_learning_rate_rises_stays_and_falls(plan: Plan) -> None:
+    scales = [learning_rate_scale(plan, progress / 100) for progress in range(101)]
+    assert scales[0] < 0.5
+    assert scales[5:50] == [1.0] * 45
+    assert scales[50:] == sorted(scales[50:], reverse=True)
+    assert scales[100] == pytest.approx(plan.floor)
