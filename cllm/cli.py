@@ -119,8 +119,9 @@ def print_json(value: Any) -> None:
 
 def train_command(options: argparse.Namespace) -> int:
     """`cllm train`."""
-    from cllm.pipeline import TrainOptions, learn_repository
+    from cllm.pipeline import learn_repository
     from cllm.progress import reporter
+    from cllm.stages.session import TrainOptions
     from cllm.tables import scorecard_table
 
     fields = ("minutes", "steps", "plan", "workers", "seed", "config", "fresh")

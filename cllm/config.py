@@ -5,6 +5,7 @@
     [model]       fields of TransformerConfig       the network's shape
     [training]    fields of Plan                    schedule, dropout, fill-in-the-middle, compiled, dtype
     [optimizer]   fields of OptimizerConfig         step sizes
+    [run]         checkpoint_seconds                how much a killed run may lose
 
 An unknown section or key is an error that names the nearest one.
 """
@@ -12,7 +13,7 @@ An unknown section or key is an error that names the nearest one.
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ Settings = dict[str, dict[str, Any]]
 T = TypeVar("T")
 
 
-def load_settings(path: Path, allowed: dict[str, Iterable[str]]) -> Settings:
+def load_settings(path: Path, allowed: Mapping[str, Iterable[str]]) -> Settings:
     """The sections of a TOML file; every section and key must be among `allowed` (section -> keys)."""
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ one. Where time does not suffice for all files, a seeded sample of them is score
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,10 @@ def launch_scorers(num_workers: int, environment: Mapping[str, str]) -> Sphere:
     return Sphere([sys.executable, "-m", "cllm.evaluation.worker"], num_workers, environment)
 
 
-def score_files(sphere: Sphere, subject: Subject, corpus: Corpus, seconds: float, seed: int) -> list[dict[str, Any]]:
-    """Score held-out documents in a drawn order until all are done or the time is up."""
+def score_files(
+    sphere: Sphere, subject: Subject, corpus: Corpus, seconds: float, seed: int, progress: Callable[[float], None]
+) -> list[dict[str, Any]]:
+    """Score held-out documents in a drawn order until all are done or the time is up; `progress` is told the share."""
     order = np.random.default_rng(seed).permutation(len(corpus.val)).tolist()
     deadline = time.monotonic() + seconds
 
@@ -66,6 +68,7 @@ def score_files(sphere: Sphere, subject: Subject, corpus: Corpus, seconds: float
         for count, document in enumerate(order):
             if count >= LEAST_FILES and time.monotonic() > deadline:
                 return
+            progress(count / len(order))
             yield {**subject.arguments, "corpus": str(subject.corpus), "document": document}
 
     return sphere.deal("score", tasks())

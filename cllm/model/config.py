@@ -1,6 +1,7 @@
 """The shape of a Transformer, and what can be computed from it."""
 
 from dataclasses import dataclass
+from math import prod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,11 @@ def parameter_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
     if not config.tied:
         shapes["head.weight"] = (config.vocab_size, width)
     return shapes
+
+
+def num_parameters(config: TransformerConfig) -> int:
+    """Numbers that are learned."""
+    return sum(prod(shape) for shape in parameter_shapes(config).values())
 
 
 def is_matrix(name: str) -> bool:

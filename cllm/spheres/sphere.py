@@ -16,6 +16,7 @@ from cllm.errors import TrainingError
 
 MAX_WORKERS = 12
 ANSWER_DEADLINE_SECONDS = 600.0  # the longest single call is a cold compilation: 100 s on one core of the slowest seen
+PATIENCE_SECONDS = 2.0  # for a worker to end by itself
 
 
 class WorkerLost(TrainingError):
@@ -84,8 +85,8 @@ class Sphere:
     def __enter__(self) -> "Sphere":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(patience=0.0 if kind else PATIENCE_SECONDS)
 
     @property
     def pids(self) -> list[int]:
@@ -124,8 +125,8 @@ class Sphere:
             answers = self._answers()
         return answers[0][1]
 
-    def close(self) -> None:
-        """End the workers: their input closes, and whoever has not ended in two seconds is killed."""
+    def close(self, patience: float) -> None:
+        """End the workers: their input closes, and whoever has not ended after `patience` seconds is killed."""
         self._selector.close()
         for worker in self.workers:
             assert worker.process.stdin is not None and worker.process.stdout is not None
@@ -133,7 +134,7 @@ class Sphere:
                 worker.process.stdin.close()
         for worker in self.workers:
             try:
-                worker.process.wait(2)
+                worker.process.wait(patience)
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()

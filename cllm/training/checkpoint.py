@@ -47,11 +47,11 @@ def saved_arrays(shared: SharedArrays, config: TransformerConfig) -> dict[str, n
 class Checkpointer:
     """Writes checkpoints of a run into a folder, one at a time, in the background."""
 
-    def __init__(self, folder: Path, shared: SharedArrays, config: TransformerConfig) -> None:
+    def __init__(self, folder: Path, shared: SharedArrays, config: TransformerConfig, last_step: int = 0) -> None:
         self.folder, self._shared, self._config = folder, shared, config
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
-        self.last_step = 0  # of the newest checkpoint that is durable
+        self.last_step = last_step  # of the newest checkpoint that is durable
         self._writing: threading.Thread | None = None
         self._failure: Exception | None = None
 

@@ -23,8 +23,10 @@ LADDER = (
     (12, 768, 12, 2048),
 )
 HEAD_DIM = 64
-# (context, until): short rows first, more steps for the time; half of the time is spent at 256 tokens.
-CONTEXTS = ((256, 0.5), (512, 0.85), (1024, 1.0))
+MEASURED_RUNG = 2  # by which the others are judged
+FIM_RATE = 0.2  # share of rows that are filled in the middle
+# (context, until): short rows first, which are more steps for the time; the batch grows fourfold with the context.
+CONTEXTS = ((256, 0.7), (1024, 1.0))
 TOKENS_PER_PARAMETER = 0.4  # learn from at least this many tokens for each matrix parameter
 MAX_PASSES = 5.0  # over the repository's tokens; more made held-out files worse (docs/LOG.md)
 MIN_STEPS = 120  # for a repository so small that its passes are fewer steps
@@ -60,9 +62,9 @@ def vocab_size_for(num_bytes: int) -> int:
     return 1024 if num_bytes < 200_000 else 2048 if num_bytes < 1_000_000 else 4096 if num_bytes < 50_000_000 else 8192
 
 
-def shape(rung: int, vocab_size: int) -> TransformerConfig:
+def rung(number: int, vocab_size: int) -> TransformerConfig:
     """The network at a rung of the ladder."""
-    n_layer, n_embd, n_head, n_inner = LADDER[rung]
+    n_layer, n_embd, n_head, n_inner = LADDER[number]
     return TransformerConfig(
         vocab_size=vocab_size,
         n_layer=n_layer,
@@ -75,41 +77,39 @@ def shape(rung: int, vocab_size: int) -> TransformerConfig:
     )
 
 
-def choose_model(task: Task, flops_per_second: float) -> TransformerConfig:
-    """The largest rung that sees enough tokens in the time; at least the one that keeps to MAX_PASSES, if any does."""
-    assert task.seconds is not None
-    best = shape(0, task.vocab_size)
-    for rung in range(1, len(LADDER)):
-        config = shape(rung, task.vocab_size)
-        tokens = task.seconds * flops_per_second / config.training_flops_per_token(CONTEXTS[0][0])
+def choose_model(task: Task, measure: Measure) -> TransformerConfig:
+    """The largest rung that sees enough tokens in the time; without a time, the one in the middle of our measurements.
+
+    One rung is measured; a step of another takes as long as its operations say.
+    """
+    probe = rung(MEASURED_RUNG, task.vocab_size)
+    if task.seconds is None:
+        return probe
+    context = CONTEXTS[0][0]
+    step = step_seconds(measure(probe, [(context, 1)]), task.num_workers)[0]
+    tokens_per_second = POSITIONS * context / step
+    flops_per_second = tokens_per_second * probe.training_flops_per_token(context)
+    best = rung(0, task.vocab_size)
+    for number in range(1, len(LADDER)):
+        config = rung(number, task.vocab_size)
+        tokens = task.seconds * flops_per_second / config.training_flops_per_token(context)
         if tokens < TOKENS_PER_PARAMETER * config.matrix_parameters:
             break
         best = config
     return best
 
 
-def make_plan(task: Task, measure: Measure, model: TransformerConfig | None = None) -> Plan:
-    """A plan for `task`: from its steps if it fixes them, else from its seconds and what `measure` says."""
+def make_plan(task: Task, model: TransformerConfig, measure: Measure) -> Plan:
+    """A plan for `task` with a network: from its steps if it fixes them, else from its seconds and the speed."""
     if task.steps is not None:
-        model = model or shape(2, task.vocab_size)
         speed = Speed(positions=tuple(model.training_flops_per_token(c) * c for c, _ in CONTEXTS), update=0.0)
-        return _plan(task, model, _phases_of_steps(task.steps, step_seconds(speed, task.num_workers)), None)
+        return _plan(task, model, _phases_of_steps(task.steps, step_seconds(speed, task.num_workers)))
     assert task.seconds is not None
-    if model is None:
-        probe = shape(2, task.vocab_size)
-        context = CONTEXTS[0][0]
-        speed = measure(probe, [(context, 1)])
-        position_flops = probe.training_flops_per_token(context) * context
-        # Updates cost time too, so the rate is that of a whole step.
-        step = step_seconds(speed, task.num_workers)[0]
-        model = choose_model(task, position_flops * POSITIONS / step)
-    speed = measure(model, [(context, 1) for context, _ in CONTEXTS])
-    seconds = step_seconds(speed, task.num_workers)
+    seconds = step_seconds(measure(model, [(context, 1) for context, _ in CONTEXTS]), task.num_workers)
     phases = _phases_of_seconds(task.seconds, seconds)
     tokens = sum(phase.steps * phase.tokens_per_step for phase in phases)
     most = max(MAX_PASSES * task.tokens, MIN_STEPS * tokens / sum(phase.steps for phase in phases))
-    budget = task.seconds * min(1.0, most / tokens)
-    return _plan(task, model, _phases_of_seconds(budget, seconds), task.seconds)
+    return _plan(task, model, _phases_of_seconds(task.seconds * min(1.0, most / tokens), seconds))
 
 
 def step_seconds(speed: Speed, num_workers: int) -> list[float]:
@@ -141,6 +141,14 @@ def _phases_of_steps(steps: int, seconds: list[float]) -> tuple[Phase, ...]:
     )
 
 
-def _plan(task: Task, model: TransformerConfig, phases: tuple[Phase, ...], seconds: float | None) -> Plan:
-    model = dataclasses.replace(model, context_length=max(phase.context for phase in phases))
-    return Plan(model=model, phases=phases, engine=task.engine, seed=task.seed, seconds=seconds, dev_from=0.85)
+def _plan(task: Task, model: TransformerConfig, phases: tuple[Phase, ...]) -> Plan:
+    longest = max(phase.context for phase in phases)
+    return Plan(
+        model=dataclasses.replace(model, context_length=longest),
+        phases=phases,
+        engine=task.engine,
+        seed=task.seed,
+        seconds=task.seconds,
+        dev_from=CONTEXTS[0][1],
+        fim_rate=FIM_RATE,
+    )

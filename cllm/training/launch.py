@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cllm.spheres import SharedArrays, Sphere, create_memory
 from cllm.training.layout import layout
@@ -33,8 +34,8 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.sphere.close()
+    def __exit__(self, *error: Any) -> None:
+        self.sphere.__exit__(*error)
         os.close(self.descriptor)
 
     def join(self, run: Path, plan: Plan, plan_path: Path, dev: list[int]) -> SharedArrays:

@@ -5,18 +5,20 @@ from cllm.training.choose import (
     CONTEXTS,
     MAX_PASSES,
     MIN_STEPS,
+    Measure,
     Speed,
     Task,
+    choose_model,
     make_plan,
     step_seconds,
     vocab_size_for,
 )
-from cllm.training.plan import Engine
+from cllm.training.plan import Engine, Plan
 
 ENGINE = Engine(dtype="float32", instruction_set="", compiled=False, torch_version="")
 
 
-def machine(flops_per_second: float):  # type: ignore[no-untyped-def]
+def machine(flops_per_second: float) -> Measure:
     def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
         positions = [config.training_flops_per_token(c) * c * rows / flops_per_second for c, rows in shapes]
         return Speed(positions=tuple(positions), update=0.01)
@@ -28,28 +30,32 @@ def task(**changes: object) -> Task:
     return Task(**{"vocab_size": 4096, "tokens": 800_000, "engine": ENGINE, "num_workers": 2, **changes})  # type: ignore[arg-type]
 
 
+def planned(the_task: Task, measure: Measure) -> Plan:
+    return make_plan(the_task, choose_model(the_task, measure), measure)
+
+
 @pytest.mark.parametrize("seconds", [10.0, 60.0, 270.0, 1800.0])
 @pytest.mark.parametrize("speed", [2e10, 1e11, 5e11])
 def test_the_planned_steps_fill_the_time_or_the_passes(seconds: float, speed: float) -> None:
     the_task = task(seconds=seconds)
-    plan = make_plan(the_task, machine(speed))
+    plan = planned(the_task, machine(speed))
     assert plan.model.context_length == 1024
     measured = machine(speed)(plan.model, [(context, 1) for context, _ in CONTEXTS])
     each = step_seconds(measured, 2)
-    planned = sum(phase.steps * second for phase, second in zip(plan.phases, each, strict=True))
+    taken = sum(phase.steps * second for phase, second in zip(plan.phases, each, strict=True))
     longest = max(each)
     capped = plan.tokens >= 0.9 * MAX_PASSES * the_task.tokens
-    assert planned <= seconds + 2 * longest + 1e-9
-    assert capped or planned >= seconds - 2 * longest
+    assert taken <= seconds + 2 * longest + 1e-9
+    assert capped or taken >= seconds - 2 * longest
 
 
 def test_a_longer_budget_gives_a_larger_network() -> None:
-    sizes = [make_plan(task(seconds=s), machine(1e11)).model.matrix_parameters for s in (5, 60, 300, 3000)]
+    sizes = [planned(task(seconds=s), machine(1e11)).model.matrix_parameters for s in (5, 60, 300, 3000)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
 def test_a_tiny_repository_gets_enough_steps_and_no_more() -> None:
-    plan = make_plan(task(seconds=300.0, tokens=1000), machine(1e11))
+    plan = planned(task(seconds=300.0, tokens=1000), machine(1e11))
     assert MIN_STEPS * 0.8 <= plan.steps <= MIN_STEPS * 1.5
 
 
@@ -58,7 +64,7 @@ def test_steps_that_are_asked_for_are_the_steps(steps: int) -> None:
     def never(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
         raise AssertionError("a run by steps measures nothing")
 
-    plan = make_plan(task(steps=steps), never)
+    plan = planned(task(steps=steps), never)
     assert plan.steps == steps and plan.seconds is None
     assert steps < 10 or plan.model.context_length == 1024
 

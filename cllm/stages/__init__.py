@@ -1,0 +1,1 @@
+"""What `cllm train` does in each stage; `cllm.pipeline` knows their order."""

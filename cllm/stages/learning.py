@@ -1,0 +1,76 @@
+"""Training, from the plan to the model's directory, with checkpoints on the way."""
+
+from dataclasses import asdict
+
+from cllm.artifacts import verify_directory, write_json
+from cllm.corpus import Corpus
+from cllm.dataset import Shard
+from cllm.interrupt import Interruption
+from cllm.model.weights import save_model
+from cllm.run import Run
+from cllm.spheres import SharedArrays
+from cllm.stages.planning import described, differences, engine_of, plan_run
+from cllm.stages.session import Session
+from cllm.stages.watch import Watch
+from cllm.tokenizer import Tokenizer
+from cllm.training.budget import Budget
+from cllm.training.checkpoint import Checkpoint, Checkpointer, newest_checkpoint, restore
+from cllm.training.launch import Workers
+from cllm.training.layout import named_arrays
+from cllm.training.loop import train
+from cllm.training.plan import Plan, load_plan, save_plan
+
+
+def learn(session: Session, run: Run, workers: Workers, interruption: Interruption) -> None:
+    """Train a prepared run to its end, from its newest checkpoint on if it has one."""
+    verify_directory(run.dataset)
+    corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
+    if not run.plan.exists():
+        session.report.phase("plan")
+        save_plan(plan_run(session, corpus, Tokenizer.load(run.tokenizer), shard, workers.sphere), run.plan)
+    plan = load_plan(run.plan)
+    for sentence in described(plan, shard, session.num_workers):
+        session.report.say(sentence)
+    dev = [number for number, document in enumerate(corpus.train) if document.split == "dev"]
+    shared = workers.join(run.folder, plan, run.plan, dev)
+    checkpoint = newest_checkpoint(run.checkpoints, session.report.say)
+    begin(session, plan, checkpoint, shared, workers)
+    first_step, used = (checkpoint.step, checkpoint.seconds) if checkpoint else (0, 0.0)
+    checkpointer = Checkpointer(run.checkpoints, shared, plan.model, first_step)
+    watch = Watch(session, run, workers.sphere, checkpointer, Budget(used), bool(dev))
+    train_steps(session, run, workers, watch, first_step, interruption)
+    plan = load_plan(run.plan)
+    write_json(run.training, watch.account(plan, first_step))
+    weights = named_arrays(shared, "weights", plan.model)
+    save_model(run.model, plan.model, weights, run.tokenizer, engine=asdict(plan.engine))
+
+
+def begin(session: Session, plan: Plan, checkpoint: Checkpoint | None, shared: SharedArrays, workers: Workers) -> None:
+    """Put the first weights, or those of a checkpoint, into the shared memory."""
+    if checkpoint is None:
+        workers.sphere.call_one("initialise")
+        return
+    restore(checkpoint, shared, plan.model)
+    workers.sphere.call_one("round_weights")
+    session.report.say(f"resuming from step {checkpoint.step} of {plan.steps}")
+    for sentence in differences(plan.engine, engine_of(session.machine, plan.engine.dtype, plan.engine.compiled)):
+        session.report.say(f"not bit-exact from here: {sentence}")
+
+
+def train_steps(
+    session: Session, run: Run, workers: Workers, watch: Watch, first_step: int, interruption: Interruption
+) -> None:
+    """Run the steps; whether they end or are interrupted, the last state is saved before this returns or raises."""
+    session.report.phase("train")
+    interruption.deferred = True
+    try:
+        for step in train(workers.sphere, load_plan(run.plan), run.plan, first_step, watch.budget.amend):
+            watch.after(step)
+            if interruption.requested is not None:
+                break
+        watch.save_last()
+    finally:
+        interruption.deferred = False
+    if interruption.requested is not None:
+        session.report.say(f"saved at step {watch.checkpointer.last_step}; the same command goes on from there")
+    interruption.check()

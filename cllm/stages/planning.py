@@ -1,0 +1,115 @@
+"""The plan of a new run: from the options, the configuration, the corpus and the speed of this machine."""
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Iterator
+
+import numpy as np
+
+from cllm.config import override
+from cllm.corpus import Corpus
+from cllm.dataset import Shard
+from cllm.errors import UsageError
+from cllm.machine import Machine, default_dtype
+from cllm.model.config import TransformerConfig, num_parameters
+from cllm.spheres import Sphere
+from cllm.stages.session import Session
+from cllm.tokenizer import Tokenizer
+from cllm.training.choose import Speed, Task, choose_model, make_plan
+from cllm.training.plan import Engine, Plan
+
+# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
+# a worker reads 9,000 held-out tokens/s (2026-11-24, the 4.5 million parameter network).
+SCORECARD_SECONDS = 8.0
+SCORED_TOKENS_PER_SECOND = 9_000
+BYTES_PER_TOKEN = 3
+SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
+COMPILE_SECONDS = 1_200.0  # of training, from which on a cold compilation (80 s) pays: it gains 12 to 20%
+
+
+def plan_run(session: Session, corpus: Corpus, tokenizer: Tokenizer, shard: Shard, sphere: Sphere) -> Plan:
+    """The plan that was asked for, or one made for this machine and this corpus."""
+    if session.asked_plan is not None:
+        return fitting(session, session.asked_plan, tokenizer)
+    training = session.section("training")
+    reserve = scorecard_reserve(session, corpus)
+    by_steps = session.options.steps is not None
+    seconds = None if by_steps else max(1.0, session.seconds_left - reserve)
+    dtype = str(training.get("dtype", default_dtype(session.machine)))
+    compiled = bool(training.get("compiled", seconds is not None and seconds > COMPILE_SECONDS))
+    task = Task(
+        vocab_size=tokenizer.vocab_size,
+        tokens=shard.num_tokens,
+        engine=engine_of(session.machine, dtype, compiled),
+        num_workers=len(sphere.workers),
+        seconds=seconds,
+        steps=session.options.steps,
+        seed=session.options.seed,
+    )
+
+    def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+        return measured(sphere, model, dtype, shapes)
+
+    model = override(choose_model(task, measure), session.section("model"), "model")
+    plan = make_plan(task, model, measure)
+    scalars = {key: value for key, value in training.items() if key not in ("dtype", "compiled")}
+    optimizer = override(plan.optimizer, session.section("optimizer"), "optimizer")
+    plan = dataclasses.replace(override(plan, scalars, "training"), optimizer=optimizer)
+    # What measuring took is gone from the budget.
+    return plan if by_steps else dataclasses.replace(plan, seconds=max(1.0, session.seconds_left - reserve))
+
+
+def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:
+    """A saved plan, which must be for this repository's vocabulary."""
+    if plan.model.vocab_size != tokenizer.vocab_size:
+        raise UsageError(
+            f"{session.options.plan} is for a vocabulary of {plan.model.vocab_size}, this repository's has "
+            f"{tokenizer.vocab_size}: a plan belongs to the repository it was made for"
+        )
+    return plan
+
+
+def scorecard_reserve(session: Session, corpus: Corpus) -> float:
+    """Seconds to leave for the scorecard."""
+    tokens = sum(document.bytes for document in corpus.val) / BYTES_PER_TOKEN
+    wanted = SCORECARD_SECONDS + tokens / (SCORED_TOKENS_PER_SECOND * session.num_workers)
+    return min(SCORECARD_SHARE * session.options.minutes * 60, wanted)
+
+
+def measured(sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[tuple[int, int]]) -> Speed:
+    """The workers' speed at a network and some shapes, all measuring at once: the mean over them."""
+    arguments = {"model": dataclasses.asdict(model), "dtype": dtype, "shapes": shapes}
+    found = sphere.call_all("measure", [arguments] * len(sphere.workers))
+    positions = np.mean([speed["positions"] for speed in found], 0)
+    return Speed(positions=tuple(positions.tolist()), update=float(np.mean([speed["update"] for speed in found])))
+
+
+def engine_of(machine: Machine, dtype: str, compiled: bool) -> Engine:
+    """What computes on a machine."""
+    found = sorted(machine.features or ())
+    return Engine(
+        dtype=dtype,
+        instruction_set=" ".join(name for name in found if name.startswith(("avx", "amx", "asimd", "bf16"))),
+        compiled=compiled and machine.compiler is not None and machine.python_headers,
+        torch_version=importlib.metadata.version("torch"),
+    )
+
+
+def differences(before: Engine, now: Engine) -> Iterator[str]:
+    """In which respects two engines differ, as sentences."""
+    for field in dataclasses.fields(Engine):
+        was, is_now = getattr(before, field.name), getattr(now, field.name)
+        if was != is_now:
+            yield f"{field.name.replace('_', ' ')} was {was}, is {is_now}"
+
+
+def described(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
+    """What is going to be done, in two lines."""
+    model, engine = plan.model, plan.engine
+    yield (
+        f"network: {model.n_layer} layers, {model.n_embd} wide, vocabulary {model.vocab_size:,}, "
+        f"{num_parameters(model) / 1e6:.2f} M parameters, {engine.dtype}, {'compiled' if engine.compiled else 'eager'}"
+    )
+    phases = ", ".join(f"{phase.steps} steps of 12 x {phase.rows * phase.context} tokens" for phase in plan.phases)
+    time_text = f", {plan.seconds:.0f} s" if plan.seconds else ""
+    yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} passes{time_text}, {num_workers} workers"

@@ -1,0 +1,94 @@
+"""What the user asked for, and what every stage of a run needs to know of it."""
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cllm.config import Settings, load_settings, override
+from cllm.corpus import CorpusConfig
+from cllm.errors import UsageError
+from cllm.machine import Machine, describe
+from cllm.model.config import TransformerConfig
+from cllm.progress import Reporter
+from cllm.spheres import MAX_WORKERS
+from cllm.training.plan import OptimizerConfig, Plan, load_plan
+
+WEEK_MINUTES = 7 * 24 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What the user may say about a run; everything else is derived."""
+
+    minutes: float = 5.0
+    steps: int | None = None
+    plan: Path | None = None
+    workers: int | None = None
+    seed: int = 0
+    config: Path | None = None
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes <= WEEK_MINUTES:
+            raise UsageError(f"--minutes {self.minutes:g} is not between 0 and {WEEK_MINUTES} (a week)")
+        if self.steps is not None and not 1 <= self.steps <= 10_000_000:
+            raise UsageError(f"--steps {self.steps} is not between 1 and 10,000,000")
+        if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
+            raise UsageError(f"--workers {self.workers} is not between 1 and {MAX_WORKERS}, the spheres that touch one")
+        if not 0 <= self.seed < 1 << 31:
+            raise UsageError(f"--seed {self.seed} is not between 0 and {(1 << 31) - 1}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What concerns the process and not the numbers."""
+
+    checkpoint_seconds: float = 30.0  # the most that a killed run loses
+
+
+def names(kind: Any) -> list[str]:
+    return [part.name for part in dataclasses.fields(kind)]
+
+
+SECTIONS: dict[str, list[str]] = {
+    "corpus": names(CorpusConfig),
+    "tokenizer": ["vocab_size"],
+    "model": [name for name in names(TransformerConfig) if name != "vocab_size"],
+    "training": ["warmup", "cooldown", "floor", "dropout", "fim_rate", "dev_from", "dtype", "compiled"],
+    "optimizer": names(OptimizerConfig),
+    "run": names(RunConfig),
+}
+
+
+@dataclass
+class Session:
+    """One command, from its first second to its scorecard. Wrong options and files are refused when it is made."""
+
+    root: Path
+    options: TrainOptions
+    report: Reporter
+    machine: Machine = field(default_factory=describe)
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.settings: Settings = load_settings(self.options.config, SECTIONS) if self.options.config else {}
+        self.config = override(RunConfig(), self.section("run"), "run")
+        self.corpus_config = override(CorpusConfig(), self.section("corpus"), "corpus")
+        self.asked_plan: Plan | None = load_plan(self.options.plan) if self.options.plan else None
+        self.num_workers = self.options.workers or min(self.machine.cores, MAX_WORKERS)
+
+    def section(self, name: str) -> dict[str, Any]:
+        """What the configuration file says in one section."""
+        return self.settings.get(name, {})
+
+    @property
+    def seconds(self) -> float:
+        """Since the command began."""
+        return time.monotonic() - self.began
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the whole budget."""
+        return self.options.minutes * 60 - self.seconds

@@ -1,0 +1,103 @@
+"""Node Zero's eyes on a training: the display, the status file, the dev documents, when to save."""
+
+import os
+import time
+from typing import Any
+
+from cllm.artifacts import write_json
+from cllm.model.config import num_parameters
+from cllm.run import Run
+from cllm.spheres import Sphere
+from cllm.stages.session import Session
+from cllm.training.budget import Budget
+from cllm.training.checkpoint import Checkpointer
+from cllm.training.dev import dev_bits_per_byte
+from cllm.training.loop import StepReport
+from cllm.training.plan import Plan, load_plan
+
+STATUS_SECONDS = 0.5
+DEV_LOOKS = 8  # times that the dev documents are measured during a run
+SMOOTHING = 0.9  # of the loss that is shown
+
+
+class Watch:
+    """Told of every step."""
+
+    def __init__(
+        self, session: Session, run: Run, sphere: Sphere, checkpointer: Checkpointer, budget: Budget, has_dev: bool
+    ) -> None:
+        self.checkpointer, self.budget = checkpointer, budget
+        self._session, self._run, self._sphere, self._has_dev = session, run, sphere, has_dev
+        self._plan = load_plan(run.plan)
+        self._saved_at, self._shown_at = time.monotonic(), 0.0
+        self._dev_looks = 0
+        self._busy_seconds = self._step_seconds = 0.0
+        self._loss = 0.0
+        self._dev_bits_per_byte: list[tuple[int, float]] = []
+        self._last: StepReport | None = None
+
+    def after(self, step: StepReport) -> None:
+        """Take note of a step, and do what is due."""
+        if self._last is not None:
+            self.budget.record(step.progress - self._last.progress, step.seconds)
+        self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
+        self._last = step
+        self._busy_seconds += step.busy * step.seconds
+        self._step_seconds += step.seconds
+        self._look_at_dev(step)
+        now = time.monotonic()
+        if now - self._shown_at >= STATUS_SECONDS:
+            self._shown_at = now
+            self._show(step)
+        if now - self._saved_at >= self._session.config.checkpoint_seconds:
+            self._saved_at = now
+            self.checkpointer.save(step.step, self.budget.used)
+
+    def save_last(self) -> None:
+        """Save the state after the last step, and return when it is durable."""
+        if self._last is not None:
+            self.checkpointer.save(self._last.step, self.budget.used)
+        self.checkpointer.wait()
+
+    def account(self, plan: Plan, resumed_from_step: int) -> dict[str, Any]:
+        """What the training took, for the scorecard."""
+        seconds = self.budget.used
+        return {
+            "parameters": num_parameters(plan.model),
+            "vocab_size": plan.model.vocab_size,
+            "steps": plan.steps,
+            "tokens": plan.tokens,
+            "tokens_per_second": plan.tokens / seconds,
+            "seconds": seconds,
+            "resumed_from_step": resumed_from_step,
+            "workers": len(self._sphere.workers),
+            "busy": self._busy_seconds / self._step_seconds if self._step_seconds else 0.0,
+            "dev_bits_per_byte": self._dev_bits_per_byte,
+        }
+
+    def _look_at_dev(self, step: StepReport) -> None:
+        looks = int(step.progress * DEV_LOOKS)
+        if self._has_dev and looks > self._dev_looks and step.progress < self._plan.dev_from:
+            self._dev_looks = looks
+            context = self._plan.phases[step.phase].context
+            self._dev_bits_per_byte.append((step.step, dev_bits_per_byte(self._sphere, context)))
+
+    def _show(self, step: StepReport) -> None:
+        speed = step.tokens / step.seconds
+        dev = f"  dev {self._dev_bits_per_byte[-1][1]:.3f} bits/byte" if self._dev_bits_per_byte else ""
+        note = f"step {step.step:,}/{step.steps:,}  {speed:,.0f} tokens/s  loss {self._loss:.3f}{dev}"
+        left = self.budget.used / step.progress * (1 - step.progress) if step.progress > 0.02 else None
+        self._session.report.update(step.progress, note, left)
+        status = {
+            "run": {
+                "step": step.step,
+                "steps": step.steps,
+                "last_checkpoint_step": self.checkpointer.last_step,
+                "pid": os.getpid(),
+                "loss": self._loss,
+                "tokens_per_second": speed,
+                "gradient_norm": step.gradient_norm,
+            },
+            "workers": [{"pid": pid} for pid in self._sphere.pids],
+        }
+        write_json(self._run.status, status, durable=False)

@@ -1,0 +1,21 @@
+"""Learned and unlearned repositories for the tests of commands."""
+
+from pathlib import Path
+
+import pytest
+from commandline import Cllm, make_cllm
+
+
+@pytest.fixture
+def cllm(tmp_path: Path) -> Cllm:
+    """A repository that nothing was learned of yet."""
+    return make_cllm(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Cllm:
+    """A learned repository; tests only read it."""
+    cllm = make_cllm(tmp_path_factory.mktemp("learned"))
+    done = cllm.train("--steps", "60", "--workers", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    return cllm

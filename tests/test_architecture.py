@@ -1,0 +1,109 @@
+"""Imports point one way. The table is the architecture: a room may import the rooms in its row, and no other."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "cllm"
+# Every room and module may import these, and they import nothing but each other, downwards.
+FOUNDATION = {"errors", "artifacts", "config"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "artifacts": {"errors"},
+    "config": {"errors"},
+    "__init__": set(),
+    "machine": set(),
+    "interrupt": set(),
+    "progress": set(),
+    "tables": set(),
+    "lock": {"errors"},
+    "workspace": {"lock"},
+    "run": {"workspace"},
+    "corpus": set(),
+    "tokenizer": set(),
+    "dataset": {"tokenizer"},
+    "model": set(),
+    "spheres": set(),
+    "training": {"dataset", "tokenizer", "model", "spheres"},
+    "generation": {"tokenizer", "model"},
+    "evaluation": {"corpus", "tokenizer", "model", "generation", "spheres"},
+    "doctor": {"machine"},
+    "info": {"corpus", "training", "run", "workspace"},
+    "complete": {"evaluation", "generation", "model", "tokenizer", "machine", "run", "workspace"},
+    "stages": {
+        *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),
+        *("machine", "interrupt", "progress", "run", "workspace", "__init__"),
+    },
+    "pipeline": {"corpus", "training", "machine", "interrupt", "progress", "run", "workspace", "stages"},
+    "__main__": {"cli"},
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            assert node.level == 0, "relative imports hide the direction"
+    parts = [name.split(".") for name in names if name.split(".")[0] == "cllm"]
+    return {
+        part[1] if (PACKAGE / part[1]).exists() or (PACKAGE / f"{part[1]}.py").exists() else "__init__"
+        for part in parts
+        if len(part) > 1
+    }
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    room = room_of(path)
+    if room == "cli":
+        return
+    found = imported_rooms(ast.parse(path.read_text())) - {room}
+    assert found <= ALLOWED[room] | FOUNDATION, f"{path.name} imports {found - ALLOWED[room] - FOUNDATION}"
+
+
+def test_the_table_has_no_rings() -> None:
+    def below(room: str, seen: tuple[str, ...]) -> None:
+        assert room not in seen, f"ring: {seen}"
+        for other in ALLOWED.get(room, set()):
+            below(other, (*seen, room))
+
+    for room in ALLOWED:
+        below(room, ())
+
+
+def test_only_the_command_line_imports_inside_functions() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if room_of(path) == "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+                assert not inner, f"{path.name}: {node.name}"
+
+
+@pytest.mark.parametrize("module", ["cllm.pipeline", "cllm.info", "cllm.cli"])
+def test_node_zero_computes_no_batch_because_it_has_nothing_to_compute_with(module: str) -> None:
+    program = f"import sys, {module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_nothing_is_unpickled_or_evaluated() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not {alias.name for alias in node.names} & {"pickle", "marshal", "shelve"}, path
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec", "compile", "__import__"), path
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load"):
+                assert ast.unparse(node).endswith("allow_pickle=False)"), path

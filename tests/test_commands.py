@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+
+import pytest
+from commandline import Cllm, source
+
+
+def test_the_scorecard_holds_what_it_promises(learned: Cllm) -> None:
+    card = learned.scorecard()
+    for figures in (card, card["without_near_duplicates"]):
+        assert {"files", "bytes"} <= figures["held_out"].keys()
+    assert card["held_out"]["files"] == card["held_out"]["scored_files"] > 0
+    assert 0 <= card["next_token"]["top1"] <= card["next_token"]["top5"] <= 1
+    train = card["train"]
+    promised = {"parameters", "vocab_size", "steps", "tokens", "tokens_per_second", "seconds", "resumed_from_step"}
+    assert promised <= train.keys()
+    assert train["steps"] == 60 and train["resumed_from_step"] == 0
+    assert set(card["syntax"]) == {"int main", "struct", "#include", "void function"}
+    assert all({"text", "parses", "compiles"} <= result.keys() for result in card["syntax"].values())
+    assert card["seconds"]["total"] > train["seconds"]
+    assert card["peak_memory_bytes"] > 1e8
+    assert len(card["weights_sha256"]) == 64
+    assert card["machine"]["cores"] >= 1 and card["versions"]["torch"].startswith("2.13")
+
+
+def test_eval_gives_the_same_figures_again(learned: Cllm) -> None:
+    before = learned.scorecard()
+    done = learned("eval", "--json")
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    for key in ("bits_per_byte", "next_token", "held_out", "syntax", "weights_sha256", "train"):
+        assert again[key] == before[key], key
+
+
+def test_a_finished_run_says_so_and_what_changed(learned: Cllm) -> None:
+    new = learned.repository / "src" / "new.c"
+    new.write_text(source(99))
+    try:
+        done = learned.train("--json")
+    finally:
+        new.unlink()
+    assert done.returncode == 0, done.stderr
+    assert "already learned" in done.stderr and "1 added, 0 removed, 0 modified" in done.stderr
+    assert json.loads(done.stdout)["changed_since"]["added"] == ["src/new.c"]
+
+
+def test_complete_from_standard_input_and_with_a_suffix(learned: Cllm) -> None:
+    done = learned("complete", "--max-tokens", "8", text="int read_")
+    assert done.returncode == 0 and done.stdout.startswith("int read_")
+    done = learned("complete", "int read_", "--suffix", "return 0;\n}", "--max-tokens", "8", "-n", "2", "--json")
+    assert len(json.loads(done.stdout)["completions"]) == 2
+
+
+def test_complete_at_a_place_in_a_file(learned: Cllm) -> None:
+    file = next((learned.repository / "src").glob("*.c"))
+    done = learned("complete", "--file", str(file), "--line", "4:5", "--max-tokens", "8", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["prompt"] == "\n".join(file.read_text().split("\n")[:3]) + "\nint "
+
+
+def test_same_seed_same_text_on_the_command_line(learned: Cllm) -> None:
+    arguments = ("complete", "int", "--temperature", "1", "--seed", "3", "--max-tokens", "20")
+    assert (
+        learned(*arguments).stdout
+        == learned(*arguments).stdout
+        != learned(*arguments[:-3], "4", *arguments[-2:]).stdout
+    )
+
+
+def test_split_exports_exactly_what_was_learned_and_held_out(learned: Cllm, tmp_path: Path) -> None:
+    done = learned("split", "--export", str(tmp_path / "split"))
+    assert done.returncode == 0, done.stderr
+    exported = {p.relative_to(tmp_path / "split") for p in (tmp_path / "split").rglob("*") if p.is_file()}
+    assert len(exported) == 41
+    for path in exported:
+        original = learned.repository.joinpath(*path.parts[1:])
+        assert (tmp_path / "split" / path).read_bytes() == original.read_bytes()
+    val = sum((tmp_path / "split" / p).stat().st_size for p in exported if p.parts[0] == "val")
+    assert val == learned.scorecard()["held_out"]["bytes"]
+    again = learned("split", "--export", str(tmp_path / "split"))
+    assert again.returncode == 1 and "cllm:" in again.stderr
+
+
+def test_info_tells_of_corpus_plan_and_model(learned: Cllm) -> None:
+    found = json.loads(learned("info", "--json").stdout)
+    assert found["state"] == "finished" and found["holder"] is None
+    assert found["corpus"]["files_kept"] == 41
+    assert found["plan"]["model"]["n_embd"] == 32
+    assert "C " in learned("info").stdout
+
+
+def test_doctor_measures(learned: Cllm) -> None:
+    found = json.loads(learned("doctor", "--json").stdout)
+    assert found["dtype"] in ("bfloat16", "float32")
+    assert all(speed > 0.1 for speed in found["matrix_gflops"].values())
+    assert "GFLOP/s" in learned("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, "required"),
+        (("fly",), 2, "fly"),
+        (("train", "--minutes", "0"), 2, "--minutes 0"),
+        (("train", "--minutes", "nan"), 2, "--minutes nan"),
+        (("train", "--steps", "-3"), 2, "--steps -3"),
+        (("train", "--workers", "13"), 2, "--workers 13"),
+        (("train", "--config", "nowhere.toml"), 2, "nowhere.toml"),
+        (("train", "--plan", "nowhere.json"), 1, "nowhere.json"),
+        (("train", "nowhere"), 1, "nowhere"),
+        (("complete", "x"), 1, "cllm train"),
+        (("eval",), 1, "cllm train"),
+        (("split", "--export", "out"), 1, "cllm train"),
+        (("complete", "x", "-C", "nowhere"), 1, "nowhere"),
+        (("complete", "x", "--temperature", "-1"), 2, "temperature"),
+        (("complete", "x", "--language", "Klingon"), 2, "Klingon"),
+        (("complete", "--file", "nowhere.c"), 2, "nowhere.c"),
+        (("complete", "--file", "README.md", "--line", "0"), 2, "--line 0"),
+        (("complete", "--file", "README.md", "--line", "900"), 2, "lines"),
+        (("complete", "--file", "README.md", "--line", "1:900"), 2, "characters"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(cllm: Cllm, arguments: tuple[str, ...], code: int, says: str) -> None:
+    done = cllm(*arguments)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr and done.stderr.startswith("cllm:") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("[modle]\n", "did you mean 'model'"),
+        ("[model]\nn_layers = 3\n", "did you mean 'n_layer'"),
+        ('[model]\nn_layer = "3"\n', "expected int"),
+        ("[model]\nn_head = 3\nn_kv_head = 2\n", "do not fit"),
+        ("model = 3\n", "section"),
+        ("[model\n", "cannot be read"),
+    ],
+)
+def test_a_wrong_configuration_names_the_nearest_key(cllm: Cllm, toml: str, says: str) -> None:
+    cllm.config.write_text(toml)
+    done = cllm.train("--steps", "1", "--workers", "1")
+    assert done.returncode == 2 and says in done.stderr and done.stderr.splitlines()[-1].startswith("cllm:")
+
+
+def test_an_empty_repository_is_one_sentence(tmp_path: Path, cllm: Cllm) -> None:
+    (tmp_path / "empty").mkdir()
+    done = cllm("train", str(tmp_path / "empty"), "--steps", "1")
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("cllm:")
+
+
+def test_a_repository_of_one_file_is_learned(tmp_path: Path, cllm: Cllm) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "only.c").write_text("".join(source(number) for number in range(8)))
+    done = cllm.train(str(folder), "--steps", "20", "--workers", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "small repository" in done.stderr
+    assert json.loads(done.stdout)["held_out"]["files"] == 1
+
+
+def test_clean_removes_everything_and_the_repository_was_never_written_to(cllm: Cllm) -> None:
+    def content() -> dict[str, tuple[bytes, int]]:
+        files = (p for p in cllm.repository.rglob("*") if p.is_file() and ".cllm" not in p.parts)
+        return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
+
+    before = content()
+    assert cllm.train("--steps", "2", "--workers", "1").returncode == 0
+    assert (cllm.repository / ".cllm").stat().st_mode & 0o777 == 0o700
+    assert content() == before
+    assert cllm("clean").returncode == 0
+    assert not (cllm.repository / ".cllm").exists()
+    assert cllm("clean").returncode == 0

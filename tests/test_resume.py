@@ -1,0 +1,154 @@
+"""Runs that are interrupted, in every way a run can be, and go on."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from commandline import Cllm, make_cllm, wait_for
+
+STEPS = "150"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Hash of the weights of a run that was never stopped."""
+    cllm = make_cllm(tmp_path_factory.mktemp("uninterrupted"))
+    assert cllm.train("--steps", STEPS, "--workers", "1").returncode == 0
+    return str(cllm.scorecard()["weights_sha256"])
+
+
+def kill(process: "subprocess.Popen[str]", number: int) -> int:
+    process.send_signal(number)
+    process.communicate()
+    return process.returncode
+
+
+def is_past(cllm: Cllm, step: int) -> bool:
+    return bool(cllm.status()) and cllm.status()["last_checkpoint_step"] >= step
+
+
+@pytest.mark.slow
+def test_stop_and_resume_equals_never_stopped_bit_for_bit(cllm: Cllm, uninterrupted: str) -> None:
+    process = cllm.start_training("--steps", STEPS, "--workers", "2")
+    wait_for(lambda: is_past(cllm, 1), "a checkpoint")
+    pids = json.loads(cllm("info", "--json").stdout)
+    assert pids["state"] == "learning" and pids["run"]["pid"] == process.pid
+    assert len(pids["workers"]) == 2
+    assert kill(process, signal.SIGKILL) == -signal.SIGKILL
+    wait_for(lambda: not any(Path(f"/proc/{w['pid']}").exists() for w in pids["workers"]), "the workers' end")
+    assert not (cllm.repository / ".cllm" / "scorecard.json").exists()
+    done = cllm.train("--steps", STEPS, "--workers", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "resuming from step" in done.stderr
+    card = cllm.scorecard()
+    assert card["train"]["resumed_from_step"] > 0
+    assert card["weights_sha256"] == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_ends_with_its_code(cllm: Cllm, uninterrupted: str, number: int, code: int) -> None:
+    process = cllm.start_training("--steps", STEPS, "--workers", "1")
+    wait_for(lambda: bool(cllm.status()), "the first step")
+    began = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate()
+    assert process.returncode == code, err
+    assert time.monotonic() - began < 10
+    assert "saved at step" in err
+    done = cllm.train("--steps", STEPS, "--workers", "1")
+    assert done.returncode == 0 and "resuming from step" in done.stderr
+    assert cllm.scorecard()["weights_sha256"] == uninterrupted
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_weights(cllm: Cllm, uninterrupted: str) -> None:
+    drawn = random.Random(0)
+    for _ in range(6):
+        process = cllm.start_training("--steps", STEPS, "--workers", "1")
+        time.sleep(drawn.uniform(0.2, 6.0))  # the moment is drawn, not waited for
+        if process.poll() is None:
+            kill(process, signal.SIGKILL)
+        else:
+            process.communicate()
+    done = cllm.train("--steps", STEPS, "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert cllm.scorecard()["weights_sha256"] == uninterrupted
+    assert not list((cllm.repository / ".cllm").rglob(".tmp-*"))
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(cllm: Cllm, uninterrupted: str) -> None:
+    process = cllm.start_training("--steps", STEPS, "--workers", "1")
+    wait_for(lambda: is_past(cllm, 1), "a checkpoint")
+    kill(process, signal.SIGKILL)
+    newest = max((cllm.repository / ".cllm" / "runs" / "0001" / "checkpoints").glob("step-*"))
+    with (newest / "state.safetensors").open("r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        file.write(b"x")
+    done = cllm.train("--steps", STEPS, "--workers", "1")
+    assert done.returncode == 0 and f"passed over the checkpoint {newest.name}" in done.stderr
+    assert cllm.scorecard()["weights_sha256"] == uninterrupted
+
+
+@pytest.mark.slow
+def test_two_runs_in_one_workspace_and_completing_while_one_trains(cllm: Cllm) -> None:
+    assert cllm.train("--steps", "5", "--workers", "1").returncode == 0
+    before = cllm("complete", "int", "--max-tokens", "10")
+    process = cllm.start_training("--steps", "100000", "--workers", "1", "--fresh")
+    wait_for(lambda: cllm.status()["steps"] == 100_000 and is_past(cllm, 1), "a checkpoint of the second run")
+    second = cllm.train("--steps", "5")
+    assert second.returncode == 1 and str(process.pid) in second.stderr
+    assert cllm("clean").returncode == 1
+    during = cllm("complete", "int", "--max-tokens", "10")
+    assert during.returncode == 0 and during.stdout == before.stdout
+    kill(process, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_the_run_with_one_sentence_and_it_goes_on(cllm: Cllm, uninterrupted: str) -> None:
+    process = cllm.start_training("--steps", STEPS, "--workers", "2")
+    wait_for(lambda: is_past(cllm, 1), "a checkpoint")
+    (worker, _) = json.loads(cllm("info", "--json").stdout)["workers"]
+    os.kill(worker["pid"], signal.SIGKILL)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert "killed by signal 9" in err.splitlines()[-1] and "go on" in err.splitlines()[-1]
+    assert cllm.train("--steps", STEPS, "--workers", "1").returncode == 0
+    assert cllm.scorecard()["weights_sha256"] == uninterrupted
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(cllm: Cllm) -> None:
+    config = cllm.config.read_text() + "[optimizer]\nlr = 1e38\nmatrix_lr = 1e38\n"
+    cllm.config.write_text(config)
+    done = cllm.train("--steps", "50", "--workers", "1")
+    assert done.returncode == 1
+    assert "before the weights changed" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_saved_plan_gives_the_same_weights_elsewhere(cllm: Cllm, uninterrupted: str, tmp_path: Path) -> None:
+    assert cllm.train("--steps", STEPS, "--workers", "1").returncode == 0
+    plan = cllm.repository / ".cllm" / "runs" / "0001" / "plan.json"
+    saved = tmp_path / "plan.json"
+    saved.write_bytes(plan.read_bytes())
+    assert cllm.train("--plan", str(saved), "--fresh", "--workers", "2").returncode == 0
+    assert cllm.scorecard()["weights_sha256"] == uninterrupted
+
+
+@pytest.mark.slow
+def test_learning_by_minutes_keeps_to_the_time(cllm: Cllm) -> None:
+    began = time.monotonic()
+    done = cllm.train("--minutes", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    assert card["seconds"]["total"] <= time.monotonic() - began
+    assert card["seconds"]["total"] < 45
+    # A small repository: its passes are over long before the time is.
+    assert card["bits_per_byte"]["model"] < 3

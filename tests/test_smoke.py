@@ -1,0 +1,14 @@
+"""What a newcomer runs first: learn a small repository, complete with it, in seconds."""
+
+import json
+
+from commandline import Cllm
+
+
+def test_learn_and_complete(learned: Cllm) -> None:
+    card = learned.scorecard()
+    assert 0 < card["bits_per_byte"]["model"] < 8
+    done = learned("complete", "int open_", "--max-tokens", "20", "--json")
+    assert done.returncode == 0, done.stderr
+    (completion,) = json.loads(done.stdout)["completions"]
+    assert completion["text"] and completion["finish_reason"] in ("stop", "length")
