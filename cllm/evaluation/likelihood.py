@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cllm.model.attention import QUERIES_PER_BLOCK
 from cllm.model.cache import KVCache
 from cllm.model.loss import ROWS_PER_CHUNK
 from cllm.model.transformer import Transformer
@@ -38,7 +39,9 @@ def likelihood(model: Transformer, ids: npt.NDArray[np.int64], end_of_text: int)
     """Score a document's ids (N,), which end with end-of-text; before the first stands an end-of-text as well."""
     half = model.config.context_length // 2
     cache = KVCache(model.config, 1, 2 * half, model.embedding.weight.dtype)
-    targets = torch.from_numpy(ids)
+    # Filled up to whole blocks: a kernel is compiled and kept for every shape, and no token sees what follows it.
+    filling = torch.full((-len(ids) % QUERIES_PER_BLOCK,), end_of_text)
+    targets = torch.cat([torch.from_numpy(ids), filling])
     inputs = torch.cat([torch.tensor([end_of_text]), targets[:-1]])
     nats, ranks = [], []
     for chunk, goals in zip(torch.split(inputs, half), torch.split(targets, half), strict=True):
@@ -49,4 +52,4 @@ def likelihood(model: Transformer, ids: npt.NDArray[np.int64], end_of_text: int)
             of_goal = logits.gather(1, goal.unsqueeze(1))
             nats.append(logits.logsumexp(-1) - of_goal.squeeze(1))
             ranks.append((logits > of_goal).sum(-1))
-    return Likelihood(torch.cat(nats).numpy(), torch.cat(ranks).numpy())
+    return Likelihood(torch.cat(nats).numpy()[: len(ids)], torch.cat(ranks).numpy()[: len(ids)])

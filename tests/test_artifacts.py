@@ -1,0 +1,112 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from cllm.artifacts import MANIFEST, read_json, sweep, verify_directory, write_directory, write_file, write_json
+from cllm.errors import ArtifactError
+
+
+def fill(folder: Path) -> None:
+    (folder / "a.bin").write_bytes(b"alpha")
+    (folder / "b.bin").write_bytes(b"beta" * 1000)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    write_directory(tmp_path / "made", fill, kind="test")
+    return tmp_path / "made"
+
+
+def test_a_written_directory_verifies_and_keeps_what_is_said_about_it(directory: Path) -> None:
+    manifest = verify_directory(directory)
+    assert manifest["kind"] == "test" and set(manifest["files"]) == {"a.bin", "b.bin"}
+
+
+@pytest.mark.parametrize("name", ["a.bin", "b.bin"])
+@pytest.mark.parametrize("harm", ["remove", "truncate", "alter", "lengthen"])
+def test_a_truncated_or_altered_file_is_refused_by_name(directory: Path, name: str, harm: str) -> None:
+    path = directory / name
+    content = path.read_bytes()
+    if harm == "remove":
+        path.unlink()
+    else:
+        path.write_bytes({"truncate": content[:-1], "alter": b"x" + content[1:], "lengthen": content + b"\0"}[harm])
+    with pytest.raises(ArtifactError, match=name):
+        verify_directory(directory)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"files": 3}', '{"schema_version": 99, "files": {}}', "{"])
+def test_what_is_no_manifest_is_refused(directory: Path, text: str) -> None:
+    (directory / MANIFEST).write_text(text)
+    with pytest.raises(ArtifactError, match="made"):
+        verify_directory(directory)
+
+
+def test_a_failed_write_leaves_the_old_directory(directory: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_bytes(b"h")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_directory(directory, fail)
+    assert verify_directory(directory)["kind"] == "test"
+    assert [path.name for path in directory.parent.iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize("call", ["rename", "fsync"])
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_interrupted_at_any_call_there_is_the_old_or_the_new_directory(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
+) -> None:
+    """The process stops at the n-th rename or sync; what is found afterwards verifies, as one or the other."""
+
+    class Stopped(BaseException):
+        pass
+
+    def new(folder: Path) -> None:
+        (folder / "c.bin").write_bytes(b"gamma")
+
+    count = 0
+    owner = Path if call == "rename" else os
+    original = getattr(owner, call)
+
+    def stopping(*arguments: object) -> object:
+        nonlocal count
+        count += 1
+        if count == nth:
+            raise Stopped
+        return original(*arguments)
+
+    # A killed process cleans nothing up: neither must this one.
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(owner, call, stopping)
+    try:
+        write_directory(directory, new)
+    except Stopped:
+        pass
+    monkeypatch.undo()
+    sweep(directory.parent)
+    assert set(verify_directory(directory)["files"]) in ({"a.bin", "b.bin"}, {"c.bin"})
+    assert [path.name for path in directory.parent.iterdir()] == ["made"]
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    write_file(tmp_path / "f", b"one")
+    write_file(tmp_path / "f", b"two", durable=False)
+    assert (tmp_path / "f").read_bytes() == b"two"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_json_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "x.json", {"loss": float("nan")})
+    for text in (b"{", b"\xff\xfe", b"[" * 100_000):
+        (tmp_path / "x.json").write_bytes(text)
+        with pytest.raises(ArtifactError, match="x.json"):
+            read_json(tmp_path / "x.json")
+    with pytest.raises(ArtifactError, match=r"y\.json is missing"):
+        read_json(tmp_path / "y.json")
+    write_json(tmp_path / "x.json", [1, 2])
+    assert json.loads((tmp_path / "x.json").read_text()) == [1, 2]
