@@ -5,6 +5,7 @@ whole. What cannot be read is unknown (None), and a limit that cannot be read is
 operating systems, and any choice of model or batch (the training plan makes it).
 """
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -38,6 +39,7 @@ class Machine:
     compiler: str | None  # path of a C++ compiler
     compiler_version: str | None  # its first line of --version
     python_headers: bool  # Python.h is there: with a compiler, torch can compile a model
+    venv: bool  # Python can make virtual environments
     git: bool
     make: bool
 
@@ -60,6 +62,7 @@ def describe(root: Path = Path("/")) -> Machine:
         compiler=compiler,
         compiler_version=compiler and _version(compiler),
         python_headers=Path(sysconfig.get_path("include"), "Python.h").is_file(),
+        venv=importlib.util.find_spec("ensurepip") is not None,
         git=shutil.which("git") is not None,
         make=shutil.which("make") is not None,
     )

@@ -80,19 +80,24 @@ def information_table(found: dict[str, Any]) -> str:
 
 
 def doctor_table(found: dict[str, Any]) -> str:
-    """`cllm doctor`."""
+    """`cllm doctor`: each thing that is used, found or what its absence means."""
     machine = found["machine"]
-    missing = "missing: the model is not compiled, all works, slower (apt-get install g++ python3-dev)"
-    rows: Rows = [
-        ("system", machine["system"]),
-        ("processor", f"{machine['cpu']}, {machine['cores']} cores usable"),
-        ("memory", f"{machine['memory_bytes'] / 1e9:.1f} GB, {machine['available_bytes'] / 1e9:.1f} GB free"),
-        ("features", " ".join(machine["features"]) or "unknown"),
-        ("python, torch", f"{found['python']}, {found['torch']}"),
-        ("computes in", f"{found['dtype']}, PyTorch's path for {found['matrix_path']}"),
-        *[(f"  {name.replace('_', ' ')}", f"{speed:,.0f} GFLOP/s") for name, speed in found["matrix_gflops"].items()],
-        ("compiler", machine["compiler_version"] or missing),
-        ("Python headers", "found" if machine["python_headers"] else missing),
-        ("git, make", ", ".join(name for name in ("git", "make") if machine[name]) or "missing: neither is needed"),
+    speeds = [
+        (f"  {name.replace('_', ' ')}", f"{speed:,.0f} GFLOP/s") for name, speed in found["matrix_gflops"].items()
     ]
-    return aligned(rows)
+    return aligned(
+        [
+            ("system", machine["system"]),
+            ("processor", f"{machine['cpu']}, {machine['cores']} cores usable"),
+            ("memory", f"{machine['memory_bytes'] / 1e9:.1f} GB, {machine['available_bytes'] / 1e9:.1f} GB free"),
+            ("features", " ".join(machine["features"]) or "unknown"),
+            ("Python, PyTorch", f"{found['python']}, {found['torch']}"),
+            ("computes in", f"{found['dtype']}; PyTorch's kernels for {found['matrix_path']}"),
+            *speeds,
+            ("g++", machine["compiler_version"] or "missing: long runs are not compiled, all works (apt install g++)"),
+            ("python3-dev", "found" if machine["python_headers"] else "missing: long runs are not compiled, all works"),
+            ("python3-venv", "found" if machine["venv"] else "missing: `make` needs it (apt install python3-venv)"),
+            ("make", "found" if machine["make"] else "missing: README's `make` commands need it (apt install make)"),
+            ("git", "found" if machine["git"] else "missing: not needed to learn a repository"),
+        ]
+    )

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -82,10 +83,8 @@ def test_interrupted_at_any_call_there_is_the_old_or_the_new_directory(
     # A killed process cleans nothing up: neither must this one.
     monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
     monkeypatch.setattr(owner, call, stopping)
-    try:
+    with contextlib.suppress(Stopped):
         write_directory(directory, new)
-    except Stopped:
-        pass
     monkeypatch.undo()
     sweep(directory.parent)
     assert set(verify_directory(directory)["files"]) in ({"a.bin", "b.bin"}, {"c.bin"})

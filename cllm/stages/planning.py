@@ -60,13 +60,13 @@ def plan_run(session: Session, corpus: Corpus, tokenizer: Tokenizer, shard: Shar
 
 
 def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:
-    """A saved plan, which must be for this repository's vocabulary."""
+    """A saved plan, which must be for this repository's vocabulary; without a budget, so that nothing amends it."""
     if plan.model.vocab_size != tokenizer.vocab_size:
         raise UsageError(
             f"{session.options.plan} is for a vocabulary of {plan.model.vocab_size}, this repository's has "
             f"{tokenizer.vocab_size}: a plan belongs to the repository it was made for"
         )
-    return plan
+    return dataclasses.replace(plan, seconds=None)
 
 
 def scorecard_reserve(session: Session, corpus: Corpus) -> float:

@@ -1,0 +1,42 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cllm.config import load_settings, override
+from cllm.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    count: int = 3
+    share: float = 0.5
+    on: bool = True
+    name: str = "x"
+    pair: tuple[float, float] = (1.0, 2.0)
+
+
+ALLOWED = {"thing": ["count", "share", "on", "name", "pair"]}
+
+
+def test_values_replace_the_derived_ones(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[thing]\ncount = 4\nshare = 1\non = false\npair = [0.1, 0.2]\n")
+    settings = load_settings(tmp_path / "c.toml", ALLOWED)
+    changed = override(Thing(), settings["thing"], "thing")
+    assert (changed.count, changed.share, changed.on, list(changed.pair)) == (4, 1, False, [0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    "values", [{"count": "4"}, {"count": 4.5}, {"count": True}, {"on": 1}, {"name": 3}, {"pair": 1.0}, {"share": "a"}]
+)
+def test_a_value_of_another_type_is_named(values: dict[str, object]) -> None:
+    (key,) = values
+    with pytest.raises(UsageError, match=key):
+        override(Thing(), values, "thing")
+
+
+@pytest.mark.parametrize(("text", "near"), [("[thign]\n", "thing"), ("[thing]\ncuont = 1\n", "count")])
+def test_an_unknown_key_is_an_error_that_names_the_nearest(tmp_path: Path, text: str, near: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(UsageError, match=f"did you mean '{near}'"):
+        load_settings(tmp_path / "c.toml", ALLOWED)

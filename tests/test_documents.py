@@ -1,0 +1,75 @@
+"""The commands in the documents run, and what the documents say exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from commandline import Cllm
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "tutorial.md"]
+SLOW = ("train", "split", "clean", "doctor")  # run by tests of their own; here they would change what others read
+
+
+def commands(document: Path) -> list[str]:
+    """The `cllm` lines of a document's code blocks, without their comments."""
+    lines = re.findall(r"^    (?:.*\| )?(?:\.venv/bin/)?(cllm .*)$", document.read_text(), re.MULTILINE)
+    return [line.split("#")[0].strip() for line in lines]
+
+
+ALL = sorted({command for document in DOCUMENTS for command in commands(document)})
+
+
+def test_the_documents_have_commands() -> None:
+    assert len(ALL) >= 8
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if c.split()[1] not in SLOW])
+def test_the_documents_commands_run(learned: Cllm, command: str) -> None:
+    arguments = shlex.split(command)[1:]
+    file = next((learned.repository / "src").glob("*.c"))
+    for old, new in (
+        ("/path/to/repository/src/x.c", str(file)),
+        ("src/loop.c", str(file)),
+        ("/path/to/repository", "."),
+    ):
+        arguments = [new if argument == old else argument for argument in arguments]
+    arguments = [re.sub(r"^(120:9|40)$", "4", argument) for argument in arguments]
+    done = learned(*arguments, text="for (i = 0; i <")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if c.split()[1] in SLOW])
+def test_the_documents_other_commands_are_understood(learned: Cllm, command: str) -> None:
+    done = learned(shlex.split(command)[1], "--help")
+    assert done.returncode == 0
+    options = re.findall(r"--[a-z]+", command)
+    assert all(option in done.stdout for option in options), command
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for document in DOCUMENTS:
+        for target in re.findall(r"^    make (\w+)", document.read_text(), re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_every_dependency_is_argued_for() -> None:
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    block = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+    assert block
+    for name in re.findall(r'"([a-z-]+)[=><]', block[1]):
+        assert name in text or name.startswith("tree-sitter-"), name
+
+
+def test_every_room_is_described() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = [path.parent.name for path in (ROOT / "cllm").glob("*/__init__.py")]
+    assert all(f"`{room}`" in text for room in rooms), rooms
