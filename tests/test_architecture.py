@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": set(),
     "spheres": set(),
     "training": {"dataset", "tokenizer", "model", "spheres"},
-    "generation": {"tokenizer", "model"},
+    "generation": {"dataset", "tokenizer", "model"},
     "evaluation": {"corpus", "tokenizer", "model", "generation", "spheres"},
     "doctor": {"machine"},
     "info": {"corpus", "training", "run", "workspace"},

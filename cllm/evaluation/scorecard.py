@@ -127,8 +127,7 @@ def main_language(corpus: Corpus) -> str | None:
 def complete_prompts(sphere: Sphere, subject: Subject, language: str) -> dict[str, dict[str, Any]]:
     """What the model writes after each prompt of a language; whether its first construct parses and compiles."""
     prompts = prompts_for(language)
-    path = f"main{EXTENSIONS[language]}"
-    common = {**subject.arguments, "path": path, "max_tokens": PROMPT_TOKENS}
+    common = {**subject.arguments, "max_tokens": PROMPT_TOKENS}
     texts = sphere.deal("complete", [{**common, "prompt": prompt} for prompt in prompts])
     return {prompt: judge(language, prompt, text) for prompt, text in zip(prompts, texts, strict=True)}
 

@@ -39,11 +39,11 @@ def score(model: str, dtype: str, corpus: str, document: int) -> dict[str, Any]:
     return {"document": document, "bits": result.bits, "tokens": len(ids), "top1": result.top(1), "top5": result.top(5)}
 
 
-def complete_prompt(model: str, dtype: str, prompt: str, path: str, max_tokens: int) -> str:
+def complete_prompt(model: str, dtype: str, prompt: str, max_tokens: int) -> str:
     """The likeliest text after a prompt, the prompt included."""
     network, tokenizer = opened(model, dtype)
     params = SamplingParams(max_tokens=max_tokens)
-    (completion,) = complete(network, tokenizer, Prompt(prefix=prompt.encode(), path=path), params)
+    (completion,) = complete(network, tokenizer, Prompt(prefix=prompt.encode()), params)
     return prompt + completion.text
 
 

@@ -9,11 +9,14 @@ import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from cllm.dataset.fim import arrange_psm
 from cllm.generation.decode import decode
 from cllm.generation.sampling import SamplingParams
 from cllm.model.transformer import Transformer
 from cllm.tokenizer import Tokenizer
 
+PARAGRAPH = b"\n\n"
+BYTES_PER_TOKEN = 16  # far more than the average, so that the context is always filled
 SUFFIX_SHARE = 4  # at most one part in this many of the context is text after the cursor
 
 
@@ -36,24 +39,26 @@ class Completion:
 
 
 def prompt_ids(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_tokens: int) -> list[int]:
-    """The prompt as ids, cut to leave room for `max_tokens`: the prefix loses its beginning, the suffix its end."""
+    """The prompt as ids, cut to leave room for `max_tokens`: the prefix loses its beginning, the suffix its end.
+
+    A prompt with a path is the beginning of that file. One without is a new paragraph somewhere in a file: most rows
+    that were learned begin there, while at the beginning of a file comes what stands there (a licence, imports).
+    """
     special = tokenizer.special
-    named = prompt.path is not None
-    header = [special["<|file_sep|>"], *tokenizer.encode(f"{prompt.path}\n".encode("utf-8", "surrogateescape"))] * named
-    prefix = [*([] if named else [tokenizer.end_of_text]), *tokenizer.encode(prompt.prefix)]
-    room = max(context_length // 2, context_length - max_tokens) - len(header) - 4
-    if not prompt.suffix:
-        return [*header, *prefix[-room:]]
-    suffix = tokenizer.encode(prompt.suffix)[: context_length // SUFFIX_SHARE]
-    prefix = prefix[-(room - len(suffix)) :]
-    return [
-        *header,
-        special["<|fim_prefix|>"],
-        *prefix,
-        special["<|fim_suffix|>"],
-        *suffix,
-        special["<|fim_middle|>"],
-    ]
+    near = context_length * BYTES_PER_TOKEN  # what is farther from the cursor is not even encoded
+    before, after = prompt.prefix[-near:], prompt.suffix[:near]
+    header: list[int] = []
+    if prompt.path is not None:
+        path = f"{prompt.path}\n".encode("utf-8", "surrogateescape")
+        header = [special["<|file_sep|>"], *tokenizer.encode(path)]
+    elif not after:
+        before = PARAGRAPH + before
+    room = max(context_length // 2, context_length - max_tokens) - len(header) - 3
+    if not after:
+        return [*header, *tokenizer.encode(before)[-room:]]
+    suffix = tokenizer.encode(after)[: context_length // SUFFIX_SHARE]
+    prefix = tokenizer.encode(before)[-(room - len(suffix)) :]
+    return [*header, *arrange_psm(prefix, suffix, special)]
 
 
 def stream(
