@@ -1,6 +1,7 @@
 """A repository of forty small C files, and the command line run on it as a user would."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -47,13 +48,15 @@ class Cllm:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.repository, text=True, **{**pipes, **options})
 
-    def __call__(self, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
-        process = self.popen(*arguments, stdin=subprocess.PIPE)
+    def __call__(
+        self, *arguments: str, text: str = "", environment: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        process = self.popen(*arguments, stdin=subprocess.PIPE, env={**os.environ, **(environment or {})})
         out, err = process.communicate(text)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
-    def train(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return self("train", "--config", str(self.config), *arguments)
+    def train(self, *arguments: str, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        return self("train", "--config", str(self.config), *arguments, environment=environment)
 
     def start_training(self, *arguments: str) -> "subprocess.Popen[str]":
         return self.popen("train", "--config", str(self.config), *arguments, stdout=subprocess.DEVNULL)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -152,3 +153,22 @@ def test_learning_by_minutes_keeps_to_the_time(cllm: Cllm) -> None:
     assert card["seconds"]["total"] < 45
     # A small repository: its passes are over long before the time is.
     assert card["bits_per_byte"]["model"] < 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_run_is_the_same_for_any_number_of_workers(cllm: Cllm) -> None:
+    cllm.config.write_text(cllm.config.read_text() + "[training]\ncompiled = true\n")
+    hashes = []
+    for workers in ("2", "1"):
+        done = cllm.train("--steps", "6", "--workers", workers, "--fresh")
+        assert done.returncode == 0 and "compiled" in done.stderr, done.stderr
+        hashes.append(cllm.scorecard()["weights_sha256"])
+    assert hashes[0] == hashes[1]
+
+
+def test_without_a_compiler_it_runs_eager_and_says_so(cllm: Cllm, tmp_path: Path) -> None:
+    cllm.config.write_text(cllm.config.read_text() + "[training]\ncompiled = true\n")
+    done = cllm.train("--steps", "2", "--workers", "1", environment={"PATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "eager" in done.stderr and "no C++ compiler" in done.stderr

@@ -17,7 +17,7 @@ from cllm.training.budget import Budget
 from cllm.training.checkpoint import Checkpoint, Checkpointer, newest_checkpoint, restore
 from cllm.training.launch import Workers
 from cllm.training.layout import named_arrays
-from cllm.training.loop import train
+from cllm.training.loop import compile_phases, train
 from cllm.training.plan import Plan, load_plan, save_plan
 
 
@@ -29,12 +29,15 @@ def learn(session: Session, run: Run, workers: Workers, interruption: Interrupti
         session.report.phase("plan")
         save_plan(plan_run(session, corpus, Tokenizer.load(run.tokenizer), shard, workers.sphere), run.plan)
     plan = load_plan(run.plan)
-    for sentence in described(plan, shard, session.num_workers):
+    for sentence in described(plan, shard, session.machine, session.num_workers):
         session.report.say(sentence)
     dev = [number for number, document in enumerate(corpus.train) if document.split == "dev"]
     shared = workers.join(run.folder, plan, run.plan, dev)
     checkpoint = newest_checkpoint(run.checkpoints, session.report.say)
     begin(session, plan, checkpoint, shared, workers)
+    if plan.engine.compiled:
+        session.report.phase("compile")
+        compile_phases(workers.sphere, plan)
     first_step, used = (checkpoint.step, checkpoint.seconds) if checkpoint else (0, 0.0)
     checkpointer = Checkpointer(run.checkpoints, shared, plan.model, first_step)
     watch = Watch(session, run, workers.sphere, checkpointer, Budget(used), bool(dev))

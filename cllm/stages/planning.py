@@ -90,9 +90,14 @@ def engine_of(machine: Machine, dtype: str, compiled: bool) -> Engine:
     return Engine(
         dtype=dtype,
         instruction_set=" ".join(name for name in found if name.startswith(("avx", "amx", "asimd", "bf16"))),
-        compiled=compiled and machine.compiler is not None and machine.python_headers,
+        compiled=compiled and can_compile(machine),
         torch_version=importlib.metadata.version("torch"),
     )
+
+
+def can_compile(machine: Machine) -> bool:
+    """Whether PyTorch can compile a network here."""
+    return machine.compiler is not None and machine.python_headers
 
 
 def differences(before: Engine, now: Engine) -> Iterator[str]:
@@ -103,12 +108,15 @@ def differences(before: Engine, now: Engine) -> Iterator[str]:
             yield f"{field.name.replace('_', ' ')} was {was}, is {is_now}"
 
 
-def described(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
+def described(plan: Plan, shard: Shard, machine: Machine, num_workers: int) -> Iterator[str]:
     """What is going to be done, in two lines."""
     model, engine = plan.model, plan.engine
+    how = "compiled" if engine.compiled else "eager"
+    if not can_compile(machine):
+        how += " (no C++ compiler with Python's headers was found)"
     yield (
         f"network: {model.n_layer} layers, {model.n_embd} wide, vocabulary {model.vocab_size:,}, "
-        f"{num_parameters(model) / 1e6:.2f} M parameters, {engine.dtype}, {'compiled' if engine.compiled else 'eager'}"
+        f"{num_parameters(model) / 1e6:.2f} M parameters, {engine.dtype}, {how}"
     )
     phases = ", ".join(f"{phase.steps} steps of 12 x {phase.rows * phase.context} tokens" for phase in plan.phases)
     time_text = f", {plan.seconds:.0f} s" if plan.seconds else ""

@@ -24,7 +24,8 @@ LADDER = (
 )
 HEAD_DIM = 64
 MEASURED_RUNG = 2  # by which the others are judged
-FIM_RATE = 0.2  # share of rows that are filled in the middle
+# Share of rows that are filled in the middle. At 0.3 held-out files, read left to right, cost 3% more bits.
+FIM_RATE = 0.1
 # (context, until): short rows first, which are more steps for the time; the batch grows fourfold with the context.
 CONTEXTS = ((256, 0.7), (1024, 1.0))
 TOKENS_PER_PARAMETER = 0.4  # learn from at least this many tokens for each matrix parameter

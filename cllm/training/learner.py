@@ -16,7 +16,7 @@ from cllm.dataset import Rows, Shard
 from cllm.dataset.fim import fill_in_the_middle
 from cllm.model.config import fused_rows, is_matrix
 from cllm.model.loss import IGNORED, linear_cross_entropy
-from cllm.model.transformer import Transformer, initialise
+from cllm.model.transformer import Block, Transformer, initialise
 from cllm.tokenizer import Tokenizer
 from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import POSITIONS, Plan, learning_rate_scale, timeline
@@ -46,6 +46,9 @@ def build_model(plan: Plan, state: TensorState) -> Transformer:
     model.load_state_dict({place.name: tensor for place, tensor in tensors}, assign=True)
     if plan.engine.compiled:
         for block in model.blocks:
+            assert isinstance(block, Block)
+            # Compiling the loop over blocks of queries takes longer than all the rest and gains 2 to 4%.
+            block.attention.attend = torch.compiler.disable(block.attention.attend)  # type: ignore[no-untyped-call]
             block.compile(dynamic=False)
     return model
 
