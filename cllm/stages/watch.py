@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from cllm.artifacts import write_json
+from cllm.machine import cpu_seconds
 from cllm.model.config import num_parameters
 from cllm.run import Run
 from cllm.spheres import Sphere
@@ -31,7 +32,7 @@ class Watch:
         self._plan = load_plan(run.plan)
         self._saved_at, self._shown_at = time.monotonic(), 0.0
         self._dev_looks = 0
-        self._busy_seconds = self._step_seconds = 0.0
+        self._began, self._cpu_before = time.monotonic(), cpu_seconds(sphere.pids)
         self._loss = 0.0
         self._dev_bits_per_byte: list[tuple[int, float]] = []
         self._last: StepReport | None = None
@@ -42,8 +43,6 @@ class Watch:
             self.budget.record(step.progress - self._last.progress, step.seconds)
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
         self._last = step
-        self._busy_seconds += step.busy * step.seconds
-        self._step_seconds += step.seconds
         self._look_at_dev(step)
         now = time.monotonic()
         if now - self._shown_at >= STATUS_SECONDS:
@@ -71,9 +70,14 @@ class Watch:
             "seconds": seconds,
             "resumed_from_step": resumed_from_step,
             "workers": len(self._sphere.workers),
-            "busy": self._busy_seconds / self._step_seconds if self._step_seconds else 0.0,
+            "busy": self._busy(),
             "dev_bits_per_byte": self._dev_bits_per_byte,
         }
+
+    def _busy(self) -> float:
+        """Share of the time since this watch began that the workers were on a processor."""
+        used = cpu_seconds(self._sphere.pids) - self._cpu_before
+        return used / ((time.monotonic() - self._began) * len(self._sphere.workers))
 
     def _look_at_dev(self, step: StepReport) -> None:
         looks = int(step.progress * DEV_LOOKS)

@@ -32,7 +32,6 @@ class StepReport:
     gradient_norm: float
     tokens: int
     seconds: float
-    busy: float  # share of the workers' time spent computing positions
 
 
 def train(sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend) -> Iterator[StepReport]:
@@ -47,8 +46,8 @@ def train(sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend)
         if step >= plan.steps:
             return
         began = time.perf_counter()
-        computed = sphere.deal("compute", [{"step": step, "position": p} for p in range(POSITIONS)])
-        loss = math.fsum(result["loss"] for result in computed) / POSITIONS
+        losses = sphere.deal("compute", [{"step": step, "position": p} for p in range(POSITIONS)])
+        loss = math.fsum(losses) / POSITIONS
         squares = sphere.call_all("reduce", [{"places": share} for share in places])
         square = math.fsum(value for worker in squares for value in worker)
         if not math.isfinite(loss) or not math.isfinite(square):
@@ -69,7 +68,6 @@ def train(sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend)
             gradient_norm=math.sqrt(square),
             tokens=plan.phases[moment.phase].tokens_per_step,
             seconds=seconds,
-            busy=sum(result["seconds"] for result in computed) / (seconds * len(sphere.workers)),
         )
 
 

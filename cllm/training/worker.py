@@ -50,7 +50,7 @@ class Worker:
     def round_weights(self) -> None:
         self.learner.round_weights()
 
-    def compute(self, step: int, position: int) -> dict[str, float]:
+    def compute(self, step: int, position: int) -> float:
         return self.learner.compute(step, position)
 
     def reduce(self, places: list[int]) -> list[float]:
