@@ -65,6 +65,14 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"{path} is not valid JSON: {error}") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; ArtifactError also for JSON of another kind."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path} holds {type(value).__name__} where an object was expected")
+    return value
+
+
 def write_directory(path: Path, fill: Callable[[Path], None], **about: Any) -> None:
     """Write a directory atomically: `fill` puts files into a temporary one, which then takes the name `path`.
 

@@ -3,7 +3,8 @@
     [corpus]      fields of corpus.CorpusConfig     what is read
     [tokenizer]   vocab_size
     [model]       fields of TransformerConfig       the network's shape
-    [training]    fields of Plan                    schedule, dropout, fill-in-the-middle, compiled, dtype
+    [training]    fields of Recipe                  schedule, dropout, fill-in-the-middle
+    [engine]      dtype, compiled                   what the numbers are computed with
     [optimizer]   fields of OptimizerConfig         step sizes
     [run]         checkpoint_seconds                how much a killed run may lose
 
@@ -49,8 +50,23 @@ def override(config: T, values: dict[str, Any], section: str) -> T:
             raise UsageError(f"[{section}] {key} = {value!r}: expected {type(present).__name__}, like {present!r}")
     try:
         return dataclasses.replace(config, **values)  # type: ignore[type-var]
-    except AssertionError:
-        raise UsageError(f"[{section}] holds values that do not fit together: {values}") from None
+    except UsageError as error:
+        raise UsageError(f"[{section}] {error}") from None
+
+
+def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
+    """UsageError for the first field, or element of one, that is not between its two bounds (both allowed)."""
+    for name, (least, most) in bounds.items():
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not least <= number <= most:
+                raise UsageError(f"{name} is {number}; it must be between {least:g} and {most:g}")
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """UsageError for a value that is not among the choices."""
+    if value not in choices:
+        raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
 
 
 def _require(name: str, known: Iterable[str], found: str) -> None:

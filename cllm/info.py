@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from cllm.artifacts import read_json
+from cllm.artifacts import read_object
 from cllm.corpus import Corpus
 from cllm.errors import ArtifactError
 from cllm.run import Run, current_run, existing_directory
@@ -30,7 +30,7 @@ def information(root: Path) -> dict[str, Any]:
     current, unfinished = workspace.current(), workspace.unfinished()
     if current is not None:
         run = Run(current)
-        card = read_json(run.scorecard)
+        card = read_object(run.scorecard)
         found["model"] = {
             "run": current.name,
             **{key: card[key] for key in ("bits_per_byte", "train", "weights_sha256") if key in card},
@@ -47,7 +47,7 @@ def run_information(run: Run, live: bool) -> dict[str, Any]:
     try:
         found["corpus"] = Corpus.open(run.corpus).report
         found["plan"] = dataclasses.asdict(load_plan(run.plan))
-        found |= read_json(run.status)
+        found |= read_object(run.status)
     except ArtifactError:
         pass  # a run that has just begun has not written them yet
     if not live:

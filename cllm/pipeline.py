@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cllm.artifacts import read_json, sweep, verify_directory, write_json
+from cllm.artifacts import read_object, sweep, verify_directory, write_json
 from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import ArtifactError
 from cllm.interrupt import Interruption
@@ -77,7 +77,7 @@ def is_learned(run: Run) -> bool:
     """Whether the run's model is there and verifies."""
     try:
         verify_directory(run.model)
-        read_json(run.training)
+        read_object(run.training)
     except ArtifactError:
         return False
     return True
@@ -85,7 +85,7 @@ def is_learned(run: Run) -> bool:
 
 def already_learned(workspace: Workspace, run: Run, report: Reporter) -> dict[str, Any]:
     """Say that the run is finished and how the repository differs from what it learned; its scorecard."""
-    card: dict[str, Any] = read_json(run.scorecard)
+    card = read_object(run.scorecard)
     with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
         changed = changes(Corpus.open(run.corpus), ingest(workspace.root, Path(scratch) / "corpus", CorpusConfig()))
     counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in changed.items())
@@ -110,7 +110,7 @@ def evaluate_again(root: Path, report: Reporter) -> dict[str, Any]:
     run = current_run(workspace)
     session = Session(workspace.root, TrainOptions(), report)
     with Interruption(), workspace.lock():
-        card = {**read_json(run.scorecard), **score(session, run, worker_environment(workspace.compile_cache))}
+        card = {**read_object(run.scorecard), **score(session, run, worker_environment(workspace.compile_cache))}
         write_json(run.scorecard, card)
         write_json(workspace.scorecard, card)
     return card

@@ -126,7 +126,7 @@ def test_a_killed_worker_ends_the_run_with_one_sentence_and_it_goes_on(cllm: Cll
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(cllm: Cllm) -> None:
-    config = cllm.config.read_text() + "[optimizer]\nlr = 1e38\nmatrix_lr = 1e38\n"
+    config = cllm.config.read_text() + "[optimizer]\nlr = 10\nmatrix_lr = 10\nweight_decay = 100\n"
     cllm.config.write_text(config)
     done = cllm.train("--steps", "50", "--workers", "1")
     assert done.returncode == 1
@@ -158,7 +158,7 @@ def test_learning_by_minutes_keeps_to_the_time(cllm: Cllm) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_a_compiled_run_is_the_same_for_any_number_of_workers(cllm: Cllm) -> None:
-    cllm.config.write_text(cllm.config.read_text() + "[training]\ncompiled = true\n")
+    cllm.config.write_text(cllm.config.read_text() + '[engine]\ncompiled = "yes"\n')
     hashes = []
     for workers in ("2", "1"):
         done = cllm.train("--steps", "6", "--workers", workers, "--fresh")
@@ -168,7 +168,7 @@ def test_a_compiled_run_is_the_same_for_any_number_of_workers(cllm: Cllm) -> Non
 
 
 def test_without_a_compiler_it_runs_eager_and_says_so(cllm: Cllm, tmp_path: Path) -> None:
-    cllm.config.write_text(cllm.config.read_text() + "[training]\ncompiled = true\n")
+    cllm.config.write_text(cllm.config.read_text() + '[engine]\ncompiled = "yes"\n')
     done = cllm.train("--steps", "2", "--workers", "1", environment={"PATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "eager" in done.stderr and "no C++ compiler" in done.stderr

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cllm.artifacts import write_directory
+from cllm.config import check_bounds
 from cllm.corpus.arrange import Stored, arrange
 from cllm.corpus.duplicates import representative
 from cllm.corpus.filters import directory_reason, name_reason, text_reason
@@ -37,6 +38,15 @@ class CorpusConfig:
     max_total_bytes: int = 500_000_000  # of text kept
     max_depth: int = 64  # directories below the root
     redact: bool = True
+
+    def __post_init__(self) -> None:
+        check_bounds(
+            self,
+            max_file_bytes=(1, 1 << 40),
+            max_files=(1, 1 << 40),
+            max_total_bytes=(1, 1 << 40),
+            max_depth=(1, 10_000),
+        )
 
 
 @dataclass

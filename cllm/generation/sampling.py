@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cllm.errors import UsageError
+from cllm.config import check_bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +21,14 @@ class SamplingParams:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        bounds = {
-            "max_tokens": (0, 1 << 20),
-            "temperature": (0, 100),
-            "top_k": (0, 1 << 20),
-            "top_p": (0, 1),
-            "min_p": (0, 1),
-        }
-        for name, (least, most) in bounds.items():
-            if not least <= getattr(self, name) <= most:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be between {least} and {most}")
+        check_bounds(
+            self,
+            max_tokens=(0, 1 << 20),
+            temperature=(0, 100),
+            top_k=(0, 1 << 20),
+            top_p=(0, 1),
+            min_p=(0, 1),
+        )
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from math import prod
 
+from cllm.config import check_bounds
+from cllm.errors import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
@@ -21,7 +24,22 @@ class TransformerConfig:
     tied: bool = True  # the output head is the embedding
 
     def __post_init__(self) -> None:
-        assert self.n_head % self.n_kv_head == 0 and self.head_dim % 2 == 0
+        check_bounds(
+            self,
+            vocab_size=(1, 1 << 20),
+            n_layer=(1, 1000),
+            n_head=(1, 1000),
+            n_kv_head=(1, 1000),
+            n_embd=(1, 1 << 16),
+            head_dim=(2, 1 << 12),
+            n_inner=(1, 1 << 18),
+            context_length=(2, 1 << 20),
+            rope_theta=(1, 1e12),
+            norm_eps=(0, 1),
+        )
+        if self.n_head % self.n_kv_head or self.head_dim % 2:
+            heads = f"n_head {self.n_head}, n_kv_head {self.n_kv_head}, head_dim {self.head_dim}"
+            raise UsageError(f"{heads} do not fit: n_head must be a multiple of n_kv_head, and head_dim even")
 
     @property
     def matrix_parameters(self) -> int:

@@ -16,7 +16,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from cllm.artifacts import read_json, verify_directory, write_directory, write_json
-from cllm.errors import ArtifactError
+from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig, parameter_shapes
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
@@ -48,7 +48,7 @@ def load_weights(directory: Path) -> tuple[TransformerConfig, dict[str, npt.NDAr
     path = directory / "config.json"
     try:
         config = TransformerConfig(**read_json(path))
-    except (TypeError, AssertionError) as error:
+    except (TypeError, UsageError) as error:
         raise ArtifactError(f"{path} is not a model's configuration: {error}") from None
     try:
         weights = safetensors.numpy.load_file(directory / "weights.safetensors")

@@ -31,16 +31,14 @@ def plan_run(session: Session, corpus: Corpus, tokenizer: Tokenizer, shard: Shar
     """The plan that was asked for, or one made for this machine and this corpus."""
     if session.asked_plan is not None:
         return fitting(session, session.asked_plan, tokenizer)
-    training = session.section("training")
     reserve = scorecard_reserve(session, corpus)
     by_steps = session.options.steps is not None
     seconds = None if by_steps else max(1.0, session.seconds_left - reserve)
-    dtype = str(training.get("dtype", default_dtype(session.machine)))
-    compiled = bool(training.get("compiled", seconds is not None and seconds > COMPILE_SECONDS))
+    engine = engine_for(session, seconds)
     task = Task(
         vocab_size=tokenizer.vocab_size,
         tokens=shard.num_tokens,
-        engine=engine_of(session.machine, dtype, compiled),
+        engine=engine,
         num_workers=len(sphere.workers),
         seconds=seconds,
         steps=session.options.steps,
@@ -48,15 +46,21 @@ def plan_run(session: Session, corpus: Corpus, tokenizer: Tokenizer, shard: Shar
     )
 
     def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
-        return measured(sphere, model, dtype, shapes)
+        return measured(sphere, model, engine.dtype, shapes)
 
     model = override(choose_model(task, measure), session.section("model"), "model")
     plan = make_plan(task, model, measure)
-    scalars = {key: value for key, value in training.items() if key not in ("dtype", "compiled")}
-    optimizer = override(plan.optimizer, session.section("optimizer"), "optimizer")
-    plan = dataclasses.replace(override(plan, scalars, "training"), optimizer=optimizer)
+    plan = dataclasses.replace(plan, recipe=session.recipe, optimizer=session.optimizer)
     # What measuring took is gone from the budget.
     return plan if by_steps else dataclasses.replace(plan, seconds=max(1.0, session.seconds_left - reserve))
+
+
+def engine_for(session: Session, seconds: float | None) -> Engine:
+    """What computes a new run of so many seconds of training, or of fixed steps (None)."""
+    choice = session.engine_choice
+    dtype = default_dtype(session.machine) if choice.dtype == "auto" else choice.dtype
+    pays = seconds is not None and seconds > COMPILE_SECONDS
+    return engine_of(session.machine, dtype, pays if choice.compiled == "auto" else choice.compiled == "yes")
 
 
 def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:

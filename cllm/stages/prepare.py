@@ -31,7 +31,7 @@ def prepare(session: Session, run: Run) -> None:
     for sentence in warnings_about(corpus):
         report.say(sentence)
     report.phase("tokenizer")
-    vocab_size = session.section("tokenizer").get("vocab_size") or vocab_size_for(learned)
+    vocab_size = session.tokenizer_config.vocab_size or vocab_size_for(learned)
     tokenizer = Tokenizer.learn(sampled_texts(corpus, session.options.seed), vocab_size)
     tokenizer.save(run.tokenizer)
     report.phase("dataset")

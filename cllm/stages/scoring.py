@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cllm import __version__
-from cllm.artifacts import read_json, verify_directory
+from cllm.artifacts import read_object, verify_directory
 from cllm.corpus import Corpus
 from cllm.evaluation.scorecard import (
     Subject,
@@ -47,7 +47,7 @@ def account(session: Session, run: Run, memory: MemorySampler) -> dict[str, Any]
     """What the whole command took, on what."""
     machine = dataclasses.asdict(session.machine)
     return {
-        "train": read_json(run.training),
+        "train": read_object(run.training),
         "seconds": {"total": session.seconds},
         "peak_memory_bytes": memory.peak_bytes,
         "machine": {**machine, "features": sorted(session.machine.features or ())},

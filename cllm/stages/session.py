@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cllm.config import Settings, load_settings, override
+from cllm.config import Settings, check_bounds, check_choice, load_settings, override
 from cllm.corpus import CorpusConfig
 from cllm.errors import UsageError
 from cllm.machine import Machine, describe
 from cllm.model.config import TransformerConfig
 from cllm.progress import Reporter
 from cllm.spheres import MAX_WORKERS
-from cllm.training.plan import OptimizerConfig, Plan, load_plan
+from cllm.tokenizer.tokenizer import SMALLEST_VOCABULARY
+from cllm.training.choose import rung
+from cllm.training.plan import OptimizerConfig, Plan, Recipe, load_plan
 
 WEEK_MINUTES = 7 * 24 * 60
 
@@ -47,6 +49,32 @@ class RunConfig:
 
     checkpoint_seconds: float = 30.0  # the most that a killed run loses
 
+    def __post_init__(self) -> None:
+        check_bounds(self, checkpoint_seconds=(0.01, 86_400))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineChoice:
+    """With what the numbers are computed; "auto" leaves it to the machine and the budget."""
+
+    dtype: str = "auto"
+    compiled: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, ("auto", "bfloat16", "float32"))
+        check_choice("compiled", self.compiled, ("auto", "yes", "no"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """The vocabulary to ask for; 0 derives it from the repository's size."""
+
+    vocab_size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.vocab_size:
+            check_bounds(self, vocab_size=(SMALLEST_VOCABULARY, 1 << 20))
+
 
 def names(kind: Any) -> list[str]:
     return [part.name for part in dataclasses.fields(kind)]
@@ -54,9 +82,10 @@ def names(kind: Any) -> list[str]:
 
 SECTIONS: dict[str, list[str]] = {
     "corpus": names(CorpusConfig),
-    "tokenizer": ["vocab_size"],
+    "tokenizer": names(TokenizerConfig),
     "model": [name for name in names(TransformerConfig) if name != "vocab_size"],
-    "training": ["warmup", "cooldown", "floor", "dropout", "fim_rate", "dev_from", "dtype", "compiled"],
+    "training": names(Recipe),
+    "engine": names(EngineChoice),
     "optimizer": names(OptimizerConfig),
     "run": names(RunConfig),
 }
@@ -75,6 +104,11 @@ class Session:
     def __post_init__(self) -> None:
         self.settings: Settings = load_settings(self.options.config, SECTIONS) if self.options.config else {}
         self.config = override(RunConfig(), self.section("run"), "run")
+        self.tokenizer_config = override(TokenizerConfig(), self.section("tokenizer"), "tokenizer")
+        self.engine_choice = override(EngineChoice(), self.section("engine"), "engine")
+        self.recipe = override(Recipe(), self.section("training"), "training")
+        self.optimizer = override(OptimizerConfig(), self.section("optimizer"), "optimizer")
+        override(rung(0, SMALLEST_VOCABULARY), self.section("model"), "model")  # refused now, not after the scan
         self.corpus_config = override(CorpusConfig(), self.section("corpus"), "corpus")
         self.asked_plan: Plan | None = load_plan(self.options.plan) if self.options.plan else None
         self.num_workers = self.options.workers or min(self.machine.cores, MAX_WORKERS)

@@ -81,7 +81,7 @@ class Watch:
 
     def _look_at_dev(self, step: StepReport) -> None:
         looks = int(step.progress * DEV_LOOKS)
-        if self._has_dev and looks > self._dev_looks and step.progress < self._plan.dev_from:
+        if self._has_dev and looks > self._dev_looks and step.progress < self._plan.recipe.dev_from:
             self._dev_looks = looks
             context = self._plan.phases[step.phase].context
             self._dev_bits_per_byte.append((step.step, dev_bits_per_byte(self._sphere, context)))

@@ -24,8 +24,6 @@ LADDER = (
 )
 HEAD_DIM = 64
 MEASURED_RUNG = 2  # by which the others are judged
-# Share of rows that are filled in the middle. At 0.3 held-out files, read left to right, cost 3% more bits.
-FIM_RATE = 0.1
 # (context, until): short rows first, which are more steps for the time; the batch grows fourfold with the context.
 CONTEXTS = ((256, 0.7), (1024, 1.0))
 TOKENS_PER_PARAMETER = 0.4  # learn from at least this many tokens for each matrix parameter
@@ -150,6 +148,4 @@ def _plan(task: Task, model: TransformerConfig, phases: tuple[Phase, ...]) -> Pl
         engine=task.engine,
         seed=task.seed,
         seconds=task.seconds,
-        dev_from=CONTEXTS[0][1],
-        fim_rate=FIM_RATE,
     )

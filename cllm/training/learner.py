@@ -81,11 +81,11 @@ class Learner:
         """Inputs and targets (rows, T) of one position: a function of the plan, the step and the position."""
         moment = timeline(self.plan)[step]
         phase = self.plan.phases[moment.phase]
-        rows = self._rows_of("all" if moment.progress >= self.plan.dev_from else "early", phase.context)
+        rows = self._rows_of("all" if moment.progress >= self.plan.recipe.dev_from else "early", phase.context)
         first = (moment.index * POSITIONS + position) * phase.rows
         generator = np.random.default_rng([self.plan.seed, step, position])
         batch = np.stack([rows[index] for index in range(first, first + phase.rows)])
-        for index in np.flatnonzero(generator.random(phase.rows) < self.plan.fim_rate):
+        for index in np.flatnonzero(generator.random(phase.rows) < self.plan.recipe.fim_rate):
             batch[index] = fill_in_the_middle(batch[index], self.data.tokenizer, generator)
         ids = torch.from_numpy(batch)
         targets = ids[:, 1:].clone()
@@ -96,7 +96,7 @@ class Learner:
         """Write a position's gradient into its row; its mean loss (nats a token)."""
         inputs, targets = self.batch(step, position)
         torch.manual_seed((self.plan.seed * 1_000_003 + step) * POSITIONS + position)
-        hidden = self.model(inputs, dropout=self.plan.dropout)
+        hidden = self.model(inputs, dropout=self.plan.recipe.dropout)
         loss = linear_cross_entropy(hidden, self.model.head_weight, targets) / (targets.numel() * POSITIONS)
         gradients = torch.autograd.grad(loss, self._parameters)
         with torch.no_grad():

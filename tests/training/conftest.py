@@ -13,7 +13,7 @@ from cllm.tokenizer import Tokenizer
 from cllm.training.launch import Workers, worker_environment
 from cllm.training.layout import named_arrays
 from cllm.training.loop import StepReport, train
-from cllm.training.plan import Engine, Phase, Plan, save_plan
+from cllm.training.plan import Engine, Phase, Plan, Recipe, save_plan
 
 TEXTS = [
     f"int field_{i}(struct node *node) {{\n  return node->field_{i} + {i};\n}}\n".encode() * (1 + i % 5)
@@ -49,9 +49,7 @@ def plan_of(vocab_size: int) -> Plan:
         model=config,
         phases=(Phase(context=32, rows=2, until=0.6, steps=6), Phase(context=64, rows=1, until=1.0, steps=4)),
         engine=Engine(dtype="bfloat16", instruction_set="any", compiled=False, torch_version="any"),
-        fim_rate=0.3,
-        dropout=0.1,
-        dev_from=0.5,
+        recipe=Recipe(fim_rate=0.3, dropout=0.1, dev_from=0.5),
     )
 
 

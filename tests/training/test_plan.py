@@ -67,4 +67,4 @@ def test_the_learning_rate_rises_stays_and_falls(plan: Plan) -> None:
     assert scales[0] < 0.5
     assert scales[5:50] == [1.0] * 45
     assert scales[50:] == sorted(scales[50:], reverse=True)
-    assert scales[100] == pytest.approx(plan.floor)
+    assert scales[100] == pytest.approx(plan.recipe.floor)
