@@ -3,6 +3,7 @@
 from typing import Any
 
 Rows = list[tuple[str, str]]
+LARGE_SHARE = 0.2
 
 
 def aligned(rows: Rows) -> str:
@@ -18,6 +19,7 @@ def scorecard_table(card: dict[str, Any]) -> str:
         *held_out_rows(card, ""),
         *held_out_rows(card["without_near_duplicates"], " (without near duplicates)"),
     ]
+    rows += dearest_rows(card)
     rows += [
         ("network", f"{train['parameters'] / 1e6:.2f} M parameters, vocabulary {train['vocab_size']:,}"),
         (
@@ -55,6 +57,14 @@ def held_out_rows(figures: dict[str, Any], suffix: str) -> Rows:
             f"{figures['next_token']['top1']:.1%} right, {figures['next_token']['top5']:.1%} among the first five",
         ),
     ]
+
+
+def dearest_rows(card: dict[str, Any]) -> Rows:
+    """The file that holds more of the bits than any other, where that is a large part."""
+    if not card["dearest_files"] or (first := card["dearest_files"][0])["share_of_bits"] < LARGE_SHARE:
+        return []
+    text = f"{first['share_of_bits']:.0%} of all bits are in {first['path']} ({first['bits_per_byte']:.2f} a byte)"
+    return [("dearest file", text)]
 
 
 def information_table(found: dict[str, Any]) -> str:

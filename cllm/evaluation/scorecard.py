@@ -23,6 +23,7 @@ from cllm.spheres import Sphere
 
 PROMPT_TOKENS = 128
 RESAMPLES = 1000  # of the files, for a confidence interval
+DEAREST_FILES = 5  # are named
 LEAST_FILES = 8  # are scored, however short the time
 EXTENSIONS = {
     "C": ".c",
@@ -111,8 +112,22 @@ def held_out_figures(results: Sequence[Mapping[str, Any]], documents: Sequence[D
     return {
         **summary(results, documents),
         "without_near_duplicates": summary(results_of_originals, [documents[number] for number in original]),
+        "dearest_files": dearest(results, documents),
         "near_duplicates": [[d.path, d.near_duplicate_of] for d in documents if d.near_duplicate_of is not None],
     }
+
+
+def dearest(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> list[dict[str, Any]]:
+    """The files with the most bits: a figure over all files may be that of a few."""
+    total = sum(result["bits"] for result in results)
+    found = []
+    for result in sorted(results, key=lambda result: -result["bits"])[:DEAREST_FILES]:
+        document = documents[result["document"]]
+        share, per_byte = result["bits"] / total, result["bits"] / document.bytes
+        found.append(
+            {"path": document.path, "share_of_bits": share, "bytes": document.bytes, "bits_per_byte": per_byte}
+        )
+    return found
 
 
 def main_language(corpus: Corpus) -> str | None:

@@ -32,6 +32,12 @@ def test_figures_without_near_duplicates_leave_them_out() -> None:
     assert figures["near_duplicates"] == [["b.c", "copy_of_b.c"]]
 
 
+def test_the_dearest_files_come_first() -> None:
+    first, *others = held_out_figures(RESULTS, DOCUMENTS)["dearest_files"]
+    assert (first["path"], first["bytes"], len(others)) == ("c.c", 600, 2)
+    assert first["share_of_bits"] == pytest.approx(900 / 1130) and first["bits_per_byte"] == pytest.approx(1.5)
+
+
 def test_a_sample_says_how_much_it_is_of() -> None:
     figures = held_out_figures(RESULTS[1:], DOCUMENTS)
     assert figures["held_out"] == {"files": 3, "bytes": 1000, "scored_files": 2, "scored_bytes": 900}
