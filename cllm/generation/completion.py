@@ -68,11 +68,15 @@ def stream(
     completions = [Completion() for _ in range(num_samples)]
     decoders = [codecs.getincrementaldecoder("utf-8")("replace") for _ in completions]
     ids = prompt_ids(prompt, tokenizer, model.config.context_length, params.max_tokens)
+    typed, first = b"", None
+    if not prompt.suffix:
+        ids, typed, first = heal(ids, tokenizer)
     banned = [index for name, index in tokenizer.special.items() if name != "<|endoftext|>"]
-    for tokens in decode(model, ids, params, num_samples, banned):
+    for tokens in decode(model, ids, params, num_samples, banned, first):
         for completion, decoder, token in zip(completions, decoders, tokens, strict=True):
             if not completion.finish_reason:
-                extend(completion, token, tokenizer, decoder, params.stop)
+                extend(completion, token, tokenizer.token_bytes(token)[len(typed) :], tokenizer, decoder, params.stop)
+        typed = b""
         yield completions
         if all(completion.finish_reason for completion in completions):
             return
@@ -83,20 +87,34 @@ def stream(
     yield completions
 
 
+def heal(ids: list[int], tokenizer: Tokenizer) -> tuple[list[int], bytes, list[int] | None]:
+    """The prompt without its last token, that token's bytes, and the tokens that begin with them.
+
+    A text may end inside what would be one token if it went on ("def " before " name", "prin" before "print"). The
+    model never saw it cut there; so the last token is chosen again, among those that say what was typed and perhaps
+    more ("token healing").
+    """
+    typed = tokenizer.token_bytes(ids[-1])
+    if len(ids) < 2 or not typed:
+        return ids, b"", None
+    return ids[:-1], typed, [i for i in range(tokenizer.vocab_size) if tokenizer.token_bytes(i).startswith(typed)]
+
+
 def extend(
     completion: Completion,
     token: int,
+    content: bytes,
     tokenizer: Tokenizer,
     decoder: codecs.IncrementalDecoder,
     stop: tuple[str, ...],
 ) -> None:
-    """Add a token to a completion, and end it where it is the end of the text or completes a stop string."""
+    """Add a token and its new bytes to a completion; the end of the text, or a stop string, ends it."""
     if token == tokenizer.end_of_text:
         completion.text += decoder.decode(b"", final=True)
         completion.finish_reason = "stop"
         return
     completion.tokens.append(token)
-    completion.text += decoder.decode(tokenizer.token_bytes(token))
+    completion.text += decoder.decode(content)
     places = [place for place in (completion.text.find(word) for word in stop) if place >= 0]
     if places:
         completion.text = completion.text[: min(places)]

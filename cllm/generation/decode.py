@@ -15,11 +15,16 @@ from cllm.model.transformer import Transformer
 
 @torch.inference_mode()
 def decode(
-    model: Transformer, prompt: list[int], params: SamplingParams, num_samples: int, banned: list[int]
+    model: Transformer,
+    prompt: list[int],
+    params: SamplingParams,
+    num_samples: int,
+    banned: list[int],
+    first: list[int] | None = None,
 ) -> Iterator[list[int]]:
     """Yield the next token of every sample, `params.max_tokens` times; ids in `banned` never come.
 
-    A prompt longer than the context loses its beginning.
+    `first`, where given, are the only ids that may come first. A prompt longer than the context loses its beginning.
     """
     context = model.config.context_length
     dtype = model.embedding.weight.dtype
@@ -31,6 +36,11 @@ def decode(
         hidden = model(ids, cache)[:, -1]
         logits = torch.mm(hidden, model.head_weight.t()).float()
         logits[:, banned] = float("-inf")
+        if first is not None:
+            others = torch.ones(logits.size(1), dtype=torch.bool)
+            others[first] = False
+            logits[:, others] = float("-inf")
+            first = None
         tokens = draw(logits, params, generators)
         yield tokens.tolist()
         ids = tokens.unsqueeze(1)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cllm.generation import Prompt, SamplingParams, complete
-from cllm.generation.completion import prompt_ids, stream
+from cllm.generation.completion import heal, prompt_ids, stream
 from cllm.generation.decode import decode
 from cllm.model.config import TransformerConfig
 from cllm.model.transformer import Transformer, initialise
@@ -116,3 +116,18 @@ def test_a_long_prompt_keeps_what_is_next_to_the_cursor() -> None:
     assert TOKENIZER.decode(ids[place:]).startswith(b"there")
     plain = prompt_ids(Prompt(prefix=before), TOKENIZER, 64, 16)
     assert len(plain) <= 48 and TOKENIZER.decode(plain).endswith(b"here")
+
+
+def test_a_token_that_was_cut_is_healed(model: Transformer) -> None:
+    for cut in (b"int", b"int ", b"int mai"):
+        ids = prompt_ids(Prompt(prefix=cut), TOKENIZER, 64, 8)
+        shortened, typed, first = heal(ids, TOKENIZER)
+        assert TOKENIZER.decode(shortened) + typed == b"\n\n" + cut
+        assert first is not None and ids[-1] in first
+        assert all(TOKENIZER.token_bytes(token).startswith(typed) for token in first)
+        (completion,) = complete(model, TOKENIZER, Prompt(prefix=cut), SamplingParams(max_tokens=3))
+        assert completion.tokens[0] in first
+        expected = TOKENIZER.decode(completion.tokens)[len(typed) :].decode("utf-8", "replace")
+        assert completion.text == expected
+    space = heal(TOKENIZER.encode(b"int "), TOKENIZER)[2]
+    assert space is not None and TOKENIZER.encode(b" main")[0] in space
