@@ -32,8 +32,7 @@ def plan_run(session: Session, corpus: Corpus, tokenizer: Tokenizer, shard: Shar
     if session.asked_plan is not None:
         return fitting(session, session.asked_plan, tokenizer)
     reserve = scorecard_reserve(session, corpus)
-    by_steps = session.options.steps is not None
-    seconds = None if by_steps else max(1.0, session.seconds_left - reserve)
+    seconds = None if session.options.steps is not None else max(1.0, session.seconds_left - reserve)
     engine = engine_for(session, seconds)
     task = Task(
         vocab_size=tokenizer.vocab_size,
@@ -51,8 +50,10 @@ def plan_run(session: Session, corpus: Corpus, tokenizer: Tokenizer, shard: Shar
     model = override(choose_model(task, measure), session.section("model"), "model")
     plan = make_plan(task, model, measure)
     plan = dataclasses.replace(plan, recipe=session.recipe, optimizer=session.optimizer)
+    if plan.seconds is None:
+        return plan
     # What measuring took is gone from the budget.
-    return plan if by_steps else dataclasses.replace(plan, seconds=max(1.0, session.seconds_left - reserve))
+    return dataclasses.replace(plan, seconds=min(plan.seconds, max(1.0, session.seconds_left - reserve)))
 
 
 def engine_for(session: Session, seconds: float | None) -> Engine:

@@ -1,8 +1,8 @@
-"""Keeping to the wall clock: where the machine became slower than it was measured, fewer steps are left.
+"""Keeping to the wall clock: where the machine is not as fast as it was measured, more or fewer steps are left.
 
-A run that has a budget is looked at every few seconds. If the rest of its steps, at the speed of late, would end
-after the budget, the plan is amended to as many as fit. It is never lengthened: the speed measured at the start holds
-for the whole run unless it gets worse.
+A run that has a budget is looked at every few seconds. If the rest of its steps, at the speed of late, would end after
+the budget, the plan is amended to as many as fit. If they would end well before it, and the learning rate has not
+begun to fall, the plan is amended to as many more.
 """
 
 import dataclasses
@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from cllm.training.plan import Amendment, Plan, timeline
+from cllm.training.plan import Amendment, Moment, Plan, timeline
 
 LOOK_SECONDS = 10.0
-TOLERANCE = 1.02  # a run may end this much after its budget before it is amended
+TOLERANCE = 1.02  # a run may end this much after its budget before it is shortened
+SLACK = 0.95  # a run may end at this share of its budget before it is lengthened
 SPEED_STEPS = 24
 
 
@@ -36,7 +37,7 @@ class Budget:
         self._recent.append((progress, seconds))
 
     def amend(self, plan: Plan, step: int) -> Plan:
-        """The plan, or one with fewer steps from `step` on."""
+        """The plan, or one with fewer or more steps from `step` on."""
         if plan.seconds is None or not self._recent or self._clock() - self._looked < LOOK_SECONDS:
             return plan
         self._looked = self._clock()
@@ -45,8 +46,12 @@ class Budget:
         seconds_for_all = sum(seconds for _, seconds in self._recent) / sum(part for part, _ in self._recent)
         needed = seconds_for_all * (1 - rest[0].progress) if rest else 0.0
         left = max(0.0, plan.seconds - self.used)
-        if needed <= left * TOLERANCE + 1.0 or len(rest) <= 1:
+        if len(rest) <= 1 or not (needed > left * TOLERANCE + 1.0 or self._may_grow(plan, rest[0], needed, left)):
             return plan
         remaining = max(1, int(len(rest) * left / needed))
         self._recent.clear()  # a step goes further from here on
         return dataclasses.replace(plan, amendments=(*plan.amendments, Amendment(step=step, remaining=remaining)))
+
+    def _may_grow(self, plan: Plan, moment: Moment, needed: float, left: float) -> bool:
+        """Whether much time would be left over, and whether it is early enough to use it."""
+        return needed < left * SLACK - 1.0 and moment.progress < 1 - plan.recipe.cooldown

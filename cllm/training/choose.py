@@ -110,7 +110,8 @@ def make_plan(task: Task, model: TransformerConfig, measure: Measure) -> Plan:
     phases = _phases_of_seconds(task.seconds, seconds)
     tokens = sum(phase.steps * phase.tokens_per_step for phase in phases)
     most = max(MAX_PASSES * task.tokens, MIN_STEPS * tokens / sum(phase.steps for phase in phases))
-    return _plan(task, model, _phases_of_seconds(task.seconds * min(1.0, most / tokens), seconds))
+    budget = task.seconds * min(1.0, most / tokens)
+    return dataclasses.replace(_plan(task, model, _phases_of_seconds(budget, seconds)), seconds=budget)
 
 
 def step_seconds(speed: Speed, num_workers: int) -> list[float]:
@@ -149,5 +150,4 @@ def _plan(task: Task, model: TransformerConfig, phases: tuple[Phase, ...]) -> Pl
         phases=phases,
         engine=task.engine,
         seed=task.seed,
-        seconds=task.seconds,
     )

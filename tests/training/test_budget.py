@@ -53,9 +53,17 @@ def test_a_machine_that_slows_down_in_the_last_phase_still_ends_in_time(plan: Pl
     assert timeline(done)[-1].progress > 0.9
 
 
-def test_a_faster_machine_ends_early_with_the_same_plan(plan: Plan) -> None:
+def test_a_faster_machine_does_more_steps_in_the_time(plan: Plan) -> None:
     done, used = run(long(plan), {0: 0.5, 1: 2.5})
-    assert done.amendments == () and used == 150.0
+    assert done.amendments and 285 <= used <= 312
+    assert done.steps > 200
+
+
+def test_it_is_not_lengthened_once_the_learning_rate_falls(plan: Plan) -> None:
+    first, second = plan.phases
+    phases = (dataclasses.replace(first, until=0.6, steps=180), dataclasses.replace(second, steps=24))
+    done, used = run(dataclasses.replace(plan, phases=phases, seconds=300.0), {0: 1.0, 1: 2.0})
+    assert done.amendments == () and used == 228.0
 
 
 def test_a_run_by_steps_is_never_amended(plan: Plan) -> None:
