@@ -2,8 +2,8 @@
 
 Progress goes from 0 to 1 and drives everything that changes during a run: the phase (how long the rows are), the
 learning rate, when the `dev` documents join. A step advances it by its share of the planned time. Where the machine
-turns out slower or faster than it was measured, an amendment says from which step on how many steps are left; it is saved
-before it acts. Same plan and same amendments, same bits.
+turns out slower or faster than it was measured, an amendment says from which step on how many steps are left; it is
+saved before it acts. Same plan and same amendments, same bits.
 """
 
 import dataclasses
