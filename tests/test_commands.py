@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,16 @@ def test_clean_removes_everything_and_the_repository_was_never_written_to(cllm: 
     assert cllm("clean").returncode == 0
     assert not (cllm.repository / ".cllm").exists()
     assert cllm("clean").returncode == 0
+
+
+def test_nothing_of_the_repository_is_executed(cllm: Cllm, tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    for name in ("numpy.py", "tempfile.py", "torch.py", "cllm/__init__.py"):
+        path = cllm.repository / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"open({str(marker)!r}, 'w').close()\n")
+    program = "import sys; from cllm.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-P", "-c", program, "train", "--config", str(cllm.config), "--steps", "2"]
+    done = subprocess.run(command, cwd=cllm.repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not marker.exists()

@@ -55,7 +55,7 @@ class Subject:
 
 def launch_scorers(num_workers: int, environment: Mapping[str, str]) -> Sphere:
     """Processes that score documents and complete prompts."""
-    return Sphere([sys.executable, "-m", "cllm.evaluation.worker"], num_workers, environment)
+    return Sphere([sys.executable, "-P", "-m", "cllm.evaluation.worker"], num_workers, environment)
 
 
 def score_files(

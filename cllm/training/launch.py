@@ -15,6 +15,7 @@ def worker_environment(compile_cache: Path) -> dict[str, str]:
     """One thread a worker, and a compilation cache that is kept."""
     return {
         **os.environ,
+        "PYTHONSAFEPATH": "1",  # the current folder may be a repository: nothing in it is ever imported
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "TORCHINDUCTOR_CACHE_DIR": str(compile_cache),
@@ -28,7 +29,7 @@ class Workers:
 
     def __init__(self, num_workers: int, environment: Mapping[str, str]) -> None:
         self.descriptor = create_memory()
-        command = [sys.executable, "-m", "cllm.training.worker"]
+        command = [sys.executable, "-P", "-m", "cllm.training.worker"]
         self.sphere = Sphere(command, num_workers, environment, [self.descriptor])
 
     def __enter__(self) -> "Workers":
