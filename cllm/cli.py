@@ -5,6 +5,7 @@ model starts in a fraction of a second.
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cllm import __version__
-from cllm.errors import CllmError, UsageError
+from cllm.errors import ArtifactError, CllmError, UsageError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -21,12 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted."""
     from cllm.interrupt import Interrupted
 
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal's encoding does not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
         run: Command = options.command
         return run(options)
     except CllmError as error:
-        print(f"cllm: {error}", file=sys.stderr)
+        print(f"cllm: {error}{way_out(error)}", file=sys.stderr)
         return error.exit_code
     except Interrupted as interrupted:
         print("cllm: interrupted", file=sys.stderr)
@@ -36,6 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except (OSError, MemoryError) as error:
+        print(f"cllm: {error or 'there is not enough memory'}", file=sys.stderr)
+        return 1
+
+
+def way_out(error: CllmError) -> str:
+    """What to do about a damaged file, where the sentence does not say it already."""
+    if not isinstance(error, ArtifactError) or "--fresh" in str(error) or "same command" in str(error):
+        return ""
+    return "; `cllm train --fresh` learns anew, `cllm clean` removes everything"
 
 
 class Parser(argparse.ArgumentParser):
@@ -168,6 +182,8 @@ def text_prompt(options: argparse.Namespace) -> Any:
 
     if options.line is not None:
         raise UsageError("--line needs --file")
+    if options.prompt is None and sys.stdin is None:
+        raise UsageError("there is no prompt, and standard input is closed")
     if options.prompt is None:
         return text_to_prompt(sys.stdin.buffer.read(), options.suffix, options.language)
     return text_to_prompt(options.prompt.encode("utf-8", "surrogateescape"), options.suffix, options.language)

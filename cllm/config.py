@@ -45,7 +45,7 @@ def override(config: T, values: dict[str, Any], section: str) -> T:
         present = getattr(config, key)
         fits = isinstance(value, type(present)) or (isinstance(present, float) and isinstance(value, int))
         if isinstance(present, tuple):
-            fits = isinstance(value, list)
+            fits = isinstance(value, list) and all(type(part) in (int, float) for part in value)
         if not fits or (isinstance(value, bool) and not isinstance(present, bool)):
             raise UsageError(f"[{section}] {key} = {value!r}: expected {type(present).__name__}, like {present!r}")
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from cllm.artifacts import read_object
 from cllm.corpus import Corpus
 from cllm.errors import ArtifactError
-from cllm.run import Run, current_run, existing_directory
+from cllm.run import Run, current_run, existing_directory, read_scorecard
 from cllm.training.plan import load_plan
 from cllm.workspace import Workspace
 
@@ -30,7 +30,7 @@ def information(root: Path) -> dict[str, Any]:
     current, unfinished = workspace.current(), workspace.unfinished()
     if current is not None:
         run = Run(current)
-        card = read_object(run.scorecard)
+        card = read_scorecard(run)
         found["model"] = {
             "run": current.name,
             **{key: card[key] for key in ("bits_per_byte", "train", "weights_sha256") if key in card},

@@ -18,7 +18,7 @@ from cllm.errors import ArtifactError
 from cllm.interrupt import Interruption
 from cllm.machine import MemorySampler
 from cllm.progress import Reporter
-from cllm.run import Run, current_run, existing_directory
+from cllm.run import Run, current_run, existing_directory, read_scorecard
 from cllm.stages.learning import learn
 from cllm.stages.prepare import prepare
 from cllm.stages.scoring import account, score
@@ -38,6 +38,7 @@ def learn_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
         for folder in (workspace.folder, workspace.runs, *workspace.runs.glob("*")):
             sweep(folder)
         if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
+            verify_directory(Run(current).model)
             return already_learned(workspace, Run(current), report)
         return run_stages(session, workspace, interruption, memory)
 
@@ -66,7 +67,12 @@ def run_stages(
 
 def begun_or_new_run(workspace: Workspace, fresh: bool) -> Run:
     """The unfinished run if it had come to its plan, unless everything is to be fresh; else a new one."""
-    unfinished = workspace.unfinished()
+    try:
+        unfinished = workspace.unfinished()
+    except ArtifactError:
+        if not fresh:
+            raise
+        unfinished = None  # learning anew is the way out of a damaged pointer, too
     if unfinished is not None and (fresh or not Run(unfinished).plan.exists()):
         shutil.rmtree(unfinished)
         unfinished = None
@@ -85,7 +91,7 @@ def is_learned(run: Run) -> bool:
 
 def already_learned(workspace: Workspace, run: Run, report: Reporter) -> dict[str, Any]:
     """Say that the run is finished and how the repository differs from what it learned; its scorecard."""
-    card = read_object(run.scorecard)
+    card = read_scorecard(run)
     with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
         changed = changes(Corpus.open(run.corpus), ingest(workspace.root, Path(scratch) / "corpus", CorpusConfig()))
     counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in changed.items())
@@ -109,8 +115,13 @@ def evaluate_again(root: Path, report: Reporter) -> dict[str, Any]:
     workspace = Workspace(existing_directory(root))
     run = current_run(workspace)
     session = Session(workspace.root, TrainOptions(), report)
-    with Interruption(), workspace.lock():
-        card = {**read_object(run.scorecard), **score(session, run, worker_environment(workspace.compile_cache))}
+    with Interruption(), MemorySampler() as memory, workspace.lock():
+        scores = score(session, run, worker_environment(workspace.compile_cache))
+        try:
+            before = read_scorecard(run)
+        except ArtifactError:  # it can be made again, but for what the learning took in all
+            before = account(session, run, memory)
+        card = {**before, **scores}
         write_json(run.scorecard, card)
         write_json(workspace.scorecard, card)
     return card

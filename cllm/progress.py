@@ -24,14 +24,6 @@ class Reporter(Protocol):
         """A line that stays."""
 
 
-class Silent:
-    """Says nothing."""
-
-    def phase(self, name: str) -> None: ...
-    def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None: ...
-    def say(self, text: str) -> None: ...
-
-
 class PlainReporter:
     """Lines for a log: one as a phase begins, one every ten seconds, each with its time since the start."""
 

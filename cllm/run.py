@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cllm.errors import CorpusError, WorkspaceError
+from cllm.artifacts import read_object
+from cllm.errors import ArtifactError, CorpusError, WorkspaceError
 from cllm.workspace import Workspace
 
 
@@ -56,6 +58,14 @@ class Run:
         return self.folder / "scorecard.json"
 
 
+def read_scorecard(run: Run) -> dict[str, Any]:
+    """A run's scorecard; ArtifactError where it is missing or not one."""
+    card = read_object(run.scorecard)
+    if missing := {"held_out", "train", "syntax", "weights_sha256", "seconds"} - card.keys():
+        raise ArtifactError(f"{run.scorecard} is no scorecard: it has no {min(missing)}")
+    return card
+
+
 def existing_directory(root: Path) -> Path:
     """The absolute path of a repository; CorpusError where there is no directory."""
     if not root.is_dir():
@@ -66,6 +76,8 @@ def existing_directory(root: Path) -> Path:
 def current_run(workspace: Workspace) -> Run:
     """The run whose model is in use; WorkspaceError where nothing was learned yet."""
     folder = workspace.current()
+    if folder is None and workspace.unfinished() is not None:
+        raise WorkspaceError(f"the first run in {workspace.root} is unfinished: `cllm train {workspace.root}` goes on")
     if folder is None:
         raise WorkspaceError(f"nothing was learned in {workspace.root} yet: run `cllm train {workspace.root}` first")
     return Run(folder)

@@ -79,7 +79,9 @@ def information_table(found: dict[str, Any]) -> str:
         rows.append(("run", f"step {run['step']} of {run['steps']}, last checkpoint {run['last_checkpoint_step']}"))
     if found["model"]:
         model = found["model"]
-        rows.append(("model", f"run {model['run']}, {model['bits_per_byte']['model']:.4f} bits per byte held out"))
+        bits = model.get("bits_per_byte", {}).get("model")
+        quality = "nothing was held out" if bits is None else f"{bits:.4f} bits per byte held out"
+        rows.append(("model", f"run {model['run']}, {quality}"))
     report = found.get("corpus")
     if report:
         rows.append(("files", f"{report['files_kept']} of {report['files_seen']} kept"))

@@ -172,3 +172,21 @@ def test_without_a_compiler_it_runs_eager_and_says_so(cllm: Cllm, tmp_path: Path
     done = cllm.train("--steps", "2", "--workers", "1", environment={"PATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "eager" in done.stderr and "no C++ compiler" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.8])
+def test_a_terminals_interrupt_shows_no_traceback(cllm: Cllm, seconds: float) -> None:
+    """Ctrl-C goes to every process of the terminal's group, also while the workers still import."""
+    process = cllm.popen("train", "--steps", "5", start_new_session=True)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in err, err
+
+
+def test_a_one_line_repository_has_information(cllm: Cllm, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.c").write_text("int a;")
+    assert cllm.train(str(tmp_path / "one"), "--steps", "1", "--workers", "1").returncode == 0
+    done = cllm("info", "-C", str(tmp_path / "one"))
+    assert done.returncode == 0 and "nothing was held out" in done.stdout

@@ -28,6 +28,7 @@ class SamplingParams:
             top_k=(0, 1 << 20),
             top_p=(0, 1),
             min_p=(0, 1),
+            seed=(0, (1 << 31) - 1),
         )
 
 

@@ -45,8 +45,3 @@ class KVCache:
             self.keys[:, :, :, :num_tokens] = self.keys[:, :, :, drop : self.length].clone()
             self.values[:, :, :, :num_tokens] = self.values[:, :, :, drop : self.length].clone()
             self.length = num_tokens
-
-    def rewind(self, num_tokens: int) -> None:
-        """Forget the last `num_tokens`."""
-        self.length -= num_tokens
-        self.position -= num_tokens

@@ -48,13 +48,3 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
     """Summed loss in nats of targets (B, T) given hidden (B, T, D); targets equal to `IGNORED` cost nothing."""
     loss: Tensor = LinearCrossEntropy.apply(hidden.flatten(0, 1), weight, targets.flatten())  # type: ignore[no-untyped-call]
     return loss
-
-
-def target_log_probabilities(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability in nats (N,) of each target (N,) given hidden (N, D), without holding all logits."""
-    chunks = zip(torch.split(hidden, ROWS_PER_CHUNK), torch.split(targets, ROWS_PER_CHUNK), strict=True)
-    parts = [
-        torch.log_softmax(torch.mm(rows, weight.t()).float(), -1).gather(1, goal.unsqueeze(1)).squeeze(1)
-        for rows, goal in chunks
-    ]
-    return torch.cat(parts)

@@ -29,7 +29,12 @@ class Worker:
     def __init__(self, rank: int, command: Sequence[str], environment: Mapping[str, str], inherit: Sequence[int]):
         self.rank = rank
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment), pass_fds=tuple(inherit)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(environment),
+            pass_fds=tuple(inherit),
+            process_group=0,  # a terminal's Ctrl-C is for the control node alone
         )
         self._received = bytearray()
 

@@ -63,7 +63,7 @@ def begin(session: Session, plan: Plan, checkpoint: Checkpoint | None, shared: S
 def train_steps(
     session: Session, run: Run, workers: Workers, watch: Watch, first_step: int, interruption: Interruption
 ) -> None:
-    """Run the steps; whether they end or are interrupted, the last state is saved before this returns or raises."""
+    """Run the steps; when they end, or a signal interrupts them, the last state is saved first."""
     session.report.phase("train")
     interruption.deferred = True
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cllm.config import Settings, check_bounds, check_choice, load_settings, override
 from cllm.corpus import CorpusConfig
-from cllm.errors import UsageError
+from cllm.errors import ArtifactError, UsageError
 from cllm.machine import Machine, describe
 from cllm.model.config import TransformerConfig
 from cllm.progress import Reporter
@@ -80,15 +80,24 @@ def names(kind: Any) -> list[str]:
     return [part.name for part in dataclasses.fields(kind)]
 
 
+DERIVED = ("vocab_size", "context_length")  # from the tokenizer and from the phases
 SECTIONS: dict[str, list[str]] = {
     "corpus": names(CorpusConfig),
     "tokenizer": names(TokenizerConfig),
-    "model": [name for name in names(TransformerConfig) if name != "vocab_size"],
+    "model": [name for name in names(TransformerConfig) if name not in DERIVED],
     "training": names(Recipe),
     "engine": names(EngineChoice),
     "optimizer": names(OptimizerConfig),
     "run": names(RunConfig),
 }
+
+
+def asked_plan(path: Path) -> Plan:
+    """The plan in a file that the user named."""
+    try:
+        return load_plan(path)
+    except ArtifactError as error:
+        raise UsageError(f"--plan: {error}") from None
 
 
 @dataclass
@@ -110,7 +119,7 @@ class Session:
         self.optimizer = override(OptimizerConfig(), self.section("optimizer"), "optimizer")
         override(rung(0, SMALLEST_VOCABULARY), self.section("model"), "model")  # refused now, not after the scan
         self.corpus_config = override(CorpusConfig(), self.section("corpus"), "corpus")
-        self.asked_plan: Plan | None = load_plan(self.options.plan) if self.options.plan else None
+        self.asked_plan: Plan | None = asked_plan(self.options.plan) if self.options.plan else None
         self.num_workers = self.options.workers or min(self.machine.cores, MAX_WORKERS)
 
     def section(self, name: str) -> dict[str, Any]:

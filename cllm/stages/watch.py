@@ -57,6 +57,8 @@ class Watch:
         if self._last is not None:
             self.checkpointer.save(self._last.step, self.budget.used)
         self.checkpointer.wait()
+        if self._last is not None:
+            self._show(self._last)
 
     def account(self, plan: Plan, resumed_from_step: int) -> dict[str, Any]:
         """What the training took, for the scorecard."""
