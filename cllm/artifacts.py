@@ -103,8 +103,11 @@ def write_directory(path: Path, fill: Callable[[Path], None], **about: Any) -> N
     sync_directory(path.parent)
 
 
-def verify_directory(path: Path) -> dict[str, Any]:
-    """The manifest of a directory written by `write_directory`, after checking every file against it."""
+def verify_directory(path: Path, *required: str) -> dict[str, Any]:
+    """The manifest of a directory written by `write_directory`, after checking every file against it.
+
+    ArtifactError names what is missing, altered, of another version, or `required` and not in the manifest.
+    """
     manifest = read_json(path / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise ArtifactError(f"{path / MANIFEST} is not a manifest")
@@ -113,6 +116,8 @@ def verify_directory(path: Path) -> dict[str, Any]:
             f"{path} has schema version {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}: "
             "use the version of CLLM that wrote it, or learn again with --fresh"
         )
+    if missing := set(required) - manifest["files"].keys():
+        raise ArtifactError(f"{path / MANIFEST} does not list {min(missing)}")
     for name, expected in manifest["files"].items():
         file = path / name
         if not file.is_file():

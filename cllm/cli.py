@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         run: Command = options.command
         return run(options)
     except CllmError as error:
-        print(f"cllm: {error}{way_out(error)}", file=sys.stderr)
+        print(f"cllm: {printable(str(error))}{way_out(error)}", file=sys.stderr)
         return error.exit_code
     except Interrupted as interrupted:
         print("cllm: interrupted", file=sys.stderr)
@@ -127,6 +127,11 @@ def add_json(part: argparse.ArgumentParser) -> None:
     part.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
+def printable(text: str) -> str:
+    """Text with control characters escaped: a file's name, or what was learned, could command the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
@@ -142,7 +147,7 @@ def train_command(options: argparse.Namespace) -> int:
     chosen = TrainOptions(**{name: getattr(options, name) for name in fields})
     with reporter(sys.stderr) as report:
         card = learn_repository(options.path, chosen, report)
-    print_json(card) if options.json else print(scorecard_table(card))
+    print_json(card) if options.json else print(printable(scorecard_table(card)))
     return 0
 
 
@@ -151,6 +156,8 @@ def complete_command(options: argparse.Namespace) -> int:
     from cllm.complete import complete_text, place_in_file
     from cllm.generation.sampling import SamplingParams
 
+    if "" in options.stop:
+        raise UsageError("--stop is empty; it must be the text to end before")
     params = SamplingParams(
         max_tokens=options.max_tokens,
         temperature=options.temperature,
@@ -161,6 +168,7 @@ def complete_command(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     if options.file is not None:
+        refuse_with_file(options)
         prompt = place_in_file(options.path, options.file, options.line)
     else:
         prompt = text_prompt(options)
@@ -174,6 +182,13 @@ def complete_command(options: argparse.Namespace) -> int:
             print("-" * 40)
         print(before + completion["text"])
     return 0
+
+
+def refuse_with_file(options: argparse.Namespace) -> None:
+    """What is asked for a text cannot be asked for a place in a file, which has its own."""
+    given = {"a prompt": options.prompt, "--suffix": options.suffix, "--language": options.language}
+    if extra := [name for name, value in given.items() if value]:
+        raise UsageError(f"{extra[0]} does not go with --file: the file's text before and after the place is used")
 
 
 def text_prompt(options: argparse.Namespace) -> Any:
@@ -197,7 +212,7 @@ def eval_command(options: argparse.Namespace) -> int:
 
     with reporter(sys.stderr) as report:
         card = evaluate_again(options.path, report)
-    print_json(card) if options.json else print(scorecard_table(card))
+    print_json(card) if options.json else print(printable(scorecard_table(card)))
     return 0
 
 
@@ -207,7 +222,7 @@ def info_command(options: argparse.Namespace) -> int:
     from cllm.tables import information_table
 
     found = information(options.path)
-    print_json(found) if options.json else print(information_table(found))
+    print_json(found) if options.json else print(printable(information_table(found)))
     return 0
 
 
@@ -224,9 +239,10 @@ def split_command(options: argparse.Namespace) -> int:
 
 def clean_command(options: argparse.Namespace) -> int:
     """`cllm clean`."""
+    from cllm.run import existing_directory
     from cllm.workspace import Workspace
 
-    freed = Workspace(options.path.resolve()).clean()
+    freed = Workspace(existing_directory(options.path)).clean()
     print(f"removed {options.path / '.cllm'}: {freed / 1e6:.1f} MB freed" if freed else "nothing to remove")
     return 0
 

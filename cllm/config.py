@@ -55,10 +55,17 @@ def override(config: T, values: dict[str, Any], section: str) -> T:
 
 
 def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
-    """UsageError for the first field, or element of one, that is not between its two bounds (both allowed)."""
+    """UsageError for the first field, or element of one, that is no number between its two bounds (both allowed).
+
+    A field that is annotated as `int` must hold a whole number.
+    """
+    kinds = {part.name: part.type for part in dataclasses.fields(config)}  # type: ignore[arg-type]
     for name, (least, most) in bounds.items():
         value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
+            kind = int if kinds[name] is int else (int, float)
+            if isinstance(number, bool) or not isinstance(number, kind):
+                raise UsageError(f"{name} is {number!r}; it must be a {'whole ' if kind is int else ''}number")
             if not least <= number <= most:
                 raise UsageError(f"{name} is {number}; it must be between {least:g} and {most:g}")
 

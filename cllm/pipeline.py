@@ -39,6 +39,8 @@ def learn_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
             sweep(folder)
         if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
             verify_directory(Run(current).model)
+            if unused := options.about_a_new_run:
+                report.say(f"{', '.join(unused)} not used: a new run would follow them, with --fresh")
             return already_learned(workspace, Run(current), report)
         return run_stages(session, workspace, interruption, memory)
 
@@ -49,7 +51,11 @@ def run_stages(
     """The stages, in their order."""
     run = begun_or_new_run(workspace, session.options.fresh)
     environment = worker_environment(workspace.compile_cache)
-    if not is_learned(run):
+    if run.plan.exists() and (unused := session.options.about_a_new_run):
+        session.report.say(f"this run was begun before, with its own plan: {', '.join(unused)} not used")
+    if is_learned(run):
+        session.seconds_before = read_object(run.training).get("command_seconds", 0.0)
+    else:
         # The workers start first: importing PyTorch takes them as long as reading the repository takes us.
         with Workers(session.num_workers, environment) as workers:
             if not run.plan.exists():

@@ -33,6 +33,11 @@ def is_past(cllm: Cllm, step: int) -> bool:
     return bool(cllm.status()) and cllm.status()["last_checkpoint_step"] >= step
 
 
+def checkpoint_of(cllm: Cllm) -> Path:
+    """The manifest of the newest checkpoint."""
+    return max((cllm.repository / ".cllm" / "runs" / "0001" / "checkpoints").glob("step-*")) / "MANIFEST.json"
+
+
 @pytest.mark.slow
 def test_stop_and_resume_equals_never_stopped_bit_for_bit(cllm: Cllm, uninterrupted: str) -> None:
     process = cllm.start_training("--steps", STEPS, "--workers", "2")
@@ -43,11 +48,17 @@ def test_stop_and_resume_equals_never_stopped_bit_for_bit(cllm: Cllm, uninterrup
     assert kill(process, signal.SIGKILL) == -signal.SIGKILL
     wait_for(lambda: not any(Path(f"/proc/{w['pid']}").exists() for w in pids["workers"]), "the workers' end")
     assert not (cllm.repository / ".cllm" / "scorecard.json").exists()
-    done = cllm.train("--steps", STEPS, "--workers", "2", "--json")
+    before = json.loads(checkpoint_of(cllm).read_text())["spent"]
+    done = cllm.train("--steps", "9", "--seed", "3", "--workers", "2", "--json")
     assert done.returncode == 0, done.stderr
-    assert "resuming from step" in done.stderr
+    assert "resuming from step" in done.stderr and "--steps, --seed, --config not used" in done.stderr
     card = cllm.scorecard()
-    assert card["train"]["resumed_from_step"] > 0
+    assert card["train"]["resumed_from_step"] > 0 and card["train"]["steps"] == int(STEPS)
+    assert card["seconds"]["total"] > before["command_seconds"] > 0
+    assert card["train"]["seconds"] > before["seconds"] > 0
+    assert 0 < card["train"]["busy"] <= 1.05
+    looks = [step for step, _ in card["train"]["dev_bits_per_byte"]]
+    assert looks == sorted(set(looks)) and len(looks) >= 4  # those before the resume and those after it
     assert card["weights_sha256"] == uninterrupted
 
 

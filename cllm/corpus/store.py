@@ -47,7 +47,7 @@ class Corpus:
     @classmethod
     def open(cls, directory: Path) -> Self:
         """The corpus in `directory`, every file checked against the manifest; ArtifactError names what differs."""
-        if (kind := verify_directory(directory).get("kind")) != KIND:
+        if (kind := verify_directory(directory, TEXT, DOCUMENTS, REPORT).get("kind")) != KIND:
             raise ArtifactError(f"{directory} holds a {kind!r}, expected a {KIND!r}")
         with (directory / DOCUMENTS).open(encoding="ascii") as file:
             documents = [_document(line) for line in file]

@@ -44,7 +44,7 @@ def save_model(directory: Path, config: TransformerConfig, weights: Weights, tok
 
 def load_weights(directory: Path) -> tuple[TransformerConfig, dict[str, npt.NDArray[np.float32]]]:
     """Config and weights of a model directory; ArtifactError names what is missing, altered or of another shape."""
-    verify_directory(directory)
+    verify_directory(directory, "weights.safetensors", "config.json", "tokenizer.json")
     path = directory / "config.json"
     try:
         config = TransformerConfig(**read_json(path))

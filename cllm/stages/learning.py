@@ -2,10 +2,13 @@
 
 from dataclasses import asdict
 
-from cllm.artifacts import verify_directory, write_json
+from cllm.artifacts import sha256_of, verify_directory, write_json
 from cllm.corpus import Corpus
 from cllm.dataset import Shard
+from cllm.errors import ArtifactError, TrainingError
 from cllm.interrupt import Interruption
+from cllm.machine import Machine
+from cllm.model.config import num_parameters
 from cllm.model.weights import save_model
 from cllm.run import Run
 from cllm.spheres import SharedArrays
@@ -13,17 +16,19 @@ from cllm.stages.planning import described, differences, engine_of, plan_run
 from cllm.stages.session import Session
 from cllm.stages.watch import Watch
 from cllm.tokenizer import Tokenizer
-from cllm.training.budget import Budget
-from cllm.training.checkpoint import Checkpoint, Checkpointer, newest_checkpoint, restore
+from cllm.training.checkpoint import Checkpoint, Checkpointer, Spent, newest_checkpoint, restore
 from cllm.training.launch import Workers
-from cllm.training.layout import named_arrays
+from cllm.training.layout import named_arrays, num_bytes
 from cllm.training.loop import compile_phases, train
 from cllm.training.plan import Plan, load_plan, save_plan
+
+MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
 
 
 def learn(session: Session, run: Run, workers: Workers, interruption: Interruption) -> None:
     """Train a prepared run to its end, from its newest checkpoint on if it has one."""
-    verify_directory(run.dataset)
+    if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
+        raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
     corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
     if not run.plan.exists():
         session.report.phase("plan")
@@ -31,6 +36,7 @@ def learn(session: Session, run: Run, workers: Workers, interruption: Interrupti
     plan = load_plan(run.plan)
     for sentence in described(plan, shard, session.machine, session.num_workers):
         session.report.say(sentence)
+    check_memory(plan, session.machine)
     dev = [number for number, document in enumerate(corpus.train) if document.split == "dev"]
     shared = workers.join(run.folder, plan, run.plan, dev)
     checkpoint = newest_checkpoint(run.checkpoints, session.report.say)
@@ -38,9 +44,10 @@ def learn(session: Session, run: Run, workers: Workers, interruption: Interrupti
     if plan.engine.compiled:
         session.report.phase("compile")
         compile_phases(workers.sphere, plan)
-    first_step, used = (checkpoint.step, checkpoint.seconds) if checkpoint else (0, 0.0)
-    checkpointer = Checkpointer(run.checkpoints, shared, plan.model, first_step)
-    watch = Watch(session, run, workers.sphere, checkpointer, Budget(used), bool(dev))
+    first_step, before = (checkpoint.step, checkpoint.spent) if checkpoint else (0, Spent())
+    session.seconds_before = before.command_seconds
+    checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
+    watch = Watch(session, run, workers.sphere, checkpointer, before, bool(dev))
     train_steps(session, run, workers, watch, first_step, interruption)
     plan = load_plan(run.plan)
     write_json(run.training, watch.account(plan, first_step))
@@ -48,12 +55,22 @@ def learn(session: Session, run: Run, workers: Workers, interruption: Interrupti
     save_model(run.model, plan.model, weights, run.tokenizer, engine=asdict(plan.engine))
 
 
+def check_memory(plan: Plan, machine: Machine) -> None:
+    """TrainingError where the numbers of a run are more than this machine has memory for."""
+    needed = MEMORY_MARGIN * num_bytes(plan.model, plan.engine.dtype)
+    if needed > machine.available_bytes:
+        raise TrainingError(
+            f"a network of {num_parameters(plan.model) / 1e6:,.0f} M parameters takes {needed / 1e9:.1f} GB of memory "
+            f"to learn, and {machine.available_bytes / 1e9:.1f} GB are free: make [model] smaller, with --fresh"
+        )
+
+
 def begin(session: Session, plan: Plan, checkpoint: Checkpoint | None, shared: SharedArrays, workers: Workers) -> None:
     """Put the first weights, or those of a checkpoint, into the shared memory."""
     if checkpoint is None:
         workers.sphere.call_one("initialise")
         return
-    restore(checkpoint, shared, plan.model)
+    restore(checkpoint, shared, plan)
     workers.sphere.call_one("round_weights")
     session.report.say(f"resuming from step {checkpoint.step} of {plan.steps}")
     for sentence in differences(plan.engine, engine_of(session.machine, plan.engine.dtype, plan.engine.compiled)):

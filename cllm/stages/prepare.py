@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cllm.artifacts import write_directory
+from cllm.artifacts import sha256_of, write_directory
 from cllm.corpus import Corpus, ingest
 from cllm.dataset import write_shard
 from cllm.run import Run
@@ -35,7 +35,12 @@ def prepare(session: Session, run: Run) -> None:
     tokenizer = Tokenizer.learn(sampled_texts(corpus, session.options.seed), vocab_size)
     tokenizer.save(run.tokenizer)
     report.phase("dataset")
-    write_directory(run.dataset, lambda folder: write_dataset(folder, corpus, tokenizer, session), kind="dataset")
+    write_directory(
+        run.dataset,
+        lambda folder: write_dataset(folder, corpus, tokenizer, session),
+        kind="dataset",
+        tokenizer_sha256=sha256_of(run.tokenizer),
+    )
 
 
 def scan_progress(session: Session) -> Callable[[int, int], None]:

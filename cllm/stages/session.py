@@ -39,8 +39,17 @@ class TrainOptions:
             raise UsageError(f"--steps {self.steps} is not between 1 and 10,000,000")
         if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
             raise UsageError(f"--workers {self.workers} is not between 1 and {MAX_WORKERS}, the spheres that touch one")
+        if self.plan is not None and self.steps is not None:
+            raise UsageError("--plan and --steps are both given: a plan has its own number of steps")
         if not 0 <= self.seed < 1 << 31:
             raise UsageError(f"--seed {self.seed} is not between 0 and {(1 << 31) - 1}")
+
+    @property
+    def about_a_new_run(self) -> list[str]:
+        """The options given that only a new run can follow."""
+        defaults = TrainOptions()
+        asked = ("minutes", "steps", "plan", "seed", "config")
+        return [f"--{name}" for name in asked if getattr(self, name) != getattr(defaults, name)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +118,7 @@ class Session:
     report: Reporter
     machine: Machine = field(default_factory=describe)
     began: float = field(default_factory=time.monotonic)
+    seconds_before: float = 0.0  # that the run had taken when this command began to go on with it
 
     def __post_init__(self) -> None:
         self.settings: Settings = load_settings(self.options.config, SECTIONS) if self.options.config else {}
@@ -130,6 +140,11 @@ class Session:
     def seconds(self) -> float:
         """Since the command began."""
         return time.monotonic() - self.began
+
+    @property
+    def total_seconds(self) -> float:
+        """Of the run, those of the commands that were interrupted included."""
+        return self.seconds_before + self.seconds
 
     @property
     def seconds_left(self) -> float:

@@ -11,7 +11,7 @@ from cllm.run import Run
 from cllm.spheres import Sphere
 from cllm.stages.session import Session
 from cllm.training.budget import Budget
-from cllm.training.checkpoint import Checkpointer
+from cllm.training.checkpoint import Checkpointer, Spent
 from cllm.training.dev import dev_bits_per_byte
 from cllm.training.loop import StepReport
 from cllm.training.plan import Plan, load_plan
@@ -25,16 +25,16 @@ class Watch:
     """Told of every step."""
 
     def __init__(
-        self, session: Session, run: Run, sphere: Sphere, checkpointer: Checkpointer, budget: Budget, has_dev: bool
+        self, session: Session, run: Run, sphere: Sphere, checkpointer: Checkpointer, before: Spent, has_dev: bool
     ) -> None:
-        self.checkpointer, self.budget = checkpointer, budget
+        self.checkpointer, self.budget = checkpointer, Budget(before.seconds)
         self._session, self._run, self._sphere, self._has_dev = session, run, sphere, has_dev
         self._plan = load_plan(run.plan)
         self._saved_at, self._shown_at = time.monotonic(), 0.0
-        self._dev_looks = 0
+        self._before, self._dev_looks = before, len(before.dev_bits_per_byte)
         self._began, self._cpu_before = time.monotonic(), cpu_seconds(sphere.pids)
         self._loss = 0.0
-        self._dev_bits_per_byte: list[tuple[int, float]] = []
+        self._dev_bits_per_byte = list(before.dev_bits_per_byte)
         self._last: StepReport | None = None
 
     def after(self, step: StepReport) -> None:
@@ -50,36 +50,43 @@ class Watch:
             self._show(step)
         if now - self._saved_at >= self._session.config.checkpoint_seconds:
             self._saved_at = now
-            self.checkpointer.save(step.step, self.budget.used)
+            self.checkpointer.save(step.step, self.spent())
+
+    def spent(self) -> Spent:
+        """What the run has taken so far."""
+        worker_seconds = (time.monotonic() - self._began) * len(self._sphere.workers)
+        return Spent(
+            seconds=self.budget.used,
+            command_seconds=self._session.total_seconds,
+            processor_seconds=self._before.processor_seconds + cpu_seconds(self._sphere.pids) - self._cpu_before,
+            worker_seconds=self._before.worker_seconds + worker_seconds,
+            dev_bits_per_byte=tuple(self._dev_bits_per_byte),
+        )
 
     def save_last(self) -> None:
         """Save the state after the last step, and return when it is durable."""
         if self._last is not None:
-            self.checkpointer.save(self._last.step, self.budget.used)
+            self.checkpointer.save(self._last.step, self.spent())
         self.checkpointer.wait()
         if self._last is not None:
             self._show(self._last)
 
     def account(self, plan: Plan, resumed_from_step: int) -> dict[str, Any]:
         """What the training took, for the scorecard."""
-        seconds = self.budget.used
+        spent = self.spent()
         return {
             "parameters": num_parameters(plan.model),
             "vocab_size": plan.model.vocab_size,
             "steps": plan.steps,
             "tokens": plan.tokens,
-            "tokens_per_second": plan.tokens / seconds,
-            "seconds": seconds,
+            "tokens_per_second": plan.tokens / spent.seconds,
+            "seconds": spent.seconds,
+            "command_seconds": spent.command_seconds,
             "resumed_from_step": resumed_from_step,
             "workers": len(self._sphere.workers),
-            "busy": self._busy(),
-            "dev_bits_per_byte": self._dev_bits_per_byte,
+            "busy": spent.processor_seconds / spent.worker_seconds,
+            "dev_bits_per_byte": spent.dev_bits_per_byte,
         }
-
-    def _busy(self) -> float:
-        """Share of the time since this watch began that the workers were on a processor."""
-        used = cpu_seconds(self._sphere.pids) - self._cpu_before
-        return used / ((time.monotonic() - self._began) * len(self._sphere.workers))
 
     def _look_at_dev(self, step: StepReport) -> None:
         looks = int(step.progress * DEV_LOOKS)

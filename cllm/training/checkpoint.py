@@ -1,14 +1,15 @@
 """A run's numbers on disk, so that a process may end at any moment and nothing but seconds is lost.
 
-A checkpoint is a directory step-NNNNNN: `state.safetensors` with weights and optimizer state by parameter name, and
-a manifest with the step and the seconds used. It is copied out of the shared memory between two steps, then written
-while the next steps are computed. The newest that verifies is loaded; a bad one is named and passed over.
+A checkpoint is a directory step-NNNNNN: `state.safetensors` with weights and optimizer state by parameter name, and a
+manifest with the step, the plan's identity and what the run has taken so far. It is copied out of the shared memory
+between two steps, then written while the next steps are computed. The newest that verifies is loaded; a bad one is
+named and passed over.
 """
 
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,35 @@ from cllm.errors import ArtifactError
 from cllm.model.config import TransformerConfig, is_matrix
 from cllm.spheres import SharedArrays
 from cllm.training.layout import named_arrays
+from cllm.training.plan import Plan
 
+STATE = "state.safetensors"
 KEPT = 2  # checkpoints: the newest, and one to fall back to
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a run has taken so far, in all processes that have worked on it."""
+
+    seconds: float = 0.0  # of training
+    command_seconds: float = 0.0  # since the first file was read
+    processor_seconds: float = 0.0  # of the workers, while training
+    worker_seconds: float = 0.0  # that the workers were there, while training
+    dev_bits_per_byte: tuple[tuple[int, float], ...] = ()  # (step, bits per byte)
+
+    def __post_init__(self) -> None:
+        pairs = tuple((step, bits) for step, bits in self.dev_bits_per_byte)
+        object.__setattr__(self, "dev_bits_per_byte", pairs)  # JSON knows lists alone
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint: where it is, the steps done, the seconds they took."""
+    """A verified checkpoint: where it is, the plan it belongs to, the steps done, what they took."""
 
     directory: Path
+    plan_identity: str
     step: int
-    seconds: float
+    spent: Spent
 
 
 def saved_arrays(shared: SharedArrays, config: TransformerConfig) -> dict[str, npt.NDArray[Any]]:
@@ -47,19 +66,18 @@ def saved_arrays(shared: SharedArrays, config: TransformerConfig) -> dict[str, n
 class Checkpointer:
     """Writes checkpoints of a run into a folder, one at a time, in the background."""
 
-    def __init__(self, folder: Path, shared: SharedArrays, config: TransformerConfig, last_step: int = 0) -> None:
-        self.folder, self._shared, self._config = folder, shared, config
+    def __init__(self, folder: Path, shared: SharedArrays, plan: Plan, last_step: int = 0) -> None:
+        self.folder, self._shared, self._plan = folder, shared, plan
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
         self.last_step = last_step  # of the newest checkpoint that is durable
         self._writing: threading.Thread | None = None
         self._failure: Exception | None = None
 
-    def save(self, step: int, seconds: float) -> None:
+    def save(self, step: int, spent: Spent) -> None:
         """Copy the state now, write it while the caller goes on. Raises what the previous write failed with."""
         self.wait()
-        copy = {name: np.array(values) for name, values in saved_arrays(self._shared, self._config).items()}
-        self._writing = threading.Thread(target=self._write, args=(copy, step, seconds))
+        copy = {name: np.array(values) for name, values in saved_arrays(self._shared, self._plan.model).items()}
+        self._writing = threading.Thread(target=self._write, args=(copy, step, spent))
         self._writing.start()
 
     def wait(self) -> None:
@@ -74,12 +92,13 @@ class Checkpointer:
                 "command again"
             ) from failure
 
-    def _write(self, copy: dict[str, npt.NDArray[Any]], step: int, seconds: float) -> None:
+    def _write(self, copy: dict[str, npt.NDArray[Any]], step: int, spent: Spent) -> None:
         def fill(folder: Path) -> None:
-            safetensors.numpy.save_file(copy, folder / "state.safetensors")
+            safetensors.numpy.save_file(copy, folder / STATE)
 
+        about = {"plan": self._plan.identity, "step": step, "spent": asdict(spent)}
         try:
-            write_directory(self.folder / f"step-{step:06d}", fill, step=step, seconds=seconds)
+            write_directory(self.folder / f"step-{step:06d}", fill, **about)
         except Exception as error:  # a full disk shows as OSError or as SafetensorError
             self._failure = error
             return
@@ -90,19 +109,22 @@ class Checkpointer:
 
 def newest_checkpoint(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint that verifies; `warn` is told of each one that does not."""
+    sweep(folder)
     for directory in sorted(folder.glob("step-*"), reverse=True):
         try:
-            manifest = verify_directory(directory)
-            return Checkpoint(directory, int(manifest["step"]), float(manifest["seconds"]))
+            manifest = verify_directory(directory, STATE)
+            return Checkpoint(directory, manifest["plan"], int(manifest["step"]), Spent(**manifest["spent"]))
         except (ArtifactError, KeyError, TypeError, ValueError) as error:
             warn(f"passed over the checkpoint {directory.name}: {error}")
     return None
 
 
-def restore(checkpoint: Checkpoint, shared: SharedArrays, config: TransformerConfig) -> None:
-    """Copy a checkpoint's numbers into the shared memory."""
-    saved = safetensors.numpy.load_file(checkpoint.directory / "state.safetensors")
-    for name, values in saved_arrays(shared, config).items():
+def restore(checkpoint: Checkpoint, shared: SharedArrays, plan: Plan) -> None:
+    """Copy a checkpoint's numbers into the shared memory; ArtifactError where it is of another plan."""
+    if checkpoint.plan_identity != plan.identity:
+        raise ArtifactError(f"the checkpoint {checkpoint.directory} is of another plan than the one beside it")
+    saved = safetensors.numpy.load_file(checkpoint.directory / STATE)
+    for name, values in saved_arrays(shared, plan.model).items():
         if name not in saved or saved[name].shape != values.shape:
             raise ArtifactError(f"the checkpoint {checkpoint.directory} does not fit the plan: {name}")
         values[...] = saved[name]

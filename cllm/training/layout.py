@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from cllm.model.config import TransformerConfig, parameter_shapes
 from cllm.spheres import SharedArrays
 from cllm.training.plan import POSITIONS
@@ -54,6 +56,11 @@ def layout(config: TransformerConfig, dtype: str) -> dict[str, tuple[str, tuple[
         "second": ("float32", (size,)),
     }
     return arrays if dtype == "float32" else {**arrays, "compute": (stored, (size,))}
+
+
+def num_bytes(config: TransformerConfig, dtype: str) -> int:
+    """Bytes of memory that the shared arrays take."""
+    return sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in layout(config, dtype).values())
 
 
 def named_arrays(shared: SharedArrays, array: str, config: TransformerConfig) -> dict[str, Any]:

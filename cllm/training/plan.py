@@ -7,20 +7,24 @@ saved before it acts. Same plan and same amendments, same bits.
 """
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cllm.artifacts import read_json, write_json
-from cllm.config import check_bounds
+from cllm.config import check_bounds, check_choice
 from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
 
 POSITIONS = 12  # micro-batches a step, one for each sphere that touches the control node
 SCHEMA_VERSION = 1
+DTYPES = ("bfloat16", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,9 @@ class Phase:
     rows: int
     until: float
     steps: int
+
+    def __post_init__(self) -> None:
+        check_bounds(self, context=(2, 1 << 20), rows=(1, 1 << 16), until=(1e-9, 1), steps=(1, 10_000_000))
 
     @property
     def tokens_per_step(self) -> int:
@@ -44,6 +51,9 @@ class Amendment:
     step: int
     remaining: int
 
+    def __post_init__(self) -> None:
+        check_bounds(self, step=(0, 10_000_000), remaining=(1, 10_000_000))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
@@ -53,6 +63,11 @@ class Engine:
     instruction_set: str
     compiled: bool
     torch_version: str
+
+    def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, DTYPES)
+        if not isinstance(self.compiled, bool):
+            raise UsageError(f"compiled is {self.compiled!r}; it must be true or false")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +136,27 @@ class Plan:
     seed: int = 0
     seconds: float | None = None  # wall-clock budget of the training; None: as long as the steps take
     amendments: tuple[Amendment, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_bounds(self, seed=(0, (1 << 31) - 1))
+        if self.seconds is not None:
+            check_bounds(self, seconds=(0, 1e9))
+        ends = [phase.until for phase in self.phases]
+        if not ends or ends[-1] != 1 or any(end <= begin for begin, end in pairwise(ends)):
+            raise UsageError(f"the phases end at {ends}; these must grow, the last be 1")
+        if longest := [phase.context for phase in self.phases if phase.context > self.model.context_length]:
+            raise UsageError(f"a phase has rows of {longest[0]} tokens, the model's are {self.model.context_length}")
+        steps = sum(phase.steps for phase in self.phases)
+        for amendment in self.amendments:
+            if amendment.step >= steps:
+                raise UsageError(f"an amendment is for step {amendment.step}, the run has {steps}")
+            steps = amendment.step + amendment.remaining
+
+    @property
+    def identity(self) -> str:
+        """What checkpoints of this plan carry, and no other's: a digest of all that is fixed before a run begins."""
+        fixed = {**dataclasses.asdict(self), "seconds": None, "amendments": None}
+        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property
     def steps(self) -> int:
@@ -194,7 +230,9 @@ def load_plan(path: Path) -> Plan:
             amendments=tuple(_build(Amendment, amendment) for amendment in value.pop("amendments")),
             **value,
         )
-    except (KeyError, TypeError, UsageError) as error:
+    except KeyError as error:
+        raise ArtifactError(f"{path} is not a plan: it has no {error}") from None
+    except (TypeError, ValueError, UsageError) as error:
         raise ArtifactError(f"{path} is not a plan: {error}") from None
 
 

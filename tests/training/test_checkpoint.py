@@ -1,3 +1,4 @@
+import dataclasses
 import os
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import pytest
 from cllm.artifacts import MANIFEST
 from cllm.errors import ArtifactError
 from cllm.spheres import SharedArrays, create_memory
-from cllm.training.checkpoint import KEPT, Checkpointer, newest_checkpoint, restore, saved_arrays
+from cllm.training.checkpoint import KEPT, Checkpointer, Spent, newest_checkpoint, restore, saved_arrays
 from cllm.training.layout import layout
-from cllm.training.plan import Plan
+from cllm.training.plan import Amendment, Plan
 
 
 def memory(plan: Plan) -> SharedArrays:
@@ -29,9 +30,9 @@ def shared(plan: Plan) -> SharedArrays:
 
 @pytest.fixture
 def folder(tmp_path: Path, shared: SharedArrays, plan: Plan) -> Path:
-    checkpointer = Checkpointer(tmp_path / "checkpoints", shared, plan.model)
+    checkpointer = Checkpointer(tmp_path / "checkpoints", shared, plan)
     for step in (5, 9):
-        checkpointer.save(step, 1.5 * step)
+        checkpointer.save(step, Spent(seconds=1.5 * step, dev_bits_per_byte=((step, 2.0),)))
     checkpointer.wait()
     assert checkpointer.last_step == 9
     return tmp_path / "checkpoints"
@@ -45,9 +46,10 @@ def said(folder: Path) -> tuple[int | None, list[str]]:
 
 def test_a_checkpoint_comes_back(folder: Path, shared: SharedArrays, plan: Plan) -> None:
     checkpoint = newest_checkpoint(folder, pytest.fail)
-    assert checkpoint is not None and (checkpoint.step, checkpoint.seconds) == (9, 13.5)
+    assert checkpoint is not None and checkpoint.step == 9
+    assert checkpoint.spent == Spent(seconds=13.5, dev_bits_per_byte=((9, 2.0),))
     other = memory(plan)
-    restore(checkpoint, other, plan.model)
+    restore(checkpoint, other, plan)
     pairs = zip(saved_arrays(other, plan.model).values(), saved_arrays(shared, plan.model).values(), strict=True)
     assert all(np.array_equal(one, two) for one, two in pairs)
 
@@ -77,19 +79,20 @@ def test_without_a_good_one_there_is_none(folder: Path) -> None:
 
 def test_old_ones_go_and_leftovers_are_swept(folder: Path, shared: SharedArrays, plan: Plan) -> None:
     (folder / ".tmp-1-step-000010").mkdir()
-    checkpointer = Checkpointer(folder, shared, plan.model)
+    assert said(folder) == (9, [])
+    checkpointer = Checkpointer(folder, shared, plan)
     for step in range(20, 26):
-        checkpointer.save(step, 0.0)
+        checkpointer.save(step, Spent())
     checkpointer.wait()
     assert sorted(path.name for path in folder.iterdir()) == ["step-000024", "step-000025"][-KEPT:]
 
 
 def test_saving_the_same_step_again_is_allowed(folder: Path, shared: SharedArrays, plan: Plan) -> None:
-    checkpointer = Checkpointer(folder, shared, plan.model)
-    checkpointer.save(9, 99.0)
+    checkpointer = Checkpointer(folder, shared, plan)
+    checkpointer.save(9, Spent(seconds=99.0))
     checkpointer.wait()
     checkpoint = newest_checkpoint(folder, pytest.fail)
-    assert checkpoint is not None and checkpoint.seconds == 99.0
+    assert checkpoint is not None and checkpoint.spent.seconds == 99.0
 
 
 def test_a_full_disk_is_one_sentence_and_the_last_one_stays(
@@ -98,9 +101,9 @@ def test_a_full_disk_is_one_sentence_and_the_last_one_stays(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    checkpointer = Checkpointer(folder, shared, plan.model)
+    checkpointer = Checkpointer(folder, shared, plan)
     monkeypatch.setattr("safetensors.numpy.save_file", full)
-    checkpointer.save(30, 0.0)
+    checkpointer.save(30, Spent())
     with pytest.raises(ArtifactError, match="No space left on device.*free some space"):
         checkpointer.wait()
     assert said(folder) == (9, [])
@@ -109,12 +112,26 @@ def test_a_full_disk_is_one_sentence_and_the_last_one_stays(
 
 def test_the_state_is_copied_before_save_returns(folder: Path, shared: SharedArrays, plan: Plan) -> None:
     before = shared["weights"].copy()
-    checkpointer = Checkpointer(folder, shared, plan.model)
-    checkpointer.save(11, 0.0)
+    checkpointer = Checkpointer(folder, shared, plan)
+    checkpointer.save(11, Spent())
     shared["weights"][...] = 0
     checkpointer.wait()
     checkpoint = newest_checkpoint(folder, pytest.fail)
     assert checkpoint is not None
     other = memory(plan)
-    restore(checkpoint, other, plan.model)
+    restore(checkpoint, other, plan)
     assert np.array_equal(other["weights"], before)
+
+
+def test_one_that_was_put_aside_while_it_was_replaced_is_found(folder: Path) -> None:
+    (folder / "step-000009").rename(folder / ".old-77-step-000009")
+    assert said(folder) == (9, [])
+
+
+def test_a_checkpoint_of_another_plan_is_refused(folder: Path, plan: Plan) -> None:
+    checkpoint = newest_checkpoint(folder, pytest.fail)
+    assert checkpoint is not None
+    with pytest.raises(ArtifactError, match="another plan"):
+        restore(checkpoint, memory(plan), dataclasses.replace(plan, seed=1))
+    amended = dataclasses.replace(plan, amendments=(Amendment(step=2, remaining=3),), seconds=5.0)
+    restore(checkpoint, memory(plan), amended)

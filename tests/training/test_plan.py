@@ -1,12 +1,13 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.errors import CllmError
+from cllm.errors import ArtifactError, CllmError
 from cllm.training.plan import (
     Amendment,
     Plan,
@@ -68,3 +69,35 @@ def test_the_learning_rate_rises_stays_and_falls(plan: Plan) -> None:
     assert scales[5:50] == [1.0] * 45
     assert scales[50:] == sorted(scales[50:], reverse=True)
     assert scales[100] == pytest.approx(plan.recipe.floor)
+
+
+HARMS: dict[str, Any] = {
+    "seed": -1,
+    "seconds": "long",
+    "phases": [],
+    "phases.0.context": 1 << 12,
+    "phases.0.rows": 0,
+    "phases.0.steps": 2.5,
+    "phases.0.until": 1.0,
+    "phases.1.until": 0.9,
+    "engine.dtype": "float8",
+    "engine.compiled": "yes",
+    "model.n_layer": "two",
+    "recipe.fim_rate": True,
+    "optimizer.betas": [0.9],
+    "amendments": [{"step": 99, "remaining": 1}],
+}
+
+
+@pytest.mark.parametrize("place", HARMS)
+def test_a_value_that_makes_no_sense_is_named(plan: Plan, tmp_path: Path, place: str) -> None:
+    path = tmp_path / "plan.json"
+    save_plan(plan, path)
+    value = part = json.loads(path.read_text())
+    *parents, last = [int(name) if name.isdecimal() else name for name in place.split(".")]
+    for name in parents:
+        part = part[name]
+    part[last] = HARMS[place]
+    path.write_text(json.dumps(value))
+    with pytest.raises(ArtifactError, match=f"{last}|the phases|a phase" if parents else str(last).rstrip("s")):
+        load_plan(path)
