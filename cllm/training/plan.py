@@ -81,7 +81,7 @@ class OptimizerConfig:
     lr: float = 0.01
     betas: tuple[float, float] = (0.8, 0.95)
     eps: float = 1e-10
-    weight_decay: float = 1.0  # of the embedding and the head: without it, rare words cost far too much (docs/LOG.md)
+    weight_decay: float = 2.0  # of the embedding and the head: without it, rare words cost far too much (docs/LOG.md)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))  # JSON knows lists alone
