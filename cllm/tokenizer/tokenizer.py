@@ -5,7 +5,7 @@ things are added. Bytes that are not UTF-8 become the tokens of single bytes. Te
 stays text: special ids come only from `special`. Decoding gives bytes, from a table, because a token may end inside
 a character.
 
-The pre-tokenizer is one that llama.cpp knows by name (it refuses or silently misreads others): Llama 3's, chosen by
+The pre-tokenizer is one that llama.cpp knows by name (it refuses or silently misreads others): Qwen 2's, chosen by
 measurement (docs/LOG.md, 2026-11-24).
 """
 
@@ -33,9 +33,9 @@ SPECIAL_TOKENS = (
     "<|file_sep|>",
 )
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)  # every byte has a token
-# llama.cpp's "llama-bpe": words with one leading symbol, up to three digits, punctuation with the line ends after it.
-LLAMA_BPE_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+# llama.cpp's "qwen2": words with one leading symbol, single digits, punctuation with the line ends after it.
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 NOT_UTF8 = re.compile("([\udc80-\udcff]+)")
@@ -71,7 +71,7 @@ class Tokenizer:
     def learn(cls, texts: Iterable[bytes], vocab_size: int) -> "Tokenizer":
         """Learn merges from UTF-8 texts until the vocabulary has `vocab_size` entries or no pair occurs twice."""
         tokenizer: Any = tokenizers.Tokenizer(models.BPE())
-        split = pre_tokenizers.Split(tokenizers.Regex(LLAMA_BPE_PATTERN), "isolated")
+        split = pre_tokenizers.Split(tokenizers.Regex(QWEN2_PATTERN), "isolated")
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
         tokenizer.decoder = decoders.ByteLevel()
