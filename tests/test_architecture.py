@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "dataset": {"tokenizer"},
     "model": set(),
     "spheres": set(),
+    "memory": {"tokenizer"},
     "training": {"dataset", "tokenizer", "model", "spheres"},
     "generation": {"dataset", "tokenizer", "model"},
     "evaluation": {"corpus", "tokenizer", "model", "generation", "spheres"},

@@ -1,0 +1,152 @@
+"""The memory of one repository: what was read, what was learned from it, and a cursor to predict at."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cllm.memory.compiled import Array
+from cllm.memory.predictor import BEGINS, ENDS, INSIDE, code, code_tokens
+from cllm.memory.state import LINE_BYTES, NUM_MATCHES, Learned, new_learned, new_work
+from cllm.memory.text import Cursor, begin_text, new_cursor
+from cllm.memory.trie import Trie, build_trie
+from cllm.tokenizer import Tokenizer
+
+MOST_LINE_BITS, LEAST_LINE_BITS = 24, 16  # 256 MB and 1 MB of lines
+LINES_PER_BYTE = 6  # of text: it asks for up to 74, but short contexts are few and rare ones make room
+
+
+@dataclass(frozen=True)
+class NetworkSays:
+    """A network's distributions over a document's tokens, the end of the text included, in the memory's terms.
+
+    `cumulative` (N, V + 1): sums over the trie's sorted vocabulary. `certainty` (N,): eighths of the largest.
+    """
+
+    cumulative: Array
+    certainty: Array
+
+
+NOTHING = NetworkSays(np.zeros((0, 0), np.float32), np.zeros(0, np.uint8))
+
+
+def network_says(probabilities: Array, trie: Trie) -> NetworkSays:
+    """From probabilities (N, vocabulary), of which those of special tokens are left out."""
+    of_text = probabilities[:, trie.ids]
+    cumulative = np.zeros((len(of_text), len(trie.ids) + 1), np.float32)
+    np.cumsum(of_text, 1, out=cumulative[:, 1:])
+    return NetworkSays(cumulative, np.minimum(of_text.max(1) * 8, 7).astype(np.uint8))
+
+
+class Memory:
+    """Reads documents, each predicted before it is learned. Room for all of them is given at the beginning."""
+
+    def __init__(self, tokenizer: Tokenizer, capacity: int) -> None:
+        """`capacity`: bytes of all documents that will be read, and one more for each."""
+        self.tokenizer = tokenizer
+        self.trie = build_trie(tokenizer)
+        self.learned = new_learned(line_bits(capacity))
+        self.text = np.zeros(capacity, np.uint8)
+        self.marks = np.zeros(capacity, np.uint8)
+        self.size = 0
+        self._work, self._cursor, self._ahead = new_work(), new_cursor(NUM_MATCHES), new_cursor(NUM_MATCHES)
+
+    def read(self, document: bytes, says: NetworkSays = NOTHING) -> float:
+        """Learn a document; the bits that it took, each of its decisions predicted before it was learned."""
+        begin = self._append(document)
+        begin_text(self._cursor, begin)
+        return self._walk(self.learned, self._cursor, begin, says, True)
+
+    def score(self, document: bytes, scratch: Learned, says: NetworkSays = NOTHING) -> float:
+        """Bits of a document that is learned while it is read, and then forgotten: `scratch` is overwritten."""
+        for copy, learned in zip(scratch, self.learned, strict=True):
+            np.copyto(copy, learned)
+        begin = self._append(document)
+        begin_text(self._cursor, begin)
+        bits = code_tokens(
+            scratch,
+            self._work,
+            self._cursor,
+            self._ahead,
+            self.trie,
+            self.text,
+            self.marks,
+            begin,
+            self.size,
+            says.cumulative,
+            says.certainty,
+        )
+        self.size = begin
+        return bits
+
+    def chances(self, prefix: bytes, says: NetworkSays = NOTHING) -> Array:
+        """The chance of each token of the trie (V,), and last of the text's end, after the tokens of a prefix.
+
+        Written out in full, which takes a walk for each token: for tests. `says` is about the prefix's tokens and the
+        next one.
+        """
+        learned = Learned(*(array.copy() for array in self.learned))
+        cursor = new_cursor(NUM_MATCHES)
+        begin = self._append(prefix)
+        self.size -= 1  # the prefix is no whole text
+        begin_text(cursor, begin)
+        self._walk(learned, cursor, begin, says, True)
+        after, tokens = self.size, len(self.tokenizer.encode(prefix))
+        next_says = NetworkSays(says.cumulative[tokens:], says.certainty[tokens:])
+        bits = []
+        for token in [*self.trie.ids.tolist(), None]:
+            self._put_token(after, token)
+            copy = Cursor(*(array.copy() for array in cursor))
+            bits.append(self._walk(learned, copy, after, next_says, False))
+        self.size = begin
+        chances: Array = np.exp2(-np.array(bits))
+        return chances
+
+    def _put_token(self, position: int, token: int | None) -> None:
+        """Lay a token, or the end of the text, at a position, and end there."""
+        content = b"\0" if token is None else self.tokenizer.token_bytes(token)
+        self.size = position + len(content)
+        self.text[position : self.size] = np.frombuffer(content, np.uint8)
+        self.marks[position : self.size] = INSIDE
+        self.marks[position] = ENDS if token is None else BEGINS
+
+    def scratch(self) -> Learned:
+        """Room for `score`."""
+        return Learned(*(np.empty_like(array) for array in self.learned))
+
+    def _walk(self, learned: Learned, cursor: Cursor, begin: int, says: NetworkSays, learning: bool) -> float:
+        place = (begin, self.size, says.cumulative, says.certainty)
+        return code(learned, self._work, cursor, self.trie, self.text, self.marks, *place, learning)
+
+    def _append(self, document: bytes) -> int:
+        begin, end = self.size, self.size + len(document)
+        assert end < len(self.text), "more was read than the memory was given room for"
+        self.text[begin:end] = np.frombuffer(document, np.uint8)
+        self.text[end] = 0
+        self.marks[begin:end] = token_marks(self.tokenizer, document)
+        self.marks[end] = ENDS
+        self.size = end + 1
+        return begin
+
+
+def token_marks(tokenizer: Tokenizer, document: bytes) -> Array:
+    """For each byte whether a token begins with it (`predictor.BEGINS`)."""
+    lengths = tokenizer.token_lengths()[np.array(tokenizer.encode(document), np.int64)]
+    marks = np.zeros(len(document), np.uint8)
+    marks[(np.cumsum(lengths) - lengths).astype(np.int64)] = BEGINS
+    return marks
+
+
+def line_bits(capacity: int) -> int:
+    """The size of the table of lines, as a power of two, for so much text."""
+    wanted = math.ceil(math.log2(max(1, capacity * LINES_PER_BYTE)))
+    return min(max(wanted, LEAST_LINE_BITS), MOST_LINE_BITS)
+
+
+def room_for(documents: Sequence[int], largest_scored: int = 0) -> int:
+    """The capacity for documents of so many bytes, and for one more that is scored at a time."""
+    return sum(documents) + len(documents) + largest_scored + 1
+
+
+assert LINE_BYTES == 16

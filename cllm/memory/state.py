@@ -1,0 +1,105 @@
+"""What the memory has learned, and the room it works in: plain arrays, allocated in one place."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cllm.memory.compiled import Array
+from cllm.memory.contexts import NUM_CONTEXTS
+from cllm.memory.histories import tables
+from cllm.memory.mixing import MAP_PLACES, MAP_START
+
+NUM_MATCHES = 2
+NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 3  # each twice, the network twice, and a constant
+# Rows of weights in each set, selected by (see `predictor._select`): match, bits so far, last byte, contexts known,
+# indentation, byte before, place in the word, brackets, word before, the network's certainty.
+SETS = (64, 1024, 2304, 256, 320, 512, 448, 768, 1152, 640)
+NUM_SETS = len(SETS)
+SET_STARTS = tuple(int(start) for start in np.concatenate([[0], np.cumsum(SETS)[:-1]]))
+NUM_MAPS = 3
+MAP_ROWS = 1 << 16
+MATCH_SLOTS = 1 << 20
+LINE_BYTES = 16
+KINDS = 2  # of decisions, each with its own probabilities: where a token ends, and bits of bytes
+
+
+class Learned(NamedTuple):
+    """All that learning changes.
+
+    lines                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte
+    chance, chance_seen  (2, C, 256)       of a one after a history; how many times it was corrected
+    weights              (rows, inputs)    of the mixers, all sets one after another
+    final_weights        (1024, sets)      of the mixer of mixers
+    maps                 (3, 65536, 33)    adaptive probability maps
+    match_slots          (2, 2^20) int64   where a hash of the last bytes was seen last
+    match_chance         (2, 2, 64, 2)     of a one, by decision, length and the bit that the match predicts
+    high_chance          (256, 2)          that a byte is not ASCII, after a byte, at a token's start or not
+    end_chance           (4,)              that a text ends here
+    """
+
+    lines: Array
+    chance: Array
+    chance_seen: Array
+    weights: Array
+    final_weights: Array
+    maps: Array
+    match_slots: Array
+    match_chance: Array
+    high_chance: Array
+    end_chance: Array
+
+
+class Work(NamedTuple):
+    """What is known of the current byte and decision; nothing in it outlives them."""
+
+    contexts: Array
+    lines: Array  # the contexts' current lines
+    places: Array  # of the contexts' current histories, in `chance`
+    inputs: Array
+    rows: Array  # the selected rows of weights
+    outputs: Array  # of the mixers, stretched
+    errors: Array
+    map_places: Array
+    match_places: Array  # in `match_chance`, or -1
+    numbers: Array  # of the current decision: see `predictor`
+
+
+def new_learned(line_bits: int) -> Learned:
+    """Nothing learned yet, with 2^line_bits lines."""
+    _, _, guess = tables()
+    weights = np.zeros((sum(SETS), NUM_INPUTS), np.float32)
+    weights[:, :NUM_CONTEXTS] = 0.12
+    weights[:, -3] = 0.3
+    match_chance = np.empty((NUM_MATCHES, KINDS, 64, 2), np.float32)
+    match_chance[..., 0], match_chance[..., 1] = 0.1, 0.9
+    return Learned(
+        lines=np.zeros((1 << line_bits, LINE_BYTES), np.uint8),
+        chance=np.tile(guess, (KINDS, NUM_CONTEXTS, 1)),
+        chance_seen=np.full((KINDS, NUM_CONTEXTS, 256), 4, np.float32),
+        weights=weights,
+        final_weights=np.full((1024, NUM_SETS), 1 / NUM_SETS, np.float32),
+        maps=np.tile(MAP_START, (NUM_MAPS, MAP_ROWS, 1)),
+        match_slots=np.zeros((NUM_MATCHES, MATCH_SLOTS), np.int64),
+        match_chance=match_chance,
+        high_chance=np.full((256, 2), 0.01, np.float32),
+        end_chance=np.full(4, 0.01, np.float32),
+    )
+
+
+def new_work() -> Work:
+    """Empty room for one cursor."""
+    assert MAP_PLACES == 33
+    inputs = np.zeros(NUM_INPUTS, np.float32)
+    inputs[-1] = 0.3
+    return Work(
+        contexts=np.zeros(NUM_CONTEXTS, np.uint64),
+        lines=np.zeros(NUM_CONTEXTS, np.int64),
+        places=np.zeros(NUM_CONTEXTS, np.int64),
+        inputs=inputs,
+        rows=np.zeros(NUM_SETS, np.int64),
+        outputs=np.zeros(NUM_SETS, np.float32),
+        errors=np.zeros(NUM_SETS, np.float32),
+        map_places=np.zeros(NUM_MAPS, np.int64),
+        match_places=np.zeros(NUM_MATCHES, np.int64),
+        numbers=np.zeros(4, np.float32),
+    )

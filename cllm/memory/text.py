@@ -1,0 +1,125 @@
+"""Where a cursor is in a text, brought up to date byte by byte: words, line, indentation, open brackets, tokens."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.memory.hashing import combine
+
+# Places in `Cursor.hashes`. A word is letters, digits, underscores, or bytes beyond ASCII.
+WORD = 0  # as far as it has come; 0 outside of a word
+WORD_1, WORD_2, WORD_3 = 1, 2, 3  # words before it, each with the marks that followed it
+FIRST_WORD = 4  # of the line
+SHAPE = 5  # the line's marks, each word as one sign
+TOKEN_1, TOKEN_2, TOKEN_3 = 6, 7, 8  # the tokens before the current one
+NUM_HASHES = 9
+
+# Places in `Cursor.numbers`.
+LINE_START, LINE_START_BEFORE, COLUMN, INDENT, WORD_START, DEPTH, NODE, TEXT_START = range(8)
+NUM_NUMBERS = 8
+
+# Columns of `Cursor.brackets`.
+KIND, WORD_BEFORE, COMMAS = 0, 1, 2
+MAX_DEPTH = 64  # brackets deeper than this are counted, not remembered
+
+NEW_LINE, TAB, SPACE, COMMA, SEMICOLON = 10, 9, 32, 44, 59
+
+
+class Cursor(NamedTuple):
+    """`hashes` (9,) uint64, `numbers` (8,) int64, `brackets` (64, 3) uint64, matches (M,) int64 each."""
+
+    hashes: Array
+    numbers: Array
+    brackets: Array
+    match_at: Array  # the byte that each match predicts next
+    match_length: Array  # bytes that agreed before it; 0: no match
+
+
+def new_cursor(num_matches: int) -> Cursor:
+    """A cursor before the first byte."""
+    return Cursor(
+        np.zeros(NUM_HASHES, np.uint64),
+        np.zeros(NUM_NUMBERS, np.int64),
+        np.zeros((MAX_DEPTH, 3), np.uint64),
+        np.zeros(num_matches, np.int64),
+        np.zeros(num_matches, np.int64),
+    )
+
+
+@compiled
+def copy_cursor(cursor: Cursor, copy: Cursor) -> None:
+    """Put a second cursor where the first stands."""
+    copy.hashes[:] = cursor.hashes
+    copy.numbers[:] = cursor.numbers
+    copy.brackets[:] = cursor.brackets
+    copy.match_at[:] = cursor.match_at
+    copy.match_length[:] = cursor.match_length
+
+
+@compiled
+def begin_text(cursor: Cursor, position: Number) -> None:
+    """Stand before the first byte of a new text, which lies at `position`."""
+    cursor.hashes[:] = 0
+    cursor.numbers[:] = 0
+    cursor.match_length[:] = 0
+    cursor.numbers[LINE_START] = position
+    cursor.numbers[LINE_START_BEFORE] = position
+    cursor.numbers[TEXT_START] = position
+
+
+@inlined
+def in_word(byte: Number) -> Number:
+    return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte == 95 or byte >= 128
+
+
+@compiled
+def advance(cursor: Cursor, byte: Number, position: Number) -> None:
+    """Go over the byte at `position`."""
+    hashes, numbers = cursor.hashes, cursor.numbers
+    if in_word(byte):
+        if hashes[WORD] == 0:
+            numbers[WORD_START] = position
+            hashes[SHAPE] = combine(hashes[SHAPE], 1)
+        hashes[WORD] = combine(hashes[WORD], byte)
+    else:
+        if hashes[WORD] != 0:
+            _end_word(cursor, position)
+        if byte not in (SPACE, TAB, NEW_LINE):
+            hashes[WORD_1] = combine(hashes[WORD_1], byte)
+            hashes[SHAPE] = combine(hashes[SHAPE], byte)
+    if byte == NEW_LINE:
+        numbers[LINE_START_BEFORE] = numbers[LINE_START]
+        numbers[LINE_START] = position + 1
+        numbers[COLUMN], numbers[INDENT] = 0, 0
+        hashes[FIRST_WORD], hashes[SHAPE] = 0, 0
+    else:
+        if numbers[INDENT] == numbers[COLUMN] and byte in (SPACE, TAB):
+            numbers[INDENT] += 1
+        numbers[COLUMN] += 1
+    _bracket(cursor, byte)
+
+
+@inlined
+def _end_word(cursor: Cursor, position: Number) -> None:
+    hashes = cursor.hashes
+    hashes[WORD_3], hashes[WORD_2], hashes[WORD_1] = hashes[WORD_2], hashes[WORD_1], hashes[WORD]
+    hashes[WORD] = 0
+    cursor.numbers[WORD_START] = position
+    if hashes[FIRST_WORD] == 0:
+        hashes[FIRST_WORD] = hashes[WORD_1]
+
+
+@inlined
+def _bracket(cursor: Cursor, byte: Number) -> None:
+    depth = cursor.numbers[DEPTH]
+    if byte in (40, 91, 123):  # ( [ {
+        if depth < MAX_DEPTH:
+            cursor.brackets[depth, KIND] = byte
+            cursor.brackets[depth, WORD_BEFORE] = cursor.hashes[WORD_1]
+            cursor.brackets[depth, COMMAS] = 0
+        cursor.numbers[DEPTH] = depth + 1
+    elif byte in (41, 93, 125):  # ) ] }
+        cursor.numbers[DEPTH] = max(depth - 1, 0)
+    elif byte in (COMMA, SEMICOLON) and 0 < depth <= MAX_DEPTH:
+        cursor.brackets[depth - 1, COMMAS] += 1
