@@ -1,20 +1,24 @@
 """The memory of one repository: what was read, what was learned from it, and a cursor to predict at."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from cllm.memory.compiled import Array
+from cllm.memory.journal import new_journal, undo
 from cllm.memory.predictor import BEGINS, ENDS, INSIDE, code, code_tokens
 from cllm.memory.state import LINE_BYTES, NUM_MATCHES, Learned, new_learned, new_work
-from cllm.memory.text import Cursor, begin_text, new_cursor
+from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor
 from cllm.memory.trie import Trie, build_trie
 from cllm.tokenizer import Tokenizer
 
 MOST_LINE_BITS, LEAST_LINE_BITS = 24, 16  # 256 MB and 1 MB of lines
-LINES_PER_BYTE = 6  # of text: it asks for up to 74, but short contexts are few and rare ones make room
+LINES_PER_BYTE = 6  # of text: it asks for many more, but short contexts are few and rare ones make room
+MOST_LINES_PER_BYTE = 128  # that a byte can touch: three for each context, and some
 
 
 @dataclass(frozen=True)
@@ -40,45 +44,62 @@ def network_says(probabilities: Array, trie: Trie) -> NetworkSays:
 
 
 class Memory:
-    """Reads documents, each predicted before it is learned. Room for all of them is given at the beginning."""
+    """Reads documents, each predicted before it is learned. Made by `Memory.new` or `store.load_memory`."""
 
-    def __init__(self, tokenizer: Tokenizer, capacity: int) -> None:
-        """`capacity`: bytes of all documents that will be read, and one more for each."""
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, learned: Learned, text: Array, marks: Array, size: int) -> None:
+        """`text` and `marks` (capacity,) hold what was read so far in their first `size` places."""
+        self.tokenizer, self.learned = tokenizer, learned
+        self.text, self.marks, self.size = text, marks, size
         self.trie = build_trie(tokenizer)
-        self.learned = new_learned(line_bits(capacity))
-        self.text = np.zeros(capacity, np.uint8)
-        self.marks = np.zeros(capacity, np.uint8)
-        self.size = 0
         self._work, self._cursor, self._ahead = new_work(), new_cursor(NUM_MATCHES), new_cursor(NUM_MATCHES)
+        self._journal = new_journal(learned.lines, 0)
+
+    @classmethod
+    def new(cls, tokenizer: Tokenizer, capacity: int) -> Self:
+        """One that has read nothing; `capacity`: bytes of all that it will read, and one more for each document."""
+        text, marks = np.zeros((2, capacity), np.uint8)
+        return cls(tokenizer, new_learned(line_bits(capacity)), text, marks, 0)
 
     def read(self, document: bytes, says: NetworkSays = NOTHING) -> float:
         """Learn a document; the bits that it took, each of its decisions predicted before it was learned."""
         begin = self._append(document)
         begin_text(self._cursor, begin)
-        return self._walk(self.learned, self._cursor, begin, says, True)
+        return self._walk(self._cursor, begin, says, True)
 
-    def score(self, document: bytes, scratch: Learned, says: NetworkSays = NOTHING) -> float:
-        """Bits of a document that is learned while it is read, and then forgotten: `scratch` is overwritten."""
-        for copy, learned in zip(scratch, self.learned, strict=True):
-            np.copyto(copy, learned)
-        begin = self._append(document)
-        begin_text(self._cursor, begin)
-        bits = code_tokens(
-            scratch,
-            self._work,
-            self._cursor,
-            self._ahead,
-            self.trie,
-            self.text,
-            self.marks,
-            begin,
-            self.size,
-            says.cumulative,
-            says.certainty,
-        )
-        self.size = begin
-        return bits
+    def score(self, document: bytes, says: NetworkSays = NOTHING) -> float:
+        """The bits of a document, each token predicted before it is learned; then the document is forgotten."""
+        with self.forgetting(len(document)):
+            begin = self._append(document)
+            begin_text(self._cursor, begin)
+            return code_tokens(
+                self.learned,
+                self._journal,
+                self._work,
+                self._cursor,
+                self._ahead,
+                self.trie,
+                self.text,
+                self.marks,
+                begin,
+                self.size,
+                says.cumulative,
+                says.certainty,
+            )
+
+    @contextmanager
+    def forgetting(self, most: int) -> Iterator[None]:
+        """Forget at the end what was read inside, at most so many bytes."""
+        size = self.size
+        before = {name: array.copy() for name, array in self.learned._asdict().items() if name != "lines"}
+        self._journal = new_journal(self.learned.lines, MOST_LINES_PER_BYTE * (most + 1))
+        try:
+            yield
+        finally:
+            undo(self._journal, self.learned.lines)
+            self._journal = new_journal(self.learned.lines, 0)
+            for name, array in before.items():
+                getattr(self.learned, name)[...] = array
+            self.size = size
 
     def chances(self, prefix: bytes, says: NetworkSays = NOTHING) -> Array:
         """The chance of each token of the trie (V,), and last of the text's end, after the tokens of a prefix.
@@ -86,20 +107,19 @@ class Memory:
         Written out in full, which takes a walk for each token: for tests. `says` is about the prefix's tokens and the
         next one.
         """
-        learned = Learned(*(array.copy() for array in self.learned))
-        cursor = new_cursor(NUM_MATCHES)
-        begin = self._append(prefix)
-        self.size -= 1  # the prefix is no whole text
-        begin_text(cursor, begin)
-        self._walk(learned, cursor, begin, says, True)
-        after, tokens = self.size, len(self.tokenizer.encode(prefix))
+        tokens = len(self.tokenizer.encode(prefix))
         next_says = NetworkSays(says.cumulative[tokens:], says.certainty[tokens:])
         bits = []
-        for token in [*self.trie.ids.tolist(), None]:
-            self._put_token(after, token)
-            copy = Cursor(*(array.copy() for array in cursor))
-            bits.append(self._walk(learned, copy, after, next_says, False))
-        self.size = begin
+        with self.forgetting(len(prefix)):
+            begin = self._append(prefix)
+            self.size -= 1  # the prefix is no whole text
+            begin_text(self._cursor, begin)
+            self._walk(self._cursor, begin, says, True)
+            after = self.size
+            for token in [*self.trie.ids.tolist(), None]:
+                self._put_token(after, token)
+                copy_cursor(self._cursor, self._ahead)
+                bits.append(self._walk(self._ahead, after, next_says, False))
         chances: Array = np.exp2(-np.array(bits))
         return chances
 
@@ -111,13 +131,21 @@ class Memory:
         self.marks[position : self.size] = INSIDE
         self.marks[position] = ENDS if token is None else BEGINS
 
-    def scratch(self) -> Learned:
-        """Room for `score`."""
-        return Learned(*(np.empty_like(array) for array in self.learned))
-
-    def _walk(self, learned: Learned, cursor: Cursor, begin: int, says: NetworkSays, learning: bool) -> float:
-        place = (begin, self.size, says.cumulative, says.certainty)
-        return code(learned, self._work, cursor, self.trie, self.text, self.marks, *place, learning)
+    def _walk(self, cursor: Cursor, begin: int, says: NetworkSays, learning: bool) -> float:
+        return code(
+            self.learned,
+            self._journal,
+            self._work,
+            cursor,
+            self.trie,
+            self.text,
+            self.marks,
+            begin,
+            self.size,
+            says.cumulative,
+            says.certainty,
+            learning,
+        )
 
     def _append(self, document: bytes) -> int:
         begin, end = self.size, self.size + len(document)

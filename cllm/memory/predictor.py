@@ -21,6 +21,7 @@ from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import FIRST_OF_TOKENS, NUM_CONTEXTS, byte_at, set_contexts, set_token_contexts
 from cllm.memory.hashing import combine
 from cllm.memory.histories import tables
+from cllm.memory.journal import Journal, keep
 from cllm.memory.mixing import clipped, correct, squash, stretch, weighed
 from cllm.memory.state import LINE_BYTES, MATCH_SLOTS, NUM_MATCHES, NUM_SETS, SET_STARTS, Learned, Work
 from cllm.memory.text import (
@@ -69,6 +70,7 @@ FINAL, PLACE_SHARE, MATCH_SAYS = 0, 1, 2
 @compiled
 def code(
     learned: Learned,
+    journal: Journal,
     work: Work,
     cursor: Cursor,
     trie: Trie,
@@ -85,8 +87,8 @@ def code(
     `marks` tells where its tokens begin; it ends where the last one ends, or with a byte that is none and has the mark
     ENDS. `network` (tokens, V + 1) holds for each token, ENDS included, the cumulative sum of the network's
     distribution over the sorted vocabulary, `certainty` (tokens,) its largest probability in eighths; both are empty
-    where there is no network. With `learning`, each decision is learned after it was predicted; without, nothing of
-    `learned` changes.
+    where there is no network. With `learning`, each decision is learned after it was predicted, and `journal` keeps
+    what lines were before; without, nothing of `learned` changes.
     """
     bits = 0.0
     token = -1
@@ -108,7 +110,7 @@ def code(
                 lowest = trie.first[node, 0] - 1
                 here = cumulative[lowest + 1] - cumulative[lowest]
                 share = _share(here, cumulative[trie.first[node, 256]] - cumulative[lowest + 1])
-            line = _lines(learned, work, 0, line, learning)
+            line = _lines(learned, journal, work, 0, line, learning)
             chance = predict(learned, work, cursor, text, marks, position, TOKEN_BEGINS, 1, 0, share, sure)
             bits -= math.log2(chance if starts else 1 - chance)
             if learning:
@@ -122,7 +124,7 @@ def code(
                 _next_token(cursor, node)
                 set_token_contexts(work.contexts, cursor)
                 if line == 0:
-                    _find_token_lines(learned, work, learning)
+                    _find_token_lines(learned, journal, work, learning)
             node = 0
             ends = 1 if marks[position] == ENDS else 0
             place = _end_place(cursor, text, position)
@@ -158,7 +160,7 @@ def code(
                             cumulative[trie.first[node, high]] - middle_sum,
                             middle_sum - cumulative[trie.first[node, low]],
                         )
-                    line = _lines(learned, work, _line_key(decision, path), line, learning)
+                    line = _lines(learned, journal, work, _line_key(decision, path), line, learning)
                     chance = predict(learned, work, cursor, text, marks, position, decision, path, starts, share, sure)
                     bits -= math.log2(chance if bit else 1 - chance)
                     if learning:
@@ -177,6 +179,7 @@ def code(
 @compiled
 def code_tokens(
     learned: Learned,
+    journal: Journal,
     work: Work,
     cursor: Cursor,
     ahead: Cursor,
@@ -202,8 +205,8 @@ def code_tokens(
         says = network[token : token + 1]
         sure = certainty[token : token + 1]
         copy_cursor(cursor, ahead)
-        bits += code(learned, work, ahead, trie, text, marks, position, after, says, sure, False)
-        code(learned, work, cursor, trie, text, marks, position, after, says, sure, True)
+        bits += code(learned, journal, work, ahead, trie, text, marks, position, after, says, sure, False)
+        code(learned, journal, work, cursor, trie, text, marks, position, after, says, sure, True)
         position = after
         token += 1
     return bits
@@ -244,24 +247,24 @@ def _line_key(decision: Number, path: Number) -> Number:
 
 
 @inlined
-def _lines(learned: Learned, work: Work, key: Number, current: Number, learning: bool) -> Number:
+def _lines(learned: Learned, journal: Journal, work: Work, key: Number, current: Number, learning: bool) -> Number:
     """Find the lines of all contexts for a key, unless they are the current ones; the key."""
     if key != current:
         for number in range(NUM_CONTEXTS):
             hash_ = work.contexts[number] if key == 0 else combine(work.contexts[number], key)
-            work.lines[number] = find_line(learned.lines, hash_, learning)
+            work.lines[number] = find_line(learned.lines, journal, hash_, learning)
     return key
 
 
 @inlined
-def _find_token_lines(learned: Learned, work: Work, learning: bool) -> None:
+def _find_token_lines(learned: Learned, journal: Journal, work: Work, learning: bool) -> None:
     """The contexts of tokens have changed, the others' lines are still right."""
     for number in range(FIRST_OF_TOKENS, NUM_CONTEXTS):
-        work.lines[number] = find_line(learned.lines, work.contexts[number], learning)
+        work.lines[number] = find_line(learned.lines, journal, work.contexts[number], learning)
 
 
 @compiled
-def find_line(lines: Array, hash_: Number, learning: bool) -> Number:
+def find_line(lines: Array, journal: Journal, hash_: Number, learning: bool) -> Number:
     """Number of the line of a hash, among four neighbours (64 bytes, what the processor fetches at once).
 
     Where there is none: a free one or the least used, cleared; without `learning`, -1.
@@ -272,10 +275,13 @@ def find_line(lines: Array, hash_: Number, learning: bool) -> Number:
     least_seen: Number = 256
     for line in range(first, first + 4):
         if lines[line, 0] == check:
+            if learning:
+                keep(journal, lines, line)
             return line
         if lines[line, 0] == 0:
             if not learning:
                 return -1
+            keep(journal, lines, line)
             lines[line, 0] = check
             return line
         seen = np.int64(SEEN[lines[line, 1]]) + np.int64(SEEN[lines[line, 2]]) + np.int64(SEEN[lines[line, 3]])
@@ -283,6 +289,7 @@ def find_line(lines: Array, hash_: Number, learning: bool) -> Number:
             least, least_seen = line, seen
     if not learning:
         return -1
+    keep(journal, lines, least)
     lines[least, :] = 0
     lines[least, 0] = check
     return least

@@ -1,7 +1,13 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from cllm.artifacts import MANIFEST
+from cllm.errors import ArtifactError
 from cllm.memory.memory import NOTHING, Memory, NetworkSays, network_says, room_for, token_marks
+from cllm.memory.store import load_memory, save_memory
 from cllm.tokenizer import Tokenizer
 
 DOCUMENTS = [
@@ -19,7 +25,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def memory(tokenizer: Tokenizer) -> Memory:
-    memory = Memory(tokenizer, room_for([len(document) for document in DOCUMENTS], 40_000))
+    memory = Memory.new(tokenizer, room_for([len(document) for document in DOCUMENTS], 40_000))
     for document in DOCUMENTS:
         memory.read(document)
     return memory
@@ -44,25 +50,23 @@ def test_the_chances_of_all_tokens_sum_to_one(memory: Memory, prefix: bytes, see
 
 
 def test_random_bytes_cost_their_eight_bits(memory: Memory) -> None:
-    per_byte = memory.score(RANDOM, memory.scratch()) / len(RANDOM)
+    per_byte = memory.score(RANDOM) / len(RANDOM)
     assert 8 <= per_byte < 8.4
 
 
 def test_nothing_of_what_follows_is_used(memory: Memory) -> None:
     """A text's bits do not depend on what lies behind it in the memory's room."""
-    scratch = memory.scratch()
-    before = memory.score(NEW, scratch)
+    before = memory.score(NEW)
     memory.text[memory.size + len(NEW) + 1 :] = 77
     memory.marks[memory.size + len(NEW) + 1 :] = 1
-    assert memory.score(NEW, scratch) == before
+    assert memory.score(NEW) == before
 
 
 def test_scoring_forgets_and_reading_remembers(memory: Memory) -> None:
-    scratch = memory.scratch()
-    before = memory.score(NEW, scratch)
-    assert memory.score(NEW, scratch) == before
+    before = memory.score(NEW)
+    assert memory.score(NEW) == before
     assert memory.read(NEW) == pytest.approx(before, rel=0.1)  # here each decision is learned at once
-    assert memory.score(NEW, scratch) < before / 3
+    assert memory.score(NEW) < before / 3
 
 
 def test_a_text_costs_what_its_tokens_cost_one_after_another(memory: Memory) -> None:
@@ -77,7 +81,7 @@ def test_a_text_costs_what_its_tokens_cost_one_after_another(memory: Memory) -> 
         bits -= np.log2(memory.chances(prefix)[place[token]])
     text = b"".join(map(memory.tokenizer.token_bytes, ids))
     end = memory.chances(text)[-1]
-    assert bits - np.log2(end) == pytest.approx(memory.score(text, memory.scratch()), rel=1e-6)
+    assert bits - np.log2(end) == pytest.approx(memory.score(text), rel=1e-6)
 
 
 def test_a_network_that_knows_is_believed_after_a_while(memory: Memory) -> None:
@@ -85,9 +89,8 @@ def test_a_network_that_knows_is_believed_after_a_while(memory: Memory) -> None:
     ids = [*memory.tokenizer.encode(text), memory.tokenizer.end_of_text]
     probabilities = np.full((len(ids), memory.tokenizer.vocab_size), 1e-4, np.float32)
     probabilities[np.arange(len(ids)), ids] = 0.96
-    scratch = memory.scratch()
     says = network_says(probabilities, memory.trie)
-    assert memory.score(text, scratch, says) < memory.score(text, scratch) / 2
+    assert memory.score(text, says) < memory.score(text) / 2
 
 
 def test_marks_say_where_tokens_begin(tokenizer: Tokenizer) -> None:
@@ -95,3 +98,37 @@ def test_marks_say_where_tokens_begin(tokenizer: Tokenizer) -> None:
     begins = np.flatnonzero(marks)
     tokens = [NEW[begin:end] for begin, end in zip(begins, [*begins[1:], len(NEW)], strict=True)]
     assert tokens == [tokenizer.token_bytes(token) for token in tokenizer.encode(NEW)]
+
+
+def test_forgetting_leaves_no_trace(memory: Memory) -> None:
+    before = [array.copy() for array in memory.learned]
+    with memory.forgetting(len(RANDOM)):
+        memory.read(NEW)
+        memory.read(RANDOM[:20_000])
+        assert any(not np.array_equal(one, two) for one, two in zip(before, memory.learned, strict=True))
+    assert all(np.array_equal(one, two) for one, two in zip(before, memory.learned, strict=True))
+
+
+def test_a_saved_memory_is_the_same(memory: Memory, tmp_path: Path) -> None:
+    save_memory(memory, tmp_path / "memory")
+    loaded = load_memory(tmp_path / "memory", memory.tokenizer, 1000)
+    assert loaded.score(NEW) == memory.score(NEW)
+    assert loaded.size == memory.size
+    assert (tmp_path / "memory" / "lines.bin").stat().st_size < memory.learned.lines.nbytes / 2
+
+
+@pytest.mark.parametrize("harm", ["lines", "arrays", "shape", "other lines"])
+def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, harm: str) -> None:
+    folder = tmp_path / "memory"
+    if harm == "shape":
+        memory.learned = memory.learned._replace(end_chance=np.zeros(5, np.float32))
+    save_memory(memory, folder)
+    if harm == "lines":
+        (folder / "lines.bin").write_bytes(b"12")
+    elif harm == "arrays":
+        (folder / "arrays.safetensors").unlink()
+    elif harm == "other lines":
+        manifest = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(json.dumps({**manifest, "lines": manifest["lines"] * 2}))
+    with pytest.raises(ArtifactError, match=str(folder)):
+        load_memory(folder, memory.tokenizer, 1000)
