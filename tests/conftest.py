@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import numba
 import pytest
 from commandline import Cllm, make_cllm
+
+# In this process an index outside of its array is an error; the commands that tests start run as they do for a user.
+numba.core.config.BOUNDSCHECK = 1
 
 
 @pytest.fixture

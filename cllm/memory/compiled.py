@@ -3,6 +3,9 @@
 Numba keeps a kernel as long as its own file does not change, and does not see that a kernel it calls has. So the
 folder it keeps them in is named after the content of all files of this room, beside them where that can be written,
 else where Numba chooses. A first call compiles for 11 s on one core, later processes load in 0.1 s (2026-11-24).
+
+A kernel does not look whether an index lies in its array, unless `numba.config.BOUNDSCHECK` is set before this module
+is imported, as the tests do: so those kernels are kept by themselves.
 """
 
 import hashlib
@@ -23,7 +26,7 @@ Number = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # `fastmath` lets sums be vectorised, which is most of the speed; so results are those of this kind of processor.
-OPTIONS: dict[str, Any] = {"cache": True, "fastmath": True, "boundscheck": False, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"cache": True, "fastmath": True, "error_model": "numpy"}
 
 
 def compiled(function: Function) -> Function:
@@ -42,8 +45,9 @@ def _keep_kernels() -> None:
     if "NUMBA_CACHE_DIR" in os.environ or not os.access(base if base.exists() else room, os.W_OK):
         return
     content = b"".join(path.read_bytes() for path in sorted(room.glob("*.py")))
-    folder = base / f"kernels-{hashlib.sha256(content).hexdigest()[:16]}"
-    for other in base.glob("kernels-*"):
+    kind = "checked" if numba.core.config.BOUNDSCHECK else "kernels"  # type: ignore[attr-defined]
+    folder = base / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}"
+    for other in base.glob(f"{kind}-*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     numba.core.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ NUM_MATCHES = 2
 NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 3  # each twice, the network twice, and a constant
 # Rows of weights in each set, selected by (see `predictor._select`): match, bits so far, last byte, contexts known,
 # indentation, byte before, place in the word, brackets, word before, the network's certainty.
-SETS = (64, 1024, 2304, 256, 320, 512, 448, 768, 1152, 640)
+SETS = (64, 1024, 2304, 256, 320, 512, 448, 768, 1152, 648)
 NUM_SETS = len(SETS)
 SET_STARTS = tuple(int(start) for start in np.concatenate([[0], np.cumsum(SETS)[:-1]]))
 NUM_MAPS = 3
