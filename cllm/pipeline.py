@@ -1,6 +1,6 @@
 """The order of the stages: the only module that knows it.
 
-    scan -> tokenizer -> dataset -> plan -> train -> model -> scorecard -> publish
+    scan -> tokenizer -> dataset -> plan -> train -> model -> memory -> scorecard -> publish
 
 Each stage leaves its files in the run's folder (`cllm.run`), written atomically, and the next begins from them. So an
 interrupted run goes on with the first stage whose files are not there. The process that runs this is Node Zero: it
@@ -20,7 +20,9 @@ from cllm.machine import MemorySampler
 from cllm.progress import Reporter
 from cllm.run import Run, current_run, existing_directory, read_scorecard
 from cllm.stages.learning import learn
+from cllm.stages.planning import plan_run
 from cllm.stages.prepare import prepare
+from cllm.stages.remembering import Remembering, has_memory
 from cllm.stages.scoring import account, score
 from cllm.stages.session import Session, TrainOptions
 from cllm.training.launch import Workers, worker_environment
@@ -39,6 +41,7 @@ def learn_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
             sweep(folder)
         if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
             verify_directory(Run(current).model)
+            verify_directory(Run(current).memory)
             if unused := options.about_a_new_run:
                 report.say(f"{', '.join(unused)} not used: a new run would follow them, with --fresh")
             return already_learned(workspace, Run(current), report)
@@ -53,14 +56,19 @@ def run_stages(
     environment = worker_environment(workspace.compile_cache)
     if run.plan.exists() and (unused := session.options.about_a_new_run):
         session.report.say(f"this run was begun before, with its own plan: {', '.join(unused)} not used")
-    if is_learned(run):
-        session.seconds_before = read_object(run.training).get("command_seconds", 0.0)
-    else:
-        # The workers start first: importing PyTorch takes them as long as reading the repository takes us.
-        with Workers(session.num_workers, environment) as workers:
-            if not run.plan.exists():
-                prepare(session, run)
-            learn(session, run, workers, interruption)
+    with Remembering(session, run, environment) as remembering:
+        if is_learned(run):
+            session.seconds_before = read_object(run.training).get("command_seconds", 0.0)
+        else:
+            # The workers start first: importing PyTorch takes them as long as reading the repository takes us.
+            with Workers(session.num_workers, environment) as workers:
+                if not run.plan.exists():
+                    prepare(session, run)
+                    plan_run(session, run, workers.sphere)
+                remembering.begin()
+                learn(session, run, workers, interruption)
+        if not has_memory(run):
+            remembering.finish()
     scores = score(session, run, environment)
     memory.sample()
     card = {**scores, **account(session, run, memory)}

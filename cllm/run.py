@@ -34,6 +34,11 @@ class Run:
         return self.folder / "plan.json"
 
     @property
+    def memory_plan(self) -> Path:
+        """Which documents the memory reads, and which of them with the network."""
+        return self.folder / "memory-plan.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Directories step-NNNNNN; gone when the run is finished."""
         return self.folder / "checkpoints"
@@ -47,6 +52,11 @@ class Run:
     def model(self) -> Path:
         """Directory: the finished model (`cllm.model.weights`)."""
         return self.folder / "model"
+
+    @property
+    def memory(self) -> Path:
+        """Directory: the finished memory (`cllm.memory.store`), of this model, without the held-out files."""
+        return self.folder / "memory"
 
     @property
     def training(self) -> Path:

@@ -44,16 +44,18 @@ def held_out_rows(figures: dict[str, Any], suffix: str) -> Rows:
     held_out = figures["held_out"]
     if not held_out["scored_files"]:
         return [(f"held out{suffix}", "nothing to score")]
-    low, high = figures["bits_per_byte"]["model_confidence_95"]
+    bits = figures["bits_per_byte"]
+    low, high = bits["mixed_confidence_95"]
     sample = "" if held_out["scored_files"] == held_out["files"] else f", a sample of {held_out['files']}"
     return [
         (
             f"bits per byte{suffix}",
-            f"{figures['bits_per_byte']['model']:.4f} (95%: {low:.3f} to {high:.3f}) on {held_out['scored_files']} "
+            f"{bits['mixed']:.4f} (95%: {low:.3f} to {high:.3f}) on {held_out['scored_files']} "
             f"held-out files, {held_out['scored_bytes']:,} bytes{sample}",
         ),
+        ("  each alone", f"network {bits['model']:.4f}, memory {bits['memory']:.4f}"),
         (
-            f"next token{suffix}",
+            f"  network's next token{suffix}",
             f"{figures['next_token']['top1']:.1%} right, {figures['next_token']['top5']:.1%} among the first five",
         ),
     ]
@@ -79,7 +81,7 @@ def information_table(found: dict[str, Any]) -> str:
         rows.append(("run", f"step {run['step']} of {run['steps']}, last checkpoint {run['last_checkpoint_step']}"))
     if found["model"]:
         model = found["model"]
-        bits = model.get("bits_per_byte", {}).get("model")
+        bits = model.get("bits_per_byte", {}).get("mixed")
         quality = "nothing was held out" if bits is None else f"{bits:.4f} bits per byte held out"
         rows.append(("model", f"run {model['run']}, {quality}"))
     report = found.get("corpus")

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from commandline import Cllm
 
-from cllm.training.plan import Recipe
-
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "tutorial.md"]
 SLOW = ("train", "split", "clean", "doctor")  # run by tests of their own; here they would change what others read
@@ -75,9 +73,3 @@ def test_every_room_is_described() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     rooms = [path.parent.name for path in (ROOT / "cllm").glob("*/__init__.py")]
     assert all(f"`{room}`" in text for room in rooms), rooms
-
-
-def test_the_figures_of_the_recipe_are_those_in_the_documents() -> None:
-    recipe = Recipe()
-    assert f"from {recipe.dev_from:.0%} of the progress on" in (ROOT / "docs" / "evaluation.md").read_text()
-    assert f"join at {recipe.dev_from:.0%} of the progress" in (ROOT / "docs" / "architecture.md").read_text()

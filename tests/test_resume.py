@@ -201,3 +201,18 @@ def test_a_one_line_repository_has_information(cllm: Cllm, tmp_path: Path) -> No
     assert cllm.train(str(tmp_path / "one"), "--steps", "1", "--workers", "1").returncode == 0
     done = cllm("info", "-C", str(tmp_path / "one"))
     assert done.returncode == 0 and "nothing was held out" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_without_its_memory_learns_that_alone(cllm: Cllm) -> None:
+    """As if it had been killed after the network was saved."""
+    assert cllm.train("--steps", "9", "--workers", "1").returncode == 0
+    before = cllm.scorecard()
+    run = cllm.repository / ".cllm" / "runs" / "0001"
+    shutil.rmtree(run / "memory")
+    (run / "scorecard.json").unlink()
+    (cllm.repository / ".cllm" / "current.json").unlink()
+    done = cllm.train("--steps", "9", "--workers", "1")
+    assert done.returncode == 0 and "train ..." not in done.stderr, done.stderr
+    after = cllm.scorecard()
+    assert after["bits_per_byte"] == before["bits_per_byte"] and after["train"] == before["train"]

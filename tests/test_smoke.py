@@ -7,7 +7,8 @@ from commandline import Cllm
 
 def test_learn_and_complete(learned: Cllm) -> None:
     card = learned.scorecard()
-    assert 0 < card["bits_per_byte"]["model"] < 8
+    bits = card["bits_per_byte"]
+    assert 0 < bits["mixed"] < bits["model"] < 8 and 0 < bits["memory"] < 8
     done = learned("complete", "int open_", "--max-tokens", "20", "--json")
     assert done.returncode == 0, done.stderr
     (completion,) = json.loads(done.stdout)["completions"]

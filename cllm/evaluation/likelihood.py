@@ -1,29 +1,35 @@
-"""What a model makes of a document: the probability and the rank of every token, each from its own past alone.
-
-The document is read from its first token to its end-of-text, in chunks of half the context with the half before kept
-as keys and values. So each token is computed once, and none is predicted from less than half the context, except
-where the file has not more.
-"""
+"""What a model makes of a document's tokens: the probability and the rank of each."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
-
-from cllm.model.attention import QUERIES_PER_BLOCK
-from cllm.model.cache import KVCache
-from cllm.model.loss import ROWS_PER_CHUNK
-from cllm.model.transformer import Transformer
+from torch import Tensor
 
 
-@dataclass(frozen=True)
 class Likelihood:
-    """For each of a document's N tokens: its negative log-probability in nats, and how many tokens were likelier."""
+    """Of N tokens: `nats` (N,), their negative log-probabilities, and `ranks` (N,), how many others were likelier.
 
-    nats: npt.NDArray[np.float32]
-    rank: npt.NDArray[np.int64]
+    Filled in as the logits go by.
+    """
+
+    def __init__(self, ids: npt.NDArray[np.int64]) -> None:
+        self.nats = np.zeros(len(ids), np.float32)
+        self.ranks = np.zeros(len(ids), np.int32)
+        self._goals = torch.from_numpy(ids).unsqueeze(1)
+
+    def watch(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Pass logits (n, V) on, in the order of the tokens, and note what they say of them."""
+        begin = 0
+        for logits in chunks:
+            end = begin + len(logits)
+            of_goal = logits.gather(1, self._goals[begin:end])
+            self.nats[begin:end] = logits.logsumexp(-1) - of_goal.squeeze(1)
+            self.ranks[begin:end] = (logits > of_goal).sum(-1)
+            begin = end
+            yield logits
 
     @property
     def bits(self) -> float:
@@ -31,25 +37,12 @@ class Likelihood:
 
     def top(self, k: int) -> int:
         """How many tokens were among the k likeliest."""
-        return int((self.rank < k).sum())
+        return int((self.ranks < k).sum())
 
 
-@torch.inference_mode()
-def likelihood(model: Transformer, ids: npt.NDArray[np.int64], end_of_text: int) -> Likelihood:
-    """Score a document's ids (N,), which end with end-of-text; before the first stands an end-of-text as well."""
-    half = model.config.context_length // 2
-    cache = KVCache(model.config, 1, 2 * half, model.embedding.weight.dtype)
-    # Filled up to whole blocks: a kernel is compiled and kept for every shape, and no token sees what follows it.
-    filling = torch.full((-len(ids) % QUERIES_PER_BLOCK,), end_of_text)
-    targets = torch.cat([torch.from_numpy(ids), filling])
-    inputs = torch.cat([torch.tensor([end_of_text]), targets[:-1]])
-    nats, ranks = [], []
-    for chunk, goals in zip(torch.split(inputs, half), torch.split(targets, half), strict=True):
-        cache.keep(half)
-        hidden = model(chunk.unsqueeze(0), cache)[0]
-        for rows, goal in zip(torch.split(hidden, ROWS_PER_CHUNK), torch.split(goals, ROWS_PER_CHUNK), strict=True):
-            logits = torch.mm(rows, model.head_weight.t()).float()
-            of_goal = logits.gather(1, goal.unsqueeze(1))
-            nats.append(logits.logsumexp(-1) - of_goal.squeeze(1))
-            ranks.append((logits > of_goal).sum(-1))
-    return Likelihood(torch.cat(nats).numpy()[: len(ids)], torch.cat(ranks).numpy()[: len(ids)])
+def likelihood(chunks: Iterable[Tensor], ids: npt.NDArray[np.int64]) -> Likelihood:
+    """What all logits of a document say of its ids (N,)."""
+    found = Likelihood(ids)
+    for _ in found.watch(chunks):
+        pass
+    return found

@@ -1,4 +1,4 @@
-"""The scorecard of a model: how well it predicts held-out files, and what it writes after some prompts.
+"""The scorecard: how well network, memory and both together predict held-out files, and what is written after prompts.
 
 Bits per byte of a set of files is all their bits over all their bytes; a file's bits are those of its tokens from the
 first to the end-of-text. Every figure is given twice, with and without the held-out files that nearly copy a learned
@@ -24,6 +24,7 @@ from cllm.spheres import Sphere
 PROMPT_TOKENS = 128
 RESAMPLES = 1000  # of the files, for a confidence interval
 DEAREST_FILES = 5  # are named
+EXPERTS = ("model", "memory", "mixed")
 LEAST_FILES = 8  # are scored, however short the time
 EXTENSIONS = {
     "C": ".c",
@@ -42,10 +43,11 @@ EXTENSIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is scored: a model directory, in which dtype it computes, and the corpus it learned from."""
+    """What is scored: directories of a model and its memory, in which dtype it computes, and the learned corpus."""
 
     model: Path
     dtype: str
+    memory: Path
     corpus: Path
 
     @property
@@ -70,7 +72,8 @@ def score_files(
             if count >= LEAST_FILES and time.monotonic() > deadline:
                 return
             progress(count / len(order))
-            yield {**subject.arguments, "corpus": str(subject.corpus), "document": document}
+            paths = {"memory": str(subject.memory), "corpus": str(subject.corpus)}
+            yield {**subject.arguments, **paths, "document": document}
 
     return sphere.deal("score", tasks())
 
@@ -79,11 +82,12 @@ def summary(results: Sequence[Mapping[str, Any]], documents: Sequence[Document])
     """Bits per byte and hits over some scored documents of all `documents`, which they may be a sample of."""
     if not results:
         return {"held_out": {"files": 0, "bytes": 0, "scored_files": 0, "scored_bytes": 0}}
-    bits = np.array([result["bits"] for result in results])
+    bits = np.array([[result["bits"][expert] for expert in EXPERTS] for result in results])
     size = np.array([documents[result["document"]].bytes for result in results])
     tokens = sum(result["tokens"] for result in results)
     draws = np.random.default_rng(0).integers(0, len(bits), (RESAMPLES, len(bits)))
-    low, high = np.quantile(bits[draws].sum(1) / size[draws].sum(1), [0.025, 0.975])
+    low, high = np.quantile(bits[draws].sum(1) / size[draws].sum(1)[:, None], [0.025, 0.975], 0)
+    per_byte = bits.sum(0) / size.sum()
     return {
         "held_out": {
             "files": len(documents),
@@ -92,8 +96,8 @@ def summary(results: Sequence[Mapping[str, Any]], documents: Sequence[Document])
             "scored_bytes": int(size.sum()),
         },
         "bits_per_byte": {
-            "model": float(bits.sum() / size.sum()),
-            "model_confidence_95": [float(low), float(high)],
+            **{expert: float(per_byte[place]) for place, expert in enumerate(EXPERTS)},
+            **{f"{expert}_confidence_95": [float(low[i]), float(high[i])] for i, expert in enumerate(EXPERTS)},
         },
         "next_token": {
             "top1": sum(result["top1"] for result in results) / tokens,
@@ -119,11 +123,11 @@ def held_out_figures(results: Sequence[Mapping[str, Any]], documents: Sequence[D
 
 def dearest(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> list[dict[str, Any]]:
     """The files with the most bits: a figure over all files may be that of a few."""
-    total = sum(result["bits"] for result in results)
+    total = sum(result["bits"]["mixed"] for result in results)
     found = []
-    for result in sorted(results, key=lambda result: -result["bits"])[:DEAREST_FILES]:
-        document = documents[result["document"]]
-        share, per_byte = result["bits"] / total, result["bits"] / document.bytes
+    for result in sorted(results, key=lambda result: -result["bits"]["mixed"])[:DEAREST_FILES]:
+        document, bits = documents[result["document"]], result["bits"]["mixed"]
+        share, per_byte = bits / total, bits / document.bytes
         found.append(
             {"path": document.path, "share_of_bits": share, "bytes": document.bytes, "bits_per_byte": per_byte}
         )

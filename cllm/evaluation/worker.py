@@ -7,13 +7,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from cllm.corpus import Corpus
-from cllm.evaluation.likelihood import likelihood
+from cllm.evaluation.likelihood import Likelihood
 from cllm.generation import Prompt, SamplingParams, complete
+from cllm.memory.memory import Memory
+from cllm.memory.network import ids_of, in_memory_terms
+from cllm.memory.store import load_memory
 from cllm.model.load import load_model
+from cllm.model.reading import read
 from cllm.model.transformer import Transformer
 from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
@@ -30,13 +33,28 @@ def corpus_of(directory: str) -> Corpus:
     return Corpus.open(Path(directory))
 
 
-def score(model: str, dtype: str, corpus: str, document: int) -> dict[str, Any]:
-    """Bits, tokens and hits of one held-out document, by its number among them."""
+@lru_cache(maxsize=1)
+def memory_of(directory: str, model: str) -> Memory:
+    return load_memory(Path(directory), Tokenizer.load(Path(model) / "tokenizer.json"))
+
+
+def score(model: str, dtype: str, memory: str, corpus: str, document: int) -> dict[str, Any]:
+    """Bits by each expert, tokens and hits of one held-out document, by its number among them."""
     network, tokenizer = opened(model, dtype)
+    remembered = memory_of(memory, model)
     held_out = corpus_of(corpus)
-    ids = np.array([*tokenizer.encode(held_out.text(held_out.val[document])), tokenizer.end_of_text], np.int64)
-    result = likelihood(network, ids, tokenizer.end_of_text)
-    return {"document": document, "bits": result.bits, "tokens": len(ids), "top1": result.top(1), "top5": result.top(5)}
+    text = held_out.text(held_out.val[document])
+    ids = ids_of(text, tokenizer)
+    likelihood = Likelihood(ids)
+    logits = likelihood.watch(read(network, ids, tokenizer.end_of_text))
+    mixed = remembered.score(text, in_memory_terms(logits, remembered.trie))
+    return {
+        "document": document,
+        "bits": {"model": likelihood.bits, "memory": remembered.score(text), "mixed": mixed},
+        "tokens": len(ids),
+        "top1": likelihood.top(1),
+        "top5": likelihood.top(5),
+    }
 
 
 def complete_prompt(model: str, dtype: str, prompt: str, max_tokens: int) -> str:

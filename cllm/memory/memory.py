@@ -1,10 +1,9 @@
 """The memory of one repository: what was read, what was learned from it, and a cursor to predict at."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from cllm.memory.journal import new_journal, undo
 from cllm.memory.predictor import BEGINS, ENDS, INSIDE, code, code_tokens
 from cllm.memory.state import LINE_BYTES, NUM_MATCHES, Learned, new_learned, new_work
 from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor
-from cllm.memory.trie import Trie, build_trie
+from cllm.memory.trie import build_trie
 from cllm.tokenizer import Tokenizer
 
 MOST_LINE_BITS, LEAST_LINE_BITS = 24, 16  # 256 MB and 1 MB of lines
@@ -21,11 +20,10 @@ LINES_PER_BYTE = 6  # of text: it asks for many more, but short contexts are few
 MOST_LINES_PER_BYTE = 128  # that a byte can touch: three for each context, and some
 
 
-@dataclass(frozen=True)
-class NetworkSays:
-    """A network's distributions over a document's tokens, the end of the text included, in the memory's terms.
+class NetworkSays(NamedTuple):
+    """A network's distributions over some tokens, one after another, in the memory's terms.
 
-    `cumulative` (N, V + 1): sums over the trie's sorted vocabulary. `certainty` (N,): eighths of the largest.
+    `cumulative` (N, V + 1) fp32: sums over the sorted vocabulary. `certainty` (N,) uint8: the largest, in eighths.
     """
 
     cumulative: Array
@@ -35,19 +33,11 @@ class NetworkSays:
 NOTHING = NetworkSays(np.zeros((0, 0), np.float32), np.zeros(0, np.uint8))
 
 
-def network_says(probabilities: Array, trie: Trie) -> NetworkSays:
-    """From probabilities (N, vocabulary), of which those of special tokens are left out."""
-    of_text = probabilities[:, trie.ids]
-    cumulative = np.zeros((len(of_text), len(trie.ids) + 1), np.float32)
-    np.cumsum(of_text, 1, out=cumulative[:, 1:])
-    return NetworkSays(cumulative, np.minimum(of_text.max(1) * 8, 7).astype(np.uint8))
-
-
 class Memory:
     """Reads documents, each predicted before it is learned. Made by `Memory.new` or `store.load_memory`."""
 
     def __init__(self, tokenizer: Tokenizer, learned: Learned, text: Array, marks: Array, size: int) -> None:
-        """`text` and `marks` (capacity,) hold what was read so far in their first `size` places."""
+        """`text` and `marks` hold what was read so far in their first `size` places; the room grows as it must."""
         self.tokenizer, self.learned = tokenizer, learned
         self.text, self.marks, self.size = text, marks, size
         self.trie = build_trie(tokenizer)
@@ -55,36 +45,42 @@ class Memory:
         self._journal = new_journal(learned.lines, 0)
 
     @classmethod
-    def new(cls, tokenizer: Tokenizer, capacity: int) -> Self:
-        """One that has read nothing; `capacity`: bytes of all that it will read, and one more for each document."""
-        text, marks = np.zeros((2, capacity), np.uint8)
-        return cls(tokenizer, new_learned(line_bits(capacity)), text, marks, 0)
+    def new(cls, tokenizer: Tokenizer, num_bytes: int) -> Self:
+        """One that has read nothing, with as much to learn with as so many bytes of text are worth."""
+        text, marks = np.zeros((2, num_bytes), np.uint8)
+        return cls(tokenizer, new_learned(line_bits(num_bytes)), text, marks, 0)
 
-    def read(self, document: bytes, says: NetworkSays = NOTHING) -> float:
-        """Learn a document; the bits that it took, each of its decisions predicted before it was learned."""
+    def read(self, document: bytes, says: Iterable[NetworkSays] = ()) -> float:
+        """Learn a document; the bits that it took, each of its decisions predicted before it was learned.
+
+        `says`: what a network says of the document's tokens and of its end, in pieces of any length; or nothing.
+        """
         begin = self._append(document)
         begin_text(self._cursor, begin)
-        return self._walk(self._cursor, begin, says, True)
+        return sum(self._walk(self._cursor, *piece, True) for piece in self._pieces(begin, says))
 
-    def score(self, document: bytes, says: NetworkSays = NOTHING) -> float:
+    def score(self, document: bytes, says: Iterable[NetworkSays] = ()) -> float:
         """The bits of a document, each token predicted before it is learned; then the document is forgotten."""
         with self.forgetting(len(document)):
             begin = self._append(document)
             begin_text(self._cursor, begin)
-            return code_tokens(
-                self.learned,
-                self._journal,
-                self._work,
-                self._cursor,
-                self._ahead,
-                self.trie,
-                self.text,
-                self.marks,
-                begin,
-                self.size,
-                says.cumulative,
-                says.certainty,
-            )
+            return sum(self._walk_tokens(*piece) for piece in self._pieces(begin, says))
+
+    def _pieces(self, begin: int, says: Iterable[NetworkSays]) -> Iterator[tuple[int, int, NetworkSays]]:
+        """Where each piece of what the network says begins and ends in the text; all of it, where it says nothing."""
+        starts: Array | None = None
+        number = 0
+        for piece in says:
+            if starts is None:
+                starts = begin + np.flatnonzero(self.marks[begin : self.size])
+            number += len(piece.certainty)
+            assert number <= len(starts), "the network speaks of more tokens than there are"
+            end = int(starts[number]) if number < len(starts) else self.size
+            yield begin, end, piece
+            begin = end
+        assert starts is None or begin == self.size, "the network speaks of fewer tokens than there are"
+        if starts is None:
+            yield begin, self.size, NOTHING
 
     @contextmanager
     def forgetting(self, most: int) -> Iterator[None]:
@@ -114,12 +110,12 @@ class Memory:
             begin = self._append(prefix)
             self.size -= 1  # the prefix is no whole text
             begin_text(self._cursor, begin)
-            self._walk(self._cursor, begin, says, True)
+            self._walk(self._cursor, begin, self.size, says, True)
             after = self.size
             for token in [*self.trie.ids.tolist(), None]:
                 self._put_token(after, token)
                 copy_cursor(self._cursor, self._ahead)
-                bits.append(self._walk(self._ahead, after, next_says, False))
+                bits.append(self._walk(self._ahead, after, self.size, next_says, False))
         chances: Array = np.exp2(-np.array(bits))
         return chances
 
@@ -131,7 +127,7 @@ class Memory:
         self.marks[position : self.size] = INSIDE
         self.marks[position] = ENDS if token is None else BEGINS
 
-    def _walk(self, cursor: Cursor, begin: int, says: NetworkSays, learning: bool) -> float:
+    def _walk(self, cursor: Cursor, begin: int, end: int, says: NetworkSays, learning: bool) -> float:
         return code(
             self.learned,
             self._journal,
@@ -141,15 +137,33 @@ class Memory:
             self.text,
             self.marks,
             begin,
-            self.size,
+            end,
             says.cumulative,
             says.certainty,
             learning,
         )
 
+    def _walk_tokens(self, begin: int, end: int, says: NetworkSays) -> float:
+        return code_tokens(
+            self.learned,
+            self._journal,
+            self._work,
+            self._cursor,
+            self._ahead,
+            self.trie,
+            self.text,
+            self.marks,
+            begin,
+            end,
+            says.cumulative,
+            says.certainty,
+        )
+
     def _append(self, document: bytes) -> int:
         begin, end = self.size, self.size + len(document)
-        assert end < len(self.text), "more was read than the memory was given room for"
+        if end >= len(self.text):
+            more = np.zeros(end, np.uint8)  # twice the room or more, so that it is seldom made
+            self.text, self.marks = np.concatenate([self.text, more]), np.concatenate([self.marks, more])
         self.text[begin:end] = np.frombuffer(document, np.uint8)
         self.text[end] = 0
         self.marks[begin:end] = token_marks(self.tokenizer, document)
@@ -166,15 +180,10 @@ def token_marks(tokenizer: Tokenizer, document: bytes) -> Array:
     return marks
 
 
-def line_bits(capacity: int) -> int:
+def line_bits(num_bytes: int) -> int:
     """The size of the table of lines, as a power of two, for so much text."""
-    wanted = math.ceil(math.log2(max(1, capacity * LINES_PER_BYTE)))
+    wanted = math.ceil(math.log2(max(1, num_bytes * LINES_PER_BYTE)))
     return min(max(wanted, LEAST_LINE_BITS), MOST_LINE_BITS)
-
-
-def room_for(documents: Sequence[int], largest_scored: int = 0) -> int:
-    """The capacity for documents of so many bytes, and for one more that is scored at a time."""
-    return sum(documents) + len(documents) + largest_scored + 1
 
 
 assert LINE_BYTES == 16

@@ -4,6 +4,7 @@ Most bytes of lines are zero: `lines.bin` holds for each line a mask of sixteen 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -19,8 +20,8 @@ from cllm.tokenizer import Tokenizer
 LINES, ARRAYS = "lines.bin", "arrays.safetensors"
 
 
-def save_memory(memory: Memory, directory: Path) -> None:
-    """Write a memory atomically."""
+def save_memory(memory: Memory, directory: Path, **facts: Any) -> None:
+    """Write a memory atomically, with `facts` in its manifest."""
 
     def fill(folder: Path) -> None:
         packed = np.empty(memory.learned.lines.size + 2 * len(memory.learned.lines), np.uint8)
@@ -29,11 +30,11 @@ def save_memory(memory: Memory, directory: Path) -> None:
         read = {"text": memory.text[: memory.size], "marks": memory.marks[: memory.size]}
         safetensors.numpy.save_file({**arrays, **read}, folder / ARRAYS)
 
-    write_directory(directory, fill, kind="memory", lines=len(memory.learned.lines))
+    write_directory(directory, fill, kind="memory", lines=len(memory.learned.lines), **facts)
 
 
-def load_memory(directory: Path, tokenizer: Tokenizer, room: int) -> Memory:
-    """The memory in a directory, with room for so many more bytes; ArtifactError names what is wrong with it."""
+def load_memory(directory: Path, tokenizer: Tokenizer) -> Memory:
+    """The memory in a directory; ArtifactError names what is wrong with it."""
     manifest = verify_directory(directory, LINES, ARRAYS)
     try:
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
@@ -44,8 +45,7 @@ def load_memory(directory: Path, tokenizer: Tokenizer, room: int) -> Memory:
             raise ValueError(f"{LINES} does not hold {manifest['lines']} lines")
     except (KeyError, ValueError, SafetensorError, OSError) as error:
         raise ArtifactError(f"the memory {directory} cannot be read: {error}") from None
-    more = np.zeros(room, np.uint8)
-    return Memory(tokenizer, learned, np.concatenate([text, more]), np.concatenate([marks, more]), len(text))
+    return Memory(tokenizer, learned, text, marks, len(text))
 
 
 def _check_shapes(learned: Learned) -> None:

@@ -124,7 +124,15 @@ class Sphere:
 
     def call_one(self, call: str, **arguments: Any) -> Any:
         """Result of `call` made on the first worker."""
+        self.begin(call, **arguments)
+        return self.end()
+
+    def begin(self, call: str, **arguments: Any) -> None:
+        """Make `call` on the first worker without waiting for its result, which is `end`'s; no other call meanwhile."""
         self.workers[0].send(call, arguments)
+
+    def end(self) -> Any:
+        """Result of the call that was begun."""
         answers: list[tuple[Worker, Any]] = []
         while not answers:
             answers = self._answers()

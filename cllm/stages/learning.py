@@ -12,27 +12,23 @@ from cllm.model.config import num_parameters
 from cllm.model.weights import save_model
 from cllm.run import Run
 from cllm.spheres import SharedArrays
-from cllm.stages.planning import described, differences, engine_of, plan_run
+from cllm.stages.planning import described, differences, engine_of
 from cllm.stages.session import Session
 from cllm.stages.watch import Watch
-from cllm.tokenizer import Tokenizer
 from cllm.training.checkpoint import Checkpoint, Checkpointer, Spent, newest_checkpoint, restore
 from cllm.training.launch import Workers
 from cllm.training.layout import named_arrays, num_bytes
 from cllm.training.loop import compile_phases, train
-from cllm.training.plan import Plan, load_plan, save_plan
+from cllm.training.plan import Plan, load_plan
 
 MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
 
 
 def learn(session: Session, run: Run, workers: Workers, interruption: Interruption) -> None:
-    """Train a prepared run to its end, from its newest checkpoint on if it has one."""
+    """Train a planned run to its end, from its newest checkpoint on if it has one."""
     if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
         raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
     corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
-    if not run.plan.exists():
-        session.report.phase("plan")
-        save_plan(plan_run(session, corpus, Tokenizer.load(run.tokenizer), shard, workers.sphere), run.plan)
     plan = load_plan(run.plan)
     for sentence in described(plan, shard, session.machine, session.num_workers):
         session.report.say(sentence)

@@ -1,4 +1,4 @@
-"""The plan of a new run: from the options, the configuration, the corpus and the speed of this machine."""
+"""The plans of a new run: from the options, the configuration, the corpus and the speed of this machine."""
 
 import dataclasses
 import importlib.metadata
@@ -12,26 +12,38 @@ from cllm.dataset import Shard
 from cllm.errors import UsageError
 from cllm.machine import Machine, default_dtype
 from cllm.model.config import TransformerConfig, num_parameters
+from cllm.run import Run
 from cllm.spheres import Sphere
+from cllm.stages.memory_plan import heard_seconds, plan_memory, save_memory_plan
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import Speed, Task, choose_model, make_plan
-from cllm.training.plan import Engine, Plan
+from cllm.training.plan import Engine, Plan, save_plan
 
 # The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
-# a worker reads 9,000 held-out tokens/s (2026-11-24, the 4.5 million parameter network).
-SCORECARD_SECONDS = 8.0
-SCORED_TOKENS_PER_SECOND = 9_000
-BYTES_PER_TOKEN = 3
+# a worker scores 14 KB/s (2026-11-24, the 4.5 million parameter network and the memory, alone and together).
+SCORECARD_SECONDS = 9.0
+SCORED_BYTES_PER_SECOND = 14_000
 SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
 COMPILE_SECONDS = 1_200.0  # of training, from which on a cold compilation (80 s) pays: it gains 12 to 20%
 
 
-def plan_run(session: Session, corpus: Corpus, tokenizer: Tokenizer, shard: Shard, sphere: Sphere) -> Plan:
-    """The plan that was asked for, or one made for this machine and this corpus."""
+def plan_run(session: Session, run: Run, sphere: Sphere) -> None:
+    """Save the plans of a prepared run: of its memory, and of its network."""
+    session.report.phase("plan")
+    corpus, tokenizer = Corpus.open(run.corpus), Tokenizer.load(run.tokenizer)
+    memory = plan_memory(corpus, session.options.minutes * 60, session.num_workers, session.options.seed)
+    save_memory_plan(memory, run)
+    reserve = scorecard_reserve(session, corpus) + heard_seconds(memory, corpus, session.num_workers)
     if session.asked_plan is not None:
-        return fitting(session, session.asked_plan, tokenizer)
-    reserve = scorecard_reserve(session, corpus)
+        plan = fitting(session, session.asked_plan, tokenizer)
+    else:
+        plan = network_plan(session, tokenizer, Shard.open(run.dataset, "train"), sphere, reserve)
+    save_plan(plan, run.plan)
+
+
+def network_plan(session: Session, tokenizer: Tokenizer, shard: Shard, sphere: Sphere, reserve: float) -> Plan:
+    """A plan made for this machine and this corpus, which leaves `reserve` seconds for what follows the training."""
     seconds = None if session.options.steps is not None else max(1.0, session.seconds_left - reserve)
     engine = engine_for(session, seconds)
     task = Task(
@@ -76,8 +88,8 @@ def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:
 
 def scorecard_reserve(session: Session, corpus: Corpus) -> float:
     """Seconds to leave for the scorecard."""
-    tokens = sum(document.bytes for document in corpus.val) / BYTES_PER_TOKEN
-    wanted = SCORECARD_SECONDS + tokens / (SCORED_TOKENS_PER_SECOND * session.num_workers)
+    size = sum(document.bytes for document in corpus.val)
+    wanted = SCORECARD_SECONDS + size / (SCORED_BYTES_PER_SECOND * session.num_workers)
     return min(SCORECARD_SHARE * session.options.minutes * 60, wanted)
 
 

@@ -23,15 +23,17 @@ from cllm.stages.planning import SCORECARD_SHARE
 from cllm.stages.session import Session
 from cllm.training.plan import Engine
 
-PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "tree-sitter")
+PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter")
 
 
 def score(session: Session, run: Run, environment: Mapping[str, str]) -> dict[str, Any]:
     """The figures of a run's model, measured now."""
     session.report.phase("scorecard")
     manifest = verify_directory(run.model)
+    if verify_directory(run.memory).get("weights_sha256") != manifest["weights_sha256"]:
+        raise ArtifactError(f"{run.memory} is not the memory of {run.model}: learn again with --fresh")
     corpus = Corpus.open(run.corpus)
-    subject = Subject(model=run.model, dtype=computed_in(manifest, run), corpus=run.corpus)
+    subject = Subject(model=run.model, dtype=computed_in(manifest, run), memory=run.memory, corpus=run.corpus)
     seconds = max(SCORECARD_SHARE * session.options.minutes * 60, session.seconds_left)
     with launch_scorers(session.num_workers, environment) as sphere:
         results = score_files(sphere, subject, corpus, seconds, session.options.seed, session.report.update)

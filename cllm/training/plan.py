@@ -110,7 +110,9 @@ class Recipe:
     dropout: float = 0.0
     # Share of rows that are filled in the middle. At 0.3 held-out files, read left to right, cost 3% more bits.
     fim_rate: float = 0.1
-    dev_from: float = 0.7  # progress from which the dev documents are learned too
+    # Progress from which the dev documents are learned too; at 1 they never are, and the memory and the network can be
+    # weighed against each other where neither has seen the text. It costs the network nothing (docs/LOG.md).
+    dev_from: float = 1.0
 
     def __post_init__(self) -> None:
         check_bounds(

@@ -1,11 +1,13 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
-from cllm.evaluation.likelihood import likelihood
+from cllm.evaluation.likelihood import Likelihood, likelihood
 from cllm.model.config import TransformerConfig
+from cllm.model.reading import read
 from cllm.model.transformer import Transformer, initialise
 
 
@@ -19,6 +21,10 @@ def network(n_layer: int = 1) -> Transformer:
     return model.requires_grad_(False)
 
 
+def read_by(model: Transformer, ids: npt.NDArray[np.int64]) -> Likelihood:
+    return likelihood(read(model, ids, 0), ids)
+
+
 def document(length: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.append(np.random.default_rng(0).integers(1, 50, length), 0)
 
@@ -27,7 +33,7 @@ def test_a_short_document_is_scored_as_a_whole() -> None:
     model, ids = network(2), document(20)
     logits = model.logits(torch.from_numpy(np.append(0, ids[:-1]))[None])[0]
     expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(ids), reduction="none")
-    result = likelihood(model, ids, 0)
+    result = read_by(model, ids)
     np.testing.assert_allclose(result.nats, expected.numpy(), rtol=1e-4)
     assert result.bits == pytest.approx(expected.sum().item() / math.log(2), rel=1e-5)
     best = logits.argmax(-1).numpy()
@@ -39,7 +45,7 @@ def test_every_token_has_at_least_half_the_context_and_only_its_past() -> None:
     # One layer: what a token is predicted from is exactly the kept keys, so a plain window must give the same.
     model, ids = network(1), document(100)
     inputs = np.append(0, ids[:-1])
-    nats = likelihood(model, ids, 0).nats
+    nats = read_by(model, ids).nats
     for place in range(len(ids)):
         begin = max(0, place // 16 * 16 - 16)
         logits = model.logits(torch.from_numpy(inputs[begin : place + 1])[None])[0, -1]
@@ -51,9 +57,9 @@ def test_the_future_does_not_matter() -> None:
     model = network(2)
     one, other = document(90), document(90)
     other[50:-1] = 7
-    np.testing.assert_array_equal(likelihood(model, one, 0).nats[:49], likelihood(model, other, 0).nats[:49])
+    np.testing.assert_array_equal(read_by(model, one).nats[:49], read_by(model, other).nats[:49])
 
 
 def test_the_end_of_text_is_counted() -> None:
     model, ids = network(1), document(40)
-    assert len(likelihood(model, ids, 0).nats) == 41
+    assert len(read_by(model, ids).nats) == 41

@@ -10,17 +10,18 @@ def document(path: str, size: int, near: str | None = None) -> Document:
 
 DOCUMENTS = [document("a.c", 100), document("b.c", 300, "copy_of_b.c"), document("c.c", 600)]
 RESULTS = [
-    {"document": 0, "bits": 200.0, "tokens": 30, "top1": 10, "top5": 20},
-    {"document": 1, "bits": 30.0, "tokens": 100, "top1": 95, "top5": 100},
-    {"document": 2, "bits": 900.0, "tokens": 170, "top1": 85, "top5": 120},
+    {"document": 0, "bits": {"model": 210.0, "memory": 150.0, "mixed": 200.0}, "tokens": 30, "top1": 10, "top5": 20},
+    {"document": 1, "bits": {"model": 40.0, "memory": 50.0, "mixed": 30.0}, "tokens": 100, "top1": 95, "top5": 100},
+    {"document": 2, "bits": {"model": 920.0, "memory": 950.0, "mixed": 900.0}, "tokens": 170, "top1": 85, "top5": 120},
 ]
 
 
 def test_bits_per_byte_is_all_bits_over_all_bytes() -> None:
     figures = summary(RESULTS, DOCUMENTS)
-    assert figures["bits_per_byte"]["model"] == pytest.approx(1130 / 1000)
+    bits = figures["bits_per_byte"]
+    assert (bits["model"], bits["memory"], bits["mixed"]) == pytest.approx((1.17, 1.15, 1.13))
     assert figures["next_token"]["top1"] == pytest.approx(190 / 300)
-    low, high = figures["bits_per_byte"]["model_confidence_95"]
+    low, high = bits["mixed_confidence_95"]
     assert 0.1 <= low <= 1.13 <= high <= 2.0
 
 
@@ -28,7 +29,7 @@ def test_figures_without_near_duplicates_leave_them_out() -> None:
     figures = held_out_figures(RESULTS, DOCUMENTS)
     without = figures["without_near_duplicates"]
     assert without["held_out"] == {"files": 2, "bytes": 700, "scored_files": 2, "scored_bytes": 700}
-    assert without["bits_per_byte"]["model"] == pytest.approx(1100 / 700)
+    assert without["bits_per_byte"]["mixed"] == pytest.approx(1100 / 700)
     assert figures["near_duplicates"] == [["b.c", "copy_of_b.c"]]
 
 

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cllm.artifacts import MANIFEST
 from cllm.errors import ArtifactError
-from cllm.memory.memory import NOTHING, Memory, NetworkSays, network_says, room_for, token_marks
+from cllm.memory.memory import NOTHING, Memory, NetworkSays, token_marks
+from cllm.memory.network import network_says
 from cllm.memory.store import load_memory, save_memory
 from cllm.tokenizer import Tokenizer
 
@@ -25,7 +27,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def memory(tokenizer: Tokenizer) -> Memory:
-    memory = Memory.new(tokenizer, room_for([len(document) for document in DOCUMENTS], 40_000))
+    memory = Memory.new(tokenizer, sum(map(len, DOCUMENTS)))
     for document in DOCUMENTS:
         memory.read(document)
     return memory
@@ -34,7 +36,7 @@ def memory(tokenizer: Tokenizer) -> Memory:
 def random_network(memory: Memory, seed: int, tokens: int) -> NetworkSays:
     logits = np.random.default_rng(seed).normal(0, 3, (tokens, memory.tokenizer.vocab_size))
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return network_says(probabilities.astype(np.float32), memory.trie)
+    return network_says(torch.from_numpy(probabilities.astype(np.float32)), torch.from_numpy(memory.trie.ids))
 
 
 @pytest.mark.parametrize(
@@ -89,8 +91,23 @@ def test_a_network_that_knows_is_believed_after_a_while(memory: Memory) -> None:
     ids = [*memory.tokenizer.encode(text), memory.tokenizer.end_of_text]
     probabilities = np.full((len(ids), memory.tokenizer.vocab_size), 1e-4, np.float32)
     probabilities[np.arange(len(ids)), ids] = 0.96
-    says = network_says(probabilities, memory.trie)
-    assert memory.score(text, says) < memory.score(text) / 2
+    says = network_says(torch.from_numpy(probabilities), torch.from_numpy(memory.trie.ids))
+    assert memory.score(text, [says]) < memory.score(text) / 2
+
+
+def test_the_network_may_speak_in_pieces(memory: Memory) -> None:
+    whole = random_network(memory, 3, len(memory.tokenizer.encode(NEW)) + 1)
+    ends = [1, 7, 8, len(whole.certainty) - 1, len(whole.certainty)]
+    pieces = [
+        NetworkSays(whole.cumulative[a:b], whole.certainty[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)
+    ]
+    assert memory.score(NEW, pieces) == pytest.approx(memory.score(NEW, [whole]), rel=1e-12)
+    before = memory.size
+    with memory.forgetting(len(NEW)):
+        bits = memory.read(NEW, [whole])
+    with memory.forgetting(len(NEW)):
+        assert memory.read(NEW, iter(pieces)) == pytest.approx(bits, rel=1e-12)
+    assert memory.size == before
 
 
 def test_marks_say_where_tokens_begin(tokenizer: Tokenizer) -> None:
@@ -111,7 +128,7 @@ def test_forgetting_leaves_no_trace(memory: Memory) -> None:
 
 def test_a_saved_memory_is_the_same(memory: Memory, tmp_path: Path) -> None:
     save_memory(memory, tmp_path / "memory")
-    loaded = load_memory(tmp_path / "memory", memory.tokenizer, 1000)
+    loaded = load_memory(tmp_path / "memory", memory.tokenizer)
     assert loaded.score(NEW) == memory.score(NEW)
     assert loaded.size == memory.size
     assert (tmp_path / "memory" / "lines.bin").stat().st_size < memory.learned.lines.nbytes / 2
@@ -131,4 +148,4 @@ def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, har
         manifest = json.loads((folder / MANIFEST).read_text())
         (folder / MANIFEST).write_text(json.dumps({**manifest, "lines": manifest["lines"] * 2}))
     with pytest.raises(ArtifactError, match=str(folder)):
-        load_memory(folder, memory.tokenizer, 1000)
+        load_memory(folder, memory.tokenizer)

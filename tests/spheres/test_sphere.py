@@ -66,6 +66,11 @@ def test_every_worker_is_called_once(sphere: Sphere) -> None:
     assert sphere.call_one("pid") == sphere.pids[0]
 
 
+def test_a_call_that_was_begun_is_ended_later(sphere: Sphere) -> None:
+    sphere.begin("square", x=12)
+    assert sphere.end() == 144
+
+
 def test_a_users_error_is_its_sentence(sphere: Sphere) -> None:
     with launch(1) as one, pytest.raises(WorkerLost, match="^this was refused$"):
         one.call_all("fail")

@@ -1,0 +1,33 @@
+"""What a network says of a document, in the memory's terms, a piece at a time: whole, it would be gigabytes."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cllm.memory.memory import NetworkSays
+from cllm.memory.trie import Trie
+from cllm.tokenizer import Tokenizer
+
+
+def in_memory_terms(chunks: Iterable[Tensor], trie: Trie) -> Iterator[NetworkSays]:
+    """From logits (n, vocabulary) of one document's tokens after another."""
+    ids = torch.from_numpy(trie.ids)
+    for logits in chunks:
+        yield network_says(logits.softmax(-1), ids)
+
+
+def network_says(probabilities: Tensor, ids: Tensor) -> NetworkSays:
+    """From probabilities (N, vocabulary), of which those of the trie's ids (V,) are kept, in that order."""
+    of_text = probabilities.index_select(1, ids)
+    cumulative = torch.zeros(len(of_text), len(ids) + 1)
+    torch.cumsum(of_text, 1, out=cumulative[:, 1:])
+    certainty = (of_text.amax(1) * 8).clamp(0, 7).to(torch.uint8)
+    return NetworkSays(cumulative.numpy(), certainty.numpy())
+
+
+def ids_of(document: bytes, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
+    """A document's ids, and the end of the text: what a network reads, and the memory is told of."""
+    return np.array([*tokenizer.encode(document), tokenizer.end_of_text], np.int64)

@@ -1,0 +1,70 @@
+"""The remembering process: `python -m cllm.memory.worker`, answering the calls of the control node.
+
+It reads documents while the network learns others; then it reads some with what the network says of them, which tells
+whom to trust; then it saves the memory.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cllm.corpus import Corpus, Document
+from cllm.memory.memory import Memory
+from cllm.memory.network import ids_of, in_memory_terms
+from cllm.memory.store import save_memory
+from cllm.model.load import load_model
+from cllm.model.reading import read
+from cllm.model.transformer import Transformer
+from cllm.spheres.worker import serve
+from cllm.tokenizer import Tokenizer
+
+
+class Worker:
+    """The calls; `begin` comes first, `hear` before `read_with_network`."""
+
+    def __init__(self) -> None:
+        self._corpus: Corpus | None = None
+        self._documents: list[Document] = []
+        self._memory: Memory | None = None
+        self._network: Transformer | None = None
+
+    def begin(self, corpus: str, tokenizer: str, documents: list[int], more: list[int]) -> dict[str, float]:
+        """Read documents, given by their numbers among the learned ones; `more` follow. Bits and bytes."""
+        self._corpus = Corpus.open(Path(corpus))
+        self._documents = self._corpus.train
+        sizes = [self._documents[number].bytes for number in [*documents, *more]]
+        self._memory = Memory.new(Tokenizer.load(Path(tokenizer)), sum(sizes))
+        bits = sum(self._memory.read(self._corpus.text(self._documents[number])) for number in documents)
+        self._memory.score(b"\n")  # so that all kernels are compiled now, and not by each process of the scorecard
+        return {"bits": bits, "bytes": sum(sizes[: len(documents)])}
+
+    def hear(self, model: str, dtype: str, threads: int) -> None:
+        """Load the network."""
+        torch.set_num_threads(threads)
+        self._network = load_model(Path(model), getattr(torch, dtype))
+
+    def read_with_network(self, document: int) -> dict[str, float]:
+        """Read a document that neither has learned; bits and bytes."""
+        assert self._corpus is not None and self._memory is not None and self._network is not None
+        text = self._corpus.text(self._documents[document])
+        tokenizer, trie = self._memory.tokenizer, self._memory.trie
+        logits = read(self._network, ids_of(text, tokenizer), tokenizer.end_of_text)
+        return {"bits": self._memory.read(text, in_memory_terms(logits, trie)), "bytes": len(text)}
+
+    def save(self, directory: str, facts: dict[str, Any]) -> None:
+        """Write the memory; `facts` go into its manifest."""
+        assert self._memory is not None
+        save_memory(self._memory, Path(directory), **facts)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    worker = Worker()
+    names = ("begin", "hear", "read_with_network", "save")
+    serve({name: getattr(worker, name) for name in names})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The plan of a run's memory: what it reads, and what of it together with the network.
+
+The network has seen what it learned and would be trusted too much there. So what is read with it are `dev` documents,
+which it does not learn; the memory has not read them before either.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from cllm.artifacts import read_object, write_json
+from cllm.corpus import Corpus, Document
+from cllm.errors import ArtifactError
+from cllm.run import Run
+
+# 2-core machine, 2026-11-24: 120 KB/s are read on a core of one's own, two thirds of that beside two workers; a
+# network of 4.5 million parameters hears 25 KB/s on a core.
+READ_SHARE, READ_BYTES_PER_SECOND = 0.5, 100_000
+HEARD_SHARE, HEARD_BYTES_PER_SECOND = 0.04, 25_000
+START_SECONDS = 4.0  # for loading the network and saving the memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """Numbers of learned documents, in order: those that are read, and then those read with the network."""
+
+    read: list[int]
+    heard: list[int]
+
+
+def plan_memory(corpus: Corpus, seconds: float, num_workers: int, seed: int) -> MemoryPlan:
+    """All documents, as far as a run of so many seconds can afford it; beyond that, a drawn part of them."""
+    documents = corpus.train
+    order = np.random.default_rng(seed).permutation(len(documents)).tolist()
+    dev = [number for number in order if documents[number].split == "dev"]
+    heard = _as_many_as(HEARD_SHARE * seconds * HEARD_BYTES_PER_SECOND * num_workers, dev, documents)
+    others = [number for number in order if number not in set(heard)]
+    read = _as_many_as(READ_SHARE * seconds * READ_BYTES_PER_SECOND, others, documents)
+    return MemoryPlan(read=sorted(read), heard=sorted(heard))
+
+
+def _as_many_as(size: float, numbers: Sequence[int], documents: Sequence[Document]) -> list[int]:
+    """Those of the documents, taken in order, that fit into so many bytes; at least the smallest."""
+    taken: list[int] = []
+    for number in numbers:
+        if documents[number].bytes <= size:
+            size -= documents[number].bytes
+            taken.append(number)
+    return taken or sorted(numbers, key=lambda number: documents[number].bytes)[:1]
+
+
+def load_memory_plan(run: Run, corpus: Corpus) -> MemoryPlan:
+    """A run's plan; ArtifactError where it does not fit the corpus."""
+    value = read_object(run.memory_plan)
+    try:
+        numbers = [*value["read"], *value["heard"]]
+        fits = len(value) == 2 and set(numbers) <= set(range(len(corpus.train))) and len(set(numbers)) == len(numbers)
+    except (KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise ArtifactError(f"{run.memory_plan} does not list documents of this run: learn again with --fresh")
+    return MemoryPlan(read=value["read"], heard=value["heard"])
+
+
+def heard_seconds(plan: MemoryPlan, corpus: Corpus, num_workers: int) -> float:
+    """How long the network's part will take after the training."""
+    documents = corpus.train
+    size = sum(documents[number].bytes for number in plan.heard)
+    return START_SECONDS + size / (HEARD_BYTES_PER_SECOND * num_workers)
+
+
+def save_memory_plan(plan: MemoryPlan, run: Run) -> None:
+    write_json(run.memory_plan, asdict(plan))
+
+
+def described(plan: MemoryPlan, corpus: Corpus) -> str:
+    """What the memory is going to do, in a line."""
+    documents = corpus.train
+    read, heard = (sum(documents[number].bytes for number in part) / 1e6 for part in (plan.read, plan.heard))
+    all_ = sum(document.bytes for document in documents) / 1e6
+    part = "" if len(plan.read) + len(plan.heard) == len(documents) else f", a part of {all_:.2f} MB,"
+    return f"memory: reads {read:.2f} MB{part} beside the training, then {heard:.2f} MB with the network"

@@ -1,0 +1,79 @@
+"""The memory of a run: its process reads while the network learns, and hears the network when that is done."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+from cllm.artifacts import sha256_of, verify_directory
+from cllm.corpus import Corpus
+from cllm.errors import ArtifactError
+from cllm.run import Run
+from cllm.spheres import Sphere
+from cllm.stages.memory_plan import described, load_memory_plan
+from cllm.stages.session import Session
+from cllm.training.plan import load_plan
+
+
+def has_memory(run: Run) -> bool:
+    """Whether the run's memory is there, verifies, and is that of its model."""
+    try:
+        return bool(verify_directory(run.memory).get("weights_sha256") == verify_directory(run.model)["weights_sha256"])
+    except ArtifactError:
+        return False
+
+
+class Remembering:
+    """The process that remembers; a context manager. `begin` starts it, `finish` waits for it."""
+
+    def __init__(self, session: Session, run: Run, environment: Mapping[str, str]) -> None:
+        self._session, self._run, self._environment = session, run, environment
+        self._sphere: Sphere | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._sphere is not None:
+            self._sphere.__exit__(*error)
+
+    def begin(self) -> None:
+        """Read in the background."""
+        corpus = Corpus.open(self._run.corpus)
+        plan = load_memory_plan(self._run, corpus)
+        self._session.report.say(described(plan, corpus))
+        self._sphere = Sphere([sys.executable, "-P", "-m", "cllm.memory.worker"], 1, self._environment)
+        self._sphere.begin(
+            "begin",
+            corpus=str(self._run.corpus),
+            tokenizer=str(self._run.tokenizer),
+            documents=plan.read,
+            more=plan.heard,
+        )
+
+    def finish(self) -> None:
+        """Read the rest with the network that was learned, and save the memory."""
+        if self._sphere is None:
+            self.begin()
+        assert self._sphere is not None
+        report, run = self._session.report, self._run
+        report.phase("memory")
+        began = time.monotonic()
+        read = self._sphere.end()
+        waited = time.monotonic() - began
+        dtype = load_plan(run.plan).engine.dtype
+        self._sphere.call_one("hear", model=str(run.model), dtype=dtype, threads=self._session.num_workers)
+        plan = load_memory_plan(run, Corpus.open(run.corpus))
+        heard = []
+        for number, document in enumerate(plan.heard):
+            report.update(number / len(plan.heard))
+            heard.append(self._sphere.call_one("read_with_network", document=document))
+        facts = {
+            "view": "train",
+            "weights_sha256": verify_directory(run.model)["weights_sha256"],
+            "tokenizer_sha256": sha256_of(run.tokenizer),
+            "read": read,
+            "heard": {key: sum(each[key] for each in heard) for key in ("bits", "bytes")},
+            "seconds": {"waited": waited, "heard": time.monotonic() - began - waited},
+        }
+        self._sphere.call_one("save", directory=str(run.memory), facts=facts)
