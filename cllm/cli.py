@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     complete.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
     complete.add_argument("--seed", type=int, default=0)
     complete.add_argument("-n", type=int, default=1, dest="samples", help="number of samples")
+    complete.add_argument(
+        "--experts", default="mixed", choices=("mixed", "model", "memory"), help="who predicts (default: mixed)"
+    )
     add_json(complete)
     complete.set_defaults(command=complete_command)
 
@@ -172,7 +175,7 @@ def complete_command(options: argparse.Namespace) -> int:
         prompt = place_in_file(options.path, options.file, options.line)
     else:
         prompt = text_prompt(options)
-    completions = complete_text(options.path, prompt, params, options.samples)
+    completions = complete_text(options.path, prompt, params, options.samples, options.experts)
     if options.json:
         print_json({"prompt": prompt.prefix.decode("utf-8", "replace"), "completions": completions})
         return 0

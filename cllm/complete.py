@@ -1,4 +1,4 @@
-"""`cllm complete`: from a prompt, a place in a file or standard input to completions of the current model."""
+"""`cllm complete`: from a prompt, a place in a file or standard input to completions of what is in use."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,8 @@ import torch
 
 from cllm.errors import UsageError
 from cllm.evaluation.scorecard import EXTENSIONS
-from cllm.generation import Prompt, SamplingParams, complete
-from cllm.machine import default_dtype, describe
-from cllm.model.load import load_model
+from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.run import current_run, existing_directory
-from cllm.tokenizer import Tokenizer
 from cllm.workspace import Workspace
 
 MAX_SAMPLES = 64
@@ -60,13 +57,14 @@ def offset_of(text: bytes, place: str, file: Path) -> int:
     return before + len(content.encode("utf-8", "surrogateescape"))
 
 
-def complete_text(root: Path, prompt: Prompt, params: SamplingParams, num_samples: int) -> list[dict[str, Any]]:
-    """Completions by the model in use, also while another one is being learned: text, tokens, finish_reason."""
+def complete_text(
+    root: Path, prompt: Prompt, params: SamplingParams, num_samples: int, experts: str
+) -> list[dict[str, Any]]:
+    """Completions by what is in use, also while another is being learned: text, tokens, finish_reason."""
     if not 1 <= num_samples <= MAX_SAMPLES:
         raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
-    machine = describe()
-    torch.set_num_threads(machine.cores)
     run = current_run(Workspace(existing_directory(root)))
-    model = load_model(run.model, getattr(torch, default_dtype(machine)))
-    completions = complete(model, Tokenizer.load(run.model / "tokenizer.json"), prompt, params, num_samples)
+    torch.set_num_threads(1)  # one token's products are too small to share out: 1.2 ms with one thread or two
+    writer = Writer.load(run.model, run.memory, torch.float32, experts)
+    completions = writer.complete(prompt, params, num_samples)
     return [{"text": c.text, "tokens": len(c.tokens), "finish_reason": c.finish_reason} for c in completions]

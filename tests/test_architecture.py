@@ -29,11 +29,11 @@ ALLOWED: dict[str, set[str]] = {
     "spheres": set(),
     "memory": {"corpus", "tokenizer", "model", "spheres"},
     "training": {"dataset", "tokenizer", "model", "spheres"},
-    "generation": {"dataset", "tokenizer", "model"},
+    "generation": {"dataset", "tokenizer", "model", "memory"},
     "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres"},
     "doctor": {"machine"},
     "info": {"corpus", "training", "run", "workspace"},
-    "complete": {"evaluation", "generation", "model", "tokenizer", "machine", "run", "workspace"},
+    "complete": {"evaluation", "generation", "run", "workspace"},
     "stages": {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),
         *("machine", "interrupt", "progress", "run", "workspace", "__init__"),

@@ -52,7 +52,7 @@ class Subject:
 
     @property
     def arguments(self) -> dict[str, str]:
-        return {"model": str(self.model), "dtype": self.dtype}
+        return {"model": str(self.model), "memory": str(self.memory), "dtype": self.dtype}
 
 
 def launch_scorers(num_workers: int, environment: Mapping[str, str]) -> Sphere:
@@ -72,8 +72,7 @@ def score_files(
             if count >= LEAST_FILES and time.monotonic() > deadline:
                 return
             progress(count / len(order))
-            paths = {"memory": str(subject.memory), "corpus": str(subject.corpus)}
-            yield {**subject.arguments, **paths, "document": document}
+            yield {**subject.arguments, "corpus": str(subject.corpus), "document": document}
 
     return sphere.deal("score", tasks())
 
@@ -144,7 +143,7 @@ def main_language(corpus: Corpus) -> str | None:
 
 
 def complete_prompts(sphere: Sphere, subject: Subject, language: str) -> dict[str, dict[str, Any]]:
-    """What the model writes after each prompt of a language; whether its first construct parses and compiles."""
+    """What is written after each prompt of a language; whether its first construct parses and compiles."""
     prompts = prompts_for(language)
     common = {**subject.arguments, "max_tokens": PROMPT_TOKENS}
     texts = sphere.deal("complete", [{**common, "prompt": prompt} for prompt in prompts])

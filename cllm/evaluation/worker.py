@@ -11,21 +11,16 @@ import torch
 
 from cllm.corpus import Corpus
 from cllm.evaluation.likelihood import Likelihood
-from cllm.generation import Prompt, SamplingParams, complete
-from cllm.memory.memory import Memory
+from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.memory.network import ids_of, in_memory_terms
-from cllm.memory.store import load_memory
-from cllm.model.load import load_model
 from cllm.model.reading import read
-from cllm.model.transformer import Transformer
 from cllm.spheres.worker import serve
-from cllm.tokenizer import Tokenizer
 
 
 @lru_cache(maxsize=1)
-def opened(model: str, dtype: str) -> tuple[Transformer, Tokenizer]:
-    """Network and tokenizer of a model directory."""
-    return load_model(Path(model), getattr(torch, dtype)), Tokenizer.load(Path(model) / "tokenizer.json")
+def writer_of(model: str, memory: str, dtype: str) -> Writer:
+    """Network, memory and tokenizer."""
+    return Writer.load(Path(model), Path(memory), getattr(torch, dtype))
 
 
 @lru_cache(maxsize=1)
@@ -33,35 +28,29 @@ def corpus_of(directory: str) -> Corpus:
     return Corpus.open(Path(directory))
 
 
-@lru_cache(maxsize=1)
-def memory_of(directory: str, model: str) -> Memory:
-    return load_memory(Path(directory), Tokenizer.load(Path(model) / "tokenizer.json"))
-
-
-def score(model: str, dtype: str, memory: str, corpus: str, document: int) -> dict[str, Any]:
+def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> dict[str, Any]:
     """Bits by each expert, tokens and hits of one held-out document, by its number among them."""
-    network, tokenizer = opened(model, dtype)
-    remembered = memory_of(memory, model)
+    writer = writer_of(model, memory, dtype)
+    assert writer.model is not None and writer.memory is not None
     held_out = corpus_of(corpus)
     text = held_out.text(held_out.val[document])
-    ids = ids_of(text, tokenizer)
+    ids = ids_of(text, writer.tokenizer)
     likelihood = Likelihood(ids)
-    logits = likelihood.watch(read(network, ids, tokenizer.end_of_text))
-    mixed = remembered.score(text, in_memory_terms(logits, remembered.trie))
+    logits = likelihood.watch(read(writer.model, ids, writer.tokenizer.end_of_text))
+    mixed = writer.memory.score(text, in_memory_terms(logits, writer.memory.trie))
     return {
         "document": document,
-        "bits": {"model": likelihood.bits, "memory": remembered.score(text), "mixed": mixed},
+        "bits": {"model": likelihood.bits, "memory": writer.memory.score(text), "mixed": mixed},
         "tokens": len(ids),
         "top1": likelihood.top(1),
         "top5": likelihood.top(5),
     }
 
 
-def complete_prompt(model: str, dtype: str, prompt: str, max_tokens: int) -> str:
+def complete_prompt(model: str, memory: str, dtype: str, prompt: str, max_tokens: int) -> str:
     """The likeliest text after a prompt, the prompt included."""
-    network, tokenizer = opened(model, dtype)
-    params = SamplingParams(max_tokens=max_tokens)
-    (completion,) = complete(network, tokenizer, Prompt(prefix=prompt.encode()), params)
+    writer = writer_of(model, memory, dtype)
+    (completion,) = writer.complete(Prompt(prefix=prompt.encode()), SamplingParams(max_tokens=max_tokens))
     return prompt + completion.text
 
 

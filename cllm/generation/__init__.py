@@ -1,6 +1,13 @@
-"""From a prompt to text: prefill, decode, sample."""
+"""From a prompt to text: lay out, predict, draw.
 
-from cllm.generation.completion import Completion, Prompt, complete
+prompt --> ids --> predictor (network, memory, or both) --> log-probabilities --> draw --> token --+
+                       ^                                                                          |
+                       +--------------------------------------------------------------------------+
+"""
+
+from cllm.generation.completion import Completion
+from cllm.generation.prompt import Prompt
 from cllm.generation.sampling import SamplingParams
+from cllm.generation.writer import Writer
 
-__all__ = ["Completion", "Prompt", "SamplingParams", "complete"]
+__all__ = ["Completion", "Prompt", "SamplingParams", "Writer"]

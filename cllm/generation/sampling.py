@@ -1,4 +1,4 @@
-"""Which token comes next: plain functions from logits (B, V) to logits (B, V), composed in one order, then a draw."""
+"""Which token comes next: plain functions from logits (V,) to logits (V,), composed in one order, then a draw."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """All but the k largest become -inf; k = 0 keeps all."""
     if not 0 < k < logits.size(-1):
         return logits
-    least = logits.topk(k, -1).values[:, -1:]
+    least = logits.topk(k, -1).values[-1]
     return logits.masked_fill(logits < least, float("-inf"))
 
 
@@ -47,7 +47,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     values, order = logits.sort(-1, descending=True)
     probabilities = values.softmax(-1)
     dropped = probabilities.cumsum(-1) - probabilities >= p
-    dropped[:, 0] = False
+    dropped[0] = False
     return logits.masked_fill(dropped.scatter(-1, order, dropped), float("-inf"))
 
 
@@ -60,12 +60,10 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(log_probabilities < least, float("-inf"))
 
 
-def draw(logits: Tensor, params: SamplingParams, generators: list[torch.Generator]) -> Tensor:
-    """One token id for each row (B,), each row with its own generator."""
+def draw(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
+    """A token's id."""
     if params.temperature == 0:
-        return logits.argmax(-1)
+        return int(logits.argmax())
     logits = logits / params.temperature
     logits = keep_min_p(keep_top_p(keep_top_k(logits, params.top_k), params.top_p), params.min_p)
-    probabilities = logits.softmax(-1)
-    rows = zip(probabilities, generators, strict=True)
-    return torch.cat([torch.multinomial(row, 1, generator=generator) for row, generator in rows])
+    return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))

@@ -1,16 +1,17 @@
 """The memory of one repository: what was read, what was learned from it, and a cursor to predict at."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 import numpy as np
 
+from cllm.memory.coder import code
 from cllm.memory.compiled import Array
+from cllm.memory.decisions import BEGINS, ENDS, INSIDE
 from cllm.memory.journal import new_journal, undo
-from cllm.memory.predictor import BEGINS, ENDS, INSIDE, code, code_tokens
-from cllm.memory.state import LINE_BYTES, NUM_MATCHES, Learned, new_learned, new_work
+from cllm.memory.state import LINE_BYTES, NUM_MATCHES, Learned, new_decided, new_learned, new_work
 from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor
 from cllm.memory.trie import build_trie
 from cllm.tokenizer import Tokenizer
@@ -41,8 +42,10 @@ class Memory:
         self.tokenizer, self.learned = tokenizer, learned
         self.text, self.marks, self.size = text, marks, size
         self.trie = build_trie(tokenizer)
-        self._work, self._cursor, self._ahead = new_work(), new_cursor(NUM_MATCHES), new_cursor(NUM_MATCHES)
-        self._journal = new_journal(learned.lines, 0)
+        self.longest = int(tokenizer.token_lengths().max())  # bytes of a token
+        self.work, self.decided = new_work(), new_decided(9 * (self.longest + 1))
+        self._cursor = new_cursor(NUM_MATCHES)
+        self.journal = new_journal(learned.lines, 0)
 
     @classmethod
     def new(cls, tokenizer: Tokenizer, num_bytes: int) -> Self:
@@ -51,71 +54,86 @@ class Memory:
         return cls(tokenizer, new_learned(line_bits(num_bytes)), text, marks, 0)
 
     def read(self, document: bytes, says: Iterable[NetworkSays] = ()) -> float:
-        """Learn a document; the bits that it took, each of its decisions predicted before it was learned.
+        """Learn a document; the bits that it took, each token predicted before it was learned.
 
         `says`: what a network says of the document's tokens and of its end, in pieces of any length; or nothing.
         """
         begin = self._append(document)
         begin_text(self._cursor, begin)
-        return sum(self._walk(self._cursor, *piece, True) for piece in self._pieces(begin, says))
+        return sum(self.walk(self._cursor, *piece) for piece in self._pieces(begin, says))
 
     def score(self, document: bytes, says: Iterable[NetworkSays] = ()) -> float:
-        """The bits of a document, each token predicted before it is learned; then the document is forgotten."""
+        """The bits of a document, as `read`; then it is forgotten."""
         with self.forgetting(len(document)):
-            begin = self._append(document)
-            begin_text(self._cursor, begin)
-            return sum(self._walk_tokens(*piece) for piece in self._pieces(begin, says))
+            return self.read(document, says)
 
-    def _pieces(self, begin: int, says: Iterable[NetworkSays]) -> Iterator[tuple[int, int, NetworkSays]]:
-        """Where each piece of what the network says begins and ends in the text; all of it, where it says nothing."""
-        starts: Array | None = None
-        number = 0
+    def _pieces(
+        self, begin: int, says: Iterable[NetworkSays], silent: int = 0
+    ) -> Iterator[tuple[int, int, NetworkSays]]:
+        """Where each piece of what the network says begins and ends in the text that begins at `begin`.
+
+        It says nothing of the first `silent` tokens; of all, where there are no pieces.
+        """
+        starts = [*(begin + np.flatnonzero(self.marks[begin : self.size])).tolist(), self.size]
+        number = silent
+        if silent:
+            yield begin, starts[silent], NOTHING
         for piece in says:
-            if starts is None:
-                starts = begin + np.flatnonzero(self.marks[begin : self.size])
             number += len(piece.certainty)
-            assert number <= len(starts), "the network speaks of more tokens than there are"
-            end = int(starts[number]) if number < len(starts) else self.size
-            yield begin, end, piece
-            begin = end
-        assert starts is None or begin == self.size, "the network speaks of fewer tokens than there are"
-        if starts is None:
+            assert number < len(starts), "the network speaks of more tokens than there are"
+            yield starts[number - len(piece.certainty)], starts[number], piece
+        if number == 0:
             yield begin, self.size, NOTHING
+        else:
+            assert starts[number] == self.size, "the network speaks of fewer tokens than there are"
 
     @contextmanager
     def forgetting(self, most: int) -> Iterator[None]:
         """Forget at the end what was read inside, at most so many bytes."""
         size = self.size
         before = {name: array.copy() for name, array in self.learned._asdict().items() if name != "lines"}
-        self._journal = new_journal(self.learned.lines, MOST_LINES_PER_BYTE * (most + 1))
+        self.journal = new_journal(self.learned.lines, MOST_LINES_PER_BYTE * (most + 1))
         try:
             yield
         finally:
-            undo(self._journal, self.learned.lines)
-            self._journal = new_journal(self.learned.lines, 0)
+            undo(self.journal, self.learned.lines)
+            self.journal = new_journal(self.learned.lines, 0)
             for name, array in before.items():
                 getattr(self.learned, name)[...] = array
             self.size = size
 
+    def read_beginning(self, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0) -> Cursor:
+        """Learn the beginning of a text that goes on after these tokens; a cursor that stands there.
+
+        `says`: what a network says of all of these tokens but the first `silent`; or nothing.
+        """
+        begin = self.lay(ids)
+        begin_text(self._cursor, begin)
+        if ids:
+            for piece in self._pieces(begin, says, silent):
+                self.walk(self._cursor, *piece)
+        cursor = new_cursor(NUM_MATCHES)
+        copy_cursor(self._cursor, cursor)
+        return cursor
+
     def chances(self, prefix: bytes, says: NetworkSays = NOTHING) -> Array:
         """The chance of each token of the trie (V,), and last of the text's end, after the tokens of a prefix.
 
-        Written out in full, which takes a walk for each token: for tests. `says` is about the prefix's tokens and the
-        next one.
+        A walk for each token, from the beginning: the slow twin of `search.next_tokens`, for tests. `says` is about the
+        prefix's tokens and the next one.
         """
-        tokens = len(self.tokenizer.encode(prefix))
-        next_says = NetworkSays(says.cumulative[tokens:], says.certainty[tokens:])
+        ids = self.tokenizer.encode(prefix)
+        next_says = NetworkSays(says.cumulative[len(ids) :], says.certainty[len(ids) :])
+        before = [NetworkSays(says.cumulative[: len(ids)], says.certainty[: len(ids)])] if len(says.certainty) else []
         bits = []
         with self.forgetting(len(prefix)):
-            begin = self._append(prefix)
-            self.size -= 1  # the prefix is no whole text
-            begin_text(self._cursor, begin)
-            self._walk(self._cursor, begin, self.size, says, True)
+            cursor = self.read_beginning(ids, before)
+            self.make_room(self.longest)
             after = self.size
             for token in [*self.trie.ids.tolist(), None]:
                 self._put_token(after, token)
-                copy_cursor(self._cursor, self._ahead)
-                bits.append(self._walk(self._ahead, after, self.size, next_says, False))
+                copy_cursor(cursor, self._cursor)
+                bits.append(self.walk(self._cursor, after, self.size, next_says, False))
         chances: Array = np.exp2(-np.array(bits))
         return chances
 
@@ -127,11 +145,13 @@ class Memory:
         self.marks[position : self.size] = INSIDE
         self.marks[position] = ENDS if token is None else BEGINS
 
-    def _walk(self, cursor: Cursor, begin: int, end: int, says: NetworkSays, learning: bool) -> float:
+    def walk(self, cursor: Cursor, begin: int, end: int, says: NetworkSays, learning: bool = True) -> float:
+        """The bits of a stretch of the text (`coder.code`); the cursor moves along."""
         return code(
             self.learned,
-            self._journal,
-            self._work,
+            self.journal,
+            self.work,
+            self.decided,
             cursor,
             self.trie,
             self.text,
@@ -143,40 +163,36 @@ class Memory:
             learning,
         )
 
-    def _walk_tokens(self, begin: int, end: int, says: NetworkSays) -> float:
-        return code_tokens(
-            self.learned,
-            self._journal,
-            self._work,
-            self._cursor,
-            self._ahead,
-            self.trie,
-            self.text,
-            self.marks,
-            begin,
-            end,
-            says.cumulative,
-            says.certainty,
-        )
-
     def _append(self, document: bytes) -> int:
-        begin, end = self.size, self.size + len(document)
-        if end >= len(self.text):
-            more = np.zeros(end, np.uint8)  # twice the room or more, so that it is seldom made
-            self.text, self.marks = np.concatenate([self.text, more]), np.concatenate([self.marks, more])
-        self.text[begin:end] = np.frombuffer(document, np.uint8)
-        self.text[end] = 0
-        self.marks[begin:end] = token_marks(self.tokenizer, document)
-        self.marks[end] = ENDS
-        self.size = end + 1
+        """Lay a document and its end behind all text; where it begins."""
+        begin = self.lay(self.tokenizer.encode(document))
+        self.make_room(1)
+        self.text[self.size], self.marks[self.size] = 0, ENDS
+        self.size += 1
         return begin
 
+    def lay(self, ids: Sequence[int]) -> int:
+        """Lay tokens behind all text, unread; where they begin."""
+        content = self.tokenizer.decode(ids)
+        begin = self.size
+        self.make_room(len(content))
+        self.size = begin + len(content)
+        self.text[begin : self.size] = np.frombuffer(content, np.uint8)
+        self.marks[begin : self.size] = token_marks(self.tokenizer, ids)
+        return begin
 
-def token_marks(tokenizer: Tokenizer, document: bytes) -> Array:
-    """For each byte whether a token begins with it (`predictor.BEGINS`)."""
-    lengths = tokenizer.token_lengths()[np.array(tokenizer.encode(document), np.int64)]
-    marks = np.zeros(len(document), np.uint8)
-    marks[(np.cumsum(lengths) - lengths).astype(np.int64)] = BEGINS
+    def make_room(self, num_bytes: int) -> None:
+        """Let so many bytes fit behind all text."""
+        if self.size + num_bytes > len(self.text):
+            more = np.zeros(self.size + num_bytes, np.uint8)  # twice the room or more, so that it is seldom made
+            self.text, self.marks = np.concatenate([self.text, more]), np.concatenate([self.marks, more])
+
+
+def token_marks(tokenizer: Tokenizer, ids: Sequence[int]) -> Array:
+    """For each byte of some tokens whether a token begins with it (`decisions.BEGINS`)."""
+    lengths = tokenizer.token_lengths()[np.array(ids, np.int64)]
+    marks = np.zeros(int(lengths.sum()), np.uint8)
+    marks[np.cumsum(lengths) - lengths] = BEGINS
     return marks
 
 

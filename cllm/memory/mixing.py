@@ -9,6 +9,7 @@ import numpy as np
 
 from cllm.memory.compiled import Array, Number, inlined
 
+CONFIDENCE = np.float32(4)  # weight of p - 1/2 beside the stretched p
 LIMIT = np.float32(11.99)  # of a stretched probability
 STEPS = 4096
 SCALE = np.float32(STEPS / 24)

@@ -50,18 +50,37 @@ class Learned(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What is known of the current byte and decision; nothing in it outlives them."""
+    """Room for what is known of a byte: the hashes of its contexts (C,), and the lines they have now (C,)."""
 
     contexts: Array
-    lines: Array  # the contexts' current lines
-    places: Array  # of the contexts' current histories, in `chance`
+    lines: Array
+
+
+class Decided(NamedTuple):
+    """Room for the decisions of one token, which are learned when all of them were predicted: R of them.
+
+    how         (R, 3) int64   the decision, the path before it, its bit
+    lines       (R, C) int64   where the contexts' histories lie, or -1
+    histories   (R, C) int64   what they were
+    inputs      (R, inputs)
+    rows        (R, sets)      the selected rows of weights
+    outputs     (R, sets)      of the mixers, stretched
+    errors      (R, sets)      the mixers' chances
+    map_places  (R, maps)
+    matches     (R, 2)         places in `match_chance`, or -1
+    final       (R, 2)         the last mixer's chance, and where it lies between two places of the maps
+    """
+
+    how: Array
+    lines: Array
+    histories: Array
     inputs: Array
-    rows: Array  # the selected rows of weights
-    outputs: Array  # of the mixers, stretched
+    rows: Array
+    outputs: Array
     errors: Array
     map_places: Array
-    match_places: Array  # in `match_chance`, or -1
-    numbers: Array  # of the current decision: see `predictor`
+    matches: Array
+    final: Array
 
 
 def new_learned(line_bits: int) -> Learned:
@@ -88,18 +107,23 @@ def new_learned(line_bits: int) -> Learned:
 
 def new_work() -> Work:
     """Empty room for one cursor."""
+    return Work(contexts=np.zeros(NUM_CONTEXTS, np.uint64), lines=np.zeros(NUM_CONTEXTS, np.int64))
+
+
+def new_decided(num_decisions: int) -> Decided:
+    """Empty room for so many decisions."""
     assert MAP_PLACES == 33
-    inputs = np.zeros(NUM_INPUTS, np.float32)
-    inputs[-1] = 0.3
-    return Work(
-        contexts=np.zeros(NUM_CONTEXTS, np.uint64),
-        lines=np.zeros(NUM_CONTEXTS, np.int64),
-        places=np.zeros(NUM_CONTEXTS, np.int64),
+    inputs = np.zeros((num_decisions, NUM_INPUTS), np.float32)
+    inputs[:, -1] = 0.3
+    return Decided(
+        how=np.zeros((num_decisions, 3), np.int64),
+        lines=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),
+        histories=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),
         inputs=inputs,
-        rows=np.zeros(NUM_SETS, np.int64),
-        outputs=np.zeros(NUM_SETS, np.float32),
-        errors=np.zeros(NUM_SETS, np.float32),
-        map_places=np.zeros(NUM_MAPS, np.int64),
-        match_places=np.zeros(NUM_MATCHES, np.int64),
-        numbers=np.zeros(4, np.float32),
+        rows=np.zeros((num_decisions, NUM_SETS), np.int64),
+        outputs=np.zeros((num_decisions, NUM_SETS), np.float32),
+        errors=np.zeros((num_decisions, NUM_SETS), np.float32),
+        map_places=np.zeros((num_decisions, NUM_MAPS), np.int64),
+        matches=np.zeros((num_decisions, NUM_MATCHES), np.int64),
+        final=np.zeros((num_decisions, 2), np.float32),
     )

@@ -36,14 +36,14 @@ class Cursor(NamedTuple):
     match_length: Array  # bytes that agreed before it; 0: no match
 
 
-def new_cursor(num_matches: int) -> Cursor:
-    """A cursor before the first byte."""
+def new_cursor(num_matches: int, *stacked: int) -> Cursor:
+    """A cursor before the first byte; or so many, stacked in each of the arrays."""
     return Cursor(
-        np.zeros(NUM_HASHES, np.uint64),
-        np.zeros(NUM_NUMBERS, np.int64),
-        np.zeros((MAX_DEPTH, 3), np.uint64),
-        np.zeros(num_matches, np.int64),
-        np.zeros(num_matches, np.int64),
+        np.zeros((*stacked, NUM_HASHES), np.uint64),
+        np.zeros((*stacked, NUM_NUMBERS), np.int64),
+        np.zeros((*stacked, MAX_DEPTH, 3), np.uint64),
+        np.zeros((*stacked, num_matches), np.int64),
+        np.zeros((*stacked, num_matches), np.int64),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cllm.corpus import Corpus, Document
+from cllm.memory.continuation import Continuation
 from cllm.memory.memory import Memory
 from cllm.memory.network import ids_of, in_memory_terms
 from cllm.memory.store import save_memory
@@ -36,7 +37,7 @@ class Worker:
         sizes = [self._documents[number].bytes for number in [*documents, *more]]
         self._memory = Memory.new(Tokenizer.load(Path(tokenizer)), sum(sizes))
         bits = sum(self._memory.read(self._corpus.text(self._documents[number])) for number in documents)
-        self._memory.score(b"\n")  # so that all kernels are compiled now, and not by each process of the scorecard
+        compile_kernels(self._memory)
         return {"bits": bits, "bytes": sum(sizes[: len(documents)])}
 
     def hear(self, model: str, dtype: str, threads: int) -> None:
@@ -56,6 +57,13 @@ class Worker:
         """Write the memory; `facts` go into its manifest."""
         assert self._memory is not None
         save_memory(self._memory, Path(directory), **facts)
+
+
+def compile_kernels(memory: Memory) -> None:
+    """Have every kernel ready, so that no later process compiles one."""
+    with memory.forgetting(1):
+        text = Continuation(memory, memory.tokenizer.encode(b"\n"))
+        text.accept(int(memory.trie.ids[text.chances(only_best=True)[:-1].argmax()]))
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ alone, so the oldest entries can be dropped (`keep`) without touching the others
 context.
 """
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,12 @@ class KVCache:
         self.values = torch.empty(shape, dtype=dtype)
         self.length = 0  # tokens held
         self.position = 0  # absolute position of the next token
+
+    def copy(self) -> "KVCache":
+        """Another one that holds the same."""
+        other = copy(self)
+        other.keys, other.values = self.keys.clone(), self.values.clone()
+        return other
 
     @property
     def capacity(self) -> int:

@@ -1,133 +1,152 @@
 import pytest
 import torch
+from written import TEXT, TOKENIZER
 
-from cllm.generation import Prompt, SamplingParams, complete
-from cllm.generation.completion import heal, prompt_ids, stream
-from cllm.generation.decode import decode
-from cllm.model.config import TransformerConfig
-from cllm.model.transformer import Transformer, initialise
-from cllm.tokenizer import Tokenizer
+from cllm.generation import Prompt, SamplingParams, Writer
+from cllm.generation.completion import stream
+from cllm.generation.network import NetworkText
+from cllm.generation.prompt import Laid, lay_out
+from cllm.memory.memory import Memory
+from cllm.model.transformer import Transformer
 
-TEXT = "int main(void) { return 0; }  // größer\n" * 30
-TOKENIZER = Tokenizer.learn([TEXT.encode()], 320)
 SPECIAL = TOKENIZER.special
 
 
-@pytest.fixture(scope="module")
-def model() -> Transformer:
-    config = TransformerConfig(
-        vocab_size=TOKENIZER.vocab_size,
-        n_layer=2,
-        n_head=2,
-        n_kv_head=1,
-        n_embd=32,
-        head_dim=16,
-        n_inner=48,
-        context_length=64,
-    )
-    network = Transformer(config)
-    initialise(network, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
-    return network.requires_grad_(False)
-
-
-def greedy_without_cache(model: Transformer, prompt: list[int], count: int, banned: list[int]) -> list[int]:
+def greedy_without_cache(model: Transformer, prompt: list[int], count: int) -> list[int]:
     ids = list(prompt)
     for _ in range(count):
-        logits = model.logits(torch.tensor([ids]))[0, -1]
-        logits[banned] = float("-inf")
-        ids.append(int(logits.argmax()))
+        ids.append(int(model.logits(torch.tensor([ids]))[0, -1].argmax()))
     return ids[len(prompt) :]
 
 
 def test_cached_decoding_equals_uncached_token_by_token(model: Transformer) -> None:
     prompt = TOKENIZER.encode(b"int main(")
-    params = SamplingParams(max_tokens=40)
-    decoded = [tokens[0] for tokens in decode(model, prompt, params, 1, [0, 1])]
-    assert decoded == greedy_without_cache(model, prompt, 40, [0, 1])
+    text, decoded = NetworkText(model, prompt), []
+    for _ in range(40):
+        decoded.append(int(text.logits.argmax()))
+        text.accept(decoded[-1])
+    assert decoded == greedy_without_cache(model, prompt, 40)
+    text.restart()
+    assert int(text.logits.argmax()) == decoded[0]
 
 
-def test_same_seed_same_text(model: Transformer) -> None:
-    params = SamplingParams(max_tokens=30, temperature=1.0, seed=7)
-    one, two = (complete(model, TOKENIZER, Prompt(prefix=b"int"), params, 3) for _ in range(2))
+def test_what_the_network_said_of_its_prompt(model: Transformer) -> None:
+    prompt = TOKENIZER.encode(b"int main_3(void) { return")
+    said = torch.cat(list(NetworkText(model, prompt).said(len(prompt) - 1)))
+    torch.testing.assert_close(said, model.logits(torch.tensor([prompt]))[0, :-1])
+    assert list(NetworkText(model, prompt).said(0)) == []
+
+
+def test_same_seed_same_text(writer: Writer) -> None:
+    params = SamplingParams(max_tokens=30, temperature=1.5, seed=7)
+    one, two = (writer.complete(Prompt(prefix=b"int"), params, 3) for _ in range(2))
     assert [c.text for c in one] == [c.text for c in two]
     assert len({c.text for c in one}) == 3
-    other = complete(model, TOKENIZER, Prompt(prefix=b"int"), SamplingParams(max_tokens=30, temperature=1.0, seed=8))
+    other = writer.complete(Prompt(prefix=b"int"), SamplingParams(max_tokens=30, temperature=1.5, seed=8))
     assert other[0].text == one[1].text  # sample i of seed s is sample 0 of seed s + i
 
 
-def test_a_text_may_be_longer_than_the_context(model: Transformer) -> None:
+def test_a_text_may_be_longer_than_the_context(writer: Writer) -> None:
     params = SamplingParams(max_tokens=300, temperature=1.0)
-    (completion,) = complete(model, TOKENIZER, Prompt(prefix=TEXT.encode()), params)
+    (completion,) = writer.complete(Prompt(prefix=TEXT.encode()), params)
     assert completion.finish_reason in ("stop", "length")
     assert completion.finish_reason == "stop" or len(completion.tokens) == 300
 
 
-def test_special_tokens_never_come_out(model: Transformer) -> None:
-    params = SamplingParams(max_tokens=200, temperature=3.0)
-    for completion in complete(model, TOKENIZER, Prompt(prefix=b"x"), params, 8):
+def test_special_tokens_never_come_out(writer: Writer) -> None:
+    params = SamplingParams(max_tokens=100, temperature=3.0)
+    for completion in writer.complete(Prompt(prefix=b"x"), params, 4):
         assert not set(completion.tokens) & set(SPECIAL.values())
 
 
-def test_a_stop_string_ends_the_text_before_it(model: Transformer) -> None:
+def test_a_stop_string_ends_the_text_before_it(writer: Writer) -> None:
     params = SamplingParams(max_tokens=100, temperature=1.0, seed=3)
-    (whole,) = complete(model, TOKENIZER, Prompt(prefix=b"int"), params)
+    (whole,) = writer.complete(Prompt(prefix=b"int"), params)
     stop = whole.text[10:12]
     stopped_params = SamplingParams(max_tokens=100, temperature=1.0, seed=3, stop=(stop,))
-    (stopped,) = complete(model, TOKENIZER, Prompt(prefix=b"int"), stopped_params)
+    (stopped,) = writer.complete(Prompt(prefix=b"int"), stopped_params)
     assert stopped.text == whole.text[: whole.text.index(stop)]
     assert stopped.finish_reason == "stop"
 
 
-def test_zero_tokens_is_an_empty_text(model: Transformer) -> None:
-    (completion,) = complete(model, TOKENIZER, Prompt(prefix=b"int"), SamplingParams(max_tokens=0))
+def test_zero_tokens_is_an_empty_text(writer: Writer) -> None:
+    (completion,) = writer.complete(Prompt(prefix=b"int"), SamplingParams(max_tokens=0))
     assert (completion.text, completion.finish_reason) == ("", "length")
 
 
 @pytest.mark.parametrize("prefix", [b"", b" ", b"\xff\xfe", "gr\u00f6".encode()[:3]])
-def test_odd_prompts_are_completed(model: Transformer, prefix: bytes) -> None:
-    assert complete(model, TOKENIZER, Prompt(prefix=prefix), SamplingParams(max_tokens=5))[0].finish_reason
+@pytest.mark.parametrize("suffix", [b"", b"}\n"])
+@pytest.mark.parametrize("path", [None, "a.c"])
+def test_odd_prompts_are_completed(writer: Writer, prefix: bytes, suffix: bytes, path: str | None) -> None:
+    prompt = Prompt(prefix=prefix, suffix=suffix, path=path)
+    assert writer.complete(prompt, SamplingParams(max_tokens=5))[0].finish_reason
 
 
-def test_the_stream_only_grows_and_holds_no_half_character(model: Transformer) -> None:
+def test_the_stream_only_grows_and_holds_no_half_character(writer: Writer) -> None:
     params = SamplingParams(max_tokens=60, temperature=1.5, seed=1)
+    laid = writer.lay_out(Prompt(prefix=b"// "), 60)
     before = ""
-    for completions in stream(model, TOKENIZER, Prompt(prefix=b"// "), params):
-        assert completions[0].text.startswith(before)
-        before = completions[0].text
+    with writer.predictor(laid) as predictor:
+        for completion in stream(predictor, TOKENIZER, laid.typed, params):
+            assert completion.text.startswith(before)
+            before = completion.text
 
 
 def test_the_prompt_for_the_middle_is_laid_out_as_it_was_learned() -> None:
-    ids = prompt_ids(Prompt(prefix=b"int ", suffix=b"}\n", path="a.c"), TOKENIZER, 64, 8)
+    laid = lay_out(Prompt(prefix=b"int ma", suffix=b"}\n", path="a.c"), TOKENIZER, 64, 8)
     header = [SPECIAL["<|file_sep|>"], *TOKENIZER.encode(b"a.c\n")]
-    before = [SPECIAL["<|fim_prefix|>"], *TOKENIZER.encode(b"int ")]
-    after = [SPECIAL["<|fim_suffix|>"], *TOKENIZER.encode(b"}\n")]
-    assert ids == [*header, *before, *after, SPECIAL["<|fim_middle|>"]]
+    after = [SPECIAL["<|fim_prefix|>"], SPECIAL["<|fim_suffix|>"], *TOKENIZER.encode(b"}\n"), SPECIAL["<|fim_middle|>"]]
+    assert laid.network == [*header, *after, *TOKENIZER.encode(b"int ma")[:-1]]
+    assert (laid.before, laid.after) == (TOKENIZER.encode(b"int ma")[:-1], TOKENIZER.encode(b"}\n"))
+    assert laid.typed and TOKENIZER.decode(laid.before) + laid.typed == b"int ma"
+    assert laid.predicted == len(laid.before)
 
 
 def test_a_long_prompt_keeps_what_is_next_to_the_cursor() -> None:
     before, after = TEXT.encode() + b"here", b"there" + TEXT.encode()
-    ids = prompt_ids(Prompt(prefix=before, suffix=after), TOKENIZER, 64, 16)
-    assert len(ids) <= 64 - 16
-    place = ids.index(SPECIAL["<|fim_suffix|>"])
-    assert TOKENIZER.decode(ids[:place]).endswith(b"here")
-    assert TOKENIZER.decode(ids[place:]).startswith(b"there")
-    plain = prompt_ids(Prompt(prefix=before), TOKENIZER, 64, 16)
-    assert len(plain) <= 48 and TOKENIZER.decode(plain).endswith(b"here")
+    for suffix in (after, b""):
+        laid = lay_out(Prompt(prefix=before, suffix=suffix), TOKENIZER, 64, 16)
+        assert len(laid.network) <= 64 - 16
+        assert (TOKENIZER.decode(laid.network) + laid.typed).endswith(b"here")
+        assert laid.network[len(laid.network) - laid.predicted :] == laid.before[len(laid.before) - laid.predicted :]
+        assert TOKENIZER.decode(laid.before) + laid.typed == (b"" if suffix else b"\n\n") + before
+    assert laid.predicted == len(laid.network) - 1
 
 
-def test_a_token_that_was_cut_is_healed(model: Transformer) -> None:
-    for cut in (b"int", b"int ", b"int mai"):
-        ids = prompt_ids(Prompt(prefix=cut), TOKENIZER, 64, 8)
-        shortened, typed, first = heal(ids, TOKENIZER)
-        assert TOKENIZER.decode(shortened) + typed == b"\n\n" + cut
-        assert first is not None and ids[-1] in first
-        assert all(TOKENIZER.token_bytes(token).startswith(typed) for token in first)
-        (completion,) = complete(model, TOKENIZER, Prompt(prefix=cut), SamplingParams(max_tokens=3))
-        assert completion.tokens[0] in first
-        expected = TOKENIZER.decode(completion.tokens)[len(typed) :].decode("utf-8", "replace")
-        assert completion.text == expected
-    space = heal(TOKENIZER.encode(b"int "), TOKENIZER)[2]
-    assert space is not None and TOKENIZER.encode(b" main")[0] in space
+@pytest.mark.parametrize("cut", [b"int", b"int ", b"int mai"])
+def test_a_token_that_was_cut_is_healed(writer: Writer, cut: bytes) -> None:
+    laid = writer.lay_out(Prompt(prefix=cut), 8)
+    assert TOKENIZER.decode(laid.before) + laid.typed == b"\n\n" + cut
+    (completion,) = writer.complete(Prompt(prefix=cut), SamplingParams(max_tokens=3))
+    assert TOKENIZER.token_bytes(completion.tokens[0]).startswith(laid.typed)
+    expected = TOKENIZER.decode(completion.tokens)[len(laid.typed) :].decode("utf-8", "replace")
+    assert completion.text == expected
+
+
+def laid_out(prefix: bytes) -> Laid:
+    return lay_out(Prompt(prefix=prefix), TOKENIZER, 64, 8)
+
+
+def test_the_best_token_is_the_best_of_all(writer: Writer) -> None:
+    for prefix in (b"int main_", b"int main_2(void) {", b"// gr"):
+        laid = laid_out(prefix)
+        with writer.predictor(laid) as predictor:
+            for typed in (laid.typed, b""):
+                whole = predictor.log_probabilities(typed, False)
+                best = predictor.log_probabilities(typed, True)
+                assert int(whole.argmax()) == int(best.argmax())
+                assert whole.exp().sum() == pytest.approx(1, abs=5e-3)
+
+
+def test_a_prompt_leaves_no_trace_in_the_memory(memory: Memory, mixed_writer: Writer) -> None:
+    before = [array.copy() for array in memory.learned]
+    size = memory.size
+    mixed_writer.complete(Prompt(prefix=b"int other(", suffix=b"}\n"), SamplingParams(max_tokens=5))
+    assert memory.size == size
+    assert all((one == two).all() for one, two in zip(before, memory.learned, strict=True))
+
+
+def test_the_memory_goes_on_as_it_has_read(memory_writer: Writer) -> None:
+    prompt = Prompt(prefix=TEXT.encode()[: TEXT.index("return")])
+    (completion,) = memory_writer.complete(prompt, SamplingParams(max_tokens=8))
+    assert completion.text.startswith("return 0; }  // gr\u00f6\u00dfer\nint main_1"[: len(completion.text)])

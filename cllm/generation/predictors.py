@@ -1,0 +1,126 @@
+"""Who predicts the next token: the network, the memory, or the memory that hears the network."""
+
+from contextlib import ExitStack
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cllm.generation.network import NetworkText
+from cllm.generation.prompt import Laid
+from cllm.memory.continuation import FROM_MEMORY, Continuation
+from cllm.memory.memory import NOTHING, Memory
+from cllm.memory.network import in_memory_terms, network_says
+from cllm.model.transformer import Transformer
+from cllm.tokenizer import Tokenizer
+
+# The least chance that a token is drawn with: on libuv the tokens below it have 0.2% together, and to find those above
+# it takes 1.4 ms, to find all 290 (2026-11-24).
+LEAST_DRAWN = 1e-5
+
+
+class Predictor(Protocol):
+    """Stands behind the text so far; a context manager, whose end undoes what the prompt taught it."""
+
+    def restart(self) -> None:
+        """Stand behind the prompt again."""
+
+    def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
+        """(V,) of the next token, which begins with the bytes `typed`; -inf for what cannot come.
+
+        With `only_best`, all that is sure is which is the largest.
+        """
+
+    def accept(self, token: int) -> None:
+        """Go on with a token."""
+
+    def __enter__(self) -> "Predictor": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class NetworkPredictor:
+    """The network alone."""
+
+    def __init__(self, model: Transformer, tokenizer: Tokenizer, laid: Laid) -> None:
+        self._text, self._tokenizer = NetworkText(model, laid.network), tokenizer
+        self._banned = banned(tokenizer)
+
+    def restart(self) -> None:
+        self._text.restart()
+
+    def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
+        logits = self._text.logits.masked_fill(self._banned, float("-inf"))
+        if typed:
+            begins = [self._tokenizer.token_bytes(i).startswith(typed) for i in range(len(logits))]
+            logits = logits.masked_fill(~torch.tensor(begins), float("-inf"))
+        return logits.log_softmax(-1)
+
+    def accept(self, token: int) -> None:
+        self._text.accept(token)
+
+    def __enter__(self) -> "NetworkPredictor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class MemoryPredictor:
+    """The memory, and where there is a model, with what it says of the prompt and of each token."""
+
+    def __init__(self, memory: Memory, model: Transformer | None, laid: Laid) -> None:
+        self._memory, self._laid = memory, laid
+        self._network = NetworkText(model, laid.network) if model is not None else None
+        self._ids = torch.from_numpy(memory.trie.ids)
+        self._held = ExitStack()
+
+    def __enter__(self) -> "MemoryPredictor":
+        memory, laid = self._memory, self._laid
+        read = memory.tokenizer.token_lengths()[[*laid.before, *laid.after]].sum()
+        self._held.enter_context(memory.forgetting(int(read) + 1))
+        if laid.after:  # the rest of the file is read like a file before it
+            memory.read_beginning(laid.after)
+        if self._network is None:
+            self._text = Continuation(memory, laid.before)
+        else:
+            silent = len(laid.before) - laid.predicted
+            says = in_memory_terms(self._network.said(laid.predicted), memory.trie) if laid.predicted else ()
+            self._text = Continuation(memory, laid.before, says, silent)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+    def restart(self) -> None:
+        self._text.restart()
+        if self._network is not None:
+            self._network.restart()
+
+    def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
+        says, end_chance, tokenizer = NOTHING, FROM_MEMORY, self._memory.tokenizer
+        if self._network is not None:
+            probabilities = self._network.logits.softmax(-1).unsqueeze(0)
+            says = network_says(probabilities, self._ids)
+            if self._laid.after:  # where a middle ends, the network has learned, and the memory has not
+                end_chance = float(probabilities[0, tokenizer.end_of_text])
+        least = 0.0 if only_best else LEAST_DRAWN
+        chances = self._text.chances(says, forced=typed, end_chance=end_chance, least=least, only_best=only_best)
+        found = torch.full((tokenizer.vocab_size,), float("-inf"))
+        logs = torch.from_numpy(chances).log().float()
+        found[self._ids] = logs[:-1]
+        found[tokenizer.end_of_text] = logs[-1]
+        return found
+
+    def accept(self, token: int) -> None:
+        self._text.accept(token)
+        if self._network is not None:
+            self._network.accept(token)
+
+
+def banned(tokenizer: Tokenizer) -> Tensor:
+    """Which ids (V,) never come: special ones, but the end of the text."""
+    ids = [index for name, index in tokenizer.special.items() if name != "<|endoftext|>"]
+    mask = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
+    mask[ids] = True
+    return mask

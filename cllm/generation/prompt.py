@@ -1,0 +1,66 @@
+"""From what is known around a cursor to ids.
+
+A text may end inside what would be one token if it went on ("def " before " name", "prin" before "print"). Neither
+network nor memory saw it cut there; so the last token is taken back, and the first one that is written must begin with
+its bytes and may say more ("token healing").
+"""
+
+from dataclasses import dataclass
+
+from cllm.dataset.fim import arrange_spm
+from cllm.tokenizer import Tokenizer
+
+PARAGRAPH = b"\n\n"
+MOST_PREFIX_BYTES = 1 << 16  # that are looked at: the memory learns 100 KB/s
+MOST_SUFFIX_BYTES = 1 << 14
+SUFFIX_SHARE = 4  # at most one part in this many of the network's context is text after the cursor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What is known: bytes before and after the cursor; the file's path, relative to the repository."""
+
+    prefix: bytes
+    suffix: bytes = b""
+    path: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laid:
+    """A prompt as ids: `before` and `after` the cursor, and what the network reads, which ends with ids of `before`.
+
+    `typed` are the bytes of the token that was taken back; `predicted` is how many of the last ids of `before` the
+    network predicts: those that it reads after another one.
+    """
+
+    before: list[int]
+    after: list[int]
+    network: list[int]
+    predicted: int
+    typed: bytes
+
+
+def lay_out(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_tokens: int) -> Laid:
+    """The prompt as ids; the network's leave room for `max_tokens`: the prefix loses its beginning, the suffix its end.
+
+    A prompt with a path is the beginning of that file. One without is a new paragraph somewhere in a file: most rows
+    that were learned begin there, while at the beginning of a file comes what stands there (a licence, imports).
+    """
+    special = tokenizer.special
+    text = prompt.prefix[-MOST_PREFIX_BYTES:]
+    header: list[int] = []
+    if prompt.path is not None:
+        path = f"{prompt.path}\n".encode("utf-8", "surrogateescape")
+        header = [special["<|file_sep|>"], *tokenizer.encode(path)]
+    elif not prompt.suffix:
+        text = PARAGRAPH + text
+    before, after = tokenizer.encode(text), tokenizer.encode(prompt.suffix[:MOST_SUFFIX_BYTES])
+    if after:
+        header += arrange_spm([], after[: context_length // SUFFIX_SHARE], special)
+    typed = b""
+    if before and len(header) + len(before) > 1:
+        typed = tokenizer.token_bytes(before.pop())
+    room = max(1, max(context_length // 2, context_length - max_tokens) - len(header))
+    read = before[-room:]
+    predicted = len(read) if header else max(0, len(read) - 1)
+    return Laid(before=before, after=after, network=[*header, *read], predicted=predicted, typed=typed)

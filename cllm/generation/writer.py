@@ -1,0 +1,63 @@
+"""What was learned of a repository, ready to write: network, memory and tokenizer, and which of them predict."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from cllm.config import check_choice
+from cllm.generation.completion import Completion, stream
+from cllm.generation.predictors import MemoryPredictor, NetworkPredictor, Predictor
+from cllm.generation.prompt import Laid, Prompt, lay_out
+from cllm.generation.sampling import SamplingParams
+from cllm.memory.memory import Memory
+from cllm.memory.store import load_memory
+from cllm.model.load import load_model
+from cllm.model.transformer import Transformer
+from cllm.tokenizer import Tokenizer
+
+EXPERTS = ("mixed", "model", "memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """Completes prompts. Without a memory the network predicts alone, without a network the memory."""
+
+    tokenizer: Tokenizer
+    model: Transformer | None
+    memory: Memory | None
+
+    @classmethod
+    def load(cls, model: Path, memory: Path, dtype: torch.dtype, experts: str = "mixed") -> Self:
+        """From the directories of a model and its memory; of `experts` see EXPERTS."""
+        check_choice("--experts", experts, EXPERTS)
+        tokenizer = Tokenizer.load(model / "tokenizer.json")
+        return cls(
+            tokenizer=tokenizer,
+            model=load_model(model, dtype) if experts != "memory" else None,
+            memory=load_memory(memory, tokenizer) if experts != "model" else None,
+        )
+
+    def lay_out(self, prompt: Prompt, max_tokens: int) -> Laid:
+        """The prompt as ids."""
+        context = self.model.config.context_length if self.model is not None else 2
+        return lay_out(prompt, self.tokenizer, context, max_tokens)
+
+    def predictor(self, laid: Laid) -> Predictor:
+        """Who predicts what follows a prompt; to be entered."""
+        if self.memory is not None:
+            return MemoryPredictor(self.memory, self.model, laid)
+        assert self.model is not None, "a writer needs a network or a memory"
+        return NetworkPredictor(self.model, self.tokenizer, laid)
+
+    def complete(self, prompt: Prompt, params: SamplingParams, num_samples: int = 1) -> list[Completion]:
+        """Completions of a prompt; sample i is the one of seed `params.seed` + i."""
+        laid = self.lay_out(prompt, params.max_tokens)
+        found = []
+        with self.predictor(laid) as predictor:
+            for sample in range(num_samples):
+                seeded = replace(params, seed=params.seed + sample)
+                *_, completion = stream(predictor, self.tokenizer, laid.typed, seeded)
+                found.append(completion)
+        return found

@@ -1,0 +1,84 @@
+"""A text that goes on: from its beginning, which the memory reads, to the chances of what comes next, token by token.
+
+What is proposed is not learned from: the memory learns what a person wrote.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from cllm.memory.compiled import Array
+from cllm.memory.memory import NOTHING, Memory, NetworkSays
+from cllm.memory.search import BRANCHES_PER_BYTE, next_tokens, pass_token
+from cllm.memory.state import NUM_MATCHES
+from cllm.memory.text import copy_cursor, new_cursor
+
+FROM_MEMORY = -1.0  # for the chance that a text ends
+
+
+class Continuation:
+    """Stands behind the text so far. `restart` goes back behind the beginning."""
+
+    def __init__(self, memory: Memory, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0) -> None:
+        """Read the beginning (as `Memory.read_beginning`); use it inside of `memory.forgetting`."""
+        self._memory = memory
+        self._first = memory.read_beginning(ids, says, silent)
+        self._room = memory.longest + 1
+        self._cursors = new_cursor(NUM_MATCHES, self._room + 1)
+        self._branches = np.zeros((BRANCHES_PER_BYTE * self._room, 5), np.int64)
+        self._branch_chances = np.zeros(len(self._branches))
+        self._chances = np.zeros(len(memory.trie.ids) + 1)
+        self.restart()
+
+    def restart(self) -> None:
+        """Stand behind the beginning again."""
+        self._position = self._memory.size
+        self.cursor = new_cursor(NUM_MATCHES)
+        copy_cursor(self._first, self.cursor)
+
+    def chances(
+        self,
+        says: NetworkSays = NOTHING,
+        *,
+        forced: bytes = b"",
+        end_chance: float = FROM_MEMORY,
+        least: float = 0.0,
+        only_best: bool = False,
+    ) -> Array:
+        """The chances of all tokens of the trie and of the text's end (V + 1,), see `search.next_tokens`.
+
+        `says`: what a network says of the next token, or nothing.
+        """
+        memory = self._memory
+        memory.make_room(self._position - memory.size + self._room)
+        for array, first in zip(self._cursors, self.cursor, strict=True):
+            array[0] = first
+        next_tokens(
+            memory.learned,
+            memory.journal,
+            memory.work,
+            memory.decided,
+            self._cursors,
+            memory.trie,
+            memory.text,
+            memory.marks,
+            self._position,
+            says.cumulative.reshape(-1),
+            1 + int(says.certainty[0]) if len(says.certainty) else 0,
+            np.array(list(forced), np.uint8),
+            end_chance,
+            least,
+            only_best,
+            self._branches,
+            self._branch_chances,
+            self._chances,
+        )
+        return self._chances
+
+    def accept(self, token: int) -> None:
+        """Go on with a token."""
+        memory = self._memory
+        content = np.frombuffer(memory.tokenizer.token_bytes(token), np.uint8)
+        memory.make_room(self._position - memory.size + self._room + len(content))
+        pass_token(memory.learned, self.cursor, memory.trie, memory.text, memory.marks, self._position, content)
+        self._position += len(content)

@@ -1,0 +1,90 @@
+"""Where a context's bit histories lie: in lines of 16 bytes, found by hash.
+
+A line holds a check byte and the histories of 15 nodes: of "does a token begin here" with the first half of a byte, or
+of its second half. So a byte touches two lines of each context, and what is decided one after another lies together.
+"""
+
+import numpy as np
+
+from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.memory.contexts import FIRST_OF_TOKENS, NUM_CONTEXTS
+from cllm.memory.decisions import SECOND_HALF, TOKEN_BEGINS
+from cllm.memory.hashing import combine
+from cllm.memory.histories import tables
+from cllm.memory.journal import Journal, keep
+from cllm.memory.state import LINE_BYTES, Learned, Work
+
+_NEXT, SEEN, _GUESS = tables()
+assert LINE_BYTES == 16
+
+
+@inlined
+def line_key(decision: Number, path: Number) -> Number:
+    """Which of a context's lines holds a decision: 0 for the first half of ASCII bytes, the path for others."""
+    if decision == TOKEN_BEGINS:
+        return 0
+    if decision >= SECOND_HALF:
+        return path if decision == SECOND_HALF else path >> (decision - SECOND_HALF)
+    return 0 if (path >> (decision - 2)) & 1 == 0 else 1
+
+
+@inlined
+def find_lines(learned: Learned, journal: Journal, work: Work, key: Number, current: Number, learning: bool) -> Number:
+    """Find the lines of all contexts for a key, unless they are the current ones; the key."""
+    if key != current:
+        for number in range(NUM_CONTEXTS):
+            hash_ = work.contexts[number] if key == 0 else combine(work.contexts[number], key)
+            work.lines[number] = find_line(learned.lines, journal, hash_, learning)
+    return key
+
+
+@inlined
+def find_token_lines(learned: Learned, journal: Journal, work: Work, learning: bool) -> None:
+    """The contexts of tokens have changed, the others' lines are still right."""
+    for number in range(FIRST_OF_TOKENS, NUM_CONTEXTS):
+        work.lines[number] = find_line(learned.lines, journal, work.contexts[number], learning)
+
+
+@compiled
+def find_line(lines: Array, journal: Journal, hash_: Number, learning: bool) -> Number:
+    """Number of the line of a hash, among four neighbours (64 bytes, what the processor fetches at once).
+
+    Where there is none: a free one or the least used, cleared; without `learning`, -1.
+    """
+    first: Number = np.int64(hash_ & np.uint64(len(lines) - 1)) & ~3
+    check = np.uint8(hash_ >> np.uint64(56)) | np.uint8(1)
+    least: Number = first
+    least_seen: Number = 256
+    for line in range(first, first + 4):
+        if lines[line, 0] == check:
+            if learning:
+                keep(journal, lines, line)
+            return line
+        if lines[line, 0] == 0:
+            if not learning:
+                return -1
+            keep(journal, lines, line)
+            lines[line, 0] = check
+            return line
+        seen = np.int64(SEEN[lines[line, 1]]) + np.int64(SEEN[lines[line, 2]]) + np.int64(SEEN[lines[line, 3]])
+        if seen < least_seen:
+            least, least_seen = line, seen
+    if not learning:
+        return -1
+    keep(journal, lines, least)
+    lines[least, :] = 0
+    lines[least, 0] = check
+    return least
+
+
+@inlined
+def node_in_line(decision: Number, path: Number) -> Number:
+    """The place of a decision's history in its line, 1 to 15."""
+    if decision == TOKEN_BEGINS:
+        return 1
+    if decision >= SECOND_HALF:
+        depth = decision - SECOND_HALF
+        return (1 << depth) | (path & ((1 << depth) - 1))
+    depth = decision - 2  # bits of the byte before this one, the high bit left out
+    starts = (path >> (decision - 1)) & 1
+    return (2 << depth) | (starts << depth) | (path & ((1 << depth) - 1))

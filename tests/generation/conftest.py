@@ -1,0 +1,57 @@
+import pytest
+import torch
+from written import TEXT, TOKENIZER
+
+from cllm.generation import Writer
+from cllm.memory.memory import Memory
+from cllm.model.config import TransformerConfig
+from cllm.model.transformer import Transformer, initialise
+
+
+@pytest.fixture(scope="session")
+def model() -> Transformer:
+    config = TransformerConfig(
+        vocab_size=TOKENIZER.vocab_size,
+        n_layer=2,
+        n_head=2,
+        n_kv_head=1,
+        n_embd=32,
+        head_dim=16,
+        n_inner=48,
+        context_length=64,
+    )
+    network = Transformer(config)
+    initialise(network, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
+    return network.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def memory() -> Memory:
+    memory = Memory.new(TOKENIZER, len(TEXT) * 2)
+    memory.read(TEXT.encode())
+    return memory
+
+
+@pytest.fixture(scope="session")
+def network_writer(model: Transformer) -> Writer:
+    return Writer(tokenizer=TOKENIZER, model=model, memory=None)
+
+
+@pytest.fixture(scope="session")
+def memory_writer(memory: Memory) -> Writer:
+    return Writer(tokenizer=TOKENIZER, model=None, memory=memory)
+
+
+@pytest.fixture(scope="session")
+def mixed_writer(model: Transformer, memory: Memory) -> Writer:
+    return Writer(tokenizer=TOKENIZER, model=model, memory=memory)
+
+
+@pytest.fixture(params=["network", "memory", "mixed"])
+def writer(request: pytest.FixtureRequest) -> Writer:
+    """Each of the experts in turn."""
+    writer: Writer = request.getfixturevalue(f"{request.param}_writer")
+    return writer

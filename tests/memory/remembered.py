@@ -1,0 +1,20 @@
+"""What the memories of these tests have read, and a network that says anything."""
+
+import numpy as np
+import torch
+
+from cllm.memory.memory import Memory, NetworkSays
+from cllm.memory.network import network_says
+
+DOCUMENTS = [
+    f"int field_{i}(struct node *node) {{\n  return node->field_{i % 7} + {i};\n}}\n".encode() * (1 + i % 3)
+    for i in range(30)
+]
+NEW = b"int field_99(struct node *node) {\n  return node->field_5 + 99;\n}\n"
+RANDOM = np.random.default_rng(0).integers(0, 256, 30_000).astype(np.uint8).tobytes()
+
+
+def random_network(memory: Memory, seed: int, tokens: int) -> NetworkSays:
+    logits = np.random.default_rng(seed).normal(0, 3, (tokens, memory.tokenizer.vocab_size))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return network_says(torch.from_numpy(probabilities.astype(np.float32)), torch.from_numpy(memory.trie.ids))
