@@ -5,7 +5,6 @@ vocabulary, the token that is the prefix itself first, then those that go on wit
 probability of any range of next bytes is the difference of two cumulative sums.
 """
 
-from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -32,26 +31,25 @@ def build_trie(tokenizer: Tokenizer) -> Trie:
     pairs = sorted((tokenizer.token_bytes(i), i) for i in range(tokenizer.vocab_size) if i not in special)
     tokens = [token for token, _ in pairs]
     nodes: dict[bytes, int] = {b"": 0}
-    for token in tokens:
+    begins, sizes, parents, bytes_ = [0], [0], [0], [0]  # of each node: its stretch, and how it is reached
+    for number, token in enumerate(tokens):
+        sizes[0] += 1
         for length in range(1, len(token) + 1):
-            nodes.setdefault(token[:length], len(nodes))
-    children = np.full((len(nodes), 256), -1, np.int32)
-    first = np.zeros((len(nodes), 257), np.int32)
+            prefix = token[:length]
+            if prefix not in nodes:
+                parents.append(nodes[prefix[:-1]])
+                nodes[prefix] = len(nodes)
+                begins.append(number)
+                sizes.append(0)
+                bytes_.append(prefix[-1])
+            sizes[nodes[prefix]] += 1
     ends = np.zeros(len(nodes), np.bool_)
-    for prefix, node in nodes.items():
-        begin = bisect_left(tokens, prefix)
-        ends[node] = bool(prefix) and tokens[begin] == prefix
-        if prefix:
-            children[nodes[prefix[:-1]], prefix[-1]] = node
-        first[node] = _firsts(tokens, prefix, begin + int(ends[node]))
+    ends[[nodes[token] for token in tokens]] = True
+    reached = parents[1:], bytes_[1:]  # all but the root
+    children = np.full((len(nodes), 256), -1, np.int32)
+    children[reached] = np.arange(1, len(nodes))
+    counts = np.zeros((len(nodes), 257), np.int32)
+    counts[:, 0] = np.array(begins) + ends
+    counts[:, 1:][reached] = sizes[1:]
+    first = np.cumsum(counts, 1, dtype=np.int32)
     return Trie(children, first, ends, np.array([id_ for _, id_ in pairs], np.int64))
-
-
-def _firsts(tokens: list[bytes], prefix: bytes, begin: int) -> list[int]:
-    """Begin of each next byte's stretch among the tokens that are longer than `prefix`, and their end."""
-    end = begin
-    counts = [0] * 256
-    while end < len(tokens) and tokens[end].startswith(prefix):
-        counts[tokens[end][len(prefix)]] += 1
-        end += 1
-    return [begin + int(before) for before in np.concatenate([[0], np.cumsum(counts)])]
