@@ -98,14 +98,23 @@ def parser() -> argparse.ArgumentParser:
     add_json(complete)
     complete.set_defaults(command=complete_command)
 
-    for name, command, text in (
-        ("eval", eval_command, "the scorecard again, from the saved run"),
-        ("info", info_command, "corpus, plan, run and model"),
-    ):
-        part = commands.add_parser(name, help=text)
-        add_repository(part)
-        add_json(part)
-        part.set_defaults(command=command)
+    evaluate = commands.add_parser("eval", help="the scorecard again, from the saved run")
+    add_repository(evaluate)
+    evaluate.add_argument("--baselines", action="store_true", help="measure others on the same files, too (minutes)")
+    evaluate.add_argument(
+        "--compressor",
+        action="append",
+        default=[],
+        metavar="'NAME COMMAND {in} {out}'",
+        help="with --baselines: a compressor of your own",
+    )
+    add_json(evaluate)
+    evaluate.set_defaults(command=eval_command)
+
+    info = commands.add_parser("info", help="corpus, plan, run and model")
+    add_repository(info)
+    add_json(info)
+    info.set_defaults(command=info_command)
 
     split = commands.add_parser("split", help="export what was learned from and what was held out")
     add_repository(split)
@@ -213,8 +222,10 @@ def eval_command(options: argparse.Namespace) -> int:
     from cllm.progress import reporter
     from cllm.tables import scorecard_table
 
+    if options.compressor and not options.baselines:
+        raise UsageError("--compressor needs --baselines")
     with reporter(sys.stderr) as report:
-        card = evaluate_again(options.path, report)
+        card = evaluate_again(options.path, report, options.compressor if options.baselines else None)
     print_json(card) if options.json else print(printable(scorecard_table(card)))
     return 0
 

@@ -9,12 +9,14 @@ computes no batch and never imports PyTorch.
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cllm.artifacts import read_object, sweep, verify_directory, write_json
+from cllm.artifacts import read_object, sweep, verify_directory, write_file, write_json
 from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import ArtifactError
+from cllm.evaluation.compressors import external
 from cllm.interrupt import Interruption
 from cllm.machine import MemorySampler
 from cllm.progress import Reporter
@@ -23,7 +25,7 @@ from cllm.stages.learning import learn
 from cllm.stages.planning import plan_run
 from cllm.stages.prepare import prepare
 from cllm.stages.remembering import Remembering, has_memory
-from cllm.stages.scoring import account, score
+from cllm.stages.scoring import account, drawn, score, score_baselines
 from cllm.stages.session import Session, TrainOptions
 from cllm.training.launch import Workers, worker_environment
 from cllm.workspace import Workspace
@@ -124,13 +126,22 @@ def changes(before: Corpus, now: Corpus) -> dict[str, list[str]]:
     }
 
 
-def evaluate_again(root: Path, report: Reporter) -> dict[str, Any]:
-    """Score the model in use anew, write the scorecard, and give it."""
+def evaluate_again(root: Path, report: Reporter, compressors: Sequence[str] | None = None) -> dict[str, Any]:
+    """Score what is in use anew, write the scorecard, and give it.
+
+    With `compressors`, the user's own and perhaps none, the baselines are measured too, and drawn.
+    """
     workspace = Workspace(existing_directory(root))
     run = current_run(workspace)
+    for text in compressors or ():
+        external(text)  # refused now, not after the scorecard
     session = Session(workspace.root, TrainOptions(), report)
+    environment = worker_environment(workspace.compile_cache)
     with Interruption(), MemorySampler() as memory, workspace.lock():
-        scores = score(session, run, worker_environment(workspace.compile_cache))
+        scores = score(session, run, environment)
+        if compressors is not None:
+            scores["baselines"] = score_baselines(session, run, environment, compressors)
+            write_file(workspace.picture, drawn(scores).encode())
         try:
             before = read_scorecard(run)
         except ArtifactError:  # it can be made again, but for what the learning took in all

@@ -20,6 +20,7 @@ def scorecard_table(card: dict[str, Any]) -> str:
         *held_out_rows(card["without_near_duplicates"], " (without near duplicates)"),
     ]
     rows += dearest_rows(card)
+    rows += baseline_rows(card.get("baselines"))
     rows += [
         ("network", f"{train['parameters'] / 1e6:.2f} M parameters, vocabulary {train['vocab_size']:,}"),
         (
@@ -59,6 +60,26 @@ def held_out_rows(figures: dict[str, Any], suffix: str) -> Rows:
             f"{figures['next_token']['top1']:.1%} right, {figures['next_token']['top5']:.1%} among the first five",
         ),
     ]
+
+
+def baseline_rows(baselines: dict[str, Any] | None) -> Rows:
+    """What others make of the same files, where that was measured."""
+    if baselines is None:
+        return []
+    bits = [f"{name} {value:.3f}" for name, value in baselines["bits_per_byte"].items() if value is not None]
+    rows: Rows = [("bits per byte of others", ", ".join(bits))]
+    for method, found in baselines["rest_of_line"].items():
+        if found["cursors"]:
+            rows.append(
+                (
+                    f"rest of line, {method}",
+                    f"{found['exact_match']:.1%} exact, {found['first_word']:.1%} right in the first word, similarity "
+                    f"{found['edit_similarity']:.3f}, at {found['cursors']} cursors",
+                )
+            )
+    if baselines["not_installed"]:
+        rows.append(("not installed", f"{', '.join(baselines['not_installed'])} (pip install 'cllm[baselines]')"))
+    return rows
 
 
 def dearest_rows(card: dict[str, Any]) -> Rows:

@@ -5,6 +5,7 @@
     .cllm/runs/0001/        what one run leaves; the numbers only grow
     .cllm/current.json      {"run": "0001"}, the run to use; replaced atomically
     .cllm/scorecard.json    the measurements of that run
+    .cllm/baselines.svg     these and other means on the same files, as bars, where that was asked for
     .cllm/compile-cache/    compiled kernels
 
 The repository may be somebody else's and come with a `.cllm` of its own, so neither the folder nor `runs` may be a
@@ -52,6 +53,10 @@ class Workspace:
     @property
     def scorecard(self) -> Path:
         return self.folder / "scorecard.json"
+
+    @property
+    def picture(self) -> Path:
+        return self.folder / "baselines.svg"
 
     @property
     def compile_cache(self) -> Path:

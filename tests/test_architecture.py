@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),
         *("machine", "interrupt", "progress", "run", "workspace", "__init__"),
     },
-    "pipeline": {"corpus", "training", "machine", "interrupt", "progress", "run", "workspace", "stages"},
+    "pipeline": {"corpus", "training", "evaluation", "machine", "interrupt", "progress", "run", "workspace", "stages"},
     "__main__": {"cli"},
 }
 

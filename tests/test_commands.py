@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -192,3 +193,21 @@ def test_nothing_of_the_repository_is_executed(cllm: Cllm, tmp_path: Path) -> No
     done = subprocess.run(command, cwd=cllm.repository, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not marker.exists()
+
+
+@pytest.mark.slow
+def test_the_baselines_stand_beside_the_scorecard(learned: Cllm, tmp_path: Path) -> None:
+    shutil.copytree(learned.repository, tmp_path / "copy")
+    copy = Cllm(tmp_path / "copy", learned.config)
+    done = copy("eval", "--baselines", "--compressor", "copied cp {in} {out}", "--json")
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    bits = card["baselines"]["bits_per_byte"]
+    assert bits["copied"] == 8 and {"gzip", "xz", "zstd", "ppmd", "n-gram"} <= bits.keys()
+    assert all(0 < value <= 8 for value in bits.values())
+    lines = card["baselines"]["rest_of_line"]
+    assert lines.keys() == {"model", "memory", "mixed", "copied"} and lines["mixed"]["cursors"] == 500
+    assert 0.2 < lines["memory"]["exact_match"] <= 1
+    assert "<svg" in (copy.repository / ".cllm" / "baselines.svg").read_text()
+    refused = copy("eval", "--compressor", "name command")
+    assert refused.returncode == 2 and "--baselines" in refused.stderr

@@ -146,7 +146,7 @@ def complete_prompts(sphere: Sphere, subject: Subject, language: str) -> dict[st
     """What is written after each prompt of a language; whether its first construct parses and compiles."""
     prompts = prompts_for(language)
     common = {**subject.arguments, "max_tokens": PROMPT_TOKENS}
-    texts = sphere.deal("complete", [{**common, "prompt": prompt} for prompt in prompts])
+    texts = sphere.deal("complete_prompt", [{**common, "prompt": prompt} for prompt in prompts])
     return {prompt: judge(language, prompt, text) for prompt, text in zip(prompts, texts, strict=True)}
 
 

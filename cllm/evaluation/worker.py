@@ -3,6 +3,7 @@
 A worker scores documents and completes prompts with a saved model, on one thread.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import torch
 
 from cllm.corpus import Corpus
+from cllm.evaluation.compressors import size_by
 from cllm.evaluation.likelihood import Likelihood
+from cllm.evaluation.lines import LINE_TOKENS, copied_line
+from cllm.evaluation.ngram import Ngram
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.memory.network import ids_of, in_memory_terms
 from cllm.model.reading import read
 from cllm.spheres.worker import serve
+from cllm.tokenizer import Tokenizer
 
 
 @lru_cache(maxsize=1)
@@ -54,10 +59,60 @@ def complete_prompt(model: str, memory: str, dtype: str, prompt: str, max_tokens
     return prompt + completion.text
 
 
+@lru_cache(maxsize=1)
+def learned_text(corpus: str) -> bytes:
+    """All learned files, one after another."""
+    opened = corpus_of(corpus)
+    return b"".join(opened.text(document) for document in opened.train)
+
+
+@lru_cache(maxsize=1)
+def compressed_learned(corpus: str, compressor: str) -> int:
+    """Bytes that the learned files take."""
+    return size_by(compressor)(learned_text(corpus))
+
+
+def compress(corpus: str, compressor: str, document: int) -> float:
+    """Bits of a held-out file by a compressor that has compressed the learned ones before it."""
+    opened = corpus_of(corpus)
+    whole = size_by(compressor)(learned_text(corpus) + opened.text(opened.val[document]))
+    return 8.0 * (whole - compressed_learned(corpus, compressor))
+
+
+@lru_cache(maxsize=1)
+def ngram_of(corpus: str, model: str) -> tuple[Ngram, Tokenizer]:
+    """Counts of the learned files."""
+    opened, tokenizer = corpus_of(corpus), Tokenizer.load(Path(model) / "tokenizer.json")
+    documents = [ids_of(opened.text(document), tokenizer) for document in opened.train]
+    return Ngram(documents, tokenizer.vocab_size), tokenizer
+
+
+def ngram(corpus: str, model: str, document: int) -> float:
+    """Bits of a held-out file by the n-gram."""
+    counts, tokenizer = ngram_of(corpus, model)
+    opened = corpus_of(corpus)
+    return counts.bits(ids_of(opened.text(opened.val[document]), tokenizer))
+
+
+def suggest_line(
+    model: str, memory: str, dtype: str, corpus: str, document: int, begin: int, end: int
+) -> dict[str, str]:
+    """What each method suggests at a cursor of a held-out file whose line ends at `end`."""
+    writer = writer_of(model, memory, dtype)
+    writers = {"mixed": writer, "model": replace(writer, memory=None), "memory": replace(writer, model=None)}
+    opened = corpus_of(corpus)
+    text = opened.text(opened.val[document])
+    prompt = Prompt(prefix=text[:begin], suffix=text[end:], path=opened.val[document].path)
+    params = SamplingParams(max_tokens=LINE_TOKENS, stop=("\n",))
+    found = {name: each.complete(prompt, params)[0].text for name, each in writers.items()}
+    return {**found, "copied": copied_line(learned_text(corpus), text[:begin])}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    serve({"score": score, "complete": complete_prompt})
+    calls = (score, complete_prompt, compress, ngram, suggest_line)
+    serve({call.__name__: call for call in calls})
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cllm import __version__
 from cllm.artifacts import read_object, verify_directory
 from cllm.corpus import Corpus
 from cllm.errors import ArtifactError, UsageError
+from cllm.evaluation.baselines import compare
+from cllm.evaluation.picture import bars
 from cllm.evaluation.scorecard import (
+    EXPERTS,
     Subject,
     complete_prompts,
     held_out_figures,
@@ -29,11 +32,8 @@ PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter
 def score(session: Session, run: Run, environment: Mapping[str, str]) -> dict[str, Any]:
     """The figures of a run's model, measured now."""
     session.report.phase("scorecard")
-    manifest = verify_directory(run.model)
-    if verify_directory(run.memory).get("weights_sha256") != manifest["weights_sha256"]:
-        raise ArtifactError(f"{run.memory} is not the memory of {run.model}: learn again with --fresh")
+    subject = subject_of(run)
     corpus = Corpus.open(run.corpus)
-    subject = Subject(model=run.model, dtype=computed_in(manifest, run), memory=run.memory, corpus=run.corpus)
     seconds = max(SCORECARD_SHARE * session.options.minutes * 60, session.seconds_left)
     with launch_scorers(session.num_workers, environment) as sphere:
         results = score_files(sphere, subject, corpus, seconds, session.options.seed, session.report.update)
@@ -43,8 +43,34 @@ def score(session: Session, run: Run, environment: Mapping[str, str]) -> dict[st
         **held_out_figures(results, corpus.val),
         "language": language,
         "syntax": syntax,
-        "weights_sha256": manifest["weights_sha256"],
+        "weights_sha256": verify_directory(run.model)["weights_sha256"],
     }
+
+
+def score_baselines(
+    session: Session, run: Run, environment: Mapping[str, str], compressors: Sequence[str]
+) -> dict[str, Any]:
+    """The figures of other means on the same files."""
+    session.report.phase("baselines")
+    corpus = Corpus.open(run.corpus)
+    with launch_scorers(session.num_workers, environment) as sphere:
+        return compare(sphere, subject_of(run), corpus, compressors, session.options.seed, session.report.update)
+
+
+def drawn(card: Mapping[str, Any]) -> str:
+    """Bits per byte of the baselines and of each expert, the most first, as a picture (SVG)."""
+    rows = [(name, value, False) for name, value in card["baselines"]["bits_per_byte"].items() if value is not None]
+    names = {"model": "network", "memory": "memory", "mixed": "both"}
+    rows += [(names[expert], card["bits_per_byte"][expert], True) for expert in EXPERTS if "bits_per_byte" in card]
+    return bars("bits per byte of held-out files (less is better)", sorted(rows, key=lambda row: -row[1]))
+
+
+def subject_of(run: Run) -> Subject:
+    """A run's model and memory, which must belong together."""
+    manifest = verify_directory(run.model)
+    if verify_directory(run.memory).get("weights_sha256") != manifest["weights_sha256"]:
+        raise ArtifactError(f"{run.memory} is not the memory of {run.model}: learn again with --fresh")
+    return Subject(model=run.model, dtype=computed_in(manifest, run), memory=run.memory, corpus=run.corpus)
 
 
 def computed_in(manifest: dict[str, Any], run: Run) -> str:

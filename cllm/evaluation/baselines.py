@@ -1,0 +1,97 @@
+"""The same held-out files by other means: compressors, an n-gram, the network and the memory alone; and rest of lines.
+
+Every one of them has the same learned files, and predicts each held-out file by itself.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from cllm.corpus import Corpus, Document
+from cllm.evaluation.compressors import NAMES, external, is_installed
+from cllm.evaluation.lines import draw_cursors, judge_line, mean_of
+from cllm.evaluation.scorecard import EXPERTS, Subject
+from cllm.spheres import Sphere
+
+NUM_CURSORS = 500
+LINE_METHODS = (*EXPERTS, "copied")
+Progress = Callable[[float], None]
+
+
+def compare(
+    sphere: Sphere, subject: Subject, corpus: Corpus, compressors: Sequence[str], seed: int, progress: Progress
+) -> dict[str, Any]:
+    """Bits per byte of each baseline, and how well rest of lines are suggested; with and without near duplicates."""
+    names = [*(name for name in NAMES if is_installed(name)), *compressors]
+    bits = {external_name(name): file_bits(sphere, subject, corpus, name, progress) for name in names}
+    bits["n-gram"] = file_bits(sphere, subject, corpus, None, progress)
+    verdicts = line_verdicts(sphere, subject, corpus, seed, progress)
+    return {
+        **figures(bits, verdicts, corpus.val),
+        "without_near_duplicates": figures(bits, verdicts, corpus.val, originals(corpus.val)),
+        "not_installed": [name for name in NAMES if not is_installed(name)],
+    }
+
+
+def external_name(name: str) -> str:
+    return name if name in NAMES else external(name)[0]
+
+
+def file_bits(
+    sphere: Sphere, subject: Subject, corpus: Corpus, compressor: str | None, progress: Progress
+) -> list[float]:
+    """Bits of each held-out file by a compressor, or by the n-gram."""
+    call = "ngram" if compressor is None else "compress"
+    common: dict[str, Any] = {"corpus": str(subject.corpus)}
+    common |= {"model": str(subject.model)} if compressor is None else {"compressor": compressor}
+
+    def tasks() -> Iterator[Mapping[str, Any]]:
+        for number in range(len(corpus.val)):
+            progress(number / len(corpus.val))
+            yield {**common, "document": number}
+
+    return [float(bits) for bits in sphere.deal(call, tasks())]
+
+
+def line_verdicts(
+    sphere: Sphere, subject: Subject, corpus: Corpus, seed: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """For each drawn cursor: its document, and a verdict on what each method suggests."""
+    cursors = draw_cursors(corpus, corpus.val, NUM_CURSORS, seed)
+
+    def tasks() -> Iterator[Mapping[str, Any]]:
+        for number, cursor in enumerate(cursors):
+            progress(number / len(cursors))
+            yield {**subject.arguments, "corpus": str(subject.corpus), **asdict(cursor)}
+
+    found = []
+    for cursor, suggested in zip(cursors, sphere.deal("suggest_line", tasks()), strict=True):
+        expected = corpus.text(corpus.val[cursor.document])[cursor.begin : cursor.end].decode("utf-8", "replace")
+        verdicts = {method: judge_line(expected, suggested[method]) for method in LINE_METHODS}
+        found.append({"document": cursor.document, "verdicts": verdicts})
+    return found
+
+
+def originals(documents: Sequence[Document]) -> set[int]:
+    """Numbers of the documents that are no near duplicates of learned ones."""
+    return {number for number, document in enumerate(documents) if document.near_duplicate_of is None}
+
+
+def figures(
+    bits: Mapping[str, Sequence[float]],
+    verdicts: Sequence[Mapping[str, Any]],
+    documents: Sequence[Document],
+    only: set[int] | None = None,
+) -> dict[str, Any]:
+    """The figures over all documents, or over some."""
+    numbers = [number for number in range(len(documents)) if only is None or number in only]
+    size = sum(documents[number].bytes for number in numbers)
+    chosen = [verdict["verdicts"] for verdict in verdicts if verdict["document"] in set(numbers)]
+    return {
+        "bits_per_byte": {
+            name: math.fsum(found[number] for number in numbers) / size if size else None
+            for name, found in bits.items()
+        },
+        "rest_of_line": {method: mean_of([verdict[method] for verdict in chosen]) for method in LINE_METHODS},
+    }

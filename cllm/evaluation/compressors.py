@@ -1,0 +1,79 @@
+"""Compressors as predictors: what a file takes when the learned files came before it.
+
+The bits of a file are 8 (bytes of learned files + file) - 8 (bytes of learned files), both compressed. Each is given
+its best honest settings: the strongest level, and a window or a memory that holds all of it, where it has such a thing
+(gzip has not: it sees the last 32 KB).
+"""
+
+import gzip
+import importlib
+import importlib.util
+import lzma
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cllm.errors import UsageError
+
+Size = Callable[[bytes], int]
+
+PPMD_ORDER = 16
+PPMD_MEMORY = 1 << 29
+ZSTD_LEVEL, ZSTD_WINDOW_LOG = 19, 27
+EXTERNAL_SECONDS = 600.0
+NAMES = ("gzip", "xz", "zstd", "ppmd")
+PACKAGES = {"zstd": "zstandard", "ppmd": "pyppmd"}  # of the extra `baselines`
+
+
+def size_by(name: str) -> Size:
+    """The compressed size of some bytes by the compressor of a name; `NAME COMMAND {in} {out}` is an external one."""
+    if name == "gzip":
+        return lambda data: len(gzip.compress(data, 9))
+    if name == "xz":
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 28}]
+        return lambda data: len(lzma.compress(data, filters=filters))
+    if name == "zstd":
+        zstandard = _package("zstd")
+        level = zstandard.ZstdCompressionParameters.from_level(ZSTD_LEVEL, window_log=ZSTD_WINDOW_LOG)
+        return lambda data: len(zstandard.ZstdCompressor(compression_params=level).compress(data))
+    if name == "ppmd":
+        pyppmd = _package("ppmd")
+        return lambda data: len(pyppmd.compress(data, max_order=PPMD_ORDER, mem_size=PPMD_MEMORY, variant="I"))
+    command = external(name)[1]
+    return lambda data: external_size(command, data)
+
+
+def is_installed(name: str) -> bool:
+    """Whether a compressor's package is there."""
+    return name not in PACKAGES or importlib.util.find_spec(PACKAGES[name]) is not None
+
+
+def external(text: str) -> tuple[str, str]:
+    """Name and command of `NAME COMMAND {in} {out}`; UsageError where it is not that."""
+    name, _, command = text.partition(" ")
+    if not name or "{in}" not in command or "{out}" not in command:
+        raise UsageError(f"--compressor {text!r} is not 'NAME COMMAND {{in}} {{out}}'")
+    return name, command
+
+
+def external_size(command: str, data: bytes) -> int:
+    """What the user's own command makes of some bytes."""
+    with tempfile.TemporaryDirectory(prefix="cllm-compress-") as folder:
+        places = {"{in}": str(Path(folder, "in")), "{out}": str(Path(folder, "out"))}
+        Path(places["{in}"]).write_bytes(data)
+        words = [places.get(word, word) for word in shlex.split(command)]
+        try:
+            done = subprocess.run(words, cwd=folder, capture_output=True, timeout=EXTERNAL_SECONDS, check=False)
+            if done.returncode == 0:
+                return Path(places["{out}"]).stat().st_size
+            why = f"ended with exit code {done.returncode}"
+        except (OSError, subprocess.TimeoutExpired) as error:
+            why = str(error)
+    raise UsageError(f"--compressor: {words[0]} {why}")
+
+
+def _package(name: str) -> Any:
+    return importlib.import_module(PACKAGES[name])
