@@ -11,7 +11,7 @@ from cllm.memory.coder import code
 from cllm.memory.compiled import Array
 from cllm.memory.decisions import BEGINS, ENDS, INSIDE
 from cllm.memory.journal import new_journal, undo
-from cllm.memory.state import LINE_BYTES, NUM_MATCHES, Learned, new_decided, new_learned, new_work
+from cllm.memory.state import NUM_MATCHES, Learned, new_decided, new_learned, new_work
 from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor
 from cllm.memory.trie import build_trie
 from cllm.tokenizer import Tokenizer
@@ -200,6 +200,3 @@ def line_bits(num_bytes: int) -> int:
     """The size of the table of lines, as a power of two, for so much text."""
     wanted = math.ceil(math.log2(max(1, num_bytes * LINES_PER_BYTE)))
     return min(max(wanted, LEAST_LINE_BITS), MOST_LINE_BITS)
-
-
-assert LINE_BYTES == 16

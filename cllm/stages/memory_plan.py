@@ -14,8 +14,8 @@ from cllm.corpus import Corpus, Document
 from cllm.errors import ArtifactError
 from cllm.run import Run
 
-# 2-core machine, 2026-11-24: 120 KB/s are read on a core of one's own, two thirds of that beside two workers; a
-# network of 4.5 million parameters hears 25 KB/s on a core.
+# 2-core machine, 2026-11-24: 74 to 122 KB/s are read on a core of one's own. What is heard a second on a core was
+# estimated; measured since, on two cores together: 27 to 35 KB/s (a network of 2.2 million parameters).
 READ_SHARE, READ_BYTES_PER_SECOND = 0.5, 100_000
 HEARD_SHARE, HEARD_BYTES_PER_SECOND = 0.04, 25_000
 START_SECONDS = 4.0  # for loading the network and saving the memory

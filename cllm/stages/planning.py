@@ -20,8 +20,8 @@ from cllm.tokenizer import Tokenizer
 from cllm.training.choose import Speed, Task, choose_model, make_plan
 from cllm.training.plan import Engine, Plan, save_plan
 
-# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
-# a worker scores 14 KB/s (2026-11-24, the 4.5 million parameter network and the memory, alone and together).
+# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s.
+# What a worker scores was estimated; networkx's 701 KB took 26 s in all, libuv's 378 KB 20 s (2026-11-24).
 SCORECARD_SECONDS = 9.0
 SCORED_BYTES_PER_SECOND = 14_000
 SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
