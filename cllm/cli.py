@@ -95,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     complete.add_argument(
         "--experts", default="mixed", choices=("mixed", "model", "memory"), help="who predicts (default: mixed)"
     )
+    complete.add_argument("--explain", action="store_true", help="say where the text comes from, and what is new")
     add_json(complete)
     complete.set_defaults(command=complete_command)
 
@@ -110,6 +111,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add_json(evaluate)
     evaluate.set_defaults(command=eval_command)
+
+    update = commands.add_parser("update", help="let what completes know the files as they are now (seconds)")
+    add_repository(update)
+    add_json(update)
+    update.set_defaults(command=update_command)
 
     info = commands.add_parser("info", help="corpus, plan, run and model")
     add_repository(info)
@@ -167,6 +173,7 @@ def complete_command(options: argparse.Namespace) -> int:
     """`cllm complete`."""
     from cllm.complete import complete_text, place_in_file
     from cllm.generation.sampling import SamplingParams
+    from cllm.tables import explanation_table
 
     if "" in options.stop:
         raise UsageError("--stop is empty; it must be the text to end before")
@@ -184,7 +191,8 @@ def complete_command(options: argparse.Namespace) -> int:
         prompt = place_in_file(options.path, options.file, options.line)
     else:
         prompt = text_prompt(options)
-    completions = complete_text(options.path, prompt, params, options.samples, options.experts)
+    explained = options.explain or options.json
+    completions = complete_text(options.path, prompt, params, options.samples, options.experts, explained)
     if options.json:
         print_json({"prompt": prompt.prefix.decode("utf-8", "replace"), "completions": completions})
         return 0
@@ -193,6 +201,8 @@ def complete_command(options: argparse.Namespace) -> int:
         if number:
             print("-" * 40)
         print(before + completion["text"])
+        if options.explain:
+            print(printable(explanation_table(completion)))
     return 0
 
 
@@ -227,6 +237,20 @@ def eval_command(options: argparse.Namespace) -> int:
     with reporter(sys.stderr) as report:
         card = evaluate_again(options.path, report, options.compressor if options.baselines else None)
     print_json(card) if options.json else print(printable(scorecard_table(card)))
+    return 0
+
+
+def update_command(options: argparse.Namespace) -> int:
+    """`cllm update`."""
+    from cllm.pipeline import update_run
+    from cllm.progress import reporter
+
+    with reporter(sys.stderr) as report:
+        found = update_run(options.path, report)
+    if options.json:
+        print_json(found)
+    else:
+        print(f"knows {len(found['new'])} files that were not learned, forgot {len(found['gone'])}")
     return 0
 
 

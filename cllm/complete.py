@@ -8,6 +8,8 @@ import torch
 from cllm.errors import UsageError
 from cllm.evaluation.scorecard import EXTENSIONS
 from cllm.generation import Prompt, SamplingParams, Writer
+from cllm.generation.explanation import explain
+from cllm.memory.store import load_memory
 from cllm.run import current_run, existing_directory
 from cllm.workspace import Workspace
 
@@ -58,13 +60,21 @@ def offset_of(text: bytes, place: str, file: Path) -> int:
 
 
 def complete_text(
-    root: Path, prompt: Prompt, params: SamplingParams, num_samples: int, experts: str
+    root: Path, prompt: Prompt, params: SamplingParams, num_samples: int, experts: str, explained: bool
 ) -> list[dict[str, Any]]:
-    """Completions by what is in use, also while another is being learned: text, tokens, finish_reason."""
+    """Completions by what is in use, also while another is being learned.
+
+    Of each `text`, `tokens`, `finish_reason` and, if it is to be explained, where it comes from (`explain`).
+    """
     if not 1 <= num_samples <= MAX_SAMPLES:
         raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
     run = current_run(Workspace(existing_directory(root)))
     torch.set_num_threads(1)  # one token's products are too small to share out: 1.2 ms with one thread or two
-    writer = Writer.load(run.model, run.memory, torch.float32, experts)
+    update = run.update if run.update.exists() else None
+    writer = Writer.load(run.model, run.memory, torch.float32, experts, update)
     completions = writer.complete(prompt, params, num_samples)
-    return [{"text": c.text, "tokens": len(c.tokens), "finish_reason": c.finish_reason} for c in completions]
+    found = [{"text": c.text, "tokens": len(c.tokens), "finish_reason": c.finish_reason} for c in completions]
+    if not explained:
+        return found
+    citing = writer.memory or load_memory(run.memory, writer.tokenizer, update)
+    return [{**completion, **explain(citing, prompt, completion["text"])} for completion in found]

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from cllm.artifacts import read_object
+from cllm.artifacts import MANIFEST, read_object
 from cllm.corpus import Corpus
 from cllm.errors import ArtifactError
 from cllm.run import Run, current_run, existing_directory, read_scorecard
@@ -34,11 +34,21 @@ def information(root: Path) -> dict[str, Any]:
         found["model"] = {
             "run": current.name,
             **{key: card[key] for key in ("bits_per_byte", "train", "weights_sha256") if key in card},
+            "update": update_information(run),
         }
     newest = unfinished or current
     if newest is not None:
         found |= run_information(Run(newest), live=holder is not None and unfinished is not None)
     return found
+
+
+def update_information(run: Run) -> dict[str, Any]:
+    """Which files what completes knows beside the learned ones, and which it forgot."""
+    try:
+        about = read_object(run.update / MANIFEST)
+        return {"new": about["new"], "gone": about["gone"], "learned": about["learned"]}
+    except (ArtifactError, KeyError):
+        return {"new": [], "gone": [], "learned": True}
 
 
 def run_information(run: Run, live: bool) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from cllm.run import Run, current_run, existing_directory, read_scorecard
 from cllm.stages.learning import learn
 from cllm.stages.planning import plan_run
 from cllm.stages.prepare import prepare
-from cllm.stages.remembering import Remembering, has_memory
+from cllm.stages.remembering import Remembering, has_memory, updating
 from cllm.stages.scoring import account, drawn, score, score_baselines
 from cllm.stages.session import Session, TrainOptions
 from cllm.training.launch import Workers, worker_environment
@@ -71,7 +71,8 @@ def run_stages(
                 learn(session, run, workers, interruption)
         if not has_memory(run):
             remembering.finish()
-    scores = score(session, run, environment)
+    with updating(run, run.corpus, environment):
+        scores = score(session, run, environment)
     memory.sample()
     card = {**scores, **account(session, run, memory)}
     write_json(run.scorecard, card)
@@ -124,6 +125,24 @@ def changes(before: Corpus, now: Corpus) -> dict[str, list[str]]:
         "removed": sorted(old.keys() - new.keys()),
         "modified": sorted(path for path in new.keys() & old.keys() if new[path] != old[path]),
     }
+
+
+def update_run(root: Path, report: Reporter) -> dict[str, Any]:
+    """Let what is in use know the working tree as it is now, without learning anew; which paths are new to it or gone.
+
+    The network stays as it is, and so do the scores: they are made without what came later.
+    """
+    workspace = Workspace(existing_directory(root))
+    run = current_run(workspace)
+    environment = worker_environment(workspace.compile_cache)
+    with Interruption(), workspace.lock(), tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
+        report.phase("scan")
+        corpus = Path(scratch) / "corpus"
+        ingest(workspace.root, corpus, CorpusConfig())
+        report.phase("update")
+        with updating(run, corpus, environment) as found:
+            pass
+    return found
 
 
 def evaluate_again(root: Path, report: Reporter, compressors: Sequence[str] | None = None) -> dict[str, Any]:

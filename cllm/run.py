@@ -59,6 +59,11 @@ class Run:
         return self.folder / "memory"
 
     @property
+    def update(self) -> Path:
+        """Directory: what the memory came to know since, held-out files among it; it completes, and never scores."""
+        return self.folder / "update"
+
+    @property
     def training(self) -> Path:
         """What the training took, for the scorecard."""
         return self.folder / "training.json"

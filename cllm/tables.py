@@ -4,6 +4,7 @@ from typing import Any
 
 Rows = list[tuple[str, str]]
 LARGE_SHARE = 0.2
+FIRST_SIGNS = 40  # of a copied stretch that are shown
 
 
 def aligned(rows: Rows) -> str:
@@ -38,6 +39,18 @@ def scorecard_table(card: dict[str, Any]) -> str:
             verdict += ", compiles" if result["compiles"] else ", does not compile"
         parts.append(f"--- {prompt.strip()!r}: {verdict}\n{result['unit'] or result['text']}")
     return "\n".join(parts)
+
+
+def explanation_table(completion: dict[str, Any]) -> str:
+    """Where a completion's stretches stand verbatim, each with its first words, and how much is new."""
+    rows: Rows = [("new", f"{completion['new']:.0%} of the text")]
+    content = completion["text"].encode("utf-8", "replace")
+    for source in completion["sources"]:
+        words = " ".join(content[source["begin"] : source["end"]].decode("utf-8", "replace").split())
+        words = words if len(words) <= FIRST_SIGNS else words[:FIRST_SIGNS] + "..."
+        licence = f"; {source['licence']}" if source["licence"] else ""
+        rows.append((source["place"], f"{source['end'] - source['begin']} bytes: {words}{licence}"))
+    return "---\n" + aligned(rows)
 
 
 def held_out_rows(figures: dict[str, Any], suffix: str) -> Rows:
@@ -104,7 +117,7 @@ def information_table(found: dict[str, Any]) -> str:
         model = found["model"]
         bits = model.get("bits_per_byte", {}).get("mixed")
         quality = "nothing was held out" if bits is None else f"{bits:.4f} bits per byte held out"
-        rows.append(("model", f"run {model['run']}, {quality}"))
+        rows += [("model", f"run {model['run']}, {quality}"), ("  knows", known_text(model["update"]))]
     report = found.get("corpus")
     if report:
         rows.append(("files", f"{report['files_kept']} of {report['files_seen']} kept"))
@@ -112,6 +125,15 @@ def information_table(found: dict[str, Any]) -> str:
         rows += [(f"  {name}", f"{entry['files']} files, {entry['bytes']:,} bytes") for name, entry in languages]
         rows += [(f"  skipped: {reason}", str(count)) for reason, count in sorted(report["skipped"].items())]
     return aligned(rows)
+
+
+def known_text(update: dict[str, Any]) -> str:
+    """What completes beside what was learned, and what it must not any more."""
+    new, gone = len(update["new"]), len(update["gone"])
+    text = f"what it learned, and {new} other files" + ("" if update["learned"] else ", not yet learned from")
+    if gone:
+        text += f"; {gone} files are gone or changed: none is looked up, but `--fresh` alone forgets what was learned"
+    return text
 
 
 def doctor_table(found: dict[str, Any]) -> str:

@@ -29,14 +29,16 @@ class Writer:
     memory: Memory | None
 
     @classmethod
-    def load(cls, model: Path, memory: Path, dtype: torch.dtype, experts: str = "mixed") -> Self:
-        """From the directories of a model and its memory; of `experts` see EXPERTS."""
+    def load(
+        cls, model: Path, memory: Path, dtype: torch.dtype, experts: str = "mixed", update: Path | None = None
+    ) -> Self:
+        """From the directories of a model, its memory and what that came to know since; of `experts` see EXPERTS."""
         check_choice("--experts", experts, EXPERTS)
         tokenizer = Tokenizer.load(model / "tokenizer.json")
         return cls(
             tokenizer=tokenizer,
             model=load_model(model, dtype) if experts != "memory" else None,
-            memory=load_memory(memory, tokenizer) if experts != "model" else None,
+            memory=load_memory(memory, tokenizer, update) if experts != "model" else None,
         )
 
     def lay_out(self, prompt: Prompt, max_tokens: int) -> Laid:

@@ -9,9 +9,9 @@ import numpy as np
 
 from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import byte_at, set_contexts, set_token_contexts
-from cllm.memory.decisions import ENDS, HIGH_BIT, INSIDE, TOKEN_BEGINS
+from cllm.memory.decisions import ENDS, HIGH_BIT, INSIDE, SECOND_HALF, TOKEN_BEGINS
 from cllm.memory.journal import Journal
-from cllm.memory.lines import find_lines, find_token_lines, line_key
+from cllm.memory.lines import expect_lines, find_lines, find_token_lines, line_key
 from cllm.memory.matches import find_matches, follow_matches
 from cllm.memory.predictor import BIT, DECISION, PATH, bounded, learn, predict
 from cllm.memory.state import Decided, Learned, Work
@@ -72,6 +72,7 @@ def code(
         find_matches(learned, cursor, text, position, learning and not closing)
         line = -1
         path, low, high = 1, 0, 256
+        expect_lines(learned, work, line_key(SECOND_HALF, (2 | starts) << 4 | byte >> 4))
         for decision in range(9):
             node = cursor.numbers[NODE]
             bit = starts if decision == TOKEN_BEGINS else (byte >> (8 - decision)) & 1

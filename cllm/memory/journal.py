@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.memory.prefetch import prefetch
+
+AHEAD = 16  # lines are sent for before they are put back
 
 
 class Journal(NamedTuple):
@@ -23,6 +26,7 @@ class Journal(NamedTuple):
 
 def new_journal(lines: Array, room: int) -> Journal:
     """An empty journal for so many lines; what it does not come to use takes no memory."""
+    room = min(room, len(lines))
     kept = np.zeros(len(lines) // 8 if room else 0, np.uint8)
     return Journal(kept, np.zeros(1, np.int64), np.empty(room, np.int64), np.empty((room, lines.shape[1]), np.uint8))
 
@@ -44,6 +48,7 @@ def keep(journal: Journal, lines: Array, line: Number) -> None:
 def undo(journal: Journal, lines: Array) -> None:
     """Put all lines back, and be empty."""
     for number in range(journal.size[0]):
+        prefetch(lines, journal.numbers[min(number + AHEAD, journal.size[0] - 1)])
         line = journal.numbers[number]
         lines[line, :] = journal.contents[number, :]
         journal.kept[line >> 3] = 0

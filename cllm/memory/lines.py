@@ -12,6 +12,7 @@ from cllm.memory.decisions import SECOND_HALF, TOKEN_BEGINS
 from cllm.memory.hashing import combine
 from cllm.memory.histories import tables
 from cllm.memory.journal import Journal, keep
+from cllm.memory.prefetch import prefetch
 from cllm.memory.state import LINE_BYTES, Learned, Work
 
 _NEXT, SEEN, _GUESS = tables()
@@ -34,8 +35,18 @@ def find_lines(learned: Learned, journal: Journal, work: Work, key: Number, curr
     if key != current:
         for number in range(NUM_CONTEXTS):
             hash_ = work.contexts[number] if key == 0 else combine(work.contexts[number], key)
-            work.lines[number] = find_line(learned.lines, journal, hash_, learning)
+            work.hashes[number] = hash_
+            prefetch(learned.lines, first_of(learned.lines, hash_))
+        for number in range(NUM_CONTEXTS):
+            work.lines[number] = find_line(learned.lines, journal, work.hashes[number], learning)
     return key
+
+
+@inlined
+def expect_lines(learned: Learned, work: Work, key: Number) -> None:
+    """Have the lines for a key brought near, which will be needed: what is read is known before it is predicted."""
+    for number in range(NUM_CONTEXTS):
+        prefetch(learned.lines, first_of(learned.lines, combine(work.contexts[number], key)))
 
 
 @inlined
@@ -45,13 +56,19 @@ def find_token_lines(learned: Learned, journal: Journal, work: Work, learning: b
         work.lines[number] = find_line(learned.lines, journal, work.contexts[number], learning)
 
 
+@inlined
+def first_of(lines: Array, hash_: Number) -> Number:
+    """The first of the four lines among which that of a hash is."""
+    return np.int64(hash_ & np.uint64(len(lines) - 1)) & ~3
+
+
 @compiled
 def find_line(lines: Array, journal: Journal, hash_: Number, learning: bool) -> Number:
     """Number of the line of a hash, among four neighbours (64 bytes, what the processor fetches at once).
 
     Where there is none: a free one or the least used, cleared; without `learning`, -1.
     """
-    first: Number = np.int64(hash_ & np.uint64(len(lines) - 1)) & ~3
+    first: Number = first_of(lines, hash_)
     check = np.uint8(hash_ >> np.uint64(56)) | np.uint8(1)
     least: Number = first
     least_seen: Number = 256

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, inlined
+from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.decisions import INSIDE, TOKEN_BEGINS
 from cllm.memory.hashing import combine
@@ -21,11 +21,8 @@ def find_matches(learned: Learned, cursor: Cursor, text: Array, position: Number
         least = MIN_MATCH[number]
         if position - cursor.numbers[TEXT_START] < least:
             continue
-        hash_ = np.uint64(0)
-        for back in range(1, least + 1):
-            hash_ = hash_ * np.uint64(0x2F0B4C47) + np.uint64(text[position - back]) + np.uint64(1)
-        slot = np.int64(combine(hash_, number) & np.uint64(MATCH_SLOTS - 1))
-        candidate = learned.match_slots[number, slot]
+        slot = _slot(text, position, number)
+        candidate: Number = np.int64(learned.match_slots[number, slot])
         if learning:
             learned.match_slots[number, slot] = position
         if cursor.match_length[number] == 0 and candidate > 0:
@@ -37,6 +34,24 @@ def find_matches(learned: Learned, cursor: Cursor, text: Array, position: Number
             if length >= least:
                 cursor.match_at[number] = candidate
                 cursor.match_length[number] = length
+
+
+@inlined
+def _slot(text: Array, position: Number, number: Number) -> Number:
+    """Where it is noted for a match where the bytes before a position were seen last."""
+    hash_ = np.uint64(0)
+    least: Number = MIN_MATCH[number]
+    for back in range(1, least + 1):
+        hash_ = hash_ * np.uint64(0x2F0B4C47) + np.uint64(text[position - back]) + np.uint64(1)
+    return np.int64(combine(hash_, number) & np.uint64(MATCH_SLOTS - 1))
+
+
+@compiled
+def note_places(learned: Learned, text: Array, begin: Number, end: Number) -> None:
+    """Let a text be found by matches from here on."""
+    for number in range(NUM_MATCHES):
+        for position in range(begin + MIN_MATCH[number], end):
+            learned.match_slots[number, _slot(text, position, number)] = position
 
 
 @inlined

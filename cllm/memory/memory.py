@@ -7,10 +7,13 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from cllm.corpus import Document
 from cllm.memory.coder import code
 from cllm.memory.compiled import Array
 from cllm.memory.decisions import BEGINS, ENDS, INSIDE
+from cllm.memory.index import Index, Source
 from cllm.memory.journal import new_journal, undo
+from cllm.memory.matches import note_places
 from cllm.memory.state import NUM_MATCHES, Learned, new_decided, new_learned, new_work
 from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor
 from cllm.memory.trie import build_trie
@@ -19,6 +22,9 @@ from cllm.tokenizer import Tokenizer
 MOST_LINE_BITS, LEAST_LINE_BITS = 24, 16  # 256 MB and 1 MB of lines
 LINES_PER_BYTE = 6  # of text: it asks for many more, but short contexts are few and rare ones make room
 MOST_LINES_PER_BYTE = 128  # that a byte can touch: three for each context, and some
+
+
+PIECE_BYTES = 16_384  # are read in a fifth of a second
 
 
 class NetworkSays(NamedTuple):
@@ -46,6 +52,7 @@ class Memory:
         self.work, self.decided = new_work(), new_decided(9 * (self.longest + 1))
         self._cursor = new_cursor(NUM_MATCHES)
         self.journal = new_journal(learned.lines, 0)
+        self.index = Index()
 
     @classmethod
     def new(cls, tokenizer: Tokenizer, num_bytes: int) -> Self:
@@ -58,9 +65,31 @@ class Memory:
 
         `says`: what a network says of the document's tokens and of its end, in pieces of any length; or nothing.
         """
+        return sum(self._reading(document, says))
+
+    def _reading(self, document: bytes, says: Iterable[NetworkSays]) -> Iterator[float]:
+        """Learn a document piece by piece; the bits of each."""
         begin = self._append(document)
         begin_text(self._cursor, begin)
-        return sum(self.walk(self._cursor, *piece) for piece in self._pieces(begin, says))
+        for piece in self._pieces(begin, says):
+            yield self.walk(self._cursor, *piece)
+
+    def learning(self, document: Document, content: bytes, says: Iterable[NetworkSays] = ()) -> Iterator[float]:
+        """Read a document of the repository, as `read`, and keep in mind where it is from; the bits of each piece."""
+        begin = self.size
+        yield from self._reading(content, says)
+        self.index.sources.append(source_of(document, begin, self.size - 1))
+
+    def know(self, document: Document, content: bytes) -> None:
+        """Have a document of the repository at hand for matches and citing, and learn nothing from it."""
+        begin = self._append(content)
+        note_places(self.learned, self.text, begin, self.size - 1)
+        self.index.sources.append(source_of(document, begin, self.size - 1))
+
+    def study(self, source: Source) -> None:
+        """Learn a document that is known."""
+        begin_text(self._cursor, source.begin)
+        self.walk(self._cursor, source.begin, source.end + 1, NOTHING)
 
     def score(self, document: bytes, says: Iterable[NetworkSays] = ()) -> float:
         """The bits of a document, as `read`; then it is forgotten."""
@@ -72,7 +101,7 @@ class Memory:
     ) -> Iterator[tuple[int, int, NetworkSays]]:
         """Where each piece of what the network says begins and ends in the text that begins at `begin`.
 
-        It says nothing of the first `silent` tokens; of all, where there are no pieces.
+        It says nothing of the first `silent` tokens; of all, where there are no pieces: those are of PIECE_BYTES then.
         """
         starts = [*(begin + np.flatnonzero(self.marks[begin : self.size])).tolist(), self.size]
         number = silent
@@ -83,14 +112,17 @@ class Memory:
             assert number < len(starts), "the network speaks of more tokens than there are"
             yield starts[number - len(piece.certainty)], starts[number], piece
         if number == 0:
-            yield begin, self.size, NOTHING
+            for number in range(1, len(starts)):
+                if starts[number] - begin >= PIECE_BYTES or number == len(starts) - 1:
+                    yield begin, starts[number], NOTHING
+                    begin = starts[number]
         else:
             assert starts[number] == self.size, "the network speaks of fewer tokens than there are"
 
     @contextmanager
     def forgetting(self, most: int) -> Iterator[None]:
         """Forget at the end what was read inside, at most so many bytes."""
-        size = self.size
+        size, index = self.size, Index(self.index.segments, self.index.sources)
         before = {name: array.copy() for name, array in self.learned._asdict().items() if name != "lines"}
         self.journal = new_journal(self.learned.lines, MOST_LINES_PER_BYTE * (most + 1))
         try:
@@ -100,7 +132,7 @@ class Memory:
             self.journal = new_journal(self.learned.lines, 0)
             for name, array in before.items():
                 getattr(self.learned, name)[...] = array
-            self.size = size
+            self.size, self.index = size, index
 
     def read_beginning(self, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0) -> Cursor:
         """Learn the beginning of a text that goes on after these tokens; a cursor that stands there.
@@ -181,11 +213,25 @@ class Memory:
         self.marks[begin : self.size] = token_marks(self.tokenizer, ids)
         return begin
 
+    def put(self, text: Array, marks: Array) -> None:
+        """Lay text with its marks behind all text, and let matches find it."""
+        begin = self.size
+        self.make_room(len(text))
+        self.size = begin + len(text)
+        self.text[begin : self.size], self.marks[begin : self.size] = text, marks
+        note_places(self.learned, self.text, begin, self.size)
+
     def make_room(self, num_bytes: int) -> None:
         """Let so many bytes fit behind all text."""
         if self.size + num_bytes > len(self.text):
             more = np.zeros(self.size + num_bytes, np.uint8)  # twice the room or more, so that it is seldom made
             self.text, self.marks = np.concatenate([self.text, more]), np.concatenate([self.marks, more])
+
+
+def source_of(document: Document, begin: int, end: int) -> Source:
+    """Where a document lies, which stands at `begin` to `end` of the memory's text."""
+    first_line = document.lines[0] if document.lines else 1
+    return Source(path=document.path, sha256=document.sha256, begin=begin, end=end, first_line=first_line)
 
 
 def token_marks(tokenizer: Tokenizer, ids: Sequence[int]) -> Array:

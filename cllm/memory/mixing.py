@@ -39,14 +39,16 @@ def squash(value: Number) -> Number:
 
 
 @inlined
-def weighed(weights: Array, inputs: Array) -> Number:
+def weighed(weights: Array, row: Number, inputs: Array, number: Number, count: Number) -> Number:
+    """The product of a row of weights and row `number` of inputs, of `count` each."""
     total = np.float32(0)
-    for number in range(len(inputs)):
-        total += weights[number] * inputs[number]
+    for place in range(count):
+        total += weights[row, place] * inputs[number, place]
     return total
 
 
 @inlined
-def correct(weights: Array, inputs: Array, step: Number) -> None:
-    for number in range(len(inputs)):
-        weights[number] += step * inputs[number]
+def correct(weights: Array, row: Number, inputs: Array, number: Number, count: Number, step: Number) -> None:
+    """Change a row of weights by a step along a row of inputs."""
+    for place in range(count):
+        weights[row, place] += step * inputs[number, place]

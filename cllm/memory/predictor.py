@@ -14,15 +14,16 @@ from cllm.memory.histories import tables
 from cllm.memory.lines import node_in_line
 from cllm.memory.matches import match_inputs
 from cllm.memory.mixing import CONFIDENCE, clipped, correct, squash, stretch, weighed
-from cllm.memory.state import NUM_MAPS, NUM_MATCHES, NUM_SETS, SET_STARTS, Decided, Learned, Work
+from cllm.memory.state import MAP_ROWS, NUM_INPUTS, NUM_MAPS, NUM_MATCHES, NUM_SETS, SET_STARTS, Decided, Learned, Work
 from cllm.memory.text import COMMAS, DEPTH, INDENT, KIND, MAX_DEPTH, NODE, TEXT_START, WORD_1, WORD_START, Cursor
 
 NEXT, _SEEN, _GUESS = tables()
 MIXER_STEP = np.float32(0.005)
 FINAL_STEP = np.float32(0.002)
+LEAST_ERROR = np.float32(1 / 64)  # that a mixer learns from: 0.1% fewer bits than with all, in less time
 MAP_STEP = np.float32(0.02)
 MATCH_STEP = np.float32(0.015)
-CHANCE_LIMIT = np.float32(100)  # corrections that a chance remembers
+LEAST_RATE = np.float32(1 / 100)  # at which a chance is corrected; it begins higher, as the mean of what was seen
 MIXED_SHARE = np.float32(0.2)  # of the final mixer in the result; the maps share the rest
 LEAST = np.float32(1 / 16384)
 
@@ -137,12 +138,12 @@ def _mixed(
     says: Number,
 ) -> Number:
     """The mixers' result, refined by the maps."""
-    inputs, outputs = decided.inputs[number], decided.outputs[number]
     for set_ in range(NUM_SETS):
-        output = clipped(weighed(learned.weights[decided.rows[number, set_]], inputs), np.float32(11))
-        outputs[set_] = output
+        row = decided.rows[number, set_]
+        output = clipped(weighed(learned.weights, row, decided.inputs, number, NUM_INPUTS), np.float32(11))
+        decided.outputs[number, set_] = output
         decided.errors[number, set_] = squash(output)
-    final = weighed(learned.final_weights[path], outputs)
+    final = weighed(learned.final_weights, path, decided.outputs, number, NUM_SETS)
     mixed = squash(final)
     place = (clipped(final, np.float32(7.99)) + np.float32(8)) * np.float32(2)
     low = int(place)
@@ -154,8 +155,8 @@ def _mixed(
         expected = 1 + (np.int64(text[cursor.match_at[longer]]) * 9 + decision) * 2 + long_
     one = np.int64(byte_at(text, position - 1, cursor.numbers[TEXT_START]))
     places = decided.map_places[number]
-    places[0] = (np.int64(combine(one, path)) & 0xFFFF) * 33 + low
-    places[1] = (np.int64(combine(work.contexts[3], path)) & 0xFFFF) * 33 + low
+    places[0] = (np.int64(combine(one, path)) & (MAP_ROWS - 1)) * 33 + low
+    places[1] = (np.int64(combine(work.contexts[3], path)) & (MAP_ROWS - 1)) * 33 + low
     places[2] = expected * 33 + low
     refined = np.float32(0)
     for map_ in range(NUM_MAPS):
@@ -176,19 +177,20 @@ def learn(learned: Learned, decided: Decided, number: Number) -> None:
     kind = 0 if decision == TOKEN_BEGINS else 1
     node = node_in_line(decision, path)
     truth = np.float32(bit)
-    inputs, outputs = decided.inputs[number], decided.outputs[number]
     for set_ in range(NUM_SETS):
-        error = (truth - decided.errors[number, set_]) * MIXER_STEP
-        correct(learned.weights[decided.rows[number, set_]], inputs, error)
-    correct(learned.final_weights[path], outputs, (truth - decided.final[number, CHANCE]) * FINAL_STEP)
+        error = truth - decided.errors[number, set_]
+        if abs(error) > LEAST_ERROR:
+            correct(learned.weights, decided.rows[number, set_], decided.inputs, number, NUM_INPUTS, error * MIXER_STEP)
+    step = (truth - decided.final[number, CHANCE]) * FINAL_STEP
+    correct(learned.final_weights, path, decided.outputs, number, NUM_SETS, step)
     lines, histories = decided.lines[number], decided.histories[number]
     for context in range(NUM_CONTEXTS):
         history = histories[context]
-        seen = learned.chance_seen[kind, context, history]
-        if seen < CHANCE_LIMIT:
-            seen += np.float32(1)
-            learned.chance_seen[kind, context, history] = seen
-        learned.chance[kind, context, history] += (truth - learned.chance[kind, context, history]) / seen
+        rate = learned.rate[kind, context, history]
+        if rate > LEAST_RATE:
+            rate /= np.float32(1) + rate
+            learned.rate[kind, context, history] = rate
+        learned.chance[kind, context, history] += (truth - learned.chance[kind, context, history]) * rate
         # It may have changed since, by an earlier decision of the same token.
         learned.lines[lines[context], node] = NEXT[learned.lines[lines[context], node], bit]
     for match in range(NUM_MATCHES):

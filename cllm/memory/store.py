@@ -1,8 +1,18 @@
-"""A memory on disk: `lines.bin` without the zeros, `arrays.safetensors`, and what it read; a verified directory.
+"""A memory on disk, in verified directories: what it learned, and what it came to know since.
 
-Most bytes of lines are zero: `lines.bin` holds for each line a mask of sixteen bits and its other bytes.
+    memory/   lines.bin            for each line a mask of sixteen bits and the bytes that are not zero: most are
+              arrays.safetensors   everything else that is learned, the text and its marks
+              order.bin            the text's places, sorted (`suffixes`); memory-mapped
+              sources.json         its documents
+    update/   the same files: the lines that changed since, their numbers, the text that came
+
+A memory by itself is the view `train`: it holds no held-out file, and is what every score is made with. With its update
+it is the view `all`, which completes.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +20,10 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from cllm.artifacts import verify_directory, write_directory
+from cllm.artifacts import MANIFEST, read_json, sha256_of, verify_directory, write_directory, write_json
 from cllm.errors import ArtifactError
 from cllm.memory.compiled import Array, compiled
+from cllm.memory.index import Index, Segment, Source
 from cllm.memory.memory import Memory
 from cllm.memory.state import Learned, new_learned
 from cllm.tokenizer import Tokenizer
@@ -20,35 +31,106 @@ from cllm.tokenizer import Tokenizer
 # Place of the lowest bit of each mask; 0 for no bit. To look at set bits alone takes a third of the time.
 MASKS = np.arange(1 << 16)
 LOWEST = np.log2(np.maximum(MASKS & -MASKS, 1)).astype(np.uint8)
-LINES, ARRAYS = "lines.bin", "arrays.safetensors"
+LINES, ARRAYS, ORDER, SOURCES = "lines.bin", "arrays.safetensors", "order.bin", "sources.json"
 
 
 def save_memory(memory: Memory, directory: Path, **facts: Any) -> None:
-    """Write a memory atomically, with `facts` in its manifest."""
+    """Write a memory whose index is sorted, atomically, with `facts` in its manifest."""
+    learned = memory.learned
 
     def fill(folder: Path) -> None:
-        packed = np.empty(memory.learned.lines.size + 2 * len(memory.learned.lines), np.uint8)
-        packed[: pack(memory.learned.lines, packed)].tofile(folder / LINES)
-        arrays = {name: array for name, array in memory.learned._asdict().items() if name != "lines"}
+        write_lines(learned.lines, folder)
+        arrays = {name: array for name, array in learned._asdict().items() if name != "lines"}
         read = {"text": memory.text[: memory.size], "marks": memory.marks[: memory.size]}
         safetensors.numpy.save_file({**arrays, **read}, folder / ARRAYS)
+        memory.index.segments[0].order.tofile(folder / ORDER)
+        write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
 
-    write_directory(directory, fill, kind="memory", lines=len(memory.learned.lines), **facts)
+    write_directory(directory, fill, kind="memory", view="train", lines=len(learned.lines), **facts)
 
 
-def load_memory(directory: Path, tokenizer: Tokenizer) -> Memory:
-    """The memory in a directory; ArtifactError names what is wrong with it."""
-    manifest = verify_directory(directory, LINES, ARRAYS)
-    try:
+def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = None) -> Memory:
+    """The memory in a directory, and with an update the view `all`; ArtifactError names what is wrong with it."""
+    manifest = verify_directory(directory, LINES, ARRAYS, ORDER, SOURCES)
+    with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, marks = arrays.pop("text"), arrays.pop("marks")
         learned = new_learned(int(manifest["lines"]).bit_length() - 1)._replace(**arrays)
         _check_shapes(learned)
-        if not unpack(np.fromfile(directory / LINES, np.uint8), learned.lines):
+        packed = np.fromfile(directory / LINES, np.uint8)
+        if not unpack(packed, learned.lines):
             raise ValueError(f"{LINES} does not hold {manifest['lines']} lines")
-    except (KeyError, ValueError, SafetensorError, OSError) as error:
+        memory = Memory(tokenizer, learned, text, marks, len(text))
+        memory.index = Index([Segment(0, places(directory, len(text)))], sources(directory))
+    if update is not None:
+        apply_update(memory, update, sha256_of(directory / MANIFEST))
+    return memory
+
+
+def save_update(memory: Memory, begin: int, directory: Path, base: Path, **facts: Any) -> None:
+    """Write atomically what a memory came to know since its text ended at `begin` and it was saved in `base`.
+
+    The lines that changed are those in its journal. What else it learned is left out: who is trusted was found out on
+    documents that neither memory nor network had read.
+    """
+    changed = np.sort(memory.journal.numbers[: memory.journal.size[0]])
+
+    def fill(folder: Path) -> None:
+        write_lines(memory.learned.lines[changed], folder)
+        read = {"text": memory.text[begin : memory.size], "marks": memory.marks[begin : memory.size]}
+        safetensors.numpy.save_file({"changed": changed, **read}, folder / ARRAYS)
+        memory.index.segments[1].order.tofile(folder / ORDER)
+        write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
+
+    write_directory(directory, fill, kind="update", view="all", base=sha256_of(base / MANIFEST), **facts)
+
+
+def apply_update(memory: Memory, directory: Path, base: str) -> None:
+    """Let a memory know what an update says, which must be one of the memory with this manifest."""
+    manifest = verify_directory(directory, LINES, ARRAYS, ORDER, SOURCES)
+    if manifest.get("base") != base:
+        raise ArtifactError(f"the update {directory} is not of this memory: run `cllm update`, or learn with --fresh")
+    with read_errors(directory):
+        arrays = safetensors.numpy.load_file(directory / ARRAYS)
+        text, changed, lines = arrays["text"], arrays["changed"], memory.learned.lines
+        if len(changed) and not 0 <= changed.min() <= changed.max() < len(lines):
+            raise ValueError("it changes lines that are not there")
+        contents = np.zeros((len(changed), lines.shape[1]), np.uint8)
+        if not unpack(np.fromfile(directory / LINES, np.uint8), contents):
+            raise ValueError(f"{LINES} does not hold {len(changed)} lines")
+        lines[changed] = contents
+        begin = memory.size
+        memory.put(text, arrays["marks"])
+        memory.index.segments.append(Segment(begin, places(directory, len(text))))
+        memory.index.sources = sources(directory)
+
+
+@contextmanager
+def read_errors(directory: Path) -> Iterator[None]:
+    """Whatever does not fit in a directory's files is an ArtifactError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, SafetensorError, OSError) as error:
         raise ArtifactError(f"the memory {directory} cannot be read: {error}") from None
-    return Memory(tokenizer, learned, text, marks, len(text))
+
+
+def places(directory: Path, count: int) -> Array:
+    """The sorted places of a text of so many bytes."""
+    if not count:
+        return np.zeros(0, np.int32)
+    order = np.memmap(directory / ORDER, np.int32, "r")
+    if len(order) != count:
+        raise ValueError(f"{ORDER} has {len(order)} places for {count} bytes")
+    return order
+
+
+def sources(directory: Path) -> list[Source]:
+    return [Source(**source) for source in read_json(directory / SOURCES)]
+
+
+def write_lines(lines: Array, folder: Path) -> None:
+    packed = np.empty(lines.size + 2 * len(lines), np.uint8)
+    packed[: pack(lines, packed)].tofile(folder / LINES)
 
 
 def _check_shapes(learned: Learned) -> None:

@@ -4,6 +4,7 @@ It reads documents while the network learns others; then it reads some with what
 whom to trust; then it saves the memory.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from cllm.corpus import Corpus, Document
 from cllm.memory.continuation import Continuation
 from cllm.memory.memory import Memory
 from cllm.memory.network import ids_of, in_memory_terms
+from cllm.memory.pace import Pace
 from cllm.memory.store import save_memory
+from cllm.memory.update import update_memory
 from cllm.model.load import load_model
 from cllm.model.reading import read
 from cllm.model.transformer import Transformer
@@ -30,15 +33,27 @@ class Worker:
         self._memory: Memory | None = None
         self._network: Transformer | None = None
 
-    def begin(self, corpus: str, tokenizer: str, documents: list[int], more: list[int]) -> dict[str, float]:
-        """Read documents, given by their numbers among the learned ones; `more` follow. Bits and bytes."""
+    def begin(
+        self, corpus: str, tokenizer: str, documents: list[int], more: list[int], seconds: float
+    ) -> dict[str, float]:
+        """Read documents, given by their numbers among the learned ones, in about so many seconds; `more` follow.
+
+        Bits and bytes.
+        """
         self._corpus = Corpus.open(Path(corpus))
         self._documents = self._corpus.train
         sizes = [self._documents[number].bytes for number in [*documents, *more]]
-        self._memory = Memory.new(Tokenizer.load(Path(tokenizer)), sum(sizes))
-        bits = sum(self._memory.read(self._corpus.text(self._documents[number])) for number in documents)
-        compile_kernels(self._memory)
-        return {"bits": bits, "bytes": sum(sizes[: len(documents)])}
+        self._memory = memory = Memory.new(Tokenizer.load(Path(tokenizer)), sum(sizes))
+        all_, bits, done = sum(sizes[: len(documents)]), 0.0, 0
+        with Pace(seconds) as pace:
+            pace.run(lambda: compile_kernels(memory), 0.0)
+            for number in documents:
+                document = self._documents[number]
+                pieces = memory.learning(document, self._corpus.text(document))
+                while (piece := pace.run(partial(next, pieces, None), done / max(all_, 1))) is not None:
+                    bits += piece
+                done += document.bytes
+        return {"bits": bits, "bytes": all_}
 
     def hear(self, model: str, dtype: str, threads: int) -> None:
         """Load the network."""
@@ -48,15 +63,26 @@ class Worker:
     def read_with_network(self, document: int) -> dict[str, float]:
         """Read a document that neither has learned; bits and bytes."""
         assert self._corpus is not None and self._memory is not None and self._network is not None
-        text = self._corpus.text(self._documents[document])
+        heard = self._documents[document]
+        text = self._corpus.text(heard)
         tokenizer, trie = self._memory.tokenizer, self._memory.trie
         logits = read(self._network, ids_of(text, tokenizer), tokenizer.end_of_text)
-        return {"bits": self._memory.read(text, in_memory_terms(logits, trie)), "bytes": len(text)}
+        return {"bits": sum(self._memory.learning(heard, text, in_memory_terms(logits, trie))), "bytes": len(text)}
 
     def save(self, directory: str, facts: dict[str, Any]) -> None:
-        """Write the memory; `facts` go into its manifest."""
-        assert self._memory is not None
-        save_memory(self._memory, Path(directory), **facts)
+        """Write the memory, which also knows the documents that it did not read; `facts` are for its manifest."""
+        assert self._memory is not None and self._corpus is not None
+        memory = self._memory
+        known = {source.path for source in memory.index.sources}
+        for document in self._documents:
+            if document.path not in known:
+                memory.know(document, self._corpus.text(document))
+        memory.index.sort(memory.text, 0, memory.size)
+        save_memory(memory, Path(directory), **facts)
+
+    def update(self, memory: str, tokenizer: str, corpus: str, directory: str) -> dict[str, Any]:
+        """Bring a saved memory up to date with a corpus, in `directory`: first what it knows, then what it learns."""
+        return update_memory(Path(memory), Path(tokenizer), Corpus.open(Path(corpus)), Path(directory))
 
 
 def compile_kernels(memory: Memory) -> None:
@@ -70,7 +96,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     worker = Worker()
-    names = ("begin", "hear", "read_with_network", "save")
+    names = ("begin", "hear", "read_with_network", "save", "update")
     serve({name: getattr(worker, name) for name in names})
 
 

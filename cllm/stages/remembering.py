@@ -2,7 +2,9 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from cllm.artifacts import sha256_of, verify_directory
@@ -13,6 +15,9 @@ from cllm.spheres import Sphere
 from cllm.stages.memory_plan import described, load_memory_plan
 from cllm.stages.session import Session
 from cllm.training.plan import load_plan
+
+WORKER = [sys.executable, "-P", "-m", "cllm.memory.worker"]
+READING_SHARE = 0.7  # of the training's time in which the memory is to have read: it may come to be late
 
 
 def has_memory(run: Run) -> bool:
@@ -38,17 +43,18 @@ class Remembering:
             self._sphere.__exit__(*error)
 
     def begin(self) -> None:
-        """Read in the background."""
+        """Read in the background, while the network learns for as long as its plan says."""
         corpus = Corpus.open(self._run.corpus)
         plan = load_memory_plan(self._run, corpus)
         self._session.report.say(described(plan, corpus))
-        self._sphere = Sphere([sys.executable, "-P", "-m", "cllm.memory.worker"], 1, self._environment)
+        self._sphere = Sphere(WORKER, 1, self._environment)
         self._sphere.begin(
             "begin",
             corpus=str(self._run.corpus),
             tokenizer=str(self._run.tokenizer),
             documents=plan.read,
             more=plan.heard,
+            seconds=READING_SHARE * (load_plan(self._run.plan).seconds or 0.0),
         )
 
     def finish(self) -> None:
@@ -77,3 +83,17 @@ class Remembering:
             "seconds": {"waited": waited, "heard": time.monotonic() - began - waited},
         }
         self._sphere.call_one("save", directory=str(run.memory), facts=facts)
+
+
+@contextmanager
+def updating(run: Run, corpus: Path, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Bring what completes up to date with a corpus, beside what is done inside.
+
+    At the end the dictionary that is given holds the paths that are `new` to it, or `gone`.
+    """
+    paths = {"memory": run.memory, "tokenizer": run.tokenizer, "corpus": corpus, "directory": run.update}
+    with Sphere(WORKER, 1, environment) as sphere:
+        sphere.begin("update", **{name: str(path) for name, path in paths.items()})
+        found: dict[str, Any] = {}
+        yield found
+        found.update(sphere.end())

@@ -1,5 +1,5 @@
 import pytest
-from remembered import DOCUMENTS
+from remembered import DOCUMENTS, learn
 
 from cllm.memory.memory import Memory
 from cllm.tokenizer import Tokenizer
@@ -13,6 +13,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture
 def memory(tokenizer: Tokenizer) -> Memory:
     memory = Memory.new(tokenizer, sum(map(len, DOCUMENTS)))
-    for document in DOCUMENTS:
-        memory.read(document)
+    for number, document in enumerate(DOCUMENTS):
+        learn(memory, f"src/{number}.c", document)
+    memory.index.sort(memory.text, 0, memory.size)
     return memory

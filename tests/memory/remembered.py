@@ -1,8 +1,11 @@
 """What the memories of these tests have read, and a network that says anything."""
 
+import hashlib
+
 import numpy as np
 import torch
 
+from cllm.corpus import Document
 from cllm.memory.memory import Memory, NetworkSays
 from cllm.memory.network import network_says
 
@@ -12,6 +15,23 @@ DOCUMENTS = [
 ]
 NEW = b"int field_99(struct node *node) {\n  return node->field_5 + 99;\n}\n"
 RANDOM = np.random.default_rng(0).integers(0, 256, 30_000).astype(np.uint8).tobytes()
+
+
+def document(path: str, content: bytes, lines: tuple[int, int] | None = None) -> Document:
+    return Document(
+        path=path,
+        language="C",
+        split="train",
+        offset=0,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        lines=lines,
+    )
+
+
+def learn(memory: Memory, path: str, content: bytes, lines: tuple[int, int] | None = None) -> None:
+    for _ in memory.learning(document(path, content, lines), content):
+        pass
 
 
 def random_network(memory: Memory, seed: int, tokens: int) -> NetworkSays:

@@ -1,0 +1,101 @@
+"""A memory that comes to know what changed."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from commandline import make_repository
+
+from cllm.artifacts import verify_directory
+from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.errors import ArtifactError
+from cllm.memory.memory import Memory
+from cllm.memory.store import load_memory, save_memory
+from cllm.memory.update import update_memory
+from cllm.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A repository, its tokenizer, and its saved memory, which has not read the held-out files."""
+    repository = make_repository(tmp_path / "repository")
+    corpus = ingest(repository, tmp_path / "corpus", CorpusConfig())
+    tokenizer = Tokenizer.learn([corpus.text(document) for document in corpus.train], 400)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    memory = Memory.new(tokenizer, sum(document.bytes for document in corpus.train))
+    for document in corpus.train:
+        sum(memory.learning(document, corpus.text(document)))
+    memory.index.sort(memory.text, 0, memory.size)
+    save_memory(memory, tmp_path / "memory")
+    return repository, tmp_path / "tokenizer.json", tmp_path / "memory"
+
+
+def updated(saved: tuple[Path, Path, Path], folder: Path) -> tuple[dict[str, list[str]], Memory]:
+    repository, tokenizer, memory = saved
+    corpus = ingest(repository, folder / "now", CorpusConfig())
+    found = update_memory(memory, tokenizer, corpus, folder / "update")
+    return found, load_memory(memory, Tokenizer.load(tokenizer), folder / "update")
+
+
+def test_held_out_files_are_known_to_what_completes_and_not_to_what_scores(
+    saved: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    corpus = Corpus.open(tmp_path / "corpus")
+    text = corpus.text(corpus.val[0])
+    found, after = updated(saved, tmp_path)
+    before = load_memory(saved[2], Tokenizer.load(saved[1]))
+    assert found == {"new": sorted(document.path for document in corpus.val), "gone": []}
+    assert after.index.longest(after.text, text).length == len(text) > before.index.longest(before.text, text).length
+    assert after.score(text) < 0.7 * before.score(text)
+    assert {source.path for source in before.index.sources} == {document.path for document in corpus.train}
+
+
+def test_changed_new_and_deleted_files(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    repository = saved[0]
+    first, second = sorted(repository.rglob("*.c"))[:2]
+    gone = second.read_bytes()
+    second.unlink()
+    first.write_bytes(first.read_bytes() + b"int quite_another_thing(void) { return 42; }\n")
+    (repository / "brand_new.c").write_bytes(b"int brand_new_thing(void) { return 43; }\n")
+    found, after = updated(saved, tmp_path)
+    paths = [path.relative_to(repository).as_posix() for path in (first, second)]
+    assert {paths[0], "brand_new.c"} <= set(found["new"]) and paths[1] not in found["new"]
+    assert set(paths) & set(found["gone"])
+    for line in (b"int quite_another_thing(void) { return 42; }", b"int brand_new_thing(void) { return 43; }"):
+        assert after.index.longest(after.text, line).length == len(line)
+    assert after.index.longest(after.text, gone).length < len(gone)
+    for place in after.index.longest(after.text, b"return 4").places:
+        source = after.index.source(place)
+        assert source is not None and source.path != paths[1]
+
+
+def test_what_mixes_stays_as_it_was(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, after = updated(saved, tmp_path)
+    before = load_memory(saved[2], Tokenizer.load(saved[1]))
+    assert (after.learned.weights == before.learned.weights).all()
+    assert (after.learned.lines != before.learned.lines).any()
+
+
+def test_an_update_of_another_memory_is_refused(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    updated(saved, tmp_path)
+    tokenizer = Tokenizer.load(saved[1])
+    save_memory(load_memory(saved[2], tokenizer), tmp_path / "memory", more="facts")
+    with pytest.raises(ArtifactError, match="not of this memory"):
+        load_memory(saved[2], tokenizer, tmp_path / "update")
+
+
+@pytest.mark.parametrize("name", ["lines.bin", "arrays.safetensors", "order.bin", "sources.json"])
+def test_a_damaged_update_is_refused_by_name(saved: tuple[Path, Path, Path], tmp_path: Path, name: str) -> None:
+    updated(saved, tmp_path)
+    (tmp_path / "update" / name).write_bytes(b"harm")
+    with pytest.raises(ArtifactError, match=name):
+        load_memory(saved[2], Tokenizer.load(saved[1]), tmp_path / "update")
+
+
+def test_the_manifest_says_which_view_it_is(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    updated(saved, tmp_path)
+    assert verify_directory(tmp_path / "memory")["view"] == "train"
+    about = verify_directory(tmp_path / "update")
+    manifest = (tmp_path / "memory" / "MANIFEST.json").read_bytes()
+    assert (about["view"], about["learned"]) == ("all", True)
+    assert about["base"] == hashlib.sha256(manifest).hexdigest()
