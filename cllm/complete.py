@@ -77,4 +77,4 @@ def complete_text(
     if not explained:
         return found
     citing = writer.memory or load_memory(run.memory, writer.tokenizer, update)
-    return [{**completion, **explain(citing, prompt, completion["text"])} for completion in found]
+    return [{**completion, **explain(citing, prompt, str(completion["text"]))} for completion in found]

@@ -24,7 +24,7 @@ from cllm.run import Run, current_run, existing_directory, read_scorecard
 from cllm.stages.learning import learn
 from cllm.stages.planning import plan_run
 from cllm.stages.prepare import prepare
-from cllm.stages.remembering import Remembering, has_memory, updating
+from cllm.stages.remembering import Remembering, has_memory, update
 from cllm.stages.scoring import account, drawn, score, score_baselines
 from cllm.stages.session import Session, TrainOptions
 from cllm.training.launch import Workers, worker_environment
@@ -71,8 +71,9 @@ def run_stages(
                 learn(session, run, workers, interruption)
         if not has_memory(run):
             remembering.finish()
-    with updating(run, run.corpus, environment):
-        scores = score(session, run, environment)
+    if not run.update.exists():
+        update(run, run.corpus, environment)
+    scores = score(session, run, environment)
     memory.sample()
     card = {**scores, **account(session, run, memory)}
     write_json(run.scorecard, card)
@@ -140,9 +141,7 @@ def update_run(root: Path, report: Reporter) -> dict[str, Any]:
         corpus = Path(scratch) / "corpus"
         ingest(workspace.root, corpus, CorpusConfig())
         report.phase("update")
-        with updating(run, corpus, environment) as found:
-            pass
-    return found
+        return update(run, corpus, environment)
 
 
 def evaluate_again(root: Path, report: Reporter, compressors: Sequence[str] | None = None) -> dict[str, Any]:

@@ -1,10 +1,17 @@
-"""A text that a network reads and goes on with, token by token, on one thread of thought: B = 1."""
+"""A text that a network reads and goes on with, token by token, on one thread of thought: B = 1.
 
-from collections.abc import Iterator
+What probably comes next may be read together with a token: a few tokens at once take little longer than one. Where the
+draft is right, what the network says after it is there already; where it is wrong, it is taken back (the verification
+of Leviathan et al. 2023, arXiv:2211.17192, for a draft that says one token and no distribution).
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from cllm.generation.decoder import Decoder
 from cllm.model.cache import KVCache
 from cllm.model.loss import ROWS_PER_CHUNK
 from cllm.model.transformer import Transformer
@@ -16,9 +23,12 @@ class NetworkText:
     When the cache is full its older half is forgotten: keys are rotary, so the rest stays as it is.
     """
 
-    def __init__(self, model: Transformer, prompt: list[int]) -> None:
-        """Read a prompt of at least one id; one longer than the context loses its beginning."""
-        self._model = model
+    def __init__(self, model: Transformer, prompt: list[int], decoder: Decoder | None = None) -> None:
+        """Read a prompt of at least one id; one longer than the context loses its beginning.
+
+        With a decoder of the same network, it reads what comes after.
+        """
+        self._model, self._decoder = model, decoder
         self._prompt = KVCache(model.config, 1, model.config.context_length, model.embedding.weight.dtype)
         with torch.inference_mode():
             self._hidden = model(torch.tensor([prompt[-(self._prompt.capacity - 1) :]]), self._prompt)[0]
@@ -27,22 +37,49 @@ class NetworkText:
     def restart(self) -> None:
         """Stand behind the prompt again."""
         self._cache = self._prompt.copy()
-        self._read(self._hidden[-1:])
+        self._last: int | None = None  # token that was read with others, and may be read again alone
+        self._drafted: deque[tuple[int, Tensor]] = deque()  # tokens in the cache that have not come yet
+        self.logits = self._logits_of(self._hidden[-1:])[0]
+
+    def expects(self, token: int) -> bool:
+        """Whether a token is read already, as a draft."""
+        return bool(self._drafted) and self._drafted[0][0] == token
 
     @torch.inference_mode()
-    def accept(self, token: int) -> None:
-        """Go on with a token."""
+    def accept(self, token: int, draft: Sequence[int] = ()) -> None:
+        """Go on with a token. `draft`: what may come after it, read together with it unless the token is expected."""
+        if self.expects(token):
+            self._last, self.logits = self._drafted.popleft()
+            return
+        self._cache.rewind(len(self._drafted))
         if self._cache.length == self._cache.capacity:
             self._cache.keep(self._cache.capacity // 2)
-        self._read(self._model(torch.tensor([[token]]), self._cache)[0])
+        ids = [token, *draft][: self._cache.capacity - self._cache.length]
+        if self._decoder is not None:
+            logits = torch.from_numpy(self._decoder.read(ids, self._cache))
+        else:
+            logits = self._logits_of(self._model(torch.tensor([ids]), self._cache)[0])
+        self._last = token if len(ids) > 1 else None
+        self._drafted = deque(zip(ids[1:], logits[1:], strict=True))
+        self.logits = logits[0]
+
+    @torch.inference_mode()
+    def alone(self) -> bool:
+        """Read the last token again by itself, if it was read with others: sums then have another rounding."""
+        if self._last is None:
+            return False
+        self._cache.rewind(len(self._drafted) + 1)
+        self._drafted.clear()
+        self.accept(self._last)
+        return True
 
     @torch.inference_mode()
     def said(self, count: int) -> Iterator[Tensor]:
         """Logits (n, V) of the last `count` ids of the prompt, each from those before it, some at a time."""
         rows = self._hidden[len(self._hidden) - 1 - count : -1]
         for some in torch.split(rows, ROWS_PER_CHUNK) if count else ():
-            yield torch.mm(some, self._model.head_weight.t()).float()
+            yield self._logits_of(some)
 
     @torch.inference_mode()
-    def _read(self, hidden: Tensor) -> None:
-        self.logits = torch.mm(hidden, self._model.head_weight.t()).float()[0]
+    def _logits_of(self, hidden: Tensor) -> Tensor:
+        return torch.mm(hidden, self._model.head_weight.t()).float()

@@ -3,20 +3,23 @@
 from contextlib import ExitStack
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cllm.generation.network import NetworkText
 from cllm.generation.prompt import Laid
+from cllm.memory.compiled import Array
 from cllm.memory.continuation import FROM_MEMORY, Continuation
 from cllm.memory.memory import NOTHING, Memory
-from cllm.memory.network import in_memory_terms, network_says
-from cllm.model.transformer import Transformer
+from cllm.memory.network import in_memory_terms, network_says_one
+from cllm.memory.search import NEARLY
 from cllm.tokenizer import Tokenizer
 
 # The least chance that a token is drawn with: on libuv the tokens below it have 0.2% together, and to find those above
 # it takes 1.4 ms, to find all 290 (2026-11-24).
 LEAST_DRAWN = 1e-5
+MOST_DRAFTED = 8  # tokens
 
 
 class Predictor(Protocol):
@@ -42,8 +45,8 @@ class Predictor(Protocol):
 class NetworkPredictor:
     """The network alone."""
 
-    def __init__(self, model: Transformer, tokenizer: Tokenizer, laid: Laid) -> None:
-        self._text, self._tokenizer = NetworkText(model, laid.network), tokenizer
+    def __init__(self, network: NetworkText, tokenizer: Tokenizer) -> None:
+        self._text, self._tokenizer = network, tokenizer
         self._banned = banned(tokenizer)
 
     def restart(self) -> None:
@@ -69,10 +72,11 @@ class NetworkPredictor:
 class MemoryPredictor:
     """The memory, and where there is a model, with what it says of the prompt and of each token."""
 
-    def __init__(self, memory: Memory, model: Transformer | None, laid: Laid) -> None:
-        self._memory, self._laid = memory, laid
-        self._network = NetworkText(model, laid.network) if model is not None else None
-        self._ids = torch.from_numpy(memory.trie.ids)
+    def __init__(
+        self, memory: Memory, network: NetworkText | None, laid: Laid, most_drafted: int = MOST_DRAFTED
+    ) -> None:
+        """`network` stands behind the prompt; `most_drafted` tokens that the memory proposes it reads at once."""
+        self._memory, self._network, self._laid, self._most_drafted = memory, network, laid, most_drafted
         self._held = ExitStack()
 
     def __enter__(self) -> "MemoryPredictor":
@@ -98,24 +102,36 @@ class MemoryPredictor:
             self._network.restart()
 
     def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
-        says, end_chance, tokenizer = NOTHING, FROM_MEMORY, self._memory.tokenizer
+        chances = self._chances(typed, only_best)
+        if only_best and self._network is not None and is_close(chances) and self._network.alone():
+            chances = self._chances(typed, only_best)
+        tokenizer = self._memory.tokenizer
+        found = np.full(tokenizer.vocab_size, -np.inf, np.float32)
+        possible = np.flatnonzero(chances)
+        ids = np.append(self._memory.trie.ids, tokenizer.end_of_text)
+        found[ids[possible]] = np.log(chances[possible])
+        return torch.from_numpy(found)
+
+    def _chances(self, typed: bytes, only_best: bool) -> Array:
+        """Of the trie's tokens and of the end."""
+        says, end_chance = NOTHING, FROM_MEMORY
         if self._network is not None:
-            probabilities = self._network.logits.softmax(-1).unsqueeze(0)
-            says = network_says(probabilities, self._ids)
+            says, end = network_says_one(self._network.logits.numpy(), self._memory.trie.ids, self._memory.tokenizer)
             if self._laid.after:  # where a middle ends, the network has learned, and the memory has not
-                end_chance = float(probabilities[0, tokenizer.end_of_text])
+                end_chance = end
         least = 0.0 if only_best else LEAST_DRAWN
-        chances = self._text.chances(says, forced=typed, end_chance=end_chance, least=least, only_best=only_best)
-        found = torch.full((tokenizer.vocab_size,), float("-inf"))
-        logs = torch.from_numpy(chances).log().float()
-        found[self._ids] = logs[:-1]
-        found[tokenizer.end_of_text] = logs[-1]
-        return found
+        return self._text.chances(says, forced=typed, end_chance=end_chance, least=least, only_best=only_best)
 
     def accept(self, token: int) -> None:
         self._text.accept(token)
         if self._network is not None:
-            self._network.accept(token)
+            drafts = self._most_drafted and not self._network.expects(token)
+            self._network.accept(token, self._text.draft(self._most_drafted) if drafts else ())
+
+
+def is_close(chances: Array) -> bool:
+    """Whether the second best chance is so close to the best that rounding may decide."""
+    return bool(np.count_nonzero(chances >= chances.max() * NEARLY) > 1)
 
 
 def banned(tokenizer: Tokenizer) -> Tensor:

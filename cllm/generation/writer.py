@@ -1,6 +1,7 @@
 """What was learned of a repository, ready to write: network, memory and tokenizer, and which of them predict."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -8,6 +9,8 @@ import torch
 
 from cllm.config import check_choice
 from cllm.generation.completion import Completion, stream
+from cllm.generation.decoder import Decoder
+from cllm.generation.network import NetworkText
 from cllm.generation.predictors import MemoryPredictor, NetworkPredictor, Predictor
 from cllm.generation.prompt import Laid, Prompt, lay_out
 from cllm.generation.sampling import SamplingParams
@@ -46,12 +49,21 @@ class Writer:
         context = self.model.config.context_length if self.model is not None else 2
         return lay_out(prompt, self.tokenizer, context, max_tokens)
 
+    @cached_property
+    def decoder(self) -> Decoder | None:
+        """The network's, if it computes in fp32."""
+        is_wide = self.model is not None and self.model.embedding.weight.dtype == torch.float32
+        return Decoder(self.model) if self.model is not None and is_wide else None
+
     def predictor(self, laid: Laid) -> Predictor:
         """Who predicts what follows a prompt; to be entered."""
-        if self.memory is not None:
-            return MemoryPredictor(self.memory, self.model, laid)
-        assert self.model is not None, "a writer needs a network or a memory"
-        return NetworkPredictor(self.model, self.tokenizer, laid)
+        if self.model is None:
+            assert self.memory is not None, "a writer needs a network or a memory"
+            return MemoryPredictor(self.memory, None, laid)
+        network = NetworkText(self.model, laid.network, self.decoder)
+        if self.memory is None:
+            return NetworkPredictor(network, self.tokenizer)
+        return MemoryPredictor(self.memory, network, laid)
 
     def complete(self, prompt: Prompt, params: SamplingParams, num_samples: int = 1) -> list[Completion]:
         """Completions of a prompt; sample i is the one of seed `params.seed` + i."""

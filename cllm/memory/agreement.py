@@ -1,7 +1,7 @@
 """A place of the repository that agrees with both sides of a cursor: what stands there between them may belong here.
 
-Matches are found by what stands before alone, and the latest is taken. Where the text after the cursor is known as well,
-the place whose context is longest together with what follows is a better one.
+Matches are found by what stands before alone, and the latest is taken. Where the text after the cursor is known as
+well, the place whose context is longest together with what follows is a better one.
 """
 
 from dataclasses import dataclass

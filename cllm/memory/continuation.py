@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from cllm.memory.compiled import Array
+from cllm.memory.drafts import draft
 from cllm.memory.memory import NOTHING, Memory, NetworkSays
 from cllm.memory.search import BRANCHES_PER_BYTE, next_tokens, pass_token
 from cllm.memory.state import NUM_MATCHES
@@ -74,6 +75,12 @@ class Continuation:
             self._chances,
         )
         return self._chances
+
+    def draft(self, most: int) -> list[int]:
+        """Up to so many tokens that may come next (`drafts`)."""
+        memory = self._memory
+        found: list[int] = draft(self.cursor, memory.trie, memory.text, memory.marks, self._position, most).tolist()
+        return found
 
     def accept(self, token: int) -> None:
         """Go on with a token."""

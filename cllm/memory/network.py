@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cllm.memory.compiled import Array, Number, compiled
 from cllm.memory.memory import NetworkSays
 from cllm.memory.trie import Trie
 from cllm.tokenizer import Tokenizer
@@ -26,6 +27,28 @@ def network_says(probabilities: Tensor, ids: Tensor) -> NetworkSays:
     torch.cumsum(of_text, 1, out=cumulative[:, 1:])
     certainty = (of_text.amax(1) * 8).clamp(0, 7).to(torch.uint8)
     return NetworkSays(cumulative.numpy(), certainty.numpy())
+
+
+def network_says_one(logits: Array, ids: Array, tokenizer: Tokenizer) -> tuple[NetworkSays, float]:
+    """The same of one token, from logits (vocabulary,); and the probability that the text ends."""
+    cumulative = np.empty((1, len(ids) + 1), np.float32)
+    certainty, end = _softmax_sums(logits, ids, tokenizer.end_of_text, cumulative[0])
+    return NetworkSays(cumulative, np.array([certainty], np.uint8)), end
+
+
+@compiled
+def _softmax_sums(logits: Array, ids: Array, end_of_text: Number, cumulative: Array) -> tuple[Number, Number]:
+    most = logits.max()
+    chances = np.exp(logits - most)
+    scale = np.float32(1) / chances.sum()
+    total, best = np.float32(0), np.float32(0)
+    cumulative[0] = total
+    for place in range(len(ids)):
+        chance = chances[ids[place]] * scale
+        best = max(best, chance)
+        total += chance
+        cumulative[place + 1] = total
+    return min(int(best * 8), 7), chances[end_of_text] * scale
 
 
 def ids_of(document: bytes, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:

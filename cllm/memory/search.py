@@ -22,6 +22,8 @@ from cllm.memory.trie import Trie
 # Columns of `branches`: the byte of the token it is in, the next decision, the byte's bits so far, their range.
 LEVEL, DECISION, PATH, LOW, HIGH = range(5)
 BRANCHES_PER_BYTE = 8
+CLOSE = 1e-3  # a chance that is behind the best by this part of it is still found when only the best is asked for
+NEARLY = 1 - CLOSE
 
 
 @compiled
@@ -44,17 +46,16 @@ def next_tokens(
     branches: Array,
     branch_chances: Array,
     chances: Array,
-) -> int:
+) -> None:
     """Fill `chances` (V + 1,) with those of the tokens, and last of the text's end, that are at least `least`.
 
     Others are 0. `cursors` are stacked, one for each byte of a token and one more; the first stands at `begin`, where
     the token begins, and `text` and `marks` are written on from there. `network` (V + 1,) is the cumulative sum of its
     distribution, or empty, `certainty` as in `code`. `end_chance` is that of the text's end, or negative, where the
     memory is asked. Tokens begin with the bytes `forced`, given which the chances are; where there are some, the text
-    cannot end. With `only_best`, all that is sure is where the largest chance is. The number of decisions looked at.
+    cannot end. With `only_best`, all that is sure is which are the largest: the best and those that are hardly less.
     """
     chances[:] = 0.0
-    looked = 0
     chance = 1.0
     if len(forced) == 0:
         end = np.float64(end_chance)
@@ -63,7 +64,7 @@ def next_tokens(
         if end >= least:
             chances[-1] = end
             if only_best:
-                least = end
+                least = end * NEARLY
         chance -= end
     level, decision, path, low, high = 0, TOKEN_BEGINS, 1, 0, 256
     num_branches = 0
@@ -99,13 +100,12 @@ def next_tokens(
                 one = np.float64(
                     predict(learned, work, decided, 0, cursor, text, marks, position, decision, path, share, certainty)
                 )
-                looked += 1
             if decision == TOKEN_BEGINS and level > 0:
                 ending = chance * one
                 if one > 0 and ending >= least:
                     chances[trie.first[node, 0] - 1] = ending
                     if only_best:
-                        least = ending
+                        least = max(least, ending * NEARLY)
                 chance -= ending
                 bit = 0
             elif decision > TOKEN_BEGINS:
@@ -138,7 +138,7 @@ def next_tokens(
             num_branches -= 1
             chance = branch_chances[num_branches]
         if chance < least:
-            return looked
+            return
         branch = branches[num_branches]
         level, decision, path = branch[LEVEL], branch[DECISION], branch[PATH]
         low, high = branch[LOW], branch[HIGH]

@@ -4,7 +4,7 @@
               arrays.safetensors   everything else that is learned, the text and its marks
               order.bin            the text's places, sorted (`suffixes`); memory-mapped
               sources.json         its documents
-    update/   the same files: the lines that changed since, their numbers, the text that came
+    update/   the same files: the lines that changed since, as differences; the text that came
 
 A memory by itself is the view `train`: it holds no held-out file, and is what every score is made with. With its update
 it is the view `all`, which completes.
@@ -73,12 +73,18 @@ def save_update(memory: Memory, begin: int, directory: Path, base: Path, **facts
     The lines that changed are those in its journal. What else it learned is left out: who is trusted was found out on
     documents that neither memory nor network had read.
     """
-    changed = np.sort(memory.journal.numbers[: memory.journal.size[0]])
+    count = int(memory.journal.size[0])
+    order = np.argsort(memory.journal.numbers[:count])
+    numbers = memory.journal.numbers[order]
+    # Most bytes of a line that changed are as they were: what differs is packed.
+    differences = memory.learned.lines[numbers] ^ memory.journal.contents[order]
+    changed = np.zeros(len(memory.learned.lines), np.bool_)
+    changed[numbers] = True
 
     def fill(folder: Path) -> None:
-        write_lines(memory.learned.lines[changed], folder)
+        write_lines(differences, folder)
         read = {"text": memory.text[begin : memory.size], "marks": memory.marks[begin : memory.size]}
-        safetensors.numpy.save_file({"changed": changed, **read}, folder / ARRAYS)
+        safetensors.numpy.save_file({"changed": np.packbits(changed), **read}, folder / ARRAYS)
         memory.index.segments[1].order.tofile(folder / ORDER)
         write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
 
@@ -93,12 +99,11 @@ def apply_update(memory: Memory, directory: Path, base: str) -> None:
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, changed, lines = arrays["text"], arrays["changed"], memory.learned.lines
-        if len(changed) and not 0 <= changed.min() <= changed.max() < len(lines):
-            raise ValueError("it changes lines that are not there")
-        contents = np.zeros((len(changed), lines.shape[1]), np.uint8)
-        if not unpack(np.fromfile(directory / LINES, np.uint8), contents):
-            raise ValueError(f"{LINES} does not hold {len(changed)} lines")
-        lines[changed] = contents
+        numbers = np.flatnonzero(np.unpackbits(changed, count=len(lines)))
+        differences = np.zeros((len(numbers), lines.shape[1]), np.uint8)
+        if not unpack(np.fromfile(directory / LINES, np.uint8), differences):
+            raise ValueError(f"{LINES} does not hold {len(numbers)} lines")
+        lines[numbers] ^= differences
         begin = memory.size
         memory.put(text, arrays["marks"])
         memory.index.segments.append(Segment(begin, places(directory, len(text))))

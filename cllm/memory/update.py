@@ -10,13 +10,14 @@ from typing import Any
 from cllm.corpus import Corpus
 from cllm.memory.journal import new_journal
 from cllm.memory.memory import MOST_LINES_PER_BYTE, Memory
-from cllm.memory.store import load_memory, save_update
-from cllm.tokenizer import Tokenizer
+from cllm.memory.store import save_update
 
 
-def update_memory(directory: Path, tokenizer: Path, corpus: Corpus, update: Path) -> dict[str, Any]:
-    """Save what a corpus has that the memory in `directory` has not; which paths are `new` to it, or `gone`."""
-    memory = load_memory(directory, Tokenizer.load(tokenizer))
+def update_memory(memory: Memory, directory: Path, corpus: Corpus, update: Path) -> dict[str, Any]:
+    """Save what a corpus has that a memory has not, which is as it was saved in `directory`.
+
+    Which paths are `new` to it, or `gone`.
+    """
     begin, base = memory.size, len(memory.index.sources)
     gone = forget_gone(memory, corpus)
     new = know_new(memory, corpus)

@@ -15,7 +15,7 @@ from cllm.memory.continuation import Continuation
 from cllm.memory.memory import Memory
 from cllm.memory.network import ids_of, in_memory_terms
 from cllm.memory.pace import Pace
-from cllm.memory.store import save_memory
+from cllm.memory.store import load_memory, save_memory
 from cllm.memory.update import update_memory
 from cllm.model.load import load_model
 from cllm.model.reading import read
@@ -81,8 +81,9 @@ class Worker:
         save_memory(memory, Path(directory), **facts)
 
     def update(self, memory: str, tokenizer: str, corpus: str, directory: str) -> dict[str, Any]:
-        """Bring a saved memory up to date with a corpus, in `directory`: first what it knows, then what it learns."""
-        return update_memory(Path(memory), Path(tokenizer), Corpus.open(Path(corpus)), Path(directory))
+        """Bring a saved memory, that of this process if it has one, up to date with a corpus, in `directory`."""
+        loaded = self._memory or load_memory(Path(memory), Tokenizer.load(Path(tokenizer)))
+        return update_memory(loaded, Path(memory), Corpus.open(Path(corpus)), Path(directory))
 
 
 def compile_kernels(memory: Memory) -> None:

@@ -46,6 +46,11 @@ class KVCache:
         self.length += num_tokens
         self.position += num_tokens
 
+    def rewind(self, num_tokens: int) -> None:
+        """Take back the last `num_tokens`."""
+        self.length -= num_tokens
+        self.position -= num_tokens
+
     def keep(self, num_tokens: int) -> None:
         """Forget all but the last `num_tokens`."""
         drop = self.length - num_tokens

@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,7 +57,7 @@ class Remembering:
         )
 
     def finish(self) -> None:
-        """Read the rest with the network that was learned, and save the memory."""
+        """Read the rest with the network that was learned, and save the memory; then know the held-out files, too."""
         if self._sphere is None:
             self.begin()
         assert self._sphere is not None
@@ -75,7 +74,6 @@ class Remembering:
             report.update(number / len(plan.heard))
             heard.append(self._sphere.call_one("read_with_network", document=document))
         facts = {
-            "view": "train",
             "weights_sha256": verify_directory(run.model)["weights_sha256"],
             "tokenizer_sha256": sha256_of(run.tokenizer),
             "read": read,
@@ -83,17 +81,16 @@ class Remembering:
             "seconds": {"waited": waited, "heard": time.monotonic() - began - waited},
         }
         self._sphere.call_one("save", directory=str(run.memory), facts=facts)
+        self._sphere.call_one("update", **update_arguments(run, run.corpus))
 
 
-@contextmanager
-def updating(run: Run, corpus: Path, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Bring what completes up to date with a corpus, beside what is done inside.
-
-    At the end the dictionary that is given holds the paths that are `new` to it, or `gone`.
-    """
-    paths = {"memory": run.memory, "tokenizer": run.tokenizer, "corpus": corpus, "directory": run.update}
+def update(run: Run, corpus: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Bring what completes up to date with a corpus; which paths are `new` to it, or `gone`."""
     with Sphere(WORKER, 1, environment) as sphere:
-        sphere.begin("update", **{name: str(path) for name, path in paths.items()})
-        found: dict[str, Any] = {}
-        yield found
-        found.update(sphere.end())
+        found: dict[str, Any] = sphere.call_one("update", **update_arguments(run, corpus))
+    return found
+
+
+def update_arguments(run: Run, corpus: Path) -> dict[str, str]:
+    paths = {"memory": run.memory, "tokenizer": run.tokenizer, "corpus": corpus, "directory": run.update}
+    return {name: str(path) for name, path in paths.items()}

@@ -33,7 +33,7 @@ def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
 def updated(saved: tuple[Path, Path, Path], folder: Path) -> tuple[dict[str, list[str]], Memory]:
     repository, tokenizer, memory = saved
     corpus = ingest(repository, folder / "now", CorpusConfig())
-    found = update_memory(memory, tokenizer, corpus, folder / "update")
+    found = update_memory(load_memory(memory, Tokenizer.load(tokenizer)), memory, corpus, folder / "update")
     return found, load_memory(memory, Tokenizer.load(tokenizer), folder / "update")
 
 

@@ -1,0 +1,195 @@
+"""A few tokens through the network, written out as one kernel: the slow twin is `model.Transformer`.
+
+A token's products are small, and a framework spends more time between them than in them: 3.5 ms a token for a network
+of 0.95 million parameters, 0.23 ms here (EPYC Zen 3, one core, 2026-11-25).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.model.cache import KVCache
+from cllm.model.transformer import Transformer
+
+
+class Weights(NamedTuple):
+    """A network's parameters by kind, those of the L blocks stacked; letters as in `model.config`."""
+
+    embedding: Array  # (V, D)
+    attention_norm: Array  # (L, D)
+    qkv: Array  # (L, (H + 2 K) C, D)
+    q_norm: Array  # (L, C)
+    k_norm: Array  # (L, C)
+    out: Array  # (L, D, H C)
+    feed_forward_norm: Array  # (L, D)
+    gate_up: Array  # (L, 2 F, D)
+    down: Array  # (L, D, F)
+    norm: Array  # (D,)
+    head: Array  # (V, D)
+    frequencies: Array  # (C/2,) float64, of rotary positions
+    eps: float
+
+
+class Decoder:
+    """Reads tokens as they come; holds a copy of the blocks' weights, which must be fp32."""
+
+    def __init__(self, model: Transformer) -> None:
+        config, state = model.config, model.state_dict()
+        assert model.embedding.weight.dtype == torch.float32, "the kernel is written for fp32"
+
+        def stacked(name: str) -> Array:
+            return np.stack([state[f"blocks.{layer}.{name}.weight"].numpy() for layer in range(config.n_layer)])
+
+        self._weights = Weights(
+            embedding=state["embedding.weight"].numpy(),
+            attention_norm=stacked("attention_norm"),
+            qkv=stacked("attention.qkv"),
+            q_norm=stacked("attention.q_norm"),
+            k_norm=stacked("attention.k_norm"),
+            out=stacked("attention.out"),
+            feed_forward_norm=stacked("feed_forward_norm"),
+            gate_up=stacked("feed_forward.gate_up"),
+            down=stacked("feed_forward.down"),
+            norm=state["norm.weight"].numpy(),
+            head=model.head_weight.detach().numpy(),
+            frequencies=config.rope_theta ** (np.arange(0, config.head_dim, 2) / -config.head_dim),
+            eps=config.norm_eps,
+        )
+        self._scores = np.empty(0, np.float32)
+
+    def read(self, tokens: Sequence[int], cache: KVCache) -> Array:
+        """Read tokens (T,) behind what a cache of one text holds; the logits (T, V) of what comes after each."""
+        if len(self._scores) < cache.capacity:
+            self._scores = np.empty(cache.capacity, np.float32)
+        logits = np.empty((len(tokens), len(self._weights.head)), np.float32)
+        keys, values = cache.keys[:, 0].numpy(), cache.values[:, 0].numpy()
+        assert cache.length + len(tokens) <= cache.capacity, "there is no room for the tokens"
+        _read(
+            self._weights,
+            keys,
+            values,
+            cache.length,
+            cache.position,
+            np.array(tokens, np.int64),
+            self._scores,
+            logits,
+        )
+        cache.advance(len(tokens))
+        return logits
+
+
+@compiled
+def _read(
+    weights: Weights,
+    keys: Array,
+    values: Array,
+    length: Number,
+    position: Number,
+    tokens: Array,
+    scores: Array,
+    logits: Array,
+) -> None:
+    num_layers, kv_heads, _, channels = keys.shape
+    width, inner, count = weights.embedding.shape[1], weights.down.shape[2], len(tokens)
+    heads = weights.out.shape[2] // channels
+    x = np.empty((count, width), np.float32)
+    for number in range(count):
+        x[number] = weights.embedding[tokens[number]]
+    normed, qkv = np.empty((count, width), np.float32), np.empty((count, (heads + 2 * kv_heads) * channels), np.float32)
+    attended, gate_up = np.empty((count, heads * channels), np.float32), np.empty((count, 2 * inner), np.float32)
+    for layer in range(num_layers):
+        for number in range(count):
+            _normalise(x[number], weights.attention_norm[layer], weights.eps, normed[number])
+        _multiply(weights.qkv[layer], normed, qkv)
+        for number in range(count):
+            for head in range(heads + kv_heads):
+                part = qkv[number, head * channels : (head + 1) * channels]
+                _normalise(part, weights.q_norm[layer] if head < heads else weights.k_norm[layer], weights.eps, part)
+                _rotate(part, weights.frequencies, position + number)
+            for head in range(kv_heads):
+                begin = (heads + head) * channels
+                keys[layer, head, length + number] = qkv[number, begin : begin + channels]
+                begin += kv_heads * channels
+                values[layer, head, length + number] = qkv[number, begin : begin + channels]
+            for head in range(heads):
+                place, of = head * channels, head // (heads // kv_heads)
+                _attend(
+                    qkv[number, place : place + channels],
+                    keys[layer, of, : length + number + 1],
+                    values[layer, of, : length + number + 1],
+                    scores,
+                    attended[number, place : place + channels],
+                )
+        _multiply(weights.out[layer], attended, normed)
+        x += normed
+        for number in range(count):
+            _normalise(x[number], weights.feed_forward_norm[layer], weights.eps, normed[number])
+        _multiply(weights.gate_up[layer], normed, gate_up)
+        for number in range(count):
+            for place in range(inner):
+                gate = gate_up[number, place]
+                gate_up[number, place] = gate / (np.float32(1) + np.exp(-gate)) * gate_up[number, inner + place]
+        _multiply(weights.down[layer], gate_up, normed)
+        x += normed
+    for number in range(count):
+        _normalise(x[number], weights.norm, weights.eps, normed[number])
+    _multiply(weights.head, normed, logits)
+
+
+@inlined
+def _multiply(matrix: Array, vectors: Array, products: Array) -> None:
+    """Each row of the matrix (N, D) with the first D numbers of each vector: (T, N). A row is fetched once for all."""
+    for row in range(len(matrix)):
+        for number in range(len(vectors)):
+            total = np.float32(0)
+            for place in range(matrix.shape[1]):
+                total += matrix[row, place] * vectors[number, place]
+            products[number, row] = total
+
+
+@inlined
+def _normalise(vector: Array, weight: Array, eps: Number, normed: Array) -> None:
+    """RMSNorm; `normed` may be the vector itself."""
+    squares = np.float32(0)
+    for place in range(len(vector)):
+        squares += vector[place] * vector[place]
+    scale = np.float32(1 / math.sqrt(squares / len(vector) + eps))
+    for place in range(len(vector)):
+        normed[place] = vector[place] * scale * weight[place]
+
+
+@inlined
+def _rotate(part: Array, frequencies: Array, position: Number) -> None:
+    half = len(frequencies)
+    for place in range(half):
+        angle = position * frequencies[place]
+        cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+        one, other = part[place], part[half + place]
+        part[place] = one * cos - other * sin
+        part[half + place] = other * cos + one * sin
+
+
+@inlined
+def _attend(query: Array, keys: Array, values: Array, scores: Array, attended: Array) -> None:
+    """Softmax of the query's products with the keys, and the values' sum weighed by it."""
+    scale = np.float32(1 / math.sqrt(len(query)))
+    most = np.float32(-3e38)
+    for key in range(len(keys)):
+        score = np.float32(0)
+        for place in range(len(query)):
+            score += query[place] * keys[key, place]
+        scores[key] = score * scale
+        most = max(most, scores[key])
+    total = np.float32(0)
+    attended[:] = 0
+    for key in range(len(keys)):
+        weight = np.exp(scores[key] - most)
+        total += weight
+        for place in range(len(query)):
+            attended[place] += weight * values[key, place]
+    for place in range(len(query)):
+        attended[place] /= total
