@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres"},
     "doctor": {"machine"},
     "info": {"corpus", "training", "run", "workspace"},
-    "complete": {"evaluation", "generation", "run", "workspace"},
+    "complete": {"evaluation", "generation", "memory", "run", "workspace"},
     "stages": {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),
         *("machine", "interrupt", "progress", "run", "workspace", "__init__"),

@@ -23,12 +23,10 @@ class Completion:
     finish_reason: str = ""
 
 
-def stream(predictor: Predictor, tokenizer: Tokenizer, typed: bytes, params: SamplingParams) -> Iterator[Completion]:
-    """One completion of the predictor's prompt; yields the same object after every token.
-
-    The first token begins with the bytes `typed`, which belong to the prompt.
-    """
+def stream(predictor: Predictor, tokenizer: Tokenizer, params: SamplingParams) -> Iterator[Completion]:
+    """One completion of the predictor's prompt; yields the same object after every token."""
     predictor.restart()
+    typed = predictor.typed
     completion = Completion()
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     generator = torch.Generator().manual_seed(params.seed)

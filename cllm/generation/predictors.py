@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cllm.generation.healing import Split, heal
 from cllm.generation.network import NetworkText
 from cllm.generation.prompt import Laid
 from cllm.memory.compiled import Array
 from cllm.memory.continuation import FROM_MEMORY, Continuation
-from cllm.memory.memory import NOTHING, Memory
+from cllm.memory.memory import NOTHING, Memory, NetworkSays
 from cllm.memory.network import in_memory_terms, network_says_one
 from cllm.memory.search import NEARLY
 from cllm.tokenizer import Tokenizer
@@ -27,6 +28,8 @@ class Predictor(Protocol):
 
     def restart(self) -> None:
         """Stand behind the prompt again."""
+
+    typed: bytes  # that the first token begins with: the end of the prompt
 
     def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
         """(V,) of the next token, which begins with the bytes `typed`; -inf for what cannot come.
@@ -45,18 +48,33 @@ class Predictor(Protocol):
 class NetworkPredictor:
     """The network alone."""
 
-    def __init__(self, network: NetworkText, tokenizer: Tokenizer) -> None:
-        self._text, self._tokenizer = network, tokenizer
+    def __init__(self, network: NetworkText, tokenizer: Tokenizer, laid: Laid) -> None:
+        self._text, self._tokenizer, self._healed = network, tokenizer, list[int]()
         self._banned = banned(tokenizer)
+        self._healed = heal(laid.typed, self._split_after, tokenizer)
+        self.typed = laid.typed[len(tokenizer.decode(self._healed)) :]
 
     def restart(self) -> None:
         self._text.restart()
+        for token in self._healed:
+            self._text.accept(token)
+
+    def _split_after(self, tokens: list[int], typed: bytes) -> Split:
+        self._healed = tokens
+        self.restart()
+        probabilities = self._text.logits.masked_fill(self._banned, float("-inf")).softmax(-1)
+        whole = ((length, self._tokenizer.id_of(typed[:length])) for length in range(1, len(typed)))
+        begins = sum(float(probabilities[token]) for token in self._begin_with(typed))
+        return Split(begins, [(token, float(probabilities[token])) for _, token in whole if token is not None])
+
+    def _begin_with(self, typed: bytes) -> list[int]:
+        return [i for i in range(self._tokenizer.vocab_size) if self._tokenizer.token_bytes(i).startswith(typed)]
 
     def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
         logits = self._text.logits.masked_fill(self._banned, float("-inf"))
         if typed:
-            begins = [self._tokenizer.token_bytes(i).startswith(typed) for i in range(len(logits))]
-            logits = logits.masked_fill(~torch.tensor(begins), float("-inf"))
+            begins = self._begin_with(typed)
+            logits = torch.full_like(logits, float("-inf")).index_copy_(0, torch.tensor(begins), logits[begins])
         return logits.log_softmax(-1)
 
     def accept(self, token: int) -> None:
@@ -91,6 +109,10 @@ class MemoryPredictor:
             silent = len(laid.before) - laid.predicted
             says = in_memory_terms(self._network.said(laid.predicted), memory.trie) if laid.predicted else ()
             self._text = Continuation(memory, laid.before, says, silent)
+        if laid.after:
+            self._text.look_around(memory.tokenizer.decode(laid.after))
+        self._healed = heal(laid.typed, self._split_after, memory.tokenizer)
+        self.typed = laid.typed[len(memory.tokenizer.decode(self._healed)) :]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -100,6 +122,13 @@ class MemoryPredictor:
         self._text.restart()
         if self._network is not None:
             self._network.restart()
+        for token in self._healed:
+            self.accept(token)
+
+    def _split_after(self, tokens: list[int], typed: bytes) -> Split:
+        self._healed = tokens
+        self.restart()
+        return Split(*self._text.split(typed, self._said()[0]))
 
     def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
         chances = self._chances(typed, only_best)
@@ -114,13 +143,17 @@ class MemoryPredictor:
 
     def _chances(self, typed: bytes, only_best: bool) -> Array:
         """Of the trie's tokens and of the end."""
-        says, end_chance = NOTHING, FROM_MEMORY
-        if self._network is not None:
-            says, end = network_says_one(self._network.logits.numpy(), self._memory.trie.ids, self._memory.tokenizer)
-            if self._laid.after:  # where a middle ends, the network has learned, and the memory has not
-                end_chance = end
+        says, end_chance = self._said()
         least = 0.0 if only_best else LEAST_DRAWN
         return self._text.chances(says, forced=typed, end_chance=end_chance, least=least, only_best=only_best)
+
+    def _said(self) -> tuple[NetworkSays, float]:
+        """What the network says of the next token, and of the text's end, where it and not the memory is asked."""
+        if self._network is None:
+            return NOTHING, FROM_MEMORY
+        says, end = network_says_one(self._network.logits.numpy(), self._memory.trie.ids, self._memory.tokenizer)
+        # Where a middle ends, the network has learned, and the memory has not.
+        return says, end if self._laid.after else FROM_MEMORY
 
     def accept(self, token: int) -> None:
         self._text.accept(token)

@@ -1,8 +1,7 @@
 """From what is known around a cursor to ids.
 
-A text may end inside what would be one token if it went on ("def " before " name", "prin" before "print"). Neither
-network nor memory saw it cut there; so the last token is taken back, and the first one that is written must begin with
-its bytes and may say more ("token healing").
+A text may end inside of a word, or of what would be one token if it went on ("def " before " name"). Neither network
+nor memory saw it cut there; so its last piece is taken back, and what is written must begin with its bytes (`healing`).
 """
 
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from cllm.tokenizer import Tokenizer
 PARAGRAPH = b"\n\n"
 MOST_PREFIX_BYTES = 1 << 16  # that are looked at: the memory learns 100 KB/s
 MOST_SUFFIX_BYTES = 1 << 14
+MOST_TYPED_BYTES = 48  # of a last piece that are taken back
 SUFFIX_SHARE = 4  # at most one part in this many of the network's context is text after the cursor
 
 
@@ -29,7 +29,7 @@ class Prompt:
 class Laid:
     """A prompt as ids: `before` and `after` the cursor, and what the network reads, which ends with ids of `before`.
 
-    `typed` are the bytes of the token that was taken back; `predicted` is how many of the last ids of `before` the
+    `typed` are the bytes of the piece that was taken back; `predicted` is how many of the last ids of `before` the
     network predicts: those that it reads after another one.
     """
 
@@ -57,9 +57,9 @@ def lay_out(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_token
     before, after = tokenizer.encode(text), tokenizer.encode(prompt.suffix[:MOST_SUFFIX_BYTES])
     if after:
         header += arrange_spm([], after[: context_length // SUFFIX_SHARE], special)
-    typed = b""
-    if before and len(header) + len(before) > 1:
-        typed = tokenizer.token_bytes(before.pop())
+    typed, piece = b"", min(tokenizer.last_piece(text), MOST_TYPED_BYTES)
+    while len(header) + len(before) > 1 and len(typed) < piece:
+        typed = tokenizer.token_bytes(before.pop()) + typed
     room = max(1, max(context_length // 2, context_length - max_tokens) - len(header))
     read = before[-room:]
     predicted = len(read) if header else max(0, len(read) - 1)

@@ -62,7 +62,7 @@ class Writer:
             return MemoryPredictor(self.memory, None, laid)
         network = NetworkText(self.model, laid.network, self.decoder)
         if self.memory is None:
-            return NetworkPredictor(network, self.tokenizer)
+            return NetworkPredictor(network, self.tokenizer, laid)
         return MemoryPredictor(self.memory, network, laid)
 
     def complete(self, prompt: Prompt, params: SamplingParams, num_samples: int = 1) -> list[Completion]:
@@ -72,6 +72,6 @@ class Writer:
         with self.predictor(laid) as predictor:
             for sample in range(num_samples):
                 seeded = replace(params, seed=params.seed + sample)
-                *_, completion = stream(predictor, self.tokenizer, laid.typed, seeded)
+                *_, completion = stream(predictor, self.tokenizer, seeded)
                 found.append(completion)
         return found

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from cllm.memory.agreement import agreeing_place
 from cllm.memory.compiled import Array
 from cllm.memory.drafts import draft
+from cllm.memory.index import LONGEST_CONTEXT, Source
 from cllm.memory.memory import NOTHING, Memory, NetworkSays
-from cllm.memory.search import BRANCHES_PER_BYTE, next_tokens, pass_token
+from cllm.memory.search import BRANCHES_PER_BYTE, begins_with, next_tokens, pass_token
 from cllm.memory.state import NUM_MATCHES
 from cllm.memory.text import copy_cursor, new_cursor
 
@@ -22,7 +24,7 @@ class Continuation:
 
     def __init__(self, memory: Memory, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0) -> None:
         """Read the beginning (as `Memory.read_beginning`); use it inside of `memory.forgetting`."""
-        self._memory = memory
+        self._memory, self._begin = memory, memory.size
         self._first = memory.read_beginning(ids, says, silent)
         self._room = memory.longest + 1
         self._cursors = new_cursor(NUM_MATCHES, self._room + 1)
@@ -36,6 +38,20 @@ class Continuation:
         self._position = self._memory.size
         self.cursor = new_cursor(NUM_MATCHES)
         copy_cursor(self._first, self.cursor)
+
+    def look_around(self, after: bytes) -> None:
+        """Begin with the place that agrees most with the text here and what comes after it, if any does: as a match.
+
+        It is as sure as one that is longer by what comes after.
+        """
+        memory = self._memory
+        memory.index.sources.append(Source(path="", sha256="", begin=self._begin, end=memory.size))
+        memory.index.sort(memory.text, self._begin, memory.size)
+        before = memory.text[self._begin : memory.size][-LONGEST_CONTEXT:].tobytes()
+        if (found := agreeing_place(memory.index, memory.text, before, after)) is not None:
+            self._first.match_at[:] = found.place
+            self._first.match_length[:] = found.before + found.after
+            self.restart()
 
     def chances(
         self,
@@ -75,6 +91,32 @@ class Continuation:
             self._chances,
         )
         return self._chances
+
+    def split(self, typed: bytes, says: NetworkSays = NOTHING) -> tuple[float, list[tuple[int, float]]]:
+        """The chance that the next token begins with some bytes; and of each token that is a beginning of them."""
+        memory = self._memory
+        count = min(len(typed), memory.longest)
+        memory.make_room(self._position - memory.size + self._room)
+        for array, first in zip(self._cursors, self.cursor, strict=True):
+            array[0] = first
+        whole = np.zeros(count)
+        chance = begins_with(
+            memory.learned,
+            memory.journal,
+            memory.work,
+            memory.decided,
+            self._cursors,
+            memory.trie,
+            memory.text,
+            memory.marks,
+            self._position,
+            says.cumulative.reshape(-1),
+            1 + int(says.certainty[0]) if len(says.certainty) else 0,
+            np.frombuffer(typed[:count], np.uint8),
+            whole,
+        )
+        ids = [(memory.tokenizer.id_of(typed[:length]), float(whole[length])) for length in np.flatnonzero(whole)]
+        return (chance if count == len(typed) else 0.0), [(id_, share) for id_, share in ids if id_ is not None]
 
     def draft(self, most: int) -> list[int]:
         """Up to so many tokens that may come next (`drafts`)."""

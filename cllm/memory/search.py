@@ -145,6 +145,74 @@ def next_tokens(
 
 
 @compiled
+def begins_with(
+    learned: Learned,
+    journal: Journal,
+    work: Work,
+    decided: Decided,
+    cursors: Cursor,
+    trie: Trie,
+    text: Array,
+    marks: Array,
+    begin: Number,
+    network: Array,
+    certainty: Number,
+    typed: Array,
+    whole: Array,
+) -> float:
+    """The chance that the next token begins with the bytes `typed`; in `whole`, that it is only the first n of them.
+
+    The other arguments are those of `next_tokens`; that the text ends is not reckoned with.
+    """
+    whole[:] = 0.0
+    chance = 1.0
+    for level in range(len(typed)):
+        position = begin + level
+        cursor = _at(cursors, level)
+        node = cursor.numbers[NODE]
+        marks[position] = BEGINS if level == 0 else INSIDE
+        find_matches(learned, cursor, text, position, False)
+        set_contexts(work.contexts, text, position, cursor)
+        byte: Number = np.int64(typed[level])
+        line, path, low, high = -1, 1, 0, 256
+        for decision in range(9):
+            bit = (byte >> (8 - decision)) & 1
+            if decision == TOKEN_BEGINS:
+                bit = 1 if level == 0 else 0
+            one = 0.0
+            if level == 0 and decision == TOKEN_BEGINS:
+                one = 1.0
+            elif not is_open(trie, node, decision, low, high):
+                if decision == TOKEN_BEGINS:
+                    one = 1.0 if trie.ends[node] else 0.0
+                else:
+                    one = 1.0 if trie.first[node, high] > trie.first[node, (low + high) >> 1] else 0.0
+            elif decision == HIGH_BIT:
+                one = np.float64(high_chance(learned, decided, 0, cursor, text, position, path))
+            else:
+                share = share_of_ones(network, trie, node, decision, low, high)
+                line = find_lines(learned, journal, work, line_key(decision, path), line, False)
+                one = np.float64(
+                    predict(learned, work, decided, 0, cursor, text, marks, position, decision, path, share, certainty)
+                )
+            if decision == TOKEN_BEGINS and level > 0:
+                whole[level] = chance * one
+            chance *= one if bit else 1 - one
+            path = path * 2 + bit
+            if decision > TOKEN_BEGINS:
+                low, high = narrowed(low, high, bit)
+        if chance <= 0:
+            return 0.0
+        text[position] = byte
+        below = _at(cursors, level + 1)
+        copy_cursor(cursor, below)
+        below.numbers[NODE] = trie.children[node, byte]
+        follow_matches(below, text, position)
+        advance(below, byte, position)
+    return chance
+
+
+@compiled
 def pass_token(
     learned: Learned, cursor: Cursor, trie: Trie, text: Array, marks: Array, begin: Number, token: Array
 ) -> None:

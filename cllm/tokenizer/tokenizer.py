@@ -39,6 +39,7 @@ QWEN2_PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 NOT_UTF8 = re.compile("([\udc80-\udcff]+)")
+TAIL_BYTES = 256  # of a text in which its last piece is looked for
 TRAINING_CHUNK_BYTES = 1 << 16
 
 
@@ -64,6 +65,7 @@ class Tokenizer:
         for token, index in vocabulary.items():
             if token not in SPECIAL_TOKENS:
                 self._bytes[index] = bytes(byte_of[character] for character in token)
+        self._ids = {content: index for index, content in enumerate(self._bytes) if content}
         self._byte_ids = [vocabulary[character] for _, character in sorted(byte_alphabet().items())]
         self.special: dict[str, int] = {token: vocabulary[token] for token in SPECIAL_TOKENS}
 
@@ -121,6 +123,18 @@ class Tokenizer:
 
     def token_bytes(self, index: int) -> bytes:
         return self._bytes[index]
+
+    def id_of(self, content: bytes) -> int | None:
+        """The token of these bytes, if there is one."""
+        return self._ids.get(content)
+
+    def last_piece(self, text: bytes) -> int:
+        """Bytes of the last piece of a text that is encoded by itself: a word, signs, blanks; 0 of an empty text."""
+        pieces = [piece for piece in NOT_UTF8.split(text[-TAIL_BYTES:].decode("utf-8", "surrogateescape")) if piece]
+        if not pieces or NOT_UTF8.match(pieces[-1]):
+            return len(pieces[-1:])
+        # The library gives a character for each byte.
+        return len(self._tokenizer.pre_tokenizer.pre_tokenize_str(pieces[-1])[-1][0])
 
     def token_lengths(self) -> npt.NDArray[np.int64]:
         """Bytes of each token (V,)."""
