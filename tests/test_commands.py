@@ -61,6 +61,42 @@ def test_complete_at_a_place_in_a_file(learned: Cllm) -> None:
     assert json.loads(done.stdout)["prompt"] == "\n".join(file.read_text().split("\n")[:3]) + "\nint "
 
 
+def test_a_completion_says_where_it_comes_from(learned: Cllm) -> None:
+    text = source(3)
+    done = learned("complete", text[: len(text) // 2], "--max-tokens", "40", "--explain")
+    assert done.returncode == 0 and "\nnew " in done.stdout, done.stderr
+    for experts in ("mixed", "model"):
+        done = learned("complete", text[: len(text) // 2], "--max-tokens", "40", "--json", "--experts", experts)
+        (completion,) = json.loads(done.stdout)["completions"]
+        assert 0 <= completion["new"] <= 1
+        for stretch in completion["sources"]:
+            assert stretch["end"] - stretch["begin"] >= 16 and stretch["first_line"] <= stretch["last_line"]
+            path = stretch["path"]
+            assert path == "the prompt" or (learned.repository / path).is_file()
+
+
+def test_update_knows_new_files_and_forgets_old_ones_and_scores_stay(learned: Cllm) -> None:
+    before = learned.scorecard()["bits_per_byte"]
+    new = learned.repository / "src" / "brand_new.c"
+    try:
+        new.write_text("/* A licence. */\nint extraordinary_new_function(struct stream *stream);\n")
+        done = learned("update", "--json")
+        assert done.returncode == 0, done.stderr
+        assert "src/brand_new.c" in json.loads(done.stdout)["new"]
+        assert "src/brand_new.c" in json.loads(learned("info", "--json").stdout)["model"]["update"]["new"]
+        done = learned("complete", "int extraordinary_new_fun", "--max-tokens", "12", "--json")
+        (completion,) = json.loads(done.stdout)["completions"]
+        assert completion["text"].startswith("ction(struct stream *stream);")
+        assert completion["sources"][0]["place"] == "src/brand_new.c:2"
+        again = json.loads(learned("eval", "--json").stdout)["bits_per_byte"]
+    finally:
+        new.unlink()
+        assert "other files" in learned("info").stdout
+        done = learned("update")
+    assert again == before
+    assert done.returncode == 0 and "forgot 0" in done.stdout
+
+
 def test_same_seed_same_text_on_the_command_line(learned: Cllm) -> None:
     arguments = ("complete", "int", "--temperature", "1", "--seed", "3", "--max-tokens", "20")
     assert (

@@ -33,7 +33,9 @@ def agreeing_place(index: Index, text: Array, before: bytes, after: bytes) -> Ag
         return None
     best: Agreement | None = None
     for length, place in candidates(index, text, before):
-        following = text[place : place + REACH + len(anchor)].tobytes()
+        source = index.source(place)
+        end = source.end if source is not None else place
+        following = text[place : min(end, place + REACH + len(anchor))].tobytes()
         shared = longest_shared(following, anchor)
         if shared >= LEAST_AFTER and (best is None or length + shared > best.before + best.after):
             best = Agreement(place=place, before=length, after=shared)

@@ -46,7 +46,8 @@ class Continuation:
         """
         memory = self._memory
         memory.index.sources.append(Source(path="", sha256="", begin=self._begin, end=memory.size))
-        memory.index.sort(memory.text, self._begin, memory.size)
+        # The last place is left out: it is the cursor itself, which agrees with all that is before it.
+        memory.index.sort(memory.text, self._begin, max(self._begin, memory.size - 1))
         before = memory.text[self._begin : memory.size][-LONGEST_CONTEXT:].tobytes()
         if (found := agreeing_place(memory.index, memory.text, before, after)) is not None:
             self._first.match_at[:] = found.place
