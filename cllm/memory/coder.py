@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from cllm.memory.compiled import Array, Number, compiled, inlined
-from cllm.memory.contexts import byte_at, set_contexts, set_token_contexts
+from cllm.memory.contexts import byte_at, note_byte, note_word, set_contexts, set_token_contexts
 from cllm.memory.decisions import ENDS, HIGH_BIT, INSIDE, SECOND_HALF, TOKEN_BEGINS
+from cllm.memory.followers import learn_followers
 from cllm.memory.journal import Journal
 from cllm.memory.lines import expect_lines, find_lines, find_token_lines, line_key
 from cllm.memory.matches import find_matches, follow_matches
@@ -22,6 +23,8 @@ from cllm.memory.text import (
     TOKEN_1,
     TOKEN_2,
     TOKEN_3,
+    WORD,
+    WORD_1,
     Cursor,
     advance,
 )
@@ -59,7 +62,7 @@ def code(
     """
     bits = 0.0
     token = -1
-    num_decided = 0
+    num_decided, num_notes = 0, 0
     cumulative = np.zeros(0, np.float32)
     sure = 0
     for position in range(begin, end + 1):
@@ -68,7 +71,7 @@ def code(
             return bits
         starts = 1 if closing or marks[position] != INSIDE else 0
         byte: Number = 0 if closing else np.int64(text[position])
-        set_contexts(work.contexts, text, position, cursor)
+        set_contexts(work.contexts, learned.followers, text, position, cursor)
         find_matches(learned, cursor, text, position, learning and not closing)
         line = -1
         path, low, high = 1, 0, 256
@@ -95,7 +98,8 @@ def code(
             elif starts:
                 if learning:
                     learn_token(learned, decided, num_decided)
-                num_decided = 0
+                    learn_followers(learned.followers, decided.notes, num_notes)
+                num_decided, num_notes = 0, 0
                 next_token(cursor, node)
                 if closing:
                     return bits
@@ -116,7 +120,11 @@ def code(
                     sure = 1 + certainty[token]
         cursor.numbers[NODE] = trie.children[cursor.numbers[NODE], byte]
         follow_matches(cursor, text, position)
+        word, before = cursor.hashes[WORD], cursor.hashes[WORD_1]
         advance(cursor, byte, position)
+        if learning:
+            num_notes = note_byte(decided.notes, num_notes, text, position, cursor.numbers[TEXT_START])
+            num_notes = note_word(decided.notes, num_notes, cursor, word, before)
     return bits
 
 

@@ -7,6 +7,15 @@ rare; those of words, lines, brackets and tokens find what plain order misses. W
 import numpy as np
 
 from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.memory.followers import (
+    AFTER_THREE,
+    AFTER_TWO,
+    AFTER_WORD,
+    after_three,
+    after_two,
+    note,
+    place_of,
+)
 from cllm.memory.hashing import combine
 from cllm.memory.text import (
     COLUMN,
@@ -34,8 +43,8 @@ from cllm.memory.text import (
 
 LONGEST_ORDER = 24
 ORDERS = (1, 2, 3, 4, 5, 6, 7, 9, 12, 16, 24)  # contexts 1 to 11: so many bytes before the cursor
-FIRST_OF_TOKENS = 34  # contexts from here on are of tokens
-NUM_CONTEXTS = 37
+FIRST_OF_TOKENS = 37  # contexts from here on are of tokens
+NUM_CONTEXTS = 40
 
 
 @inlined
@@ -45,8 +54,8 @@ def byte_at(text: Array, position: Number, start: Number) -> Number:
 
 
 @compiled
-def set_contexts(contexts: Array, text: Array, position: Number, cursor: Cursor) -> None:
-    """Fill in the hashes (37,) for the byte at `position`."""
+def set_contexts(contexts: Array, followers: Array, text: Array, position: Number, cursor: Cursor) -> None:
+    """Fill in the hashes (40,) for the byte at `position`."""
     hashes, numbers = cursor.hashes, cursor.numbers
     start = numbers[TEXT_START]
     orders = _orders(contexts, text, position, start)
@@ -90,9 +99,30 @@ def set_contexts(contexts: Array, text: Array, position: Number, cursor: Cursor)
     contexts[31] = combine(combine(combine(word_1, word_2), word_3), one)
     contexts[32] = combine(combine(indent, one), min(column, 255))
     contexts[33] = combine(combine(above, above_next), word)
+    contexts[34] = combine(followers[AFTER_TWO, after_two(one, two)] & np.uint32(0xFFFF), one)
+    contexts[35] = combine(followers[AFTER_THREE, after_three(one, two, three)], one)
+    contexts[36] = combine(followers[AFTER_WORD, place_of(word_1)], word)
     for number in range(FIRST_OF_TOKENS):
         contexts[number] = combine(contexts[number], number)
     set_token_contexts(contexts, cursor)
+
+
+@inlined
+def note_byte(notes: Array, count: Number, text: Array, position: Number, start: Number) -> Number:
+    """Note what the byte at `position` follows in a text that began at `start`; how many notes there are then."""
+    one = byte_at(text, position - 1, start)
+    two = byte_at(text, position - 2, start)
+    three = byte_at(text, position - 3, start)
+    count = note(notes, count, AFTER_TWO, after_two(one, two), text[position])
+    return note(notes, count, AFTER_THREE, after_three(one, two, three), text[position])
+
+
+@inlined
+def note_word(notes: Array, count: Number, cursor: Cursor, word: Number, before: Number) -> Number:
+    """If a word has just ended, which was `word` after `before`, note it; how many notes there are then."""
+    if word != 0 and cursor.hashes[WORD] == 0:
+        return note(notes, count, AFTER_WORD, place_of(before), np.int64(word & np.uint64(0xFFFFFFFF)))
+    return count
 
 
 @inlined

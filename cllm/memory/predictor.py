@@ -1,7 +1,7 @@
 """A decision's chance, and learning from it: the architecture of the PAQ series (Mahoney 2005).
 
 Every context brings the bit history it has of the decision; the histories' chances are stretched and mixed by ten
-mixers whose weights are selected by small contexts, those by one more, and the result is refined by adaptive maps.
+mixers whose weights are selected by small contexts, those by two more, and the result is refined by adaptive maps.
 """
 
 import numpy as np
@@ -14,7 +14,18 @@ from cllm.memory.histories import tables
 from cllm.memory.lines import node_in_line
 from cllm.memory.matches import match_inputs
 from cllm.memory.mixing import CONFIDENCE, clipped, correct, squash, stretch, weighed
-from cllm.memory.state import MAP_ROWS, NUM_INPUTS, NUM_MAPS, NUM_MATCHES, NUM_SETS, SET_STARTS, Decided, Learned, Work
+from cllm.memory.state import (
+    MAP_ROWS,
+    NUM_INPUTS,
+    NUM_MAPS,
+    NUM_MATCHES,
+    NUM_SETS,
+    SET_STARTS,
+    SETS,
+    Decided,
+    Learned,
+    Work,
+)
 from cllm.memory.text import COMMAS, DEPTH, INDENT, KIND, MAX_DEPTH, NODE, TEXT_START, WORD_1, WORD_START, Cursor
 
 NEXT, _SEEN, _GUESS = tables()
@@ -143,7 +154,9 @@ def _mixed(
         output = clipped(weighed(learned.weights, row, decided.inputs, number, NUM_INPUTS), np.float32(11))
         decided.outputs[number, set_] = output
         decided.errors[number, set_] = squash(output)
-    final = weighed(learned.final_weights, path, decided.outputs, number, NUM_SETS)
+    by_bits = weighed(learned.final_weights, path, decided.outputs, number, NUM_SETS)
+    by_match = weighed(learned.final_weights, SETS[1] + decided.rows[number, 0], decided.outputs, number, NUM_SETS)
+    final = (by_bits + by_match) * np.float32(0.5)
     mixed = squash(final)
     place = (clipped(final, np.float32(7.99)) + np.float32(8)) * np.float32(2)
     low = int(place)
@@ -183,6 +196,7 @@ def learn(learned: Learned, decided: Decided, number: Number) -> None:
             correct(learned.weights, decided.rows[number, set_], decided.inputs, number, NUM_INPUTS, error * MIXER_STEP)
     step = (truth - decided.final[number, CHANCE]) * FINAL_STEP
     correct(learned.final_weights, path, decided.outputs, number, NUM_SETS, step)
+    correct(learned.final_weights, SETS[1] + decided.rows[number, 0], decided.outputs, number, NUM_SETS, step)
     lines, histories = decided.lines[number], decided.histories[number]
     for context in range(NUM_CONTEXTS):
         history = histories[context]

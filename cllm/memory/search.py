@@ -76,7 +76,7 @@ def next_tokens(
         if decision == TOKEN_BEGINS:
             marks[position] = BEGINS if level == 0 else INSIDE
             find_matches(learned, cursor, text, position, False)
-        set_contexts(work.contexts, text, position, cursor)
+        set_contexts(work.contexts, learned.followers, text, position, cursor)
         line = -1
         while decision < 9 and chance >= least and chance > 0:
             bit: Number = 0  # the likelier one
@@ -172,7 +172,7 @@ def begins_with(
         node = cursor.numbers[NODE]
         marks[position] = BEGINS if level == 0 else INSIDE
         find_matches(learned, cursor, text, position, False)
-        set_contexts(work.contexts, text, position, cursor)
+        set_contexts(work.contexts, learned.followers, text, position, cursor)
         byte: Number = np.int64(typed[level])
         line, path, low, high = -1, 1, 0, 256
         for decision in range(9):

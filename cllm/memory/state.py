@@ -6,6 +6,7 @@ import numpy as np
 
 from cllm.memory.compiled import Array
 from cllm.memory.contexts import NUM_CONTEXTS
+from cllm.memory.followers import NOTES_PER_BYTE, NUM_PLACES, NUM_TABLES
 from cllm.memory.histories import tables
 from cllm.memory.mixing import MAP_PLACES, MAP_START
 
@@ -30,12 +31,13 @@ class Learned(NamedTuple):
     lines                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte
     chance, rate         (2, C, 256)       of a one after a history; at which rate it is corrected
     weights              (rows, inputs)    of the mixers, all sets one after another
-    final_weights        (1024, sets)      of the mixer of mixers
+    final_weights        (1088, sets)      of the two mixers of mixers, selected by the bits so far and by the match
     maps                 (3, 16384, 33)    adaptive probability maps
     match_slots          (2, 2^20) int32   where a hash of the last bytes was seen last
     match_chance         (2, 2, 64, 2)     of a one, by decision, length and the bit that the match predicts
     high_chance          (256, 2)          that a byte is not ASCII, after a byte, at a token's start or not
     end_chance           (4,)              that a text ends here
+    followers            (3, 2^16) uint32  what came last after bytes, or after a word (`followers`)
     """
 
     lines: Array
@@ -48,6 +50,7 @@ class Learned(NamedTuple):
     match_chance: Array
     high_chance: Array
     end_chance: Array
+    followers: Array
 
 
 class Work(NamedTuple):
@@ -70,7 +73,8 @@ class Decided(NamedTuple):
     errors      (R, sets)      the mixers' chances
     map_places  (R, maps)
     matches     (R, 2)         places in `match_chance`, or -1
-    final       (R, 2)         the last mixer's chance, and where it lies between two places of the maps
+    final       (R, 2)         the last mixers' chance, and where it lies between two places of the maps
+    notes       (N, 3) int64   what followed what (`followers`)
     """
 
     how: Array
@@ -83,6 +87,7 @@ class Decided(NamedTuple):
     map_places: Array
     matches: Array
     final: Array
+    notes: Array
 
 
 def aligned_lines(count: int) -> Array:
@@ -105,12 +110,13 @@ def new_learned(line_bits: int) -> Learned:
         chance=np.tile(guess, (KINDS, NUM_CONTEXTS, 1)),
         rate=np.full((KINDS, NUM_CONTEXTS, 256), 1 / 4, np.float32),
         weights=weights,
-        final_weights=np.full((1024, NUM_SETS), 1 / NUM_SETS, np.float32),
+        final_weights=np.full((SETS[1] + SETS[0], NUM_SETS), 1 / NUM_SETS, np.float32),
         maps=np.tile(MAP_START, (NUM_MAPS, MAP_ROWS, 1)),
         match_slots=np.zeros((NUM_MATCHES, MATCH_SLOTS), np.int32),
         match_chance=match_chance,
         high_chance=np.full((256, 2), 0.01, np.float32),
         end_chance=np.full(4, 0.01, np.float32),
+        followers=np.zeros((NUM_TABLES, NUM_PLACES), np.uint32),
     )
 
 
@@ -136,4 +142,5 @@ def new_decided(num_decisions: int) -> Decided:
         map_places=np.zeros((num_decisions, NUM_MAPS), np.int64),
         matches=np.zeros((num_decisions, NUM_MATCHES), np.int64),
         final=np.zeros((num_decisions, 2), np.float32),
+        notes=np.zeros((NOTES_PER_BYTE * num_decisions, 3), np.int64),
     )

@@ -14,10 +14,9 @@ from cllm.corpus import Corpus, Document
 from cllm.errors import ArtifactError
 from cllm.run import Run
 
-# 2-core machine, 2026-11-24: 74 to 122 KB/s are read on a core of one's own. What is heard a second on a core was
-# estimated; measured since, on two cores together: 27 to 35 KB/s (a network of 2.2 million parameters).
-READ_SHARE, READ_BYTES_PER_SECOND = 0.5, 100_000
-HEARD_SHARE, HEARD_BYTES_PER_SECOND = 0.04, 25_000
+# On a core of EPYC Zen 3, 2026-11-25: 60 to 75 KB/s are read, and 250 KB were heard in 14 s by two.
+READ_SHARE, READ_BYTES_PER_SECOND = 0.5, 65_000
+HEARD_SHARE, HEARD_BYTES_PER_SECOND = 0.04, 12_000
 START_SECONDS = 4.0  # for loading the network and saving the memory
 
 
@@ -63,11 +62,11 @@ def load_memory_plan(run: Run, corpus: Corpus) -> MemoryPlan:
     return MemoryPlan(read=value["read"], heard=value["heard"])
 
 
-def heard_seconds(plan: MemoryPlan, corpus: Corpus, num_workers: int) -> float:
-    """How long the network's part will take after the training."""
+def seconds_after(plan: MemoryPlan, corpus: Corpus, num_workers: int) -> float:
+    """How long the memory will take after the training: with the network, and for the held-out files."""
     documents = corpus.train
-    size = sum(documents[number].bytes for number in plan.heard)
-    return START_SECONDS + size / (HEARD_BYTES_PER_SECOND * num_workers)
+    heard = sum(documents[number].bytes for number in plan.heard) / (HEARD_BYTES_PER_SECOND * num_workers)
+    return START_SECONDS + heard + sum(document.bytes for document in corpus.val) / READ_BYTES_PER_SECOND
 
 
 def save_memory_plan(plan: MemoryPlan, run: Run) -> None:

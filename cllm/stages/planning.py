@@ -14,7 +14,7 @@ from cllm.machine import Machine, default_dtype
 from cllm.model.config import TransformerConfig, num_parameters
 from cllm.run import Run
 from cllm.spheres import Sphere
-from cllm.stages.memory_plan import heard_seconds, plan_memory, save_memory_plan
+from cllm.stages.memory_plan import plan_memory, save_memory_plan, seconds_after
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import Speed, Task, choose_model, make_plan
@@ -34,7 +34,7 @@ def plan_run(session: Session, run: Run, sphere: Sphere) -> None:
     corpus, tokenizer = Corpus.open(run.corpus), Tokenizer.load(run.tokenizer)
     memory = plan_memory(corpus, session.options.minutes * 60, session.num_workers, session.options.seed)
     save_memory_plan(memory, run)
-    reserve = scorecard_reserve(session, corpus) + heard_seconds(memory, corpus, session.num_workers)
+    reserve = scorecard_reserve(session, corpus) + seconds_after(memory, corpus, session.num_workers)
     if session.asked_plan is not None:
         plan = fitting(session, session.asked_plan, tokenizer)
     else:

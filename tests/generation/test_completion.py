@@ -149,6 +149,7 @@ def test_a_prompt_leaves_no_trace_in_the_memory(memory: Memory, mixed_writer: Wr
 
 
 def test_the_memory_goes_on_as_it_has_read(memory_writer: Writer) -> None:
-    prompt = Prompt(prefix=TEXT.encode()[: TEXT.index("return")])
+    lines = TEXT.splitlines(keepends=True)
+    prompt = Prompt(prefix="".join([*lines[:3], lines[3][: lines[3].index("return")]]).encode())
     (completion,) = memory_writer.complete(prompt, SamplingParams(max_tokens=8))
-    assert completion.text.startswith("return 0; }  // gr\u00f6\u00dfer\nint main_1"[: len(completion.text)])
+    assert completion.text.startswith("return 3; }  // gr\u00f6\u00dfer\nint main_4"[: len(completion.text)])

@@ -9,7 +9,15 @@ from commandline import make_repository
 from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import ArtifactError
 from cllm.run import Run
-from cllm.stages.memory_plan import MemoryPlan, described, load_memory_plan, plan_memory, save_memory_plan
+from cllm.stages.memory_plan import (
+    READ_BYTES_PER_SECOND,
+    READ_SHARE,
+    MemoryPlan,
+    described,
+    load_memory_plan,
+    plan_memory,
+    save_memory_plan,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +40,7 @@ def test_with_time_all_is_read_and_the_dev_documents_with_the_network(corpus: Co
 def test_without_time_a_part_is_read_and_the_plan_says_so(corpus: Corpus) -> None:
     documents = corpus.train
     plan = plan_memory(corpus, 0.05, 1, 0)
-    assert 0 < sum(documents[number].bytes for number in plan.read) <= 0.05 * 50_000
+    assert 0 < sum(documents[number].bytes for number in plan.read) <= 0.05 * READ_SHARE * READ_BYTES_PER_SECOND
     assert len(plan.heard) == 1 and not set(plan.read) & set(plan.heard)
     assert plan == plan_memory(corpus, 0.05, 1, 0) != plan_memory(corpus, 0.05, 1, 1)
     assert "a part of" in described(plan, corpus)
