@@ -29,6 +29,7 @@ def scorecard_table(card: dict[str, Any]) -> str:
             f"{train['steps']:,} steps, {train['tokens']:,} tokens in {train['seconds']:.0f} s: "
             f"{train['tokens_per_second']:,.0f} tokens/s with {train['workers']} workers",
         ),
+        *writing_rows(card.get("writing")),
         ("whole run", f"{card['seconds']['total']:.0f} s, peak memory {card['peak_memory_bytes'] / 1e6:,.0f} MB"),
         ("weights", card["weights_sha256"][:16]),
     ]
@@ -39,6 +40,17 @@ def scorecard_table(card: dict[str, Any]) -> str:
             verdict += ", compiles" if result["compiles"] else ", does not compile"
         parts.append(f"--- {prompt.strip()!r}: {verdict}\n{result['unit'] or result['text']}")
     return "\n".join(parts)
+
+
+def writing_rows(writing: dict[str, Any] | None) -> Rows:
+    """How fast text is written; nothing where nothing was held out to write after."""
+    speeds = writing["tokens_per_second"] if writing else {}
+    if not speeds.get("mixed"):
+        return []
+    drafts = "the same text" if writing and writing["drafts_change_nothing"] else "ANOTHER TEXT"
+    without = f"{speeds['mixed_without_drafts']:,.0f} without drafts ({drafts})"
+    alone = f"network {speeds['model']:,.0f}, memory {speeds['memory']:,.0f}"
+    return [("writing", f"{speeds['mixed']:,.0f} tokens/s, {without}"), ("  each alone", alone)]
 
 
 def explanation_table(completion: dict[str, Any]) -> str:

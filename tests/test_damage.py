@@ -27,6 +27,7 @@ FILES = (
     "runs/0001/model/MANIFEST.json",
     "runs/0001/memory/lines.bin",
     "runs/0001/memory/MANIFEST.json",
+    "runs/0001/update/MANIFEST.json",
     "runs/0001/scorecard.json",
     "runs/0001/plan.json",
     "runs/0001/status.json",

@@ -26,6 +26,7 @@ RESAMPLES = 1000  # of the files, for a confidence interval
 DEAREST_FILES = 5  # are named
 EXPERTS = ("model", "memory", "mixed")
 LEAST_FILES = 8  # are scored, however short the time
+SPEED_FILES = 8  # after whose beginnings it is measured how fast text is written
 EXTENSIONS = {
     "C": ".c",
     "C++": ".cpp",
@@ -148,6 +149,15 @@ def complete_prompts(sphere: Sphere, subject: Subject, language: str) -> dict[st
     common = {**subject.arguments, "max_tokens": PROMPT_TOKENS}
     texts = sphere.deal("complete_prompt", [{**common, "prompt": prompt} for prompt in prompts])
     return {prompt: judge(language, prompt, text) for prompt, text in zip(prompts, texts, strict=True)}
+
+
+def measure_speed(sphere: Sphere, subject: Subject, corpus: Corpus) -> dict[str, Any]:
+    """How fast text is written, after the beginnings of some held-out files; by one worker, alone."""
+    documents = list(range(min(SPEED_FILES, len(corpus.val))))
+    found: dict[str, Any] = sphere.call_one(
+        "measure_speed", **subject.arguments, corpus=str(subject.corpus), documents=documents
+    )
+    return found
 
 
 def judge(language: str, prompt: str, text: str) -> dict[str, Any]:

@@ -15,11 +15,15 @@ from cllm.evaluation.compressors import size_by
 from cllm.evaluation.likelihood import Likelihood
 from cllm.evaluation.lines import LINE_TOKENS, copied_line
 from cllm.evaluation.ngram import Ngram
+from cllm.evaluation.speed import writing_speed
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.memory.network import ids_of, in_memory_terms
+from cllm.model.load import load_model
 from cllm.model.reading import read
 from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
+
+SPEED_PREFIX_BYTES = 2_000
 
 
 @lru_cache(maxsize=1)
@@ -57,6 +61,17 @@ def complete_prompt(model: str, memory: str, dtype: str, prompt: str, max_tokens
     writer = writer_of(model, memory, dtype)
     (completion,) = writer.complete(Prompt(prefix=prompt.encode()), SamplingParams(max_tokens=max_tokens))
     return prompt + completion.text
+
+
+def measure_speed(model: str, memory: str, dtype: str, corpus: str, documents: list[int]) -> dict[str, Any]:
+    """How fast held-out documents are gone on with after their first halves, in fp32, as `cllm complete` computes."""
+    writer = replace(writer_of(model, memory, dtype), model=load_model(Path(model), torch.float32))
+    opened = corpus_of(corpus)
+    prompts = []
+    for number in documents:
+        text = opened.text(opened.val[number])
+        prompts.append(Prompt(prefix=text[: len(text) // 2][-SPEED_PREFIX_BYTES:], path=opened.val[number].path))
+    return writing_speed(writer, prompts)
 
 
 @lru_cache(maxsize=1)
@@ -111,7 +126,7 @@ def suggest_line(
 def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    calls = (score, complete_prompt, compress, ngram, suggest_line)
+    calls = (score, complete_prompt, measure_speed, compress, ngram, suggest_line)
     serve({call.__name__: call for call in calls})
 
 

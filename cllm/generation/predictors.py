@@ -110,7 +110,7 @@ class MemoryPredictor:
             says = in_memory_terms(self._network.said(laid.predicted), memory.trie) if laid.predicted else ()
             self._text = Continuation(memory, laid.before, says, silent)
         if laid.after:
-            self._text.look_around(memory.tokenizer.decode(laid.after))
+            self._text.look_around(memory.tokenizer.decode(laid.after), laid.path)
         self._healed = heal(laid.typed, self._split_after, memory.tokenizer)
         self.typed = laid.typed[len(memory.tokenizer.decode(self._healed)) :]
         return self

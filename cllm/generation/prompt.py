@@ -29,8 +29,8 @@ class Prompt:
 class Laid:
     """A prompt as ids: `before` and `after` the cursor, and what the network reads, which ends with ids of `before`.
 
-    `typed` are the bytes of the piece that was taken back; `predicted` is how many of the last ids of `before` the
-    network predicts: those that it reads after another one.
+    `path` is that of the prompt, `typed` are the bytes of the piece that was taken back; `predicted` is how many of the
+    last ids of `before` the network predicts: those that it reads after another one.
     """
 
     before: list[int]
@@ -38,6 +38,7 @@ class Laid:
     network: list[int]
     predicted: int
     typed: bytes
+    path: str | None
 
 
 def lay_out(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_tokens: int) -> Laid:
@@ -63,4 +64,6 @@ def lay_out(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_token
     room = max(1, max(context_length // 2, context_length - max_tokens) - len(header))
     read = before[-room:]
     predicted = len(read) if header else max(0, len(read) - 1)
-    return Laid(before=before, after=after, network=[*header, *read], predicted=predicted, typed=typed)
+    return Laid(
+        before=before, after=after, network=[*header, *read], predicted=predicted, typed=typed, path=prompt.path
+    )

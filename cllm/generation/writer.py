@@ -11,7 +11,7 @@ from cllm.config import check_choice
 from cllm.generation.completion import Completion, stream
 from cllm.generation.decoder import Decoder
 from cllm.generation.network import NetworkText
-from cllm.generation.predictors import MemoryPredictor, NetworkPredictor, Predictor
+from cllm.generation.predictors import MOST_DRAFTED, MemoryPredictor, NetworkPredictor, Predictor
 from cllm.generation.prompt import Laid, Prompt, lay_out
 from cllm.generation.sampling import SamplingParams
 from cllm.memory.memory import Memory
@@ -55,15 +55,15 @@ class Writer:
         is_wide = self.model is not None and self.model.embedding.weight.dtype == torch.float32
         return Decoder(self.model) if self.model is not None and is_wide else None
 
-    def predictor(self, laid: Laid) -> Predictor:
-        """Who predicts what follows a prompt; to be entered."""
+    def predictor(self, laid: Laid, most_drafted: int = MOST_DRAFTED) -> Predictor:
+        """Who predicts what follows a prompt; to be entered. Of drafts see `MemoryPredictor`."""
         if self.model is None:
             assert self.memory is not None, "a writer needs a network or a memory"
             return MemoryPredictor(self.memory, None, laid)
         network = NetworkText(self.model, laid.network, self.decoder)
         if self.memory is None:
             return NetworkPredictor(network, self.tokenizer, laid)
-        return MemoryPredictor(self.memory, network, laid)
+        return MemoryPredictor(self.memory, network, laid, most_drafted)
 
     def complete(self, prompt: Prompt, params: SamplingParams, num_samples: int = 1) -> list[Completion]:
         """Completions of a prompt; sample i is the one of seed `params.seed` + i."""

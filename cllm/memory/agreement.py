@@ -55,12 +55,12 @@ def candidates(index: Index, text: Array, before: bytes) -> list[tuple[int, int]
 
 
 def longest_shared(text: bytes, anchor: bytes) -> int:
-    """Bytes of the anchor that the text has somewhere, from the anchor's beginning on."""
+    """Bytes of the anchor, from its beginning on, that the text has somewhere after something that is missing here."""
     head, best = anchor[:LEAST_AFTER], 0
     at = text.find(head)
     while at >= 0:
         length = common_beginning(text[at:], anchor)
-        best = max(best, length)
+        best = max(best, length) if text[:at].strip() else best
         at = text.find(head, at + 1)
     return best
 

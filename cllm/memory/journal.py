@@ -40,7 +40,8 @@ def keep(journal: Journal, lines: Array, line: Number) -> None:
             journal.kept[line >> 3] |= bit
             count = journal.size[0]
             journal.numbers[count] = line
-            journal.contents[count, :] = lines[line, :]
+            for place in range(lines.shape[1]):
+                journal.contents[count, place] = lines[line, place]
             journal.size[0] = count + 1
 
 
@@ -50,6 +51,7 @@ def undo(journal: Journal, lines: Array) -> None:
     for number in range(journal.size[0]):
         prefetch(lines, journal.numbers[min(number + AHEAD, journal.size[0] - 1)])
         line = journal.numbers[number]
-        lines[line, :] = journal.contents[number, :]
+        for place in range(lines.shape[1]):
+            lines[line, place] = journal.contents[number, place]
         journal.kept[line >> 3] = 0
     journal.size[0] = 0

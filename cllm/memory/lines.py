@@ -29,7 +29,7 @@ def line_key(decision: Number, path: Number) -> Number:
     return 0 if (path >> (decision - 2)) & 1 == 0 else 1
 
 
-@inlined
+@compiled
 def find_lines(learned: Learned, journal: Journal, work: Work, key: Number, current: Number, learning: bool) -> Number:
     """Find the lines of all contexts for a key, unless they are the current ones; the key."""
     if key != current:
@@ -89,7 +89,8 @@ def find_line(lines: Array, journal: Journal, hash_: Number, learning: bool) -> 
     if not learning:
         return -1
     keep(journal, lines, least)
-    lines[least, :] = 0
+    for place in range(LINE_BYTES):
+        lines[least, place] = 0
     lines[least, 0] = check
     return least
 

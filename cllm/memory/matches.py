@@ -14,7 +14,7 @@ MIN_MATCH = (6, 14)  # bytes, of the two matches
 LONGEST_MATCH = 400
 
 
-@inlined
+@compiled
 def find_matches(learned: Learned, cursor: Cursor, text: Array, position: Number, learning: bool) -> None:
     """Where nothing is being matched, look up where the last bytes were seen; if learning, note that they are here."""
     for number in range(NUM_MATCHES):
@@ -54,7 +54,7 @@ def note_places(learned: Learned, text: Array, begin: Number, end: Number) -> No
             learned.match_slots[number, _slot(text, position, number)] = position
 
 
-@inlined
+@compiled
 def follow_matches(cursor: Cursor, text: Array, position: Number) -> None:
     """Go on with the matches that were right, end the others."""
     for number in range(NUM_MATCHES):

@@ -7,14 +7,26 @@ asked for, the bound is the best so far, and few branches are ever looked at.
 
 import numpy as np
 
-from cllm.memory.coder import end_place, high_chance, is_open, narrowed, next_token, share_of_ones
+from cllm.memory.coder import (
+    ALL_BYTES,
+    NO_LINES,
+    ONE,
+    ZERO,
+    chance_of_one,
+    end_place,
+    is_open,
+    narrowed,
+    next_token,
+    settled,
+    share_of_ones,
+)
 from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import set_contexts
 from cllm.memory.decisions import BEGINS, HIGH_BIT, INSIDE, TOKEN_BEGINS
 from cllm.memory.journal import Journal
 from cllm.memory.lines import find_lines, line_key
 from cllm.memory.matches import find_matches, follow_matches
-from cllm.memory.predictor import bounded, predict
+from cllm.memory.predictor import bounded
 from cllm.memory.state import Decided, Learned, Work
 from cllm.memory.text import NODE, Cursor, advance, copy_cursor
 from cllm.memory.trie import Trie
@@ -66,7 +78,7 @@ def next_tokens(
             if only_best:
                 least = end * NEARLY
         chance -= end
-    level, decision, path, low, high = 0, TOKEN_BEGINS, 1, 0, 256
+    level, decision, path, low, high = ZERO, ZERO, ONE, ZERO, ALL_BYTES
     num_branches = 0
     while True:
         # Here begins a byte of a token, or a branch inside of one.
@@ -77,9 +89,9 @@ def next_tokens(
             marks[position] = BEGINS if level == 0 else INSIDE
             find_matches(learned, cursor, text, position, False)
         set_contexts(work.contexts, learned.followers, text, position, cursor)
-        line = -1
+        line = NO_LINES
         while decision < 9 and chance >= least and chance > 0:
-            bit: Number = 0  # the likelier one
+            bit: Number = ZERO  # the likelier one
             one = 0.0
             if level < len(forced):
                 bit = 1 if level == 0 else 0
@@ -87,18 +99,16 @@ def next_tokens(
                     bit = (np.int64(forced[level]) >> (8 - decision)) & 1
                 one = np.float64(bit)
             elif not is_open(trie, node, decision, low, high):
-                if decision == TOKEN_BEGINS:
-                    bit = 1 if level == 0 or trie.ends[node] else 0
-                else:
-                    bit = 1 if trie.first[node, high] > trie.first[node, (low + high) >> 1] else 0
+                bit = 1 if level == 0 and decision == TOKEN_BEGINS else settled(trie, node, decision, low, high)
                 one = np.float64(bit)
-            elif decision == HIGH_BIT:
-                one = np.float64(high_chance(learned, decided, 0, cursor, text, position, path))
             else:
+                if decision != HIGH_BIT:
+                    line = find_lines(learned, journal, work, line_key(decision, path), line, False)
                 share = share_of_ones(network, trie, node, decision, low, high)
-                line = find_lines(learned, journal, work, line_key(decision, path), line, False)
                 one = np.float64(
-                    predict(learned, work, decided, 0, cursor, text, marks, position, decision, path, share, certainty)
+                    chance_of_one(
+                        learned, work, decided, ZERO, cursor, text, marks, position, decision, path, share, certainty
+                    )
                 )
             if decision == TOKEN_BEGINS and level > 0:
                 ending = chance * one
@@ -130,7 +140,7 @@ def next_tokens(
             follow_matches(below, text, position)
             advance(below, byte, position)
             level += 1
-            decision, path, low, high = TOKEN_BEGINS, 1, 0, 256
+            decision, path, low, high = ZERO, ONE, ZERO, ALL_BYTES
             continue
         # The likeliest branches come last, and are the next.
         chance = -1.0
@@ -174,26 +184,22 @@ def begins_with(
         find_matches(learned, cursor, text, position, False)
         set_contexts(work.contexts, learned.followers, text, position, cursor)
         byte: Number = np.int64(typed[level])
-        line, path, low, high = -1, 1, 0, 256
+        line, path, low, high = NO_LINES, ONE, ZERO, ALL_BYTES
         for decision in range(9):
             bit = (byte >> (8 - decision)) & 1
             if decision == TOKEN_BEGINS:
                 bit = 1 if level == 0 else 0
-            one = 0.0
-            if level == 0 and decision == TOKEN_BEGINS:
-                one = 1.0
-            elif not is_open(trie, node, decision, low, high):
-                if decision == TOKEN_BEGINS:
-                    one = 1.0 if trie.ends[node] else 0.0
-                else:
-                    one = 1.0 if trie.first[node, high] > trie.first[node, (low + high) >> 1] else 0.0
-            elif decision == HIGH_BIT:
-                one = np.float64(high_chance(learned, decided, 0, cursor, text, position, path))
-            else:
+            one = 1.0
+            if level > 0 or decision > TOKEN_BEGINS:
+                one = np.float64(settled(trie, node, decision, low, high))
+            if is_open(trie, node, decision, low, high):
+                if decision != HIGH_BIT:
+                    line = find_lines(learned, journal, work, line_key(decision, path), line, False)
                 share = share_of_ones(network, trie, node, decision, low, high)
-                line = find_lines(learned, journal, work, line_key(decision, path), line, False)
                 one = np.float64(
-                    predict(learned, work, decided, 0, cursor, text, marks, position, decision, path, share, certainty)
+                    chance_of_one(
+                        learned, work, decided, ZERO, cursor, text, marks, position, decision, path, share, certainty
+                    )
                 )
             if decision == TOKEN_BEGINS and level > 0:
                 whole[level] = chance * one

@@ -52,6 +52,8 @@ def save_memory(memory: Memory, directory: Path, **facts: Any) -> None:
 def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = None) -> Memory:
     """The memory in a directory, and with an update the view `all`; ArtifactError names what is wrong with it."""
     manifest = verify_directory(directory, LINES, ARRAYS, ORDER, SOURCES)
+    if manifest.get("view") != "train":
+        raise ArtifactError(f"{directory} is no memory by itself, but a {manifest.get('kind')!r}")
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, marks = arrays.pop("text"), arrays.pop("marks")

@@ -50,11 +50,16 @@ def new_cursor(num_matches: int, *stacked: int) -> Cursor:
 @compiled
 def copy_cursor(cursor: Cursor, copy: Cursor) -> None:
     """Put a second cursor where the first stands."""
-    copy.hashes[:] = cursor.hashes
-    copy.numbers[:] = cursor.numbers
-    copy.brackets[:] = cursor.brackets
-    copy.match_at[:] = cursor.match_at
-    copy.match_length[:] = cursor.match_length
+    for place in range(NUM_HASHES):
+        copy.hashes[place] = cursor.hashes[place]
+    for place in range(NUM_NUMBERS):
+        copy.numbers[place] = cursor.numbers[place]
+    for place in range(MAX_DEPTH):
+        for column in range(3):
+            copy.brackets[place, column] = cursor.brackets[place, column]
+    for place in range(len(cursor.match_at)):
+        copy.match_at[place] = cursor.match_at[place]
+        copy.match_length[place] = cursor.match_length[place]
 
 
 @compiled

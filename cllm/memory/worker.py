@@ -45,8 +45,8 @@ class Worker:
         sizes = [self._documents[number].bytes for number in [*documents, *more]]
         self._memory = memory = Memory.new(Tokenizer.load(Path(tokenizer)), sum(sizes))
         all_, bits, done = sum(sizes[: len(documents)]), 0.0, 0
+        compile_kernels(memory)  # once on a machine; nothing can be read before
         with Pace(seconds) as pace:
-            pace.run(lambda: compile_kernels(memory), 0.0)
             for number in documents:
                 document = self._documents[number]
                 pieces = memory.learning(document, self._corpus.text(document))
@@ -73,9 +73,9 @@ class Worker:
         """Write the memory, which also knows the documents that it did not read; `facts` are for its manifest."""
         assert self._memory is not None and self._corpus is not None
         memory = self._memory
-        known = {source.path for source in memory.index.sources}
+        known = {(source.path, source.sha256) for source in memory.index.sources}
         for document in self._documents:
-            if document.path not in known:
+            if (document.path, document.sha256) not in known:
                 memory.know(document, self._corpus.text(document))
         memory.index.sort(memory.text, 0, memory.size)
         save_memory(memory, Path(directory), **facts)
@@ -90,6 +90,8 @@ def compile_kernels(memory: Memory) -> None:
     """Have every kernel ready, so that no later process compiles one."""
     with memory.forgetting(1):
         text = Continuation(memory, memory.tokenizer.encode(b"\n"))
+        text.split(b"ab")
+        text.draft(1)
         text.accept(int(memory.trie.ids[text.chances(only_best=True)[:-1].argmax()]))
 
 

@@ -18,6 +18,7 @@ from cllm.evaluation.scorecard import (
     held_out_figures,
     launch_scorers,
     main_language,
+    measure_speed,
     score_files,
 )
 from cllm.machine import MemorySampler
@@ -39,10 +40,12 @@ def score(session: Session, run: Run, environment: Mapping[str, str]) -> dict[st
         results = score_files(sphere, subject, corpus, seconds, session.options.seed, session.report.update)
         language = main_language(corpus)
         syntax = complete_prompts(sphere, subject, language) if language else {}
+        writing = measure_speed(sphere, subject, corpus)
     return {
         **held_out_figures(results, corpus.val),
         "language": language,
         "syntax": syntax,
+        "writing": writing,
         "weights_sha256": verify_directory(run.model)["weights_sha256"],
     }
 

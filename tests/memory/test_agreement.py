@@ -36,6 +36,26 @@ def test_nothing_agrees_with_what_is_not_there_or_too_short(memory: Memory) -> N
     assert agreeing_place(memory.index, memory.text, b"@", AFTER) is None
 
 
+def test_a_place_where_nothing_stands_between_is_none(memory: Memory) -> None:
+    begin, content = memory.size, BEFORE + AFTER
+    memory.know(document("whole.c", content), content)
+    memory.index.sort(memory.text, begin, memory.size)
+    assert agreeing_place(memory.index, memory.text, BEFORE, AFTER) is None
+
+
+def test_the_file_that_is_completed_is_not_looked_at_as_it_was(memory: Memory) -> None:
+    begin, content = memory.size, BEFORE + b"old" + AFTER
+    memory.know(document("whole.c", content), content)
+    memory.index.sort(memory.text, begin, memory.size)
+    for path, at_old in ((None, True), ("other.c", True), ("whole.c", False)):
+        with memory.forgetting(200):
+            text = Continuation(memory, memory.tokenizer.encode(BEFORE))
+            text.look_around(AFTER, path)
+            place = text.cursor.match_at[0]
+            assert (memory.text[place : place + 3].tobytes() == b"old") == at_old
+    assert not any(source.gone for source in memory.index.sources)
+
+
 def test_a_text_goes_on_as_the_agreeing_place_does_and_all_is_put_back(memory: Memory) -> None:
     memory = knowing(memory)
     segments, sources, size = len(memory.index.segments), len(memory.index.sources), memory.size

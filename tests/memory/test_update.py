@@ -84,6 +84,12 @@ def test_an_update_of_another_memory_is_refused(saved: tuple[Path, Path, Path], 
         load_memory(saved[2], tokenizer, tmp_path / "update")
 
 
+def test_an_update_is_no_memory_to_score_with(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    updated(saved, tmp_path)
+    with pytest.raises(ArtifactError, match="no memory by itself"):
+        load_memory(tmp_path / "update", Tokenizer.load(saved[1]))
+
+
 @pytest.mark.parametrize("name", ["lines.bin", "arrays.safetensors", "order.bin", "sources.json"])
 def test_a_damaged_update_is_refused_by_name(saved: tuple[Path, Path, Path], tmp_path: Path, name: str) -> None:
     updated(saved, tmp_path)
