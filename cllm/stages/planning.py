@@ -20,10 +20,10 @@ from cllm.tokenizer import Tokenizer
 from cllm.training.choose import Speed, Task, choose_model, make_plan
 from cllm.training.plan import Engine, Plan, save_plan
 
-# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s.
-# What a worker scores was estimated; networkx's 701 KB took 26 s in all, libuv's 378 KB 20 s (2026-11-24).
-SCORECARD_SECONDS = 9.0
-SCORED_BYTES_PER_SECOND = 14_000
+# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s, the
+# speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
+SCORECARD_SECONDS = 12.0
+SCORED_BYTES_PER_SECOND = 8_000
 SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
 COMPILE_SECONDS = 1_200.0  # of training, from which on a cold compilation (80 s) pays: it gains 12 to 20%
 
