@@ -20,8 +20,8 @@ from cllm.tokenizer import Tokenizer
 from cllm.training.choose import Speed, Task, choose_model, make_plan
 from cllm.training.plan import Engine, Plan, save_plan
 
-# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s, the
-# speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
+# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
+# the speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
 SCORECARD_SECONDS = 12.0
 SCORED_BYTES_PER_SECOND = 8_000
 SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
