@@ -20,7 +20,7 @@ from cllm.tokenizer import Tokenizer
 # The least chance that a token is drawn with: on libuv the tokens below it have 0.2% together, and to find those above
 # it takes 1.4 ms, to find all 290 (2026-11-24).
 LEAST_DRAWN = 1e-5
-MOST_DRAFTED = 8  # tokens
+MOST_DRAFTED = 4  # tokens
 
 
 class Predictor(Protocol):
