@@ -101,6 +101,8 @@ class MemoryPredictor:
         memory, laid = self._memory, self._laid
         read = memory.tokenizer.token_lengths()[[*laid.before, *laid.after]].sum()
         self._held.enter_context(memory.forgetting(int(read) + 1))
+        if laid.path is not None:  # a file's own old self agrees best with it, and says what was there
+            memory.hide(laid.path)
         if laid.after:  # the rest of the file is read like a file before it
             memory.read_beginning(laid.after)
         if self._network is None:
@@ -110,7 +112,7 @@ class MemoryPredictor:
             says = in_memory_terms(self._network.said(laid.predicted), memory.trie) if laid.predicted else ()
             self._text = Continuation(memory, laid.before, says, silent)
         if laid.after:
-            self._text.look_around(memory.tokenizer.decode(laid.after), laid.path)
+            self._text.look_around(memory.tokenizer.decode(laid.after))
         self._healed = heal(laid.typed, self._split_after, memory.tokenizer)
         self.typed = laid.typed[len(memory.tokenizer.decode(self._healed)) :]
         return self

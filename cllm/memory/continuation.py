@@ -39,15 +39,12 @@ class Continuation:
         self.cursor = new_cursor(NUM_MATCHES)
         copy_cursor(self._first, self.cursor)
 
-    def look_around(self, after: bytes, path: str | None = None) -> None:
+    def look_around(self, after: bytes) -> None:
         """Begin with the place that agrees most with the text here and what comes after it, if any does: as a match.
 
-        It is as sure as one that is longer by what comes after. A file that is completed is not looked at as it was
-        read: its own old self agrees best with it, and says what was there.
+        It is as sure as one that is longer by what comes after.
         """
         memory = self._memory
-        if path is not None:
-            memory.index.forget(path)
         memory.index.sources.append(Source(path="", sha256="", begin=self._begin, end=memory.size))
         # The last place is left out: it is the cursor itself, which agrees with all that is before it.
         memory.index.sort(memory.text, self._begin, max(self._begin, memory.size - 1))

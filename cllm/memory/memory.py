@@ -91,6 +91,18 @@ class Memory:
         begin_text(self._cursor, source.begin)
         self.walk(self._cursor, source.begin, source.end + 1, NOTHING)
 
+    def hide(self, path: str) -> None:
+        """Look no more at a file as it was read: neither by the index nor by matches."""
+        self.index.forget(path)
+        self.hide_gone()
+
+    def hide_gone(self) -> None:
+        """Let matches find nothing of what the index counts as gone."""
+        gone = np.zeros(self.size + 1, np.bool_)
+        for source in self.index.sources:
+            gone[source.begin + 1 : source.end + 1] |= source.gone
+        self.learned.match_slots[gone[self.learned.match_slots]] = 0
+
     def score(self, document: bytes, says: Iterable[NetworkSays] = ()) -> float:
         """The bits of a document, as `read`; then it is forgotten."""
         with self.forgetting(len(document)):

@@ -110,6 +110,7 @@ def apply_update(memory: Memory, directory: Path, base: str) -> None:
         memory.put(text, arrays["marks"])
         memory.index.segments.append(Segment(begin, places(directory, len(text))))
         memory.index.sources = sources(directory)
+        memory.hide_gone()
 
 
 @contextmanager

@@ -36,6 +36,7 @@ def forget_gone(memory: Memory, corpus: Corpus) -> list[str]:
     gone = {source.path for source in memory.index.sources if (source.path, source.sha256) not in there}
     for path in gone:
         memory.index.forget(path)
+    memory.hide_gone()
     return sorted(gone)
 
 

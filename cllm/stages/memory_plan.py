@@ -15,7 +15,7 @@ from cllm.errors import ArtifactError
 from cllm.run import Run
 
 # On a core of EPYC Zen 3, 2026-11-25: 60 to 75 KB/s are read, and 250 KB were heard in 14 s by two.
-READ_SHARE, READ_BYTES_PER_SECOND = 0.5, 65_000
+READ_SHARE, READ_BYTES_PER_SECOND = 0.4, 65_000
 HEARD_SHARE, HEARD_BYTES_PER_SECOND = 0.04, 12_000
 START_SECONDS = 4.0  # for loading the network and saving the memory
 

@@ -49,10 +49,12 @@ def test_the_file_that_is_completed_is_not_looked_at_as_it_was(memory: Memory) -
     memory.index.sort(memory.text, begin, memory.size)
     for path, at_old in ((None, True), ("other.c", True), ("whole.c", False)):
         with memory.forgetting(200):
+            if path is not None:
+                memory.hide(path)
             text = Continuation(memory, memory.tokenizer.encode(BEFORE))
-            text.look_around(AFTER, path)
-            place = text.cursor.match_at[0]
-            assert (memory.text[place : place + 3].tobytes() == b"old") == at_old
+            text.look_around(AFTER)
+            place, length = text.cursor.match_at[0], text.cursor.match_length[0]
+            assert (length > 0 and memory.text[place : place + 3].tobytes() == b"old") == at_old
     assert not any(source.gone for source in memory.index.sources)
 
 
