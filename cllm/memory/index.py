@@ -4,6 +4,7 @@ What came later is a segment of its own, sorted by itself, so that a changed doc
 is gone is not looked up any more.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -62,14 +63,8 @@ class Index:
 
     def source(self, place: int) -> Source | None:
         """The document that a place of the text lies in, or ends; None outside of all."""
-        low, high = 0, len(self.sources)
-        while low < high:
-            middle = (low + high) // 2
-            if self.sources[middle].begin <= place:
-                low = middle + 1
-            else:
-                high = middle
-        found = self.sources[low - 1] if low else None
+        number = bisect_right(self.sources, place, key=lambda source: source.begin)
+        found = self.sources[number - 1] if number else None
         return found if found is not None and place <= found.end else None
 
     def longest(self, text: Array, context: bytes) -> Seen:

@@ -42,13 +42,7 @@ def find_end(text: Array, order: Array, context: Array, length: int) -> Found:
 
 @compiled
 def _find(text: Array, order: Array, context: Array) -> tuple[Number, Number, Number]:
-    low, high = 0, len(order)
-    while low < high:  # the first place that does not come before the context
-        middle = (low + high) >> 1
-        if _comes_before(text, order[middle], context, len(context)):
-            low = middle + 1
-        else:
-            high = middle
+    low = _first_not_before(text, order, context, len(context))
     length = 0
     if low < len(order):
         length = _common(text, order[low], context)
@@ -59,7 +53,8 @@ def _find(text: Array, order: Array, context: Array) -> tuple[Number, Number, Nu
 
 
 @compiled
-def _bounds(text: Array, order: Array, context: Array, length: Number) -> tuple[Number, Number]:
+def _first_not_before(text: Array, order: Array, context: Array, length: Number) -> Number:
+    """The first place, in their order, that does not come before the last `length` bytes of the context."""
     low, high = 0, len(order)
     while low < high:
         middle = (low + high) >> 1
@@ -67,7 +62,13 @@ def _bounds(text: Array, order: Array, context: Array, length: Number) -> tuple[
             low = middle + 1
         else:
             high = middle
-    first, high = low, len(order)
+    return low
+
+
+@compiled
+def _bounds(text: Array, order: Array, context: Array, length: Number) -> tuple[Number, Number]:
+    first = _first_not_before(text, order, context, length)
+    low, high = first, len(order)
     while low < high:
         middle = (low + high) >> 1
         if _agrees(text, order[middle], context, length):
