@@ -42,14 +42,15 @@ def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> di
     writer = writer_of(model, memory, dtype)
     assert writer.model is not None and writer.memory is not None
     held_out = corpus_of(corpus)
+    path = held_out.val[document].path
     text = held_out.text(held_out.val[document])
     ids = ids_of(text, writer.tokenizer)
     likelihood = Likelihood(ids)
     logits = likelihood.watch(read(writer.model, ids, writer.tokenizer.end_of_text))
-    mixed = writer.memory.score(text, in_memory_terms(logits, writer.memory.trie))
+    mixed = writer.memory.score(text, in_memory_terms(logits, writer.memory.trie), path)
     return {
         "document": document,
-        "bits": {"model": likelihood.bits, "memory": writer.memory.score(text), "mixed": mixed},
+        "bits": {"model": likelihood.bits, "memory": writer.memory.score(text, path=path), "mixed": mixed},
         "tokens": len(ids),
         "top1": likelihood.top(1),
         "top5": likelihood.top(5),

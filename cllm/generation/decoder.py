@@ -34,6 +34,17 @@ class Weights(NamedTuple):
     eps: float
 
 
+class Room(NamedTuple):
+    """What lies between the products, for T tokens and up to N positions."""
+
+    x: Array  # (T, D)
+    normed: Array  # (T, D)
+    qkv: Array  # (T, (H + 2 K) C)
+    attended: Array  # (T, H C)
+    gate_up: Array  # (T, 2 F)
+    scores: Array  # (N,)
+
+
 class Decoder:
     """Reads tokens as they come; holds a copy of the blocks' weights, which must be fp32."""
 
@@ -59,25 +70,18 @@ class Decoder:
             frequencies=config.rope_theta ** (np.arange(0, config.head_dim, 2) / -config.head_dim),
             eps=config.norm_eps,
         )
-        self._scores = np.empty(0, np.float32)
 
     def read(self, tokens: Sequence[int], cache: KVCache) -> Array:
         """Read tokens (T,) behind what a cache of one text holds; the logits (T, V) of what comes after each."""
-        if len(self._scores) < cache.capacity:
-            self._scores = np.empty(cache.capacity, np.float32)
-        logits = np.empty((len(tokens), len(self._weights.head)), np.float32)
+        weights, count = self._weights, len(tokens)
+        width = weights.embedding.shape[1]
+        widths = width, width, weights.qkv.shape[1], weights.out.shape[2], weights.gate_up.shape[1]
+        x, normed, qkv, attended, gate_up = (np.empty((count, each), np.float32) for each in widths)
+        room = Room(x, normed, qkv, attended, gate_up, np.empty(cache.capacity, np.float32))
+        logits = np.empty((count, len(weights.head)), np.float32)
         keys, values = cache.keys[:, 0].numpy(), cache.values[:, 0].numpy()
         assert cache.length + len(tokens) <= cache.capacity, "there is no room for the tokens"
-        _read(
-            self._weights,
-            keys,
-            values,
-            cache.length,
-            cache.position,
-            np.array(tokens, np.int64),
-            self._scores,
-            logits,
-        )
+        _read(weights, keys, values, cache.length, cache.position, np.array(tokens, np.int64), room, logits)
         cache.advance(len(tokens))
         return logits
 
@@ -90,17 +94,15 @@ def _read(
     length: Number,
     position: Number,
     tokens: Array,
-    scores: Array,
+    room: Room,
     logits: Array,
 ) -> None:
     num_layers, kv_heads, _, channels = keys.shape
-    width, inner, count = weights.embedding.shape[1], weights.down.shape[2], len(tokens)
+    inner, count = weights.down.shape[2], len(tokens)
     heads = weights.out.shape[2] // channels
-    x = np.empty((count, width), np.float32)
+    x, normed, qkv, attended, gate_up, scores = room
     for number in range(count):
-        x[number] = weights.embedding[tokens[number]]
-    normed, qkv = np.empty((count, width), np.float32), np.empty((count, (heads + 2 * kv_heads) * channels), np.float32)
-    attended, gate_up = np.empty((count, heads * channels), np.float32), np.empty((count, 2 * inner), np.float32)
+        _copy(weights.embedding[tokens[number]], x[number])
     for layer in range(num_layers):
         for number in range(count):
             _normalise(x[number], weights.attention_norm[layer], weights.eps, normed[number])
@@ -112,9 +114,9 @@ def _read(
                 _rotate(part, weights.frequencies, position + number)
             for head in range(kv_heads):
                 begin = (heads + head) * channels
-                keys[layer, head, length + number] = qkv[number, begin : begin + channels]
+                _copy(qkv[number, begin : begin + channels], keys[layer, head, length + number])
                 begin += kv_heads * channels
-                values[layer, head, length + number] = qkv[number, begin : begin + channels]
+                _copy(qkv[number, begin : begin + channels], values[layer, head, length + number])
             for head in range(heads):
                 place, of = head * channels, head // (heads // kv_heads)
                 _attend(
@@ -125,7 +127,7 @@ def _read(
                     attended[number, place : place + channels],
                 )
         _multiply(weights.out[layer], attended, normed)
-        x += normed
+        _add(normed, x)
         for number in range(count):
             _normalise(x[number], weights.feed_forward_norm[layer], weights.eps, normed[number])
         _multiply(weights.gate_up[layer], normed, gate_up)
@@ -134,10 +136,23 @@ def _read(
                 gate = gate_up[number, place]
                 gate_up[number, place] = gate / (np.float32(1) + np.exp(-gate)) * gate_up[number, inner + place]
         _multiply(weights.down[layer], gate_up, normed)
-        x += normed
+        _add(normed, x)
     for number in range(count):
         _normalise(x[number], weights.norm, weights.eps, normed[number])
     _multiply(weights.head, normed, logits)
+
+
+@inlined
+def _copy(vector: Array, result: Array) -> None:
+    for place in range(len(vector)):
+        result[place] = vector[place]
+
+
+@inlined
+def _add(vectors: Array, result: Array) -> None:
+    for number in range(len(vectors)):
+        for place in range(vectors.shape[1]):
+            result[number, place] += vectors[number, place]
 
 
 @inlined

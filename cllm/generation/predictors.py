@@ -98,19 +98,19 @@ class MemoryPredictor:
         self._held = ExitStack()
 
     def __enter__(self) -> "MemoryPredictor":
-        memory, laid = self._memory, self._laid
+        memory, laid, path = self._memory, self._laid, self._laid.path or ""
         read = memory.tokenizer.token_lengths()[[*laid.before, *laid.after]].sum()
         self._held.enter_context(memory.forgetting(int(read) + 1))
         if laid.path is not None:  # a file's own old self agrees best with it, and says what was there
             memory.hide(laid.path)
         if laid.after:  # the rest of the file is read like a file before it
-            memory.read_beginning(laid.after)
+            memory.read_beginning(laid.after, path=path)
         if self._network is None:
-            self._text = Continuation(memory, laid.before)
+            self._text = Continuation(memory, laid.before, path=path)
         else:
             silent = len(laid.before) - laid.predicted
             says = in_memory_terms(self._network.said(laid.predicted), memory.trie) if laid.predicted else ()
-            self._text = Continuation(memory, laid.before, says, silent)
+            self._text = Continuation(memory, laid.before, says, silent, path)
         if laid.after:
             self._text.look_around(memory.tokenizer.decode(laid.after))
         self._healed = heal(laid.typed, self._split_after, memory.tokenizer)

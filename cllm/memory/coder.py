@@ -8,13 +8,14 @@ import math
 import numpy as np
 
 from cllm.memory.compiled import Array, Number, compiled, inlined
-from cllm.memory.contexts import byte_at, note_byte, note_word, set_contexts, set_token_contexts
+from cllm.memory.contexts import byte_at, note_byte, note_word
 from cllm.memory.decisions import ENDS, HIGH_BIT, INSIDE, SECOND_HALF, TOKEN_BEGINS
 from cllm.memory.followers import learn_followers
 from cllm.memory.journal import Journal
-from cllm.memory.lines import expect_lines, find_lines, find_token_lines, line_key
+from cllm.memory.lines import expect_lines, find_lines, line_key
 from cllm.memory.matches import find_matches, follow_matches
 from cllm.memory.predictor import BIT, DECISION, PATH, bounded, learn, predict
+from cllm.memory.runs import learn_runs, learn_token_end, look_up, note_runs
 from cllm.memory.state import Decided, Learned, Work
 from cllm.memory.text import (
     DEPTH,
@@ -35,7 +36,7 @@ END_STEP = np.float32(0.002)
 LEAST_NETWORK = np.float32(1e-7)
 NO_NETWORK = np.float32(-1)
 # Numba compiles a kernel anew for a constant that it is called with before a variable: these are none to it.
-ZERO, ONE, NO_LINES, ALL_BYTES = np.int64(0), np.int64(1), np.int64(-1), np.int64(256)
+ZERO, ONE, NO_LINES, NO_TOKEN, ALL_BYTES = np.int64(0), np.int64(1), np.int64(-1), np.int64(-1), np.int64(256)
 
 
 @compiled
@@ -63,9 +64,8 @@ def code(
     keeps what lines were before; without, nothing of `learned` changes.
     """
     bits = 0.0
-    token = -1
-    num_decided, num_notes = ZERO, ZERO
-    cumulative = np.zeros(0, np.float32)
+    token = NO_TOKEN
+    num_decided, num_notes, num_bytes = ZERO, ZERO, ZERO
     sure = ZERO
     for position in range(begin, end + 1):
         closing = position == end
@@ -73,7 +73,7 @@ def code(
             return bits
         starts = 1 if closing or marks[position] != INSIDE else 0
         byte: Number = 0 if closing else np.int64(text[position])
-        set_contexts(work.contexts, learned.followers, text, position, cursor)
+        look_up(learned, work, text, position, cursor)
         find_matches(learned, cursor, text, position, learning and not closing)
         line = NO_LINES
         path, low, high = ONE, ZERO, ALL_BYTES
@@ -84,7 +84,7 @@ def code(
             if is_open(trie, node, decision, low, high):
                 if decision != HIGH_BIT:
                     line = find_lines(learned, journal, work, line_key(decision, path), line, learning)
-                share = share_of_ones(cumulative, trie, node, decision, low, high)
+                share = share_of_ones(network, token, trie, node, decision, low, high)
                 if decision == HIGH_BIT:
                     chance = high_chance(learned, decided, num_decided, cursor, text, position, path)
                 else:
@@ -98,17 +98,18 @@ def code(
             if decision > TOKEN_BEGINS:
                 low, high = narrowed(low, high, bit)
             elif starts:
-                if learning:
+                if learning and node:  # at the beginning no token has ended
                     learn_token(learned, decided, num_decided)
                     learn_followers(learned.followers, decided.notes, num_notes)
-                num_decided, num_notes = ZERO, ZERO
+                    learn_runs(learned, journal, decided, num_bytes)
+                    learn_token_end(learned, journal, work)
+                num_decided, num_notes, num_bytes = ZERO, ZERO, ZERO
                 next_token(cursor, node)
                 if closing:
                     return bits
                 token += 1
-                set_token_contexts(work.contexts, cursor)
-                if line == 0:
-                    find_token_lines(learned, journal, work, learning)
+                look_up(learned, work, text, position, cursor)  # what was learned just now may be of use
+                line = NO_LINES
                 ends = 1 if marks[position] == ENDS else 0
                 place = end_place(cursor, text, position)
                 chance = bounded(learned.end_chance[place])
@@ -118,13 +119,13 @@ def code(
                 if ends:
                     return bits
                 if len(network):
-                    cumulative = network[token]
                     sure = 1 + certainty[token]
         cursor.numbers[NODE] = trie.children[cursor.numbers[NODE], byte]
         follow_matches(cursor, text, position)
         word, before = cursor.hashes[WORD], cursor.hashes[WORD_1]
         advance(cursor, byte, position)
         if learning:
+            num_bytes = note_runs(work, decided, num_bytes, np.int64(starts << 8) | byte)
             num_notes = note_byte(decided.notes, num_notes, text, position, cursor.numbers[TEXT_START])
             num_notes = note_word(decided.notes, num_notes, cursor, word, before)
     return bits
@@ -209,19 +210,21 @@ def narrowed(low: Number, high: Number, bit: Number) -> tuple[Number, Number]:
 
 
 @inlined
-def share_of_ones(cumulative: Array, trie: Trie, node: Number, decision: Number, low: Number, high: Number) -> Number:
-    """The network's chance of an open decision's one; NO_NETWORK where it says nothing.
+def share_of_ones(
+    network: Array, token: Number, trie: Trie, node: Number, decision: Number, low: Number, high: Number
+) -> Number:
+    """The network's chance of an open decision's one, in its row for a token; NO_NETWORK where it says nothing.
 
     The node's own token comes first of its stretch of the sorted vocabulary, before those that go on.
     """
-    if len(cumulative) == 0:
+    if len(network) == 0:
         return NO_NETWORK
     first = trie.first[node]
     if decision == TOKEN_BEGINS:
-        after = cumulative[first[0]]
-        return _share(after - cumulative[first[0] - 1], cumulative[first[256]] - after)
-    middle = cumulative[first[(low + high) >> 1]]
-    return _share(cumulative[first[high]] - middle, middle - cumulative[first[low]])
+        after = network[token, first[0]]
+        return _share(after - network[token, first[0] - 1], network[token, first[256]] - after)
+    middle = network[token, first[(low + high) >> 1]]
+    return _share(network[token, first[high]] - middle, middle - network[token, first[low]])
 
 
 @inlined

@@ -8,10 +8,8 @@ import numpy as np
 
 from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.followers import (
-    AFTER_THREE,
     AFTER_TWO,
     AFTER_WORD,
-    after_three,
     after_two,
     note,
     place_of,
@@ -21,14 +19,21 @@ from cllm.memory.text import (
     COLUMN,
     COMMAS,
     DEPTH,
+    FILE,
+    FIRST_BEFORE,
     FIRST_WORD,
+    FOLDER,
     INDENT,
+    INDENT_BEFORE,
     KIND,
     LINE_START,
     LINE_START_BEFORE,
     MAX_DEPTH,
     NODE,
+    PART,
+    QUOTE,
     SHAPE,
+    SHAPE_BEFORE,
     TEXT_START,
     TOKEN_1,
     TOKEN_2,
@@ -38,13 +43,16 @@ from cllm.memory.text import (
     WORD_2,
     WORD_3,
     WORD_BEFORE,
+    WORD_START,
     Cursor,
 )
 
 LONGEST_ORDER = 24
-ORDERS = (1, 2, 3, 4, 5, 6, 7, 9, 12, 16, 24)  # contexts 1 to 11: so many bytes before the cursor
-FIRST_OF_TOKENS = 37  # contexts from here on are of tokens
-NUM_CONTEXTS = 40
+ORDERS = (1, 2, 3, 5, 9, 24)  # contexts 1 to 6: so many bytes before the cursor
+FIRST_LONG, LAST_LONG = 3, 6  # of them, those that are seldom seen
+FIRST_OF_TOKENS = 42  # contexts from here on are of tokens
+NUM_CONTEXTS = 45
+LONGEST_WORD = 20  # that is told from longer ones
 
 
 @inlined
@@ -55,17 +63,20 @@ def byte_at(text: Array, position: Number, start: Number) -> Number:
 
 @compiled
 def set_contexts(contexts: Array, followers: Array, text: Array, position: Number, cursor: Cursor) -> None:
-    """Fill in the hashes (40,) for the byte at `position`."""
+    """Fill in the hashes (45,) for the byte at `position`.
+
+    Which contexts there are was found by leaving each out, and others in, on libuv and networkx (docs/LOG.md).
+    """
     hashes, numbers = cursor.hashes, cursor.numbers
     start = numbers[TEXT_START]
-    orders = _orders(contexts, text, position, start)
     one = byte_at(text, position - 1, start)
     two = byte_at(text, position - 2, start)
     three = byte_at(text, position - 3, start)
-    four = byte_at(text, position - 4, start)
     word, word_1, word_2, word_3 = hashes[WORD], hashes[WORD_1], hashes[WORD_2], hashes[WORD_3]
-    first, shape = hashes[FIRST_WORD], hashes[SHAPE]
+    first, shape, shape_before = hashes[FIRST_WORD], hashes[SHAPE], hashes[SHAPE_BEFORE]
+    part, file, quote = hashes[PART], hashes[FILE], numbers[QUOTE]
     column, indent, depth = numbers[COLUMN], numbers[INDENT], numbers[DEPTH]
+    length = min(position - numbers[WORD_START], LONGEST_WORD)
     above_at = numbers[LINE_START_BEFORE] + column
     above, above_next = np.uint64(0), np.uint64(0)
     if above_at + 1 < numbers[LINE_START]:
@@ -75,36 +86,53 @@ def set_contexts(contexts: Array, followers: Array, text: Array, position: Numbe
         innermost = cursor.brackets[depth - 1]
         bracket, before, commas = innermost[KIND], innermost[WORD_BEFORE], innermost[COMMAS]
     inside = combine(bracket, before)
+    lines = combine(shape_before, shape)
 
     contexts[0] = 0
-    contexts[12] = word
-    contexts[13] = combine(word, word_1)
-    contexts[14] = combine(contexts[13], word_2)
-    contexts[15] = combine(contexts[14], word_3)
-    contexts[16] = combine(word, one)
-    contexts[17] = combine(word, word_2)
-    contexts[18] = combine(combine(word, word_3), word_2)
-    contexts[19] = combine(two, three)
-    contexts[20] = combine(combine(one, three), four)
-    contexts[21] = combine(combine(one, above), min(column, 63))
-    contexts[22] = combine(orders[1], above)
-    contexts[23] = combine(shape, word)
-    contexts[24] = combine(inside, word)
-    contexts[25] = combine(combine(inside, commas), word)
-    contexts[26] = combine(indent, word)
-    contexts[27] = combine(first, word)
-    contexts[28] = combine(combine(first, word_1), word)
-    contexts[29] = combine(shape, orders[0])
-    contexts[30] = combine(combine(bracket, depth), one)
-    contexts[31] = combine(combine(combine(word_1, word_2), word_3), one)
-    contexts[32] = combine(combine(indent, one), min(column, 255))
-    contexts[33] = combine(combine(above, above_next), word)
-    contexts[34] = combine(followers[AFTER_TWO, after_two(one, two)] & np.uint32(0xFFFF), one)
-    contexts[35] = combine(followers[AFTER_THREE, after_three(one, two, three)], one)
-    contexts[36] = combine(followers[AFTER_WORD, place_of(word_1)], word)
+    _set_orders(contexts, text, position, start)
+    of_two, of_three, of_five = contexts[2], contexts[3], contexts[4]
+    # Words, and what they stand beside.
+    contexts[7] = combine(word, word_2)
+    contexts[8] = combine(combine(word, word_3), word_2)
+    contexts[9] = combine(shape, word)
+    contexts[10] = combine(inside, word)
+    contexts[11] = combine(combine(inside, commas), word)
+    contexts[12] = combine(indent, word)
+    contexts[13] = combine(first, word)
+    contexts[14] = combine(combine(first, word_1), word)
+    contexts[15] = combine(combine(above, above_next), word)
+    contexts[16] = combine(combine(hashes[FOLDER], word), one)
+    contexts[17] = combine(file, word)
+    contexts[18] = combine(part, 0)
+    contexts[19] = combine(combine(part, one), quote)
+    contexts[20] = combine(file, part)
+    contexts[21] = combine(combine(quote, word_1), part)
+    # The line's marks, and the line above.
+    contexts[22] = combine(shape, of_two)
+    contexts[23] = combine(shape, quote)
+    contexts[24] = combine(combine(shape, bracket), one)
+    contexts[25] = combine(combine(first, shape), one)
+    contexts[26] = lines
+    contexts[27] = combine(combine(numbers[INDENT_BEFORE], indent), combine(shape_before, one))
+    contexts[28] = combine(combine(length, shape), bracket)
+    contexts[29] = combine(combine(hashes[FIRST_BEFORE], first), one)
+    contexts[30] = combine(combine(one, above), min(column, 63))
+    contexts[31] = combine(of_three, above)
+    # Where the cursor is.
+    contexts[32] = combine(combine(bracket, depth), one)
+    contexts[33] = combine(combine(indent, one), min(column, 255))
+    contexts[34] = combine(length, quote)
+    contexts[35] = combine(combine(length, one), combine(indent, bracket))
+    contexts[36] = combine(of_two, quote)
+    contexts[37] = combine(two, three)
+    # The file alone, and what came last after the same.
+    contexts[38] = combine(file, of_three)
+    contexts[39] = combine(file, of_five)
+    contexts[40] = combine(followers[AFTER_TWO, after_two(one, two)] & np.uint32(0xFFFF), one)
+    contexts[41] = combine(followers[AFTER_WORD, place_of(word_1)], word)
     for number in range(FIRST_OF_TOKENS):
         contexts[number] = combine(contexts[number], number)
-    set_token_contexts(contexts, cursor)
+    _set_token_contexts(contexts, cursor)
 
 
 @inlined
@@ -112,9 +140,7 @@ def note_byte(notes: Array, count: Number, text: Array, position: Number, start:
     """Note what the byte at `position` follows in a text that began at `start`; how many notes there are then."""
     one = byte_at(text, position - 1, start)
     two = byte_at(text, position - 2, start)
-    three = byte_at(text, position - 3, start)
-    count = note(notes, count, AFTER_TWO, after_two(one, two), text[position])
-    return note(notes, count, AFTER_THREE, after_three(one, two, three), text[position])
+    return note(notes, count, AFTER_TWO, after_two(one, two), text[position])
 
 
 @inlined
@@ -126,7 +152,7 @@ def note_word(notes: Array, count: Number, cursor: Cursor, word: Number, before:
 
 
 @inlined
-def set_token_contexts(contexts: Array, cursor: Cursor) -> None:
+def _set_token_contexts(contexts: Array, cursor: Cursor) -> None:
     """The contexts that change as soon as it is known that a token has ended."""
     hashes, node = cursor.hashes, cursor.numbers[NODE]
     one = combine(hashes[TOKEN_1], node)
@@ -138,18 +164,12 @@ def set_token_contexts(contexts: Array, cursor: Cursor) -> None:
 
 
 @inlined
-def _orders(contexts: Array, text: Array, position: Number, start: Number) -> tuple[Number, Number]:
-    """Set contexts 1 to 11; the hashes of the last two and three bytes are needed again."""
+def _set_orders(contexts: Array, text: Array, position: Number, start: Number) -> None:
+    """Set contexts 1 to 6."""
     hash_ = np.uint64(0)
     number = 1
-    two, three = np.uint64(0), np.uint64(0)
     for order in range(1, LONGEST_ORDER + 1):
         hash_ = combine(hash_, byte_at(text, position - order, start))
-        if order == 2:
-            two = hash_
-        if order == 3:
-            three = hash_
         if order == ORDERS[number - 1]:
             contexts[number] = hash_
             number += 1
-    return two, three

@@ -22,10 +22,12 @@ FROM_MEMORY = -1.0  # for the chance that a text ends
 class Continuation:
     """Stands behind the text so far. `restart` goes back behind the beginning."""
 
-    def __init__(self, memory: Memory, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0) -> None:
+    def __init__(
+        self, memory: Memory, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0, path: str = ""
+    ) -> None:
         """Read the beginning (as `Memory.read_beginning`); use it inside of `memory.forgetting`."""
         self._memory, self._begin = memory, memory.size
-        self._first = memory.read_beginning(ids, says, silent)
+        self._first = memory.read_beginning(ids, says, silent, path)
         self._room = memory.longest + 1
         self._cursors = new_cursor(NUM_MATCHES, self._room + 1)
         self._branches = np.zeros((BRANCHES_PER_BYTE * self._room, 5), np.int64)
@@ -81,7 +83,7 @@ class Continuation:
             memory.text,
             memory.marks,
             self._position,
-            says.cumulative.reshape(-1),
+            says.cumulative,
             1 + int(says.certainty[0]) if len(says.certainty) else 0,
             np.array(list(forced), np.uint8),
             end_chance,
@@ -111,7 +113,7 @@ class Continuation:
             memory.text,
             memory.marks,
             self._position,
-            says.cumulative.reshape(-1),
+            says.cumulative,
             1 + int(says.certainty[0]) if len(says.certainty) else 0,
             np.frombuffer(typed[:count], np.uint8),
             whole,
@@ -122,8 +124,10 @@ class Continuation:
     def draft(self, most: int) -> list[int]:
         """Up to so many tokens that may come next (`drafts`)."""
         memory = self._memory
-        found: list[int] = draft(self.cursor, memory.trie, memory.text, memory.marks, self._position, most).tolist()
-        return found
+        found = np.zeros(most, np.int64)
+        count = draft(self.cursor, memory.trie, memory.text, memory.marks, self._position, found)
+        ids: list[int] = found[:count].tolist()
+        return ids
 
     def accept(self, token: int) -> None:
         """Go on with a token."""

@@ -1,7 +1,5 @@
 """What probably comes next: the tokens that followed where the last bytes were seen before."""
 
-import numpy as np
-
 from cllm.memory.compiled import Array, Number, compiled
 from cllm.memory.decisions import ENDS, INSIDE
 from cllm.memory.text import Cursor
@@ -11,14 +9,13 @@ LEAST_MATCH = 8  # bytes that must agree before a place for it to propose anythi
 
 
 @compiled
-def draft(cursor: Cursor, trie: Trie, text: Array, marks: Array, size: Number, most: Number) -> Array:
-    """The ids of up to `most` tokens after the longer match, as they stand there; none where a token has begun."""
-    found = np.zeros(most, np.int64)
+def draft(cursor: Cursor, trie: Trie, text: Array, marks: Array, size: Number, found: Array) -> Number:
+    """Fill `found` with ids of tokens after the longer match, as they stand there; how many. None inside of a token."""
     longer = 0 if cursor.match_length[0] >= cursor.match_length[1] else 1
     at, count = cursor.match_at[longer], 0
     if cursor.match_length[longer] < LEAST_MATCH or at >= size or marks[at] == INSIDE:
-        return found[:0]
-    while count < most and at < size and marks[at] != ENDS:
+        return 0
+    while count < len(found) and at < size and marks[at] != ENDS:
         node = trie.children[0, text[at]]
         at += 1
         while at < size and marks[at] == INSIDE:
@@ -26,4 +23,4 @@ def draft(cursor: Cursor, trie: Trie, text: Array, marks: Array, size: Number, m
             at += 1
         found[count] = trie.ids[trie.first[node, 0] - 1]
         count += 1
-    return found[:count]
+    return count

@@ -1,20 +1,19 @@
-"""What came last after the same two or three bytes, or after the same word: contexts once removed.
+"""What came last after the same two bytes, or after the same word: contexts once removed.
 
 Where a pair of words was never seen, what followed the first one before may still say what comes (the indirect contexts
-of the PAQ series; 2.0% fewer bits on libuv, 0.5% on networkx, 2026-11-25).
+of the PAQ series).
 """
 
 import numpy as np
 
 from cllm.memory.compiled import Array, Number, inlined
-from cllm.memory.hashing import combine
 
-AFTER_TWO, AFTER_THREE, AFTER_WORD = 0, 1, 2  # tables
-NUM_TABLES = 3
+AFTER_TWO, AFTER_WORD = 0, 1  # tables
+NUM_TABLES = 2
 NUM_PLACES = 1 << 16  # in each
 # Columns of notes, which are kept until a token is learned.
 TABLE, PLACE, VALUE = 0, 1, 2
-NOTES_PER_BYTE = 3
+NOTES_PER_BYTE = 2
 
 
 @inlined
@@ -30,11 +29,6 @@ def after_two(one: Number, two: Number) -> Number:
 
 
 @inlined
-def after_three(one: Number, two: Number, three: Number) -> Number:
-    return place_of(combine(combine(one, two), three))
-
-
-@inlined
 def note(notes: Array, count: Number, table: Number, place: Number, value: Number) -> Number:
     """Keep in mind what followed; how many notes there are then."""
     notes[count, TABLE], notes[count, PLACE], notes[count, VALUE] = table, place, value
@@ -43,7 +37,7 @@ def note(notes: Array, count: Number, table: Number, place: Number, value: Numbe
 
 @inlined
 def learn_followers(followers: Array, notes: Array, count: Number) -> None:
-    """Enter the notes: the last three bytes and this one, or the word."""
+    """Enter the notes: the last bytes and this one, or the word."""
     for number in range(count):
         table, place = notes[number, TABLE], notes[number, PLACE]
         value = np.uint32(notes[number, VALUE])

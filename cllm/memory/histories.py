@@ -36,6 +36,13 @@ def all_histories() -> list[History]:
     return found
 
 
+def pure_runs() -> npt.NDArray[np.uint8]:
+    """The history of so many equal bits (41, 2), by their number and the bit."""
+    number = {history: n for n, history in enumerate(all_histories())}
+    counts = range(BOUND[0] + 1)
+    return np.array([[number[count, 0, 0], number[0, count, 0]] for count in counts], np.uint8)
+
+
 def tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """By number of a history: the next one for each bit (256, 2), bits seen (256,), first guess of a one (256,)."""
     histories = all_histories()

@@ -6,14 +6,14 @@ of its second half. So a byte touches two lines of each context, and what is dec
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, compiled, inlined
-from cllm.memory.contexts import FIRST_OF_TOKENS, NUM_CONTEXTS
+from cllm.memory.compiled import Number, compiled, inlined
+from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.decisions import SECOND_HALF, TOKEN_BEGINS
 from cllm.memory.hashing import combine
 from cllm.memory.histories import tables
 from cllm.memory.journal import Journal, keep
 from cllm.memory.prefetch import prefetch
-from cllm.memory.state import LINE_BYTES, Learned, Work
+from cllm.memory.state import LINE_BYTES, ROW_RUNS, SEVERAL, Learned, Work
 
 _NEXT, SEEN, _GUESS = tables()
 assert LINE_BYTES == 16
@@ -31,14 +31,20 @@ def line_key(decision: Number, path: Number) -> Number:
 
 @compiled
 def find_lines(learned: Learned, journal: Journal, work: Work, key: Number, current: Number, learning: bool) -> Number:
-    """Find the lines of all contexts for a key, unless they are the current ones; the key."""
+    """Find the lines of contexts that have seen several bytes for a key, unless they are the current ones; the key.
+
+    They are -1 for other contexts.
+    """
     if key != current:
         for number in range(NUM_CONTEXTS):
-            hash_ = work.contexts[number] if key == 0 else combine(work.contexts[number], key)
-            work.hashes[number] = hash_
-            prefetch(learned.lines, first_of(learned.lines, hash_))
+            if work.expected[number] == SEVERAL:
+                hash_ = work.contexts[number] if key == 0 else combine(work.contexts[number], key)
+                work.hashes[number] = hash_
+                prefetch(learned.lines, first_of(learned, hash_))
         for number in range(NUM_CONTEXTS):
-            work.lines[number] = find_line(learned.lines, journal, work.hashes[number], learning)
+            work.lines[number] = -1
+            if work.expected[number] == SEVERAL:
+                work.lines[number] = find_line(learned, journal, work.hashes[number], learning)
     return key
 
 
@@ -46,29 +52,25 @@ def find_lines(learned: Learned, journal: Journal, work: Work, key: Number, curr
 def expect_lines(learned: Learned, work: Work, key: Number) -> None:
     """Have the lines for a key brought near, which will be needed: what is read is known before it is predicted."""
     for number in range(NUM_CONTEXTS):
-        prefetch(learned.lines, first_of(learned.lines, combine(work.contexts[number], key)))
+        if work.expected[number] == SEVERAL:
+            prefetch(learned.lines, first_of(learned, combine(work.contexts[number], key)))
 
 
 @inlined
-def find_token_lines(learned: Learned, journal: Journal, work: Work, learning: bool) -> None:
-    """The contexts of tokens have changed, the others' lines are still right."""
-    for number in range(FIRST_OF_TOKENS, NUM_CONTEXTS):
-        work.lines[number] = find_line(learned.lines, journal, work.contexts[number], learning)
-
-
-@inlined
-def first_of(lines: Array, hash_: Number) -> Number:
+def first_of(learned: Learned, hash_: Number) -> Number:
     """The first of the four lines among which that of a hash is."""
-    return np.int64(hash_ & np.uint64(len(lines) - 1)) & ~3
+    num_lines = len(learned.lines) - len(learned.runs) // ROW_RUNS
+    return np.int64(hash_ & np.uint64(num_lines - 1)) & ~3
 
 
 @compiled
-def find_line(lines: Array, journal: Journal, hash_: Number, learning: bool) -> Number:
+def find_line(learned: Learned, journal: Journal, hash_: Number, learning: bool) -> Number:
     """Number of the line of a hash, among four neighbours (64 bytes, what the processor fetches at once).
 
     Where there is none: a free one or the least used, cleared; without `learning`, -1.
     """
-    first: Number = first_of(lines, hash_)
+    lines = learned.lines
+    first: Number = first_of(learned, hash_)
     check = np.uint8(hash_ >> np.uint64(56)) | np.uint8(1)
     least: Number = first
     least_seen: Number = 256
@@ -93,6 +95,12 @@ def find_line(lines: Array, journal: Journal, hash_: Number, learning: bool) -> 
         lines[least, place] = 0
     lines[least, 0] = check
     return least
+
+
+@inlined
+def claim_line(learned: Learned, journal: Journal, hash_: Number) -> Number:
+    """Number of the line of a hash, which is there from here on."""
+    return find_line(learned, journal, hash_, True)
 
 
 @inlined

@@ -10,18 +10,20 @@ import numpy as np
 from cllm.corpus import Document
 from cllm.memory.coder import code
 from cllm.memory.compiled import Array
+from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.decisions import BEGINS, ENDS, INSIDE
 from cllm.memory.index import Index, Source
 from cllm.memory.journal import new_journal, undo
 from cllm.memory.matches import note_places
-from cllm.memory.state import NUM_MATCHES, Learned, new_decided, new_learned, new_work
-from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor
+from cllm.memory.state import NUM_MATCHES, TABLES, Learned, new_decided, new_learned, new_work
+from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor, place_hashes
 from cllm.memory.trie import build_trie
 from cllm.tokenizer import Tokenizer
 
-MOST_LINE_BITS, LEAST_LINE_BITS = 24, 16  # 256 MB and 1 MB of lines
-LINES_PER_BYTE = 6  # of text: it asks for many more, but short contexts are few and rare ones make room
-MOST_LINES_PER_BYTE = 128  # that a byte can touch: three for each context, and some
+MOST_LINE_BITS, LEAST_LINE_BITS = 23, 15  # 128 MB and 0.5 MB of lines
+RUNS_PER_LINE = 4  # as much room for runs
+LINES_PER_BYTE = 3  # of text: it asks for many more, but short contexts are few and rare ones make room
+MOST_LINES_PER_BYTE = 6 * NUM_CONTEXTS  # that a byte can touch
 
 
 PIECE_BYTES = 16_384  # are read in a fifth of a second
@@ -49,7 +51,7 @@ class Memory:
         self.text, self.marks, self.size = text, marks, size
         self.trie = build_trie(tokenizer)
         self.longest = int(tokenizer.token_lengths().max())  # bytes of a token
-        self.work, self.decided = new_work(), new_decided(9 * (self.longest + 1))
+        self.work, self.decided = new_work(), new_decided(self.longest + 1)
         self._cursor = new_cursor(NUM_MATCHES)
         self.journal = new_journal(learned.lines, 0)
         self.index = Index()
@@ -58,26 +60,27 @@ class Memory:
     def new(cls, tokenizer: Tokenizer, num_bytes: int) -> Self:
         """One that has read nothing, with as much to learn with as so many bytes of text are worth."""
         text, marks = np.zeros((2, num_bytes), np.uint8)
-        return cls(tokenizer, new_learned(line_bits(num_bytes)), text, marks, 0)
+        return cls(tokenizer, new_learned(*table_sizes(num_bytes)), text, marks, 0)
 
-    def read(self, document: bytes, says: Iterable[NetworkSays] = ()) -> float:
+    def read(self, document: bytes, says: Iterable[NetworkSays] = (), path: str = "") -> float:
         """Learn a document; the bits that it took, each token predicted before it was learned.
 
         `says`: what a network says of the document's tokens and of its end, in pieces of any length; or nothing.
+        `path`: where it is from.
         """
-        return sum(self._reading(document, says))
+        return sum(self._reading(document, says, path))
 
-    def _reading(self, document: bytes, says: Iterable[NetworkSays]) -> Iterator[float]:
+    def _reading(self, document: bytes, says: Iterable[NetworkSays], path: str) -> Iterator[float]:
         """Learn a document piece by piece; the bits of each."""
         begin = self._append(document)
-        begin_text(self._cursor, begin)
+        begin_text(self._cursor, begin, place_hashes(path))
         for piece in self._pieces(begin, says):
             yield self.walk(self._cursor, *piece)
 
     def learning(self, document: Document, content: bytes, says: Iterable[NetworkSays] = ()) -> Iterator[float]:
         """Read a document of the repository, as `read`, and keep in mind where it is from; the bits of each piece."""
         begin = self.size
-        yield from self._reading(content, says)
+        yield from self._reading(content, says, document.path)
         self.index.sources.append(source_of(document, begin, self.size - 1))
 
     def know(self, document: Document, content: bytes) -> None:
@@ -88,7 +91,7 @@ class Memory:
 
     def study(self, source: Source) -> None:
         """Learn a document that is known."""
-        begin_text(self._cursor, source.begin)
+        begin_text(self._cursor, source.begin, place_hashes(source.path))
         self.walk(self._cursor, source.begin, source.end + 1, NOTHING)
 
     def hide(self, path: str) -> None:
@@ -103,10 +106,10 @@ class Memory:
             gone[source.begin + 1 : source.end + 1] |= source.gone
         self.learned.match_slots[gone[self.learned.match_slots]] = 0
 
-    def score(self, document: bytes, says: Iterable[NetworkSays] = ()) -> float:
+    def score(self, document: bytes, says: Iterable[NetworkSays] = (), path: str = "") -> float:
         """The bits of a document, as `read`; then it is forgotten."""
         with self.forgetting(len(document)):
-            return self.read(document, says)
+            return self.read(document, says, path)
 
     def _pieces(
         self, begin: int, says: Iterable[NetworkSays], silent: int = 0
@@ -135,7 +138,7 @@ class Memory:
     def forgetting(self, most: int) -> Iterator[None]:
         """Forget at the end what was read inside, at most so many bytes."""
         size, index = self.size, Index(self.index.segments, self.index.sources)
-        before = {name: array.copy() for name, array in self.learned._asdict().items() if name != "lines"}
+        before = {name: array.copy() for name, array in self.learned._asdict().items() if name not in TABLES}
         self.journal = new_journal(self.learned.lines, MOST_LINES_PER_BYTE * (most + 1))
         try:
             yield
@@ -146,13 +149,15 @@ class Memory:
                 getattr(self.learned, name)[...] = array
             self.size, self.index = size, index
 
-    def read_beginning(self, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0) -> Cursor:
+    def read_beginning(
+        self, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0, path: str = ""
+    ) -> Cursor:
         """Learn the beginning of a text that goes on after these tokens; a cursor that stands there.
 
-        `says`: what a network says of all of these tokens but the first `silent`; or nothing.
+        `says`: what a network says of all of these tokens but the first `silent`; or nothing. `path`: of its file.
         """
         begin = self.lay(ids)
-        begin_text(self._cursor, begin)
+        begin_text(self._cursor, begin, place_hashes(path))
         if ids:
             for piece in self._pieces(begin, says, silent):
                 self.walk(self._cursor, *piece)
@@ -254,7 +259,8 @@ def token_marks(tokenizer: Tokenizer, ids: Sequence[int]) -> Array:
     return marks
 
 
-def line_bits(num_bytes: int) -> int:
-    """The size of the table of lines, as a power of two, for so much text."""
+def table_sizes(num_bytes: int) -> tuple[int, int]:
+    """How many lines and runs there are for so much text."""
     wanted = math.ceil(math.log2(max(1, num_bytes * LINES_PER_BYTE)))
-    return min(max(wanted, LEAST_LINE_BITS), MOST_LINE_BITS)
+    lines = 1 << min(max(wanted, LEAST_LINE_BITS), MOST_LINE_BITS)
+    return lines, RUNS_PER_LINE * lines

@@ -38,17 +38,20 @@ def network_says_one(logits: Array, ids: Array, tokenizer: Tokenizer) -> tuple[N
 
 @compiled
 def _softmax_sums(logits: Array, ids: Array, end_of_text: Number, cumulative: Array) -> tuple[Number, Number]:
-    most = logits.max()
-    chances = np.exp(logits - most)
-    scale = np.float32(1) / chances.sum()
+    most, sum_ = logits[0], np.float32(0)
+    for id_ in range(len(logits)):
+        most = max(most, logits[id_])
+    for id_ in range(len(logits)):
+        sum_ += np.exp(logits[id_] - most)
+    scale = np.float32(1) / sum_
     total, best = np.float32(0), np.float32(0)
     cumulative[0] = total
     for place in range(len(ids)):
-        chance = chances[ids[place]] * scale
+        chance = np.exp(logits[ids[place]] - most) * scale
         best = max(best, chance)
         total += chance
         cumulative[place + 1] = total
-    return min(int(best * 8), 7), chances[end_of_text] * scale
+    return min(int(best * 8), 7), np.exp(logits[end_of_text] - most) * scale
 
 
 def ids_of(document: bytes, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:

@@ -7,10 +7,10 @@ mixers whose weights are selected by small contexts, those by two more, and the 
 import numpy as np
 
 from cllm.memory.compiled import Array, Number, inlined
-from cllm.memory.contexts import NUM_CONTEXTS, byte_at
+from cllm.memory.contexts import FIRST_LONG, LAST_LONG, NUM_CONTEXTS, byte_at
 from cllm.memory.decisions import TOKEN_BEGINS
 from cllm.memory.hashing import combine
-from cllm.memory.histories import tables
+from cllm.memory.histories import pure_runs, tables
 from cllm.memory.lines import node_in_line
 from cllm.memory.matches import match_inputs
 from cllm.memory.mixing import CONFIDENCE, clipped, correct, squash, stretch, weighed
@@ -29,6 +29,7 @@ from cllm.memory.state import (
 from cllm.memory.text import COMMAS, DEPTH, INDENT, KIND, MAX_DEPTH, NODE, TEXT_START, WORD_1, WORD_START, Cursor
 
 NEXT, _SEEN, _GUESS = tables()
+RUN = pure_runs()
 MIXER_STEP = np.float32(0.005)
 FINAL_STEP = np.float32(0.002)
 LEAST_ERROR = np.float32(1 / 64)  # that a mixer learns from: 0.1% fewer bits than with all, in less time
@@ -68,14 +69,19 @@ def predict(
     inputs, lines, histories = decided.inputs[number], decided.lines[number], decided.histories[number]
     for context in range(NUM_CONTEXTS):
         line = work.lines[context]
-        history = learned.lines[line, node] if line >= 0 else np.uint8(0)
+        history = np.uint8(0)
+        expected = work.expected[context]
+        if line >= 0:
+            history = learned.lines[line, node]
+        elif expected >> (9 - decision) == path:
+            history = RUN[work.counts[context], (expected >> (8 - decision)) & 1]
         lines[context] = line
         histories[context] = history
         if history:
             chance = learned.chance[kind, context, history]
             inputs[context] = stretch(chance)
             inputs[NUM_CONTEXTS + context] = (chance - np.float32(0.5)) * CONFIDENCE
-            if 2 < context < 12:
+            if FIRST_LONG <= context <= LAST_LONG:
                 known += 1
         else:
             inputs[context] = np.float32(0)
@@ -173,9 +179,8 @@ def _mixed(
     places[2] = expected * 33 + low
     refined = np.float32(0)
     for map_ in range(NUM_MAPS):
-        values = learned.maps[map_].reshape(-1)
         at = places[map_]
-        refined += values[at] * (np.float32(1) - part) + values[at + 1] * part
+        refined += learned.maps[map_, at] * (np.float32(1) - part) + learned.maps[map_, at + 1] * part
     decided.final[number, CHANCE] = mixed
     decided.final[number, PART] = part
     share = (np.float32(1) - MIXED_SHARE) / np.float32(NUM_MAPS)
@@ -205,8 +210,10 @@ def learn(learned: Learned, decided: Decided, number: Number) -> None:
             rate /= np.float32(1) + rate
             learned.rate[kind, context, history] = rate
         learned.chance[kind, context, history] += (truth - learned.chance[kind, context, history]) * rate
-        # It may have changed since, by an earlier decision of the same token.
-        learned.lines[lines[context], node] = NEXT[learned.lines[lines[context], node], bit]
+        line = lines[context]
+        if line >= 0:
+            # It may have changed since, by an earlier decision of the same token.
+            learned.lines[line, node] = NEXT[learned.lines[line, node], bit]
     for match in range(NUM_MATCHES):
         place = decided.matches[number, match]
         if place >= 0:
@@ -214,10 +221,9 @@ def learn(learned: Learned, decided: Decided, number: Number) -> None:
             learned.match_chance[match, kind, place >> 1, place & 1] += (truth - chance) * MATCH_STEP
     part = decided.final[number, PART]
     for map_ in range(NUM_MAPS):
-        values = learned.maps[map_].reshape(-1)
         at = decided.map_places[number, map_]
-        values[at] += (truth - values[at]) * MAP_STEP * (np.float32(1) - part)
-        values[at + 1] += (truth - values[at + 1]) * MAP_STEP * part
+        for place, near in ((at, np.float32(1) - part), (at + 1, part)):
+            learned.maps[map_, place] += (truth - learned.maps[map_, place]) * MAP_STEP * near
 
 
 @inlined

@@ -21,12 +21,12 @@ from cllm.memory.coder import (
     share_of_ones,
 )
 from cllm.memory.compiled import Array, Number, compiled, inlined
-from cllm.memory.contexts import set_contexts
 from cllm.memory.decisions import BEGINS, HIGH_BIT, INSIDE, TOKEN_BEGINS
 from cllm.memory.journal import Journal
 from cllm.memory.lines import find_lines, line_key
 from cllm.memory.matches import find_matches, follow_matches
 from cllm.memory.predictor import bounded
+from cllm.memory.runs import look_up
 from cllm.memory.state import Decided, Learned, Work
 from cllm.memory.text import NODE, Cursor, advance, copy_cursor
 from cllm.memory.trie import Trie
@@ -62,7 +62,7 @@ def next_tokens(
     """Fill `chances` (V + 1,) with those of the tokens, and last of the text's end, that are at least `least`.
 
     Others are 0. `cursors` are stacked, one for each byte of a token and one more; the first stands at `begin`, where
-    the token begins, and `text` and `marks` are written on from there. `network` (V + 1,) is the cumulative sum of its
+    the token begins, and `text` and `marks` are written on from there. `network` (1, V + 1): the cumulative sums of its
     distribution, or empty, `certainty` as in `code`. `end_chance` is that of the text's end, or negative, where the
     memory is asked. Tokens begin with the bytes `forced`, given which the chances are; where there are some, the text
     cannot end. With `only_best`, all that is sure is which are the largest: the best and those that are hardly less.
@@ -88,7 +88,7 @@ def next_tokens(
         if decision == TOKEN_BEGINS:
             marks[position] = BEGINS if level == 0 else INSIDE
             find_matches(learned, cursor, text, position, False)
-        set_contexts(work.contexts, learned.followers, text, position, cursor)
+        look_up(learned, work, text, position, cursor)
         line = NO_LINES
         while decision < 9 and chance >= least and chance > 0:
             bit: Number = ZERO  # the likelier one
@@ -104,7 +104,7 @@ def next_tokens(
             else:
                 if decision != HIGH_BIT:
                     line = find_lines(learned, journal, work, line_key(decision, path), line, False)
-                share = share_of_ones(network, trie, node, decision, low, high)
+                share = share_of_ones(network, ZERO, trie, node, decision, low, high)
                 one = np.float64(
                     chance_of_one(
                         learned, work, decided, ZERO, cursor, text, marks, position, decision, path, share, certainty
@@ -182,7 +182,7 @@ def begins_with(
         node = cursor.numbers[NODE]
         marks[position] = BEGINS if level == 0 else INSIDE
         find_matches(learned, cursor, text, position, False)
-        set_contexts(work.contexts, learned.followers, text, position, cursor)
+        look_up(learned, work, text, position, cursor)
         byte: Number = np.int64(typed[level])
         line, path, low, high = NO_LINES, ONE, ZERO, ALL_BYTES
         for decision in range(9):
@@ -195,7 +195,7 @@ def begins_with(
             if is_open(trie, node, decision, low, high):
                 if decision != HIGH_BIT:
                     line = find_lines(learned, journal, work, line_key(decision, path), line, False)
-                share = share_of_ones(network, trie, node, decision, low, high)
+                share = share_of_ones(network, ZERO, trie, node, decision, low, high)
                 one = np.float64(
                     chance_of_one(
                         learned, work, decided, ZERO, cursor, text, marks, position, decision, path, share, certainty

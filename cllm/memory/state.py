@@ -21,26 +21,31 @@ NUM_MAPS = 3
 MAP_ROWS = 1 << 14  # 2^16: the same bits, a third slower to read
 MATCH_SLOTS = 1 << 20
 LINE_BYTES = 16
+ROW_RUNS = 4  # in the room of a line
 CACHE_LINE_BYTES = 64  # what the processor fetches at once
+UNKNOWN, SEVERAL = 0, -1  # what a context expects; else a 1, whether a token begins, and the byte
 KINDS = 2  # of decisions, each with its own probabilities: where a token ends, and bits of bytes
 
 
 class Learned(NamedTuple):
     """All that learning changes.
 
-    lines                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte
+    lines                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte; the
+                                           last M / 4 of them hold the runs
+    runs                 (M,) uint32       what contexts have seen that was always the same (`runs`)
     chance, rate         (2, C, 256)       of a one after a history; at which rate it is corrected
     weights              (rows, inputs)    of the mixers, all sets one after another
     final_weights        (1088, sets)      of the two mixers of mixers, selected by the bits so far and by the match
-    maps                 (3, 16384, 33)    adaptive probability maps
+    maps                 (3, 540672)       adaptive probability maps, of 16,384 rows with 33 places each
     match_slots          (2, 2^20) int32   where a hash of the last bytes was seen last
     match_chance         (2, 2, 64, 2)     of a one, by decision, length and the bit that the match predicts
     high_chance          (256, 2)          that a byte is not ASCII, after a byte, at a token's start or not
     end_chance           (4,)              that a text ends here
-    followers            (3, 2^16) uint32  what came last after bytes, or after a word (`followers`)
+    followers            (2, 2^16) uint32  what came last after bytes, or after a word (`followers`)
     """
 
     lines: Array
+    runs: Array
     chance: Array
     rate: Array
     weights: Array
@@ -53,12 +58,18 @@ class Learned(NamedTuple):
     followers: Array
 
 
+TABLES = ("lines", "runs")  # what is kept line by line, in a journal and on disk
+
+
 class Work(NamedTuple):
     """Room for what is known of a byte: the hashes of its contexts (C,), those of their lines, and the lines (C,)."""
 
     contexts: Array
     hashes: Array
     lines: Array
+    runs: Array
+    expected: Array
+    counts: Array
 
 
 class Decided(NamedTuple):
@@ -75,6 +86,7 @@ class Decided(NamedTuple):
     matches     (R, 2)         places in `match_chance`, or -1
     final       (R, 2)         the last mixers' chance, and where it lies between two places of the maps
     notes       (N, 3) int64   what followed what (`followers`)
+    contexts    (B, C) uint64  of the bytes, their runs (B, C) int64 or -1, and the bytes as runs have them (B,) int64
     """
 
     how: Array
@@ -88,6 +100,9 @@ class Decided(NamedTuple):
     matches: Array
     final: Array
     notes: Array
+    contexts: Array
+    runs: Array
+    symbols: Array
 
 
 def aligned_lines(count: int) -> Array:
@@ -97,21 +112,23 @@ def aligned_lines(count: int) -> Array:
     return room[start : start + count * LINE_BYTES].reshape(count, LINE_BYTES)
 
 
-def new_learned(line_bits: int) -> Learned:
-    """Nothing learned yet, with 2^line_bits lines."""
+def new_learned(num_lines: int, num_runs: int) -> Learned:
+    """Nothing learned yet, with so many lines and runs, each a power of two."""
     _, _, guess = tables()
     weights = np.zeros((sum(SETS), NUM_INPUTS), np.float32)
     weights[:, :NUM_CONTEXTS] = 0.12
     weights[:, -3] = 0.3
     match_chance = np.empty((NUM_MATCHES, KINDS, 64, 2), np.float32)
     match_chance[..., 0], match_chance[..., 1] = 0.1, 0.9
+    lines = aligned_lines(num_lines + num_runs // ROW_RUNS)
     return Learned(
-        lines=aligned_lines(1 << line_bits),
+        lines=lines,
+        runs=lines[num_lines:].reshape(-1).view(np.uint32),
         chance=np.tile(guess, (KINDS, NUM_CONTEXTS, 1)),
         rate=np.full((KINDS, NUM_CONTEXTS, 256), 1 / 4, np.float32),
         weights=weights,
         final_weights=np.full((SETS[1] + SETS[0], NUM_SETS), 1 / NUM_SETS, np.float32),
-        maps=np.tile(MAP_START, (NUM_MAPS, MAP_ROWS, 1)),
+        maps=np.tile(MAP_START, (NUM_MAPS, MAP_ROWS)),
         match_slots=np.zeros((NUM_MATCHES, MATCH_SLOTS), np.int32),
         match_chance=match_chance,
         high_chance=np.full((256, 2), 0.01, np.float32),
@@ -123,12 +140,13 @@ def new_learned(line_bits: int) -> Learned:
 def new_work() -> Work:
     """Empty room for one cursor."""
     contexts, hashes = np.zeros((2, NUM_CONTEXTS), np.uint64)
-    return Work(contexts, hashes, np.zeros(NUM_CONTEXTS, np.int64))
+    return Work(contexts, hashes, *np.zeros((4, NUM_CONTEXTS), np.int64))
 
 
-def new_decided(num_decisions: int) -> Decided:
-    """Empty room for so many decisions."""
+def new_decided(num_bytes: int) -> Decided:
+    """Empty room for the decisions of so many bytes."""
     assert MAP_PLACES == 33
+    num_decisions = 9 * num_bytes
     inputs = np.zeros((num_decisions, NUM_INPUTS), np.float32)
     inputs[:, -1] = 0.3
     return Decided(
@@ -143,4 +161,7 @@ def new_decided(num_decisions: int) -> Decided:
         matches=np.zeros((num_decisions, NUM_MATCHES), np.int64),
         final=np.zeros((num_decisions, 2), np.float32),
         notes=np.zeros((NOTES_PER_BYTE * num_decisions, 3), np.int64),
+        contexts=np.zeros((num_bytes, NUM_CONTEXTS), np.uint64),
+        runs=np.zeros((num_bytes, NUM_CONTEXTS), np.int64),
+        symbols=np.zeros(num_bytes, np.int64),
     )

@@ -1,6 +1,7 @@
 """A memory on disk, in verified directories: what it learned, and what it came to know since.
 
-    memory/   lines.bin            for each line a mask of sixteen bits and the bytes that are not zero: most are
+    memory/   lines.bin            for each line, and each four runs, a mask of sixteen bits and the bytes that are not
+                                   zero: most are
               arrays.safetensors   everything else that is learned, the text and its marks
               order.bin            the text's places, sorted (`suffixes`); memory-mapped
               sources.json         its documents
@@ -25,7 +26,7 @@ from cllm.errors import ArtifactError
 from cllm.memory.compiled import Array, compiled
 from cllm.memory.index import Index, Segment, Source
 from cllm.memory.memory import Memory
-from cllm.memory.state import Learned, new_learned
+from cllm.memory.state import ROW_RUNS, TABLES, Learned, new_learned
 from cllm.tokenizer import Tokenizer
 
 # Place of the lowest bit of each mask; 0 for no bit. To look at set bits alone takes a third of the time.
@@ -40,13 +41,15 @@ def save_memory(memory: Memory, directory: Path, **facts: Any) -> None:
 
     def fill(folder: Path) -> None:
         write_lines(learned.lines, folder)
-        arrays = {name: array for name, array in learned._asdict().items() if name != "lines"}
+        arrays = {name: array for name, array in learned._asdict().items() if name not in TABLES}
         read = {"text": memory.text[: memory.size], "marks": memory.marks[: memory.size]}
         safetensors.numpy.save_file({**arrays, **read}, folder / ARRAYS)
         memory.index.segments[0].order.tofile(folder / ORDER)
         write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
 
-    write_directory(directory, fill, kind="memory", view="train", lines=len(learned.lines), **facts)
+    write_directory(
+        directory, fill, kind="memory", view="train", rows=len(learned.lines), runs=len(learned.runs), **facts
+    )
 
 
 def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = None) -> Memory:
@@ -57,11 +60,12 @@ def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = Non
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, marks = arrays.pop("text"), arrays.pop("marks")
-        learned = new_learned(int(manifest["lines"]).bit_length() - 1)._replace(**arrays)
+        rows, runs = int(manifest["rows"]), int(manifest["runs"])
+        learned = new_learned(rows - runs // ROW_RUNS, runs)._replace(**arrays)
         _check_shapes(learned)
         packed = np.fromfile(directory / LINES, np.uint8)
         if not unpack(packed, learned.lines):
-            raise ValueError(f"{LINES} does not hold {manifest['lines']} lines")
+            raise ValueError(f"{LINES} does not hold {rows} lines")
         memory = Memory(tokenizer, learned, text, marks, len(text))
         memory.index = Index([Segment(0, places(directory, len(text)))], sources(directory))
     if update is not None:
@@ -143,9 +147,9 @@ def write_lines(lines: Array, folder: Path) -> None:
 
 def _check_shapes(learned: Learned) -> None:
     """ValueError for an array that is not as this version makes it."""
-    for name, expected in new_learned(0)._asdict().items():
+    for name, expected in new_learned(4, 16)._asdict().items():
         array = getattr(learned, name)
-        if name != "lines" and (array.shape, array.dtype) != (expected.shape, expected.dtype):
+        if name not in TABLES and (array.shape, array.dtype) != (expected.shape, expected.dtype):
             raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {expected.dtype} {expected.shape}")
 
 

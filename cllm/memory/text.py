@@ -1,5 +1,6 @@
 """Where a cursor is in a text, brought up to date byte by byte: words, line, indentation, open brackets, tokens."""
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -13,21 +14,29 @@ WORD_1, WORD_2, WORD_3 = 1, 2, 3  # words before it, each with the marks that fo
 FIRST_WORD = 4  # of the line
 SHAPE = 5  # the line's marks, each word as one sign
 TOKEN_1, TOKEN_2, TOKEN_3 = 6, 7, 8  # the tokens before the current one
-NUM_HASHES = 9
+FILE, FOLDER = 9, 10  # where the text is from
+PART = 11  # of a word, as far as it has come: `cb` of read_cb, readCb or READ_CB
+SHAPE_BEFORE, FIRST_BEFORE = 12, 13  # of the line above, and of the last one that was not empty
+NUM_HASHES = 14
 
 # Places in `Cursor.numbers`.
-LINE_START, LINE_START_BEFORE, COLUMN, INDENT, WORD_START, DEPTH, NODE, TEXT_START = range(8)
-NUM_NUMBERS = 8
+LINE_START, LINE_START_BEFORE, COLUMN, INDENT, INDENT_BEFORE, WORD_START, DEPTH, NODE, TEXT_START = range(9)
+QUOTE, LAST = 9, 10  # what the text is inside of, and the last byte
+NUM_NUMBERS = 11
 
 # Columns of `Cursor.brackets`.
 KIND, WORD_BEFORE, COMMAS = 0, 1, 2
 MAX_DEPTH = 64  # brackets deeper than this are counted, not remembered
 
 NEW_LINE, TAB, SPACE, COMMA, SEMICOLON = 10, 9, 32, 44, 59
+HASH, STAR, SLASH, BACKSLASH, BACKTICK, QUOTES = 35, 42, 47, 92, 96, (34, 39, 96)
+
+# In `Cursor.numbers[QUOTE]`; or the quote's byte.
+NOT_QUOTED, LINE_COMMENT, BLOCK_COMMENT = 0, 1, 2
 
 
 class Cursor(NamedTuple):
-    """`hashes` (9,) uint64, `numbers` (8,) int64, `brackets` (64, 3) uint64, matches (M,) int64 each."""
+    """`hashes` (14,) uint64, `numbers` (11,) int64, `brackets` (64, 3) uint64, matches (M,) int64 each."""
 
     hashes: Array
     numbers: Array
@@ -62,10 +71,18 @@ def copy_cursor(cursor: Cursor, copy: Cursor) -> None:
         copy.match_length[place] = cursor.match_length[place]
 
 
+def place_hashes(path: str) -> Array:
+    """Hashes (2,) uint64 of a file and its folder."""
+    parts = path, path.rpartition("/")[0]
+    return np.array([zlib.crc32(part.encode("utf-8", "surrogateescape")) for part in parts], np.uint64)
+
+
 @compiled
-def begin_text(cursor: Cursor, position: Number) -> None:
-    """Stand before the first byte of a new text, which lies at `position`."""
+def begin_text(cursor: Cursor, position: Number, place: Array) -> None:
+    """Stand before the first byte of a new text, which lies at `position` and is from a file with these hashes."""
     cursor.hashes[:] = 0
+    for part in range(len(place)):
+        cursor.hashes[FILE + part] = place[part]
     cursor.numbers[:] = 0
     cursor.match_length[:] = 0
     cursor.numbers[LINE_START] = position
@@ -82,6 +99,10 @@ def in_word(byte: Number) -> Number:
 def advance(cursor: Cursor, byte: Number, position: Number) -> None:
     """Go over the byte at `position`."""
     hashes, numbers = cursor.hashes, cursor.numbers
+    last = numbers[LAST]
+    hashes[PART] = _part_after(hashes[PART], last, byte)
+    numbers[QUOTE] = _quote_after(numbers[QUOTE], last, byte)
+    numbers[LAST] = byte
     if in_word(byte):
         if hashes[WORD] == 0:
             numbers[WORD_START] = position
@@ -96,6 +117,9 @@ def advance(cursor: Cursor, byte: Number, position: Number) -> None:
     if byte == NEW_LINE:
         numbers[LINE_START_BEFORE] = numbers[LINE_START]
         numbers[LINE_START] = position + 1
+        numbers[INDENT_BEFORE], hashes[SHAPE_BEFORE] = numbers[INDENT], hashes[SHAPE]
+        if hashes[SHAPE] != 0:
+            hashes[FIRST_BEFORE] = hashes[FIRST_WORD]
         numbers[COLUMN], numbers[INDENT] = 0, 0
         hashes[FIRST_WORD], hashes[SHAPE] = 0, 0
     else:
@@ -103,6 +127,33 @@ def advance(cursor: Cursor, byte: Number, position: Number) -> None:
             numbers[INDENT] += 1
         numbers[COLUMN] += 1
     _bracket(cursor, byte)
+
+
+@inlined
+def _part_after(part: Number, last: Number, byte: Number) -> Number:
+    """A word's part goes on with a small letter, a digit, or capitals after one another; capitals are as small ones."""
+    small = 97 <= byte <= 122 or 48 <= byte <= 57 or byte >= 128
+    capital = 65 <= byte <= 90
+    if not small and not capital:
+        return np.uint64(0)
+    begins = capital and 97 <= last <= 122
+    return combine(np.uint64(0) if begins else part, byte | 32)
+
+
+@inlined
+def _quote_after(quote: Number, last: Number, byte: Number) -> Number:
+    """What the text is inside of after a byte: a guess that holds for most lines of most languages."""
+    if byte == NEW_LINE and quote not in (BLOCK_COMMENT, BACKTICK):
+        return NOT_QUOTED
+    if quote == BLOCK_COMMENT:
+        return NOT_QUOTED if last == STAR and byte == SLASH else quote
+    if quote != NOT_QUOTED:
+        return NOT_QUOTED if quote == byte and last != BACKSLASH else quote
+    if byte in QUOTES:
+        return byte
+    if last == SLASH and byte == STAR:
+        return BLOCK_COMMENT
+    return LINE_COMMENT if byte == HASH or (last == SLASH and byte == SLASH) else NOT_QUOTED
 
 
 @inlined

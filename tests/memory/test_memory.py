@@ -121,6 +121,6 @@ def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, har
         (folder / "arrays.safetensors").unlink()
     elif harm == "other lines":
         manifest = json.loads((folder / MANIFEST).read_text())
-        (folder / MANIFEST).write_text(json.dumps({**manifest, "lines": manifest["lines"] * 2}))
+        (folder / MANIFEST).write_text(json.dumps({**manifest, "rows": manifest["rows"] * 2}))
     with pytest.raises(ArtifactError, match=str(folder)):
         load_memory(folder, memory.tokenizer)

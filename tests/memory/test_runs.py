@@ -1,0 +1,95 @@
+"""Runs, which stand for lines of histories, against those lines."""
+
+import numpy as np
+import pytest
+
+from cllm.memory.decisions import HIGH_BIT
+from cllm.memory.hashing import combine
+from cllm.memory.histories import BOUND, after, all_histories, pure_runs, tables
+from cllm.memory.journal import Journal, new_journal, undo
+from cllm.memory.lines import find_line, line_key, node_in_line
+from cllm.memory.runs import PLACE_RUNS, find_runs, learn_run
+from cllm.memory.state import SEVERAL, UNKNOWN, Learned, Work, new_learned, new_work
+
+NEXT, _, _ = tables()
+HASH = np.uint64(0xABCDEF0123456789)
+
+
+def see(learned: Learned, hash_: np.uint64, symbols: list[int], journal: Journal | None = None) -> None:
+    """Let a context with this hash be followed by these bytes, one after another."""
+    for symbol in symbols:
+        learn_run(learned, journal or new_journal(learned.lines, 0), hash_, -1, symbol)
+
+
+def look(learned: Learned, hash_: np.uint64) -> Work:
+    work = new_work()
+    work.contexts[0] = hash_
+    find_runs(learned, work)
+    return work
+
+
+def test_equal_bits_have_the_history_that_they_lead_to() -> None:
+    histories = all_histories()
+    for bit in (0, 1):
+        history = (0, 0, 0)
+        for count in range(1, BOUND[0] + 1):
+            history = after(history, bit)
+            assert histories[pure_runs()[count, bit]] == history
+
+
+def test_what_was_always_the_same_is_expected() -> None:
+    learned = new_learned(64, 1024)
+    see(learned, HASH, [256 | 65] * 3)
+    work = look(learned, HASH)
+    assert work.expected[:2].tolist() == [512 | 256 | 65, UNKNOWN]
+    assert work.counts[0] == 3
+    assert work.runs[1] == -1
+
+
+def test_a_count_is_bounded() -> None:
+    learned = new_learned(64, 1024)
+    see(learned, HASH, [65] * (BOUND[0] + 5))
+    assert look(learned, HASH).counts[0] == BOUND[0]
+
+
+@pytest.mark.parametrize("one,other", [(65, 256 | 65), (65, 66), (65, 200), (256 | 200, 255)])
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_another_byte_makes_the_lines_that_histories_alone_would_be(one: int, other: int, count: int) -> None:
+    """The slow twin: every decision of every byte, entered one by one."""
+    learned = new_learned(1 << 12, 1024)
+    see(learned, HASH, [one] * count)
+    see(learned, HASH, [other])
+    assert look(learned, HASH).expected[0] == SEVERAL
+    histories: dict[tuple[int, int], int] = {}
+    for symbol in [one] * count + [other]:
+        path = 1
+        for decision in range(9):
+            bit = symbol >> (8 - decision) & 1
+            if decision != HIGH_BIT:
+                place = line_key(decision, path), node_in_line(decision, path)
+                histories[place] = NEXT[histories.get(place, 0), bit]
+            path = path * 2 + bit
+    journal = new_journal(learned.lines, 0)
+    for (key, node), history in histories.items():
+        line = find_line(learned, journal, HASH if key == 0 else np.uint64(combine(HASH, key)), False)
+        assert learned.lines[line, node] == history
+
+
+def test_the_least_seen_makes_room() -> None:
+    learned = new_learned(1 << 12, PLACE_RUNS)  # all runs share one place
+    see(learned, HASH, [65] * 9)
+    for number in range(40):
+        see(learned, np.uint64(combine(number, 3)), [66])
+    assert np.count_nonzero(learned.runs) == PLACE_RUNS
+    assert look(learned, HASH).counts[0] == 9
+
+
+def test_a_journal_puts_runs_back() -> None:
+    learned = new_learned(1 << 12, 1024)
+    see(learned, HASH, [65])
+    before = learned.lines.copy()
+    journal = new_journal(learned.lines, 1000)
+    see(learned, HASH, [66], journal)
+    assert (learned.lines != before).any()
+    undo(journal, learned.lines)
+    assert (learned.lines == before).all()
