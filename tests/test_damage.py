@@ -26,6 +26,7 @@ FILES = (
     "runs/0001/model/tokenizer.json",
     "runs/0001/model/MANIFEST.json",
     "runs/0001/memory/lines.bin",
+    "runs/0001/memory/runs.bin",
     "runs/0001/memory/MANIFEST.json",
     "runs/0001/update/MANIFEST.json",
     "runs/0001/scorecard.json",

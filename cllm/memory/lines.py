@@ -13,7 +13,7 @@ from cllm.memory.hashing import combine
 from cllm.memory.histories import tables
 from cllm.memory.journal import Journal, keep
 from cllm.memory.prefetch import prefetch
-from cllm.memory.state import LINE_BYTES, ROW_RUNS, SEVERAL, Learned, Work
+from cllm.memory.state import LINE_BYTES, SEVERAL, Learned, Work, num_lines
 
 _NEXT, SEEN, _GUESS = tables()
 assert LINE_BYTES == 16
@@ -59,8 +59,7 @@ def expect_lines(learned: Learned, work: Work, key: Number) -> None:
 @inlined
 def first_of(learned: Learned, hash_: Number) -> Number:
     """The first of the four lines among which that of a hash is."""
-    num_lines = len(learned.lines) - len(learned.runs) // ROW_RUNS
-    return np.int64(hash_ & np.uint64(num_lines - 1)) & ~3
+    return np.int64(hash_ & np.uint64(num_lines(learned) - 1)) & ~3
 
 
 @compiled

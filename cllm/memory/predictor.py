@@ -26,7 +26,7 @@ from cllm.memory.state import (
     Learned,
     Work,
 )
-from cllm.memory.text import COMMAS, DEPTH, INDENT, KIND, MAX_DEPTH, NODE, TEXT_START, WORD_1, WORD_START, Cursor
+from cllm.memory.text import COMMAS, DEPTH, INDENT, KIND, MAX_DEPTH, NODE, SHAPE, TEXT_START, WORD_START, Cursor
 
 NEXT, _SEEN, _GUESS = tables()
 RUN = pure_runs()
@@ -135,7 +135,7 @@ def _select(
     rows[5] = two * 2 + kind
     rows[6] = (min(position - numbers[WORD_START], 15) * 9 + decision) * 3 + says
     rows[7] = (bracket * 9 + decision) * 16 + commas * 4 + min(numbers[INDENT] >> 2, 3)
-    rows[8] = (np.int64(cursor.hashes[WORD_1] >> np.uint64(57))) * 9 + decision
+    rows[8] = (np.int64(cursor.hashes[SHAPE] >> np.uint64(57))) * 9 + decision
     rows[9] = ((network * 9 + sure) * 3 + says) * 2 + kind
     for set_ in range(NUM_SETS):
         rows[set_] += SET_STARTS[set_]

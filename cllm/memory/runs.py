@@ -16,9 +16,9 @@ from cllm.memory.decisions import HIGH_BIT
 from cllm.memory.hashing import combine
 from cllm.memory.histories import BOUND, pure_runs, tables
 from cllm.memory.journal import Journal, keep
-from cllm.memory.lines import claim_line, line_key, node_in_line
+from cllm.memory.lines import claim_line, first_of, line_key, node_in_line
 from cllm.memory.prefetch import prefetch
-from cllm.memory.state import ROW_RUNS, SEVERAL, UNKNOWN, Decided, Learned, Work
+from cllm.memory.state import ROW_RUNS, SEVERAL, UNKNOWN, Decided, Learned, Work, num_lines
 from cllm.memory.text import Cursor
 
 NEXT, _SEEN, _GUESS = tables()
@@ -46,7 +46,7 @@ def first_run(runs: Array, hash_: Number) -> Number:
 @inlined
 def row_of(learned: Learned, run: Number) -> Number:
     """The row of the table in which a run lies: runs come after all lines."""
-    return len(learned.lines) - len(learned.runs) // ROW_RUNS + run // ROW_RUNS
+    return num_lines(learned) + run // ROW_RUNS
 
 
 @compiled
@@ -69,7 +69,11 @@ def find_runs(learned: Learned, work: Work) -> None:
             value = learned.runs[run]
             count = count_of(value)
             work.counts[number] = count
-            work.expected[number] = SEVERAL if count == VARIED else np.int64(value & SYMBOL) | 512
+            if count == VARIED:
+                work.expected[number] = SEVERAL
+                prefetch(learned.lines, first_of(learned, work.contexts[number]))
+            else:
+                work.expected[number] = np.int64(value & SYMBOL) | 512
 
 
 @inlined

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cllm.memory.compiled import Array
+from cllm.memory.compiled import Array, Number, inlined
 from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.followers import NOTES_PER_BYTE, NUM_PLACES, NUM_TABLES
 from cllm.memory.histories import tables
@@ -13,7 +13,7 @@ from cllm.memory.mixing import MAP_PLACES, MAP_START
 NUM_MATCHES = 2
 NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 3  # each twice, the network twice, and a constant
 # Rows of weights in each set, selected by (see `predictor._select`): match, bits so far, last byte, contexts known,
-# indentation, byte before, place in the word, brackets, word before, the network's certainty.
+# indentation, byte before, place in the word, brackets, shape of the line, the network's certainty.
 SETS = (64, 1024, 2304, 256, 320, 512, 448, 768, 1152, 648)
 NUM_SETS = len(SETS)
 SET_STARTS = tuple(int(start) for start in np.concatenate([[0], np.cumsum(SETS)[:-1]]))
@@ -135,6 +135,12 @@ def new_learned(num_lines: int, num_runs: int) -> Learned:
         end_chance=np.full(4, 0.01, np.float32),
         followers=np.zeros((NUM_TABLES, NUM_PLACES), np.uint32),
     )
+
+
+@inlined
+def num_lines(learned: Learned) -> Number:
+    """How many of the table's rows are lines; runs come after them."""
+    return len(learned.lines) - len(learned.runs) // ROW_RUNS
 
 
 def new_work() -> Work:

@@ -1,11 +1,12 @@
 """A memory on disk, in verified directories: what it learned, and what it came to know since.
 
-    memory/   lines.bin            for each line, and each four runs, a mask of sixteen bits and the bytes that are not
-                                   zero: most are
+    memory/   lines.bin            for each line a mask of sixteen bits and the bytes that are not zero: most are
+              runs.bin             a bit for each run, whether there is one; then those that there are
               arrays.safetensors   everything else that is learned, the text and its marks
               order.bin            the text's places, sorted (`suffixes`); memory-mapped
               sources.json         its documents
-    update/   the same files: the lines that changed since, as differences; the text that came
+    update/   the same, without runs.bin: the lines that changed since, and runs in fours like lines, as differences;
+              the text that came
 
 A memory by itself is the view `train`: it holds no held-out file, and is what every score is made with. With its update
 it is the view `all`, which completes.
@@ -26,13 +27,13 @@ from cllm.errors import ArtifactError
 from cllm.memory.compiled import Array, compiled
 from cllm.memory.index import Index, Segment, Source
 from cllm.memory.memory import Memory
-from cllm.memory.state import ROW_RUNS, TABLES, Learned, new_learned
+from cllm.memory.state import TABLES, Learned, new_learned, num_lines
 from cllm.tokenizer import Tokenizer
 
 # Place of the lowest bit of each mask; 0 for no bit. To look at set bits alone takes a third of the time.
 MASKS = np.arange(1 << 16)
 LOWEST = np.log2(np.maximum(MASKS & -MASKS, 1)).astype(np.uint8)
-LINES, ARRAYS, ORDER, SOURCES = "lines.bin", "arrays.safetensors", "order.bin", "sources.json"
+LINES, RUNS, ARRAYS, ORDER, SOURCES = "lines.bin", "runs.bin", "arrays.safetensors", "order.bin", "sources.json"
 
 
 def save_memory(memory: Memory, directory: Path, **facts: Any) -> None:
@@ -40,7 +41,8 @@ def save_memory(memory: Memory, directory: Path, **facts: Any) -> None:
     learned = memory.learned
 
     def fill(folder: Path) -> None:
-        write_lines(learned.lines, folder)
+        write_lines(learned.lines[: num_lines(learned)], folder)
+        write_runs(learned.runs, folder)
         arrays = {name: array for name, array in learned._asdict().items() if name not in TABLES}
         read = {"text": memory.text[: memory.size], "marks": memory.marks[: memory.size]}
         safetensors.numpy.save_file({**arrays, **read}, folder / ARRAYS)
@@ -48,7 +50,7 @@ def save_memory(memory: Memory, directory: Path, **facts: Any) -> None:
         write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
 
     write_directory(
-        directory, fill, kind="memory", view="train", rows=len(learned.lines), runs=len(learned.runs), **facts
+        directory, fill, kind="memory", view="train", lines=num_lines(learned), runs=len(learned.runs), **facts
     )
 
 
@@ -60,12 +62,10 @@ def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = Non
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, marks = arrays.pop("text"), arrays.pop("marks")
-        rows, runs = int(manifest["rows"]), int(manifest["runs"])
-        learned = new_learned(rows - runs // ROW_RUNS, runs)._replace(**arrays)
+        learned = new_learned(int(manifest["lines"]), int(manifest["runs"]))._replace(**arrays)
         _check_shapes(learned)
-        packed = np.fromfile(directory / LINES, np.uint8)
-        if not unpack(packed, learned.lines):
-            raise ValueError(f"{LINES} does not hold {rows} lines")
+        read_lines(learned.lines[: num_lines(learned)], directory)
+        read_runs(learned.runs, directory)
         memory = Memory(tokenizer, learned, text, marks, len(text))
         memory.index = Index([Segment(0, places(directory, len(text)))], sources(directory))
     if update is not None:
@@ -107,8 +107,7 @@ def apply_update(memory: Memory, directory: Path, base: str) -> None:
         text, changed, lines = arrays["text"], arrays["changed"], memory.learned.lines
         numbers = np.flatnonzero(np.unpackbits(changed, count=len(lines)))
         differences = np.zeros((len(numbers), lines.shape[1]), np.uint8)
-        if not unpack(np.fromfile(directory / LINES, np.uint8), differences):
-            raise ValueError(f"{LINES} does not hold {len(numbers)} lines")
+        read_lines(differences, directory)
         lines[numbers] ^= differences
         begin = memory.size
         memory.put(text, arrays["marks"])
@@ -143,6 +142,29 @@ def sources(directory: Path) -> list[Source]:
 def write_lines(lines: Array, folder: Path) -> None:
     packed = np.empty(lines.size + 2 * len(lines), np.uint8)
     packed[: pack(lines, packed)].tofile(folder / LINES)
+
+
+def read_lines(lines: Array, folder: Path) -> None:
+    """Fill zeroed lines; ValueError where there are more or fewer."""
+    if not unpack(np.fromfile(folder / LINES, np.uint8), lines):
+        raise ValueError(f"{LINES} does not hold {len(lines)} lines")
+
+
+def write_runs(runs: Array, folder: Path) -> None:
+    there = runs != 0
+    with (folder / RUNS).open("wb") as file:
+        np.packbits(there).tofile(file)
+        runs[there].tofile(file)
+
+
+def read_runs(runs: Array, folder: Path) -> None:
+    """Fill zeroed runs; ValueError where there are more or fewer."""
+    content = np.fromfile(folder / RUNS, np.uint8)
+    size = (len(runs) + 7) // 8
+    there = np.unpackbits(content[:size], count=len(runs)).view(np.bool_)
+    if len(content) - size != 4 * np.count_nonzero(there):
+        raise ValueError(f"{RUNS} does not hold {len(runs)} runs")
+    runs[there] = content[size:].view(np.uint32)
 
 
 def _check_shapes(learned: Learned) -> None:

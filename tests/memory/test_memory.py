@@ -109,7 +109,7 @@ def test_a_saved_memory_is_the_same(memory: Memory, tmp_path: Path) -> None:
     assert (tmp_path / "memory" / "lines.bin").stat().st_size < memory.learned.lines.nbytes / 2
 
 
-@pytest.mark.parametrize("harm", ["lines", "arrays", "shape", "other lines"])
+@pytest.mark.parametrize("harm", ["lines", "runs", "arrays", "shape", "other lines", "other runs"])
 def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, harm: str) -> None:
     folder = tmp_path / "memory"
     if harm == "shape":
@@ -117,10 +117,12 @@ def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, har
     save_memory(memory, folder)
     if harm == "lines":
         (folder / "lines.bin").write_bytes(b"12")
+    elif harm == "runs":
+        (folder / "runs.bin").write_bytes(b"12")
     elif harm == "arrays":
         (folder / "arrays.safetensors").unlink()
-    elif harm == "other lines":
-        manifest = json.loads((folder / MANIFEST).read_text())
-        (folder / MANIFEST).write_text(json.dumps({**manifest, "rows": manifest["rows"] * 2}))
+    elif harm.startswith("other "):
+        manifest, what = json.loads((folder / MANIFEST).read_text()), harm.removeprefix("other ")
+        (folder / MANIFEST).write_text(json.dumps({**manifest, what: manifest[what] * 2}))
     with pytest.raises(ArtifactError, match=str(folder)):
         load_memory(folder, memory.tokenizer)
