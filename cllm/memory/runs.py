@@ -4,7 +4,7 @@ Most contexts are followed by one byte only, again and again or never more. Such
 histories would, in an eighth of the room; where another byte comes, it is told to lines of histories (`lines`), and
 the context is looked up there from then on.
 
-A run is 17 bits that check its hash, 6 of a count, one whether a token begins, and the byte. Sixteen of them, which the
+A run is 12 bits that check its hash, three of a count, one whether a token begins, and the byte. Sixteen of them, which the
 processor fetches at once, share a place.
 """
 
@@ -14,7 +14,7 @@ from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import FIRST_OF_TOKENS, NUM_CONTEXTS, set_contexts
 from cllm.memory.decisions import HIGH_BIT
 from cllm.memory.hashing import combine
-from cllm.memory.histories import BOUND, pure_runs, tables
+from cllm.memory.histories import pure_runs, tables
 from cllm.memory.journal import Journal, keep
 from cllm.memory.lines import claim_line, first_of, line_key, node_in_line
 from cllm.memory.prefetch import prefetch
@@ -25,16 +25,16 @@ NEXT, _SEEN, _GUESS = tables()
 RUN = pure_runs()  # the history of a run's length and bit
 SYMBOL = np.uint32(511)  # bits of a run that hold the byte, and above it whether a token begins
 ONE_MORE = np.uint32(512)
-COUNT_SHIFT, CHECK_SHIFT = np.uint32(9), np.uint32(15)
-MOST = BOUND[0]  # that is counted
-VARIED = 63  # the count where several bytes have followed
-HASH_SHIFT = np.uint64(47)  # of a hash, to its check
+COUNT_SHIFT, CHECK_SHIFT = np.uint32(9), np.uint32(12)
+MOST = 6  # that is counted: 40, and five bits more of the check, made it no better
+VARIED = 7  # the count where several bytes have followed
+HASH_SHIFT = np.uint64(52)  # of a hash, to its check
 PLACE_RUNS = 16
 
 
 @inlined
 def count_of(run: Number) -> Number:
-    return np.int64((run >> COUNT_SHIFT) & np.uint32(63))
+    return np.int64((run >> COUNT_SHIFT) & np.uint32(VARIED))
 
 
 @inlined

@@ -30,6 +30,7 @@ from cllm.memory.memory import Memory
 from cllm.memory.state import TABLES, Learned, new_learned, num_lines
 from cllm.tokenizer import Tokenizer
 
+RUN_BYTES = 3  # the fourth is 0
 # Place of the lowest bit of each mask; 0 for no bit. To look at set bits alone takes a third of the time.
 MASKS = np.arange(1 << 16)
 LOWEST = np.log2(np.maximum(MASKS & -MASKS, 1)).astype(np.uint8)
@@ -154,7 +155,7 @@ def write_runs(runs: Array, folder: Path) -> None:
     there = runs != 0
     with (folder / RUNS).open("wb") as file:
         np.packbits(there).tofile(file)
-        runs[there].tofile(file)
+        runs[there].view(np.uint8).reshape(-1, 4)[:, :RUN_BYTES].tofile(file)
 
 
 def read_runs(runs: Array, folder: Path) -> None:
@@ -162,9 +163,12 @@ def read_runs(runs: Array, folder: Path) -> None:
     content = np.fromfile(folder / RUNS, np.uint8)
     size = (len(runs) + 7) // 8
     there = np.unpackbits(content[:size], count=len(runs)).view(np.bool_)
-    if len(content) - size != 4 * np.count_nonzero(there):
+    count = np.count_nonzero(there)
+    if len(content) - size != RUN_BYTES * count:
         raise ValueError(f"{RUNS} does not hold {len(runs)} runs")
-    runs[there] = content[size:].view(np.uint32)
+    values = np.zeros((count, 4), np.uint8)
+    values[:, :RUN_BYTES] = content[size:].reshape(count, RUN_BYTES)
+    runs[there] = values.view(np.uint32)[:, 0]
 
 
 def _check_shapes(learned: Learned) -> None:

@@ -5,10 +5,10 @@ import pytest
 
 from cllm.memory.decisions import HIGH_BIT
 from cllm.memory.hashing import combine
-from cllm.memory.histories import BOUND, after, all_histories, pure_runs, tables
+from cllm.memory.histories import after, all_histories, pure_runs, tables
 from cllm.memory.journal import Journal, new_journal, undo
 from cllm.memory.lines import find_line, line_key, node_in_line
-from cllm.memory.runs import PLACE_RUNS, find_runs, learn_run
+from cllm.memory.runs import MOST, PLACE_RUNS, find_runs, learn_run
 from cllm.memory.state import SEVERAL, UNKNOWN, Learned, Work, new_learned, new_work
 
 NEXT, _, _ = tables()
@@ -32,7 +32,7 @@ def test_equal_bits_have_the_history_that_they_lead_to() -> None:
     histories = all_histories()
     for bit in (0, 1):
         history = (0, 0, 0)
-        for count in range(1, BOUND[0] + 1):
+        for count in range(1, MOST + 1):
             history = after(history, bit)
             assert histories[pure_runs()[count, bit]] == history
 
@@ -48,12 +48,12 @@ def test_what_was_always_the_same_is_expected() -> None:
 
 def test_a_count_is_bounded() -> None:
     learned = new_learned(64, 1024)
-    see(learned, HASH, [65] * (BOUND[0] + 5))
-    assert look(learned, HASH).counts[0] == BOUND[0]
+    see(learned, HASH, [65] * (MOST + 5))
+    assert look(learned, HASH).counts[0] == MOST
 
 
 @pytest.mark.parametrize("one,other", [(65, 256 | 65), (65, 66), (65, 200), (256 | 200, 255)])
-@pytest.mark.parametrize("count", [1, 2, 50])
+@pytest.mark.parametrize("count", [1, 2, MOST])
 def test_another_byte_makes_the_lines_that_histories_alone_would_be(one: int, other: int, count: int) -> None:
     """The slow twin: every decision of every byte, entered one by one."""
     learned = new_learned(1 << 12, 1024)
@@ -77,11 +77,11 @@ def test_another_byte_makes_the_lines_that_histories_alone_would_be(one: int, ot
 
 def test_the_least_seen_makes_room() -> None:
     learned = new_learned(1 << 12, PLACE_RUNS)  # all runs share one place
-    see(learned, HASH, [65] * 9)
+    see(learned, HASH, [65] * 5)
     for number in range(40):
         see(learned, np.uint64(combine(number, 3)), [66])
     assert np.count_nonzero(learned.runs) == PLACE_RUNS
-    assert look(learned, HASH).counts[0] == 9
+    assert look(learned, HASH).counts[0] == 5
 
 
 def test_a_journal_puts_runs_back() -> None:
