@@ -11,6 +11,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	.venv/bin/python -P -m cllm.kernels
 	touch $@
 
 train: $(STAMP)

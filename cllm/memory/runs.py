@@ -4,8 +4,8 @@ Most contexts are followed by one byte only, again and again or never more. Such
 histories would, in an eighth of the room; where another byte comes, it is told to lines of histories (`lines`), and
 the context is looked up there from then on.
 
-A run is 12 bits that check its hash, three of a count, one whether a token begins, and the byte. Sixteen of them, which the
-processor fetches at once, share a place.
+A run is 12 bits that check its hash, three of a count, one whether a token begins, and the byte. Sixteen of them, which
+the processor fetches at once, share a place.
 """
 
 import numpy as np

@@ -27,6 +27,7 @@ def sorted_places(text: Array) -> Array:
         return np.zeros(0, np.int32)
     backwards = text[::-1].copy()  # theirs takes no view
     order: Array = len(text) - pydivsufsort.divsufsort(backwards)
+    order.flags.writeable = False  # as one that is mapped from a file: a kernel is compiled for each kind
     return order
 
 

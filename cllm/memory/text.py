@@ -29,7 +29,7 @@ KIND, WORD_BEFORE, COMMAS = 0, 1, 2
 MAX_DEPTH = 64  # brackets deeper than this are counted, not remembered
 
 NEW_LINE, TAB, SPACE, COMMA, SEMICOLON = 10, 9, 32, 44, 59
-HASH, STAR, SLASH, BACKSLASH, BACKTICK, QUOTES = 35, 42, 47, 92, 96, (34, 39, 96)
+NUMBER_SIGN, STAR, SLASH, BACKSLASH, BACKTICK, QUOTES = 35, 42, 47, 92, 96, (34, 39, 96)
 
 # In `Cursor.numbers[QUOTE]`; or the quote's byte.
 NOT_QUOTED, LINE_COMMENT, BLOCK_COMMENT = 0, 1, 2
@@ -153,7 +153,7 @@ def _quote_after(quote: Number, last: Number, byte: Number) -> Number:
         return byte
     if last == SLASH and byte == STAR:
         return BLOCK_COMMENT
-    return LINE_COMMENT if byte == HASH or (last == SLASH and byte == SLASH) else NOT_QUOTED
+    return LINE_COMMENT if byte == NUMBER_SIGN or (last == SLASH and byte == SLASH) else NOT_QUOTED
 
 
 @inlined
