@@ -97,12 +97,6 @@ def find_line(learned: Learned, journal: Journal, hash_: Number, learning: bool)
 
 
 @inlined
-def claim_line(learned: Learned, journal: Journal, hash_: Number) -> Number:
-    """Number of the line of a hash, which is there from here on."""
-    return find_line(learned, journal, hash_, True)
-
-
-@inlined
 def node_in_line(decision: Number, path: Number) -> Number:
     """The place of a decision's history in its line, 1 to 15."""
     if decision == TOKEN_BEGINS:

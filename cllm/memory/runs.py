@@ -1,4 +1,4 @@
-"""What a context has seen as long as it was always the same: a byte and how often, in four bytes.
+"""What a context has seen as long as it was always the same: a byte and how often, in 24 bits.
 
 Most contexts are followed by one byte only, again and again or never more. Such a run tells everything that its bit
 histories would, in an eighth of the room; where another byte comes, it is told to lines of histories (`lines`), and
@@ -16,7 +16,7 @@ from cllm.memory.decisions import HIGH_BIT
 from cllm.memory.hashing import combine
 from cllm.memory.histories import pure_runs, tables
 from cllm.memory.journal import Journal, keep
-from cllm.memory.lines import claim_line, first_of, line_key, node_in_line
+from cllm.memory.lines import find_line, first_of, line_key, node_in_line
 from cllm.memory.prefetch import prefetch
 from cllm.memory.state import ROW_RUNS, SEVERAL, UNKNOWN, Decided, Learned, Work, num_lines
 from cllm.memory.text import Cursor
@@ -175,7 +175,7 @@ def tell_lines(learned: Learned, journal: Journal, hash_: Number, symbol: Number
             needed = line_key(decision, path)
             if needed != key:
                 key = needed
-                line = claim_line(learned, journal, hash_ if key == 0 else combine(hash_, key))
+                line = find_line(learned, journal, hash_ if key == 0 else combine(hash_, key), True)
             node = node_in_line(decision, path)
             history = learned.lines[line, node]
             if count == 0:
