@@ -5,9 +5,14 @@ from pathlib import Path
 import numba
 import pytest
 from commandline import Cllm, make_cllm
+from hypothesis import settings
 
 # In this process an index outside of its array is an error; the commands that tests start run as they do for a user.
 numba.core.config.BOUNDSCHECK = 1
+
+# A busy machine is slow: how long an example takes says nothing of what it shows.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_git
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(top=LINES, inner=LINES, exclude=LINES)
 def test_generated_patterns_are_read_as_git_reads_them(
     repository: Path, top: list[str], inner: list[str], exclude: list[str]

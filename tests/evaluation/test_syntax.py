@@ -86,7 +86,7 @@ def test_a_text_that_is_too_slow_to_parse_is_stopped_and_wrong(monkeypatch: pyte
     assert time.monotonic() - begin < 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400), st.sampled_from(sorted(GRAMMARS)))
 def test_any_bytes_can_be_judged(text: bytes, language: str) -> None:
     assert 0 <= errors(language, text) <= 2 * len(text) + 1

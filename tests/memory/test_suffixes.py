@@ -1,7 +1,7 @@
 """Every context is found, and only where it is."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cllm.memory.suffixes import Found, find, find_end, sorted_places
@@ -13,7 +13,6 @@ def bytes_array(content: bytes) -> np.ndarray:
     return np.frombuffer(content, np.uint8)
 
 
-@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_the_longest_end_of_a_context_is_found_at_all_its_places(text: bytes, context: bytes) -> None:
     order = sorted_places(bytes_array(text))
@@ -23,7 +22,6 @@ def test_the_longest_end_of_a_context_is_found_at_all_its_places(text: bytes, co
     assert sorted(order[found.low : found.high].tolist()) == slow_places(text, context, found.length)
 
 
-@settings(deadline=None)
 @given(TEXTS, TEXTS, st.integers(0, 60))
 def test_so_are_shorter_ends(text: bytes, context: bytes, length: int) -> None:
     length = min(length, len(context))
