@@ -12,9 +12,9 @@ from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.memory.memory import Memory
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.worker import compile_kernels
-from cllm.model.config import TransformerConfig
 from cllm.model.transformer import Transformer, initialise
 from cllm.tokenizer import Tokenizer
+from cllm.training.choose import rung
 
 TEXT = b"int main(void) {\n  return 0;\n}\n" * 8
 
@@ -29,26 +29,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_memory(memory, Path(folder) / "memory")
         memory = load_memory(Path(folder) / "memory", tokenizer)
-    writer = Writer(tokenizer=tokenizer, model=smallest_network(tokenizer.vocab_size), memory=memory)
-    writer.complete(Prompt(prefix=b"int mai", suffix=b"\n"), SamplingParams(max_tokens=4))
-
-
-def smallest_network(vocab_size: int) -> Transformer:
-    """One that was not trained."""
-    network = Transformer(
-        TransformerConfig(
-            vocab_size=vocab_size,
-            n_layer=1,
-            n_head=1,
-            n_kv_head=1,
-            n_embd=16,
-            head_dim=16,
-            n_inner=16,
-            context_length=64,
-        )
-    )
+    network = Transformer(rung(0, tokenizer.vocab_size))
     initialise(network, torch.Generator().manual_seed(0))
-    return network.requires_grad_(False)
+    writer = Writer(tokenizer=tokenizer, model=network.requires_grad_(False), memory=memory)
+    writer.complete(Prompt(prefix=b"int mai", suffix=b"\n"), SamplingParams(max_tokens=4))
 
 
 if __name__ == "__main__":

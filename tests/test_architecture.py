@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "generation": {"dataset", "tokenizer", "model", "memory"},
     "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres"},
     "doctor": {"machine"},
-    "kernels": {"tokenizer", "model", "memory", "generation"},
+    "kernels": {"tokenizer", "model", "memory", "training", "generation"},
     "info": {"corpus", "training", "run", "workspace"},
     "complete": {"evaluation", "generation", "memory", "run", "workspace"},
     "stages": {

@@ -10,10 +10,10 @@ from cllm.memory.compiled import Array, Number, inlined
 from cllm.memory.contexts import FIRST_LONG, LAST_LONG, NUM_CONTEXTS, byte_at
 from cllm.memory.decisions import TOKEN_BEGINS
 from cllm.memory.hashing import combine
-from cllm.memory.histories import pure_runs, tables
 from cllm.memory.lines import node_in_line
 from cllm.memory.matches import match_inputs
 from cllm.memory.mixing import CONFIDENCE, clipped, correct, squash, stretch, weighed
+from cllm.memory.runs import NEXT, RUN
 from cllm.memory.state import (
     MAP_ROWS,
     NUM_INPUTS,
@@ -28,8 +28,6 @@ from cllm.memory.state import (
 )
 from cllm.memory.text import COMMAS, DEPTH, INDENT, KIND, MAX_DEPTH, NODE, SHAPE, TEXT_START, WORD_START, Cursor
 
-NEXT, _SEEN, _GUESS = tables()
-RUN = pure_runs()
 MIXER_STEP = np.float32(0.005)
 FINAL_STEP = np.float32(0.002)
 LEAST_ERROR = np.float32(1 / 64)  # that a mixer learns from: 0.1% fewer bits than with all, in less time

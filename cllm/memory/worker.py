@@ -90,7 +90,8 @@ def compile_kernels(memory: Memory) -> None:
     """Have every kernel ready, so that no later process compiles one."""
     with memory.forgetting(1):
         text = Continuation(memory, memory.tokenizer.encode(b"\n"))
-        text.look_around(b"\n")
+        memory.index.sort(memory.text, 0, memory.size)
+        memory.index.longest(memory.text, b"\n")
         text.split(b"ab")
         text.draft(1)
         text.accept(int(memory.trie.ids[text.chances(only_best=True)[:-1].argmax()]))

@@ -10,6 +10,8 @@ from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import ArtifactError
 from cllm.run import Run
 from cllm.stages.memory_plan import (
+    HEARD_BYTES_PER_SECOND,
+    HEARD_SHARE,
     OTHER_SECONDS,
     READ_BYTES_PER_SECOND,
     READ_SHARE,
@@ -42,10 +44,14 @@ def test_without_time_a_part_is_read_and_the_plan_says_so(corpus: Corpus) -> Non
     documents = corpus.train
     seconds = OTHER_SECONDS + 0.05
     plan = plan_memory(corpus, seconds, 1, 0)
-    assert 0 < sum(documents[number].bytes for number in plan.read) <= 0.06 * READ_SHARE * READ_BYTES_PER_SECOND
-    assert plan.heard and not set(plan.read) & set(plan.heard)
+    most = (seconds - OTHER_SECONDS) * READ_SHARE * READ_BYTES_PER_SECOND
+    assert 0 < sum(documents[number].bytes for number in plan.read) <= most
+    most = seconds * HEARD_SHARE * HEARD_BYTES_PER_SECOND
+    assert 0 < sum(documents[number].bytes for number in plan.heard) <= most and not set(plan.read) & set(plan.heard)
     assert plan == plan_memory(corpus, seconds, 1, 0) != plan_memory(corpus, seconds, 1, 1)
     assert "a part of" in described(plan, corpus)
+    least = plan_memory(corpus, 0.05, 1, 0)
+    assert len(least.read) == len(least.heard) == 1
 
 
 def test_a_saved_plan_is_the_same_and_a_foreign_one_is_refused(corpus: Corpus, tmp_path: Path) -> None:
