@@ -1,5 +1,6 @@
 """Learned and unlearned repositories for the tests of commands."""
 
+import signal
 from pathlib import Path
 
 import numba
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 # In this process an index outside of its array is an error; the commands that tests start run as they do for a user.
 numba.core.config.BOUNDSCHECK = 1
+
+# A shell's background job ignores Ctrl-C, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is slow: how long an example takes says nothing of what it shows.
 settings.register_profile("untimed", deadline=None)
