@@ -160,15 +160,8 @@ def write_runs(runs: Array, folder: Path) -> None:
 
 def read_runs(runs: Array, folder: Path) -> None:
     """Fill zeroed runs; ValueError where there are more or fewer."""
-    content = np.fromfile(folder / RUNS, np.uint8)
-    size = (len(runs) + 7) // 8
-    there = np.unpackbits(content[:size], count=len(runs)).view(np.bool_)
-    count = np.count_nonzero(there)
-    if len(content) - size != RUN_BYTES * count:
+    if not unpack_runs(np.fromfile(folder / RUNS, np.uint8), runs):
         raise ValueError(f"{RUNS} does not hold {len(runs)} runs")
-    values = np.zeros((count, 4), np.uint8)
-    values[:, :RUN_BYTES] = content[size:].reshape(count, RUN_BYTES)
-    runs[there] = values.view(np.uint32)[:, 0]
 
 
 def _check_shapes(learned: Learned) -> None:
@@ -213,4 +206,24 @@ def unpack(packed: Array, lines: Array) -> bool:
             lines[line, LOWEST[mask]] = packed[at]
             mask &= mask - 1
             at += 1
+    return at == len(packed)
+
+
+@compiled
+def unpack_runs(packed: Array, runs: Array) -> bool:
+    """Fill zeroed runs with what `write_runs` wrote; whether it fits exactly."""
+    at = (len(runs) + 7) // 8
+    if at > len(packed):
+        return False
+    for eight in range(at):
+        mask = np.int64(packed[eight])
+        run = 8 * eight
+        while mask:
+            if mask & 128:
+                if run >= len(runs) or at + RUN_BYTES > len(packed):
+                    return False
+                runs[run] = np.uint32(packed[at]) | np.uint32(packed[at + 1]) << 8 | np.uint32(packed[at + 2]) << 16
+                at += RUN_BYTES
+            mask = mask << 1 & 255
+            run += 1
     return at == len(packed)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cllm.memory.decisions import HIGH_BIT
 from cllm.memory.hashing import combine
@@ -10,6 +12,7 @@ from cllm.memory.journal import Journal, new_journal, undo
 from cllm.memory.lines import find_line, line_key, node_in_line
 from cllm.memory.runs import MOST, PLACE_RUNS, find_runs, learn_run
 from cllm.memory.state import SEVERAL, UNKNOWN, Learned, Work, new_learned, new_work
+from cllm.memory.store import RUNS, read_runs, write_runs
 
 NEXT, _, _ = tables()
 HASH = np.uint64(0xABCDEF0123456789)
@@ -93,3 +96,20 @@ def test_a_journal_puts_runs_back() -> None:
     assert (learned.lines != before).any()
     undo(journal, learned.lines)
     assert (learned.lines == before).all()
+
+
+@given(st.lists(st.integers(0, (1 << 24) - 1), max_size=40))
+def test_runs_on_disk_are_those_in_memory_and_no_others_fit(
+    tmp_path_factory: pytest.TempPathFactory, runs: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("runs")
+    written = np.array(runs, np.uint32)
+    write_runs(written, folder)
+    loaded = np.zeros_like(written)
+    read_runs(loaded, folder)
+    assert np.array_equal(loaded, written)
+    content = (folder / RUNS).read_bytes()
+    for other in {content + b"\1", content[:-1]} - {content}:
+        (folder / RUNS).write_bytes(other)
+        with pytest.raises(ValueError, match=RUNS):
+            read_runs(np.zeros_like(written), folder)
