@@ -39,16 +39,9 @@ def squash(value: Number) -> Number:
 
 
 @inlined
-def weighed(weights: Array, row: Number, inputs: Array, number: Number, count: Number) -> Number:
-    """The product of a row of weights and row `number` of inputs, of `count` each."""
+def weighed(weights: Array, row: Number, first: Number, inputs: Array, number: Number, count: Number) -> Number:
+    """The product of `count` weights of a row, from the `first` on, and as many of row `number` of inputs."""
     total = np.float32(0)
     for place in range(count):
-        total += weights[row, place] * inputs[number, place]
+        total += weights[row, first + place] * inputs[number, place]
     return total
-
-
-@inlined
-def correct(weights: Array, row: Number, inputs: Array, number: Number, count: Number, step: Number) -> None:
-    """Change a row of weights by a step along a row of inputs."""
-    for place in range(count):
-        weights[row, place] += step * inputs[number, place]

@@ -1,7 +1,7 @@
 """A decision's chance, and learning from it: the architecture of the PAQ series (Mahoney 2005).
 
-Every context brings the bit history it has of the decision; the histories' chances are stretched and mixed by ten
-mixers whose weights are selected by small contexts, those by two more, and the result is refined by adaptive maps.
+Every context brings the bit history it has of the decision; the histories' chances are stretched and mixed by mixers
+whose weights are selected by small contexts, those are mixed once more, and the result is refined by adaptive maps.
 """
 
 import numpy as np
@@ -12,24 +12,26 @@ from cllm.memory.decisions import TOKEN_BEGINS
 from cllm.memory.hashing import combine
 from cllm.memory.lines import node_in_line
 from cllm.memory.matches import match_inputs
-from cllm.memory.mixing import CONFIDENCE, clipped, correct, squash, stretch, weighed
+from cllm.memory.mixing import CONFIDENCE, clipped, squash, stretch, weighed
+from cllm.memory.prefetch import prefetch
 from cllm.memory.runs import NEXT, RUN
+from cllm.memory.selection import EXPECTED, NUM_MIXERS, NUM_SELECTED, STARTS, VOTES, select, select_seen
 from cllm.memory.state import (
     MAP_ROWS,
     NUM_INPUTS,
     NUM_MAPS,
     NUM_MATCHES,
-    NUM_SETS,
-    SET_STARTS,
-    SETS,
+    NUM_OUTPUTS,
+    NUM_WEIGHTS,
     Decided,
     Learned,
     Work,
 )
-from cllm.memory.text import COMMAS, DEPTH, INDENT, KIND, MAX_DEPTH, NODE, SHAPE, TEXT_START, WORD_START, Cursor
+from cllm.memory.text import NODE, TEXT_START, Cursor
+from cllm.memory.vectors import correct
 
 MIXER_STEP = np.float32(0.005)
-FINAL_STEP = np.float32(0.002)
+FINAL_STEP = np.float32(0.001)
 LEAST_ERROR = np.float32(1 / 64)  # that a mixer learns from: 0.1% fewer bits than with all, in less time
 MAP_STEP = np.float32(0.02)
 MATCH_STEP = np.float32(0.015)
@@ -63,8 +65,23 @@ def predict(
     """
     kind = 0 if decision == TOKEN_BEGINS else 1
     node = node_in_line(decision, path)
-    known = 0
     inputs, lines, histories = decided.inputs[number], decided.lines[number], decided.histories[number]
+    rows = decided.rows[number]
+    says = match_inputs(learned, inputs, decided.matches[number], cursor, text, marks, decision, path)
+    inputs[NUM_INPUTS - 2] = np.float32(0)
+    inputs[NUM_INPUTS - 1] = np.float32(0)
+    network = 0
+    if share >= 0:
+        inputs[NUM_INPUTS - 2] = stretch(share)
+        inputs[NUM_INPUTS - 1] = (share - np.float32(0.5)) * CONFIDENCE
+        network = 1 + int(share * np.float32(10.99))
+    select(rows, cursor, work.expected, text, position, decision, path, says, network, sure)
+    for mixer in range(NUM_MIXERS):
+        for piece in range(NUM_WEIGHTS // 16):
+            prefetch(learned.weights, rows[mixer], piece)
+    for selected in range(NUM_MIXERS, NUM_SELECTED - 2):
+        prefetch(learned.final_weights, rows[selected], 0)
+    known, ones, zeros = 0, 0, 0
     for context in range(NUM_CONTEXTS):
         line = work.lines[context]
         history = np.uint8(0)
@@ -72,7 +89,10 @@ def predict(
         if line >= 0:
             history = learned.lines[line, node]
         elif expected >> (9 - decision) == path:
-            history = RUN[work.counts[context], (expected >> (8 - decision)) & 1]
+            bit = (expected >> (8 - decision)) & 1
+            history = RUN[work.counts[context], bit]
+            ones += bit
+            zeros += 1 - bit
         lines[context] = line
         histories[context] = history
         if history:
@@ -84,59 +104,9 @@ def predict(
         else:
             inputs[context] = np.float32(0)
             inputs[NUM_CONTEXTS + context] = np.float32(0)
-    says = match_inputs(learned, inputs, decided.matches[number], cursor, text, marks, decision, path)
-    at = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES
-    inputs[at] = np.float32(0)
-    inputs[at + 1] = np.float32(0)
-    network = 0
-    if share >= 0:
-        inputs[at] = stretch(share)
-        inputs[at + 1] = (share - np.float32(0.5)) * CONFIDENCE
-        network = 1 + int(share * np.float32(10.99))
-    _select(decided.rows[number], cursor, text, position, decision, path, known, says, network, sure)
+    select_seen(rows, decision, 1 if cursor.numbers[NODE] == 0 else 0, known, ones, zeros)
     decided.how[number, DECISION], decided.how[number, PATH] = decision, path
-    return _mixed(learned, work, decided, number, path, text, position, cursor, decision, says)
-
-
-@inlined
-def _select(
-    rows: Array,
-    cursor: Cursor,
-    text: Array,
-    position: Number,
-    decision: Number,
-    path: Number,
-    known: Number,
-    says: Number,
-    network: Number,
-    sure: Number,
-) -> None:
-    """Choose a row of weights in each set."""
-    numbers = cursor.numbers
-    kind = 1 if decision == TOKEN_BEGINS else 0
-    at_start = 1 if numbers[NODE] == 0 else 0
-    longest = max(cursor.match_length[0], cursor.match_length[1])
-    length = 0 if longest == 0 else (1 if longest < 12 else (2 if longest < 20 else (3 if longest < 32 else 4)))
-    one = np.int64(byte_at(text, position - 1, numbers[TEXT_START]))
-    two = np.int64(byte_at(text, position - 2, numbers[TEXT_START]))
-    depth = numbers[DEPTH]
-    bracket: Number = 0
-    commas: Number = 0
-    if 0 < depth <= MAX_DEPTH:
-        bracket = 1 + (np.int64(cursor.brackets[depth - 1, KIND]) & 3)
-        commas = min(np.int64(cursor.brackets[depth - 1, COMMAS]), 3)
-    rows[0] = ((length * 3 + says) * 2 + at_start) * 2 + kind
-    rows[1] = path
-    rows[2] = one * 9 + decision
-    rows[3] = (known * 9 + decision) * 2 + at_start
-    rows[4] = min(numbers[INDENT], 31) * 9 + decision
-    rows[5] = two * 2 + kind
-    rows[6] = (min(position - numbers[WORD_START], 15) * 9 + decision) * 3 + says
-    rows[7] = (bracket * 9 + decision) * 16 + commas * 4 + min(numbers[INDENT] >> 2, 3)
-    rows[8] = (np.int64(cursor.hashes[SHAPE] >> np.uint64(57))) * 9 + decision
-    rows[9] = ((network * 9 + sure) * 3 + says) * 2 + kind
-    for set_ in range(NUM_SETS):
-        rows[set_] += SET_STARTS[set_]
+    return _mixed(learned, work, decided, number, path, text, position, cursor)
 
 
 @inlined
@@ -149,32 +119,29 @@ def _mixed(
     text: Array,
     position: Number,
     cursor: Cursor,
-    decision: Number,
-    says: Number,
 ) -> Number:
     """The mixers' result, refined by the maps."""
-    for set_ in range(NUM_SETS):
-        row = decided.rows[number, set_]
-        output = clipped(weighed(learned.weights, row, decided.inputs, number, NUM_INPUTS), np.float32(11))
-        decided.outputs[number, set_] = output
-        decided.errors[number, set_] = squash(output)
-    by_bits = weighed(learned.final_weights, path, decided.outputs, number, NUM_SETS)
-    by_match = weighed(learned.final_weights, SETS[1] + decided.rows[number, 0], decided.outputs, number, NUM_SETS)
-    final = (by_bits + by_match) * np.float32(0.5)
+    rows = decided.rows[number]
+    for mixer in range(NUM_MIXERS):
+        output = clipped(weighed(learned.weights, rows[mixer], 0, decided.inputs, number, NUM_INPUTS), np.float32(11))
+        decided.outputs[number, mixer] = output
+        decided.chances[number, mixer] = squash(output)
+    final = np.float32(0)
+    for mixer in range(NUM_MIXERS):
+        final += weighed(learned.weights, rows[mixer], NUM_INPUTS, decided.outputs, number, NUM_OUTPUTS)
+    for selected in range(NUM_MIXERS, NUM_SELECTED):
+        final += weighed(learned.final_weights, rows[selected], 0, decided.outputs, number, NUM_OUTPUTS)
+    final /= np.float32(NUM_SELECTED)
     mixed = squash(final)
     place = (clipped(final, np.float32(7.99)) + np.float32(8)) * np.float32(2)
     low = int(place)
     part = place - np.float32(low)
-    longer = 0 if cursor.match_length[0] >= cursor.match_length[1] else 1
-    expected = 0
-    if says:
-        long_ = 1 if cursor.match_length[longer] >= 20 else 0
-        expected = 1 + (np.int64(text[cursor.match_at[longer]]) * 9 + decision) * 2 + long_
     one = np.int64(byte_at(text, position - 1, cursor.numbers[TEXT_START]))
     places = decided.map_places[number]
     places[0] = (np.int64(combine(one, path)) & (MAP_ROWS - 1)) * 33 + low
     places[1] = (np.int64(combine(work.contexts[3], path)) & (MAP_ROWS - 1)) * 33 + low
-    places[2] = expected * 33 + low
+    places[2] = (rows[EXPECTED] - STARTS[EXPECTED]) * 33 + low
+    places[3] = (rows[VOTES] - STARTS[VOTES]) * 33 + low
     refined = np.float32(0)
     for map_ in range(NUM_MAPS):
         at = places[map_]
@@ -193,13 +160,15 @@ def learn(learned: Learned, decided: Decided, number: Number) -> None:
     kind = 0 if decision == TOKEN_BEGINS else 1
     node = node_in_line(decision, path)
     truth = np.float32(bit)
-    for set_ in range(NUM_SETS):
-        error = truth - decided.errors[number, set_]
+    final_step = (truth - decided.final[number, CHANCE]) * FINAL_STEP
+    for mixer in range(NUM_MIXERS):
+        row, error = decided.rows[number, mixer], truth - decided.chances[number, mixer]
         if abs(error) > LEAST_ERROR:
-            correct(learned.weights, decided.rows[number, set_], decided.inputs, number, NUM_INPUTS, error * MIXER_STEP)
-    step = (truth - decided.final[number, CHANCE]) * FINAL_STEP
-    correct(learned.final_weights, path, decided.outputs, number, NUM_SETS, step)
-    correct(learned.final_weights, SETS[1] + decided.rows[number, 0], decided.outputs, number, NUM_SETS, step)
+            correct(learned.weights, row, 0, decided.inputs, number, NUM_INPUTS, error * MIXER_STEP)
+        correct(learned.weights, row, NUM_INPUTS, decided.outputs, number, NUM_OUTPUTS, final_step)
+    for selected in range(NUM_MIXERS, NUM_SELECTED):
+        row = decided.rows[number, selected]
+        correct(learned.final_weights, row, 0, decided.outputs, number, NUM_OUTPUTS, final_step)
     lines, histories = decided.lines[number], decided.histories[number]
     for context in range(NUM_CONTEXTS):
         history = histories[context]

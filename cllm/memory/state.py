@@ -3,21 +3,21 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cllm.memory.compiled import Array, Number, inlined
 from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.followers import NOTES_PER_BYTE, NUM_PLACES, NUM_TABLES
 from cllm.memory.histories import tables
 from cllm.memory.mixing import MAP_PLACES, MAP_START
+from cllm.memory.selection import MIXER_ROWS, NUM_MIXERS, NUM_SELECTED, OTHER_ROWS
 
 NUM_MATCHES = 2
-NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 3  # each twice, the network twice, and a constant
-# Rows of weights in each set, selected by (see `predictor._select`): match, bits so far, last byte, contexts known,
-# indentation, byte before, place in the word, brackets, shape of the line, the network's certainty.
-SETS = (64, 1024, 2304, 256, 320, 512, 448, 768, 1152, 648)
-NUM_SETS = len(SETS)
-SET_STARTS = tuple(int(start) for start in np.concatenate([[0], np.cumsum(SETS)[:-1]]))
-NUM_MAPS = 3
+NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # each twice, and the network twice
+NUM_OUTPUTS = 16  # of mixers, the last of them unused: a piece of the processor's cache
+NUM_WEIGHTS = NUM_INPUTS + NUM_OUTPUTS  # in a row: a mixer's, and then those that mix the mixers
+assert NUM_INPUTS % 16 == 0 and NUM_MIXERS <= NUM_OUTPUTS
+NUM_MAPS = 4
 MAP_ROWS = 1 << 14  # 2^16: the same bits, a third slower to read
 MATCH_SLOTS = 1 << 20
 LINE_BYTES = 16
@@ -34,9 +34,9 @@ class Learned(NamedTuple):
                                            last M / 4 of them hold the runs
     runs                 (M,) uint32       what contexts have seen that was always the same (`runs`)
     chance, rate         (2, C, 256)       of a one after a history; at which rate it is corrected
-    weights              (rows, inputs)    of the mixers, all sets one after another
-    final_weights        (1088, sets)      of the two mixers of mixers, selected by the bits so far and by the match
-    maps                 (3, 540672)       adaptive probability maps, of 16,384 rows with 33 places each
+    weights              (rows, 112)       of the mixers, and behind each row one that mixes them (`selection`)
+    final_weights        (rows, 16)        more rows of those that mix them
+    maps                 (4, 540672)       adaptive probability maps, of 16,384 rows with 33 places each
     match_slots          (2, 2^20) int32   where a hash of the last bytes was seen last
     match_chance         (2, 2, 64, 2)     of a one, by decision, length and the bit that the match predicts
     high_chance          (256, 2)          that a byte is not ASCII, after a byte, at a token's start or not
@@ -79,9 +79,9 @@ class Decided(NamedTuple):
     lines       (R, C) int64   where the contexts' histories lie, or -1
     histories   (R, C) int64   what they were
     inputs      (R, inputs)
-    rows        (R, sets)      the selected rows of weights
-    outputs     (R, sets)      of the mixers, stretched
-    errors      (R, sets)      the mixers' chances
+    rows        (R, selected)  the rows of weights
+    outputs     (R, 16)        of the mixers, stretched
+    chances     (R, mixers)    the same, squashed
     map_places  (R, maps)
     matches     (R, 2)         places in `match_chance`, or -1
     final       (R, 2)         the last mixers' chance, and where it lies between two places of the maps
@@ -95,7 +95,7 @@ class Decided(NamedTuple):
     inputs: Array
     rows: Array
     outputs: Array
-    errors: Array
+    chances: Array
     map_places: Array
     matches: Array
     final: Array
@@ -105,29 +105,32 @@ class Decided(NamedTuple):
     symbols: Array
 
 
-def aligned_lines(count: int) -> Array:
-    """Zeroed lines of which every four share one piece of the processor's cache (NumPy aligns to 16 bytes alone)."""
-    room = np.zeros(count * LINE_BYTES + CACHE_LINE_BYTES, np.uint8)
+def aligned(count: int, width: int, dtype: npt.DTypeLike) -> Array:
+    """Zeros (count, width) that begin where a piece of the processor's cache does (NumPy aligns to 16 bytes alone)."""
+    size = count * width * np.dtype(dtype).itemsize
+    room = np.zeros(size + CACHE_LINE_BYTES, np.uint8)
     start = -room.ctypes.data % CACHE_LINE_BYTES
-    return room[start : start + count * LINE_BYTES].reshape(count, LINE_BYTES)
+    return room[start : start + size].view(dtype).reshape(count, width)
 
 
 def new_learned(num_lines: int, num_runs: int) -> Learned:
     """Nothing learned yet, with so many lines and runs, each a power of two."""
     _, _, guess = tables()
-    weights = np.zeros((sum(SETS), NUM_INPUTS), np.float32)
+    weights = aligned(sum(MIXER_ROWS), NUM_WEIGHTS, np.float32)
     weights[:, :NUM_CONTEXTS] = 0.12
-    weights[:, -3] = 0.3
+    weights[:, NUM_INPUTS - 2] = 0.3
+    final_weights = aligned(sum(OTHER_ROWS), NUM_OUTPUTS, np.float32)
+    final_weights[:, :NUM_MIXERS] = weights[:, NUM_INPUTS : NUM_INPUTS + NUM_MIXERS] = 1 / NUM_MIXERS
     match_chance = np.empty((NUM_MATCHES, KINDS, 64, 2), np.float32)
     match_chance[..., 0], match_chance[..., 1] = 0.1, 0.9
-    lines = aligned_lines(num_lines + num_runs // ROW_RUNS)
+    lines = aligned(num_lines + num_runs // ROW_RUNS, LINE_BYTES, np.uint8)
     return Learned(
         lines=lines,
         runs=lines[num_lines:].reshape(-1).view(np.uint32),
         chance=np.tile(guess, (KINDS, NUM_CONTEXTS, 1)),
         rate=np.full((KINDS, NUM_CONTEXTS, 256), 1 / 4, np.float32),
         weights=weights,
-        final_weights=np.full((SETS[1] + SETS[0], NUM_SETS), 1 / NUM_SETS, np.float32),
+        final_weights=final_weights,
         maps=np.tile(MAP_START, (NUM_MAPS, MAP_ROWS)),
         match_slots=np.zeros((NUM_MATCHES, MATCH_SLOTS), np.int32),
         match_chance=match_chance,
@@ -153,16 +156,14 @@ def new_decided(num_bytes: int) -> Decided:
     """Empty room for the decisions of so many bytes."""
     assert MAP_PLACES == 33
     num_decisions = 9 * num_bytes
-    inputs = np.zeros((num_decisions, NUM_INPUTS), np.float32)
-    inputs[:, -1] = 0.3
     return Decided(
         how=np.zeros((num_decisions, 3), np.int64),
         lines=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),
         histories=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),
-        inputs=inputs,
-        rows=np.zeros((num_decisions, NUM_SETS), np.int64),
-        outputs=np.zeros((num_decisions, NUM_SETS), np.float32),
-        errors=np.zeros((num_decisions, NUM_SETS), np.float32),
+        inputs=aligned(num_decisions, NUM_INPUTS, np.float32),
+        rows=np.zeros((num_decisions, NUM_SELECTED), np.int64),
+        outputs=aligned(num_decisions, NUM_OUTPUTS, np.float32),
+        chances=np.zeros((num_decisions, NUM_MIXERS), np.float32),
         map_places=np.zeros((num_decisions, NUM_MAPS), np.int64),
         matches=np.zeros((num_decisions, NUM_MATCHES), np.int64),
         final=np.zeros((num_decisions, 2), np.float32),

@@ -1,0 +1,169 @@
+"""Which weights a decision is mixed with: small contexts, each of which selects a row of them.
+
+Twelve of the contexts have a mixer each, which learns in each of its rows which inputs to trust there. What the mixers
+say is mixed by the sum of the rows that these contexts and eleven more select. It is this sum that lets many mixers
+pay: of thirteen, three were worth nothing while two rows mixed them (docs/LOG.md, 2026-11-25).
+"""
+
+import numpy as np
+
+from cllm.memory.compiled import Array, Number, inlined
+from cllm.memory.contexts import FIRST_LONG, LAST_LONG, byte_at
+from cllm.memory.decisions import TOKEN_BEGINS
+from cllm.memory.hashing import combine
+from cllm.memory.text import (
+    COLUMN,
+    COMMAS,
+    DEPTH,
+    FIRST_WORD,
+    FOLDER,
+    INDENT,
+    KIND,
+    LINE_START,
+    LINE_START_BEFORE,
+    MAX_DEPTH,
+    NODE,
+    QUOTE,
+    QUOTES,
+    SHAPE,
+    SHAPE_BEFORE,
+    TEXT_START,
+    TOKEN_1,
+    WORD,
+    WORD_1,
+    WORD_BEFORE,
+    WORD_START,
+    Cursor,
+)
+
+DECISIONS = 9  # of a byte: most contexts have a row for each
+# Rows of the contexts that have mixers, in the order of `select`.
+MIXER_ROWS = (
+    512,  # the byte's decisions so far
+    256 * DECISIONS,  # the last byte
+    512 * DECISIONS,  # the last two
+    256 * 2,  # the one before the last
+    8192,  # the last one, with the byte's decisions so far
+    16 * DECISIONS * 3,  # place in the word, and what the match says
+    4 * DECISIONS * 16,  # bracket, commas in it, indentation in fours
+    128 * DECISIONS,  # the line's marks
+    12 * 9 * 3 * 2,  # the network's chance and certainty, what the match says
+    6 * 21 * DECISIONS,  # what is quoted, place in the word
+    1 + 256 * DECISIONS * 2,  # the byte that the match expects, whether it is long
+    256 * DECISIONS,  # the byte above
+)
+EXPECTED = 10
+# And of those that have none; the last two depend on what was found of the contexts.
+OTHER_ROWS = (
+    60,  # the match's length, what it says, whether a token has just begun, and the kind of decision
+    32 * DECISIONS,  # indentation
+    256 * DECISIONS,  # tokens
+    256 * DECISIONS,  # the line's first word, the marks of the line before
+    256 * DECISIONS,  # the folder
+    1024 * DECISIONS,  # the word as far as it has come
+    1024 * DECISIONS,  # the word before
+    1024 * DECISIONS,  # the word before the bracket, commas in it
+    512 * DECISIONS,  # the byte that the longest order expects which always saw the same
+    5 * DECISIONS * 2,  # how many long contexts were seen before, whether a token has just begun
+    7 * 7 * DECISIONS,  # how many contexts always saw a one here, and how many a zero
+)
+NUM_MIXERS, NUM_SELECTED = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
+KNOWN, VOTES = NUM_SELECTED - 2, NUM_SELECTED - 1
+# Where each context's rows begin, among those with weights of mixers or among the others.
+STARTS = tuple(int(start) for rows in (MIXER_ROWS, OTHER_ROWS) for start in np.cumsum([0, *rows[:-1]]))
+
+
+@inlined
+def select(
+    rows: Array,
+    cursor: Cursor,
+    expected: Array,
+    text: Array,
+    position: Number,
+    decision: Number,
+    path: Number,
+    says: Number,
+    network: Number,
+    sure: Number,
+) -> None:
+    """Choose the rows of all contexts but the last two.
+
+    `expected` (C,): as in `Work`. `says`: of the match, 0 for nothing, else 1 and the bit. `network`: of its chance, 0
+    for nothing, else 1 and elevenths; `sure` likewise of its certainty, in eighths.
+    """
+    hashes, numbers = cursor.hashes, cursor.numbers
+    kind = 1 if decision == TOKEN_BEGINS else 0
+    at_start = 1 if numbers[NODE] == 0 else 0
+    longer = 0 if cursor.match_length[0] >= cursor.match_length[1] else 1
+    longest = cursor.match_length[longer]
+    length = 0 if longest == 0 else (1 if longest < 12 else (2 if longest < 20 else (3 if longest < 32 else 4)))
+    one = np.int64(byte_at(text, position - 1, numbers[TEXT_START]))
+    two = np.int64(byte_at(text, position - 2, numbers[TEXT_START]))
+    depth, indent = numbers[DEPTH], min(numbers[INDENT], 31)
+    bracket: Number = 0
+    commas: Number = 0
+    inside = np.uint64(0)
+    if 0 < depth <= MAX_DEPTH:
+        bracket = np.int64(cursor.brackets[depth - 1, KIND]) >> 5  # ( [ { are 1, 2, 3
+        commas = np.int64(cursor.brackets[depth - 1, COMMAS])
+        inside = cursor.brackets[depth - 1, WORD_BEFORE]
+    in_word = position - numbers[WORD_START]
+    quote = numbers[QUOTE]
+    quoted = quote if quote < 3 else (3 if quote == QUOTES[0] else (4 if quote == QUOTES[1] else 5))
+    above_at = numbers[LINE_START_BEFORE] + numbers[COLUMN]
+    above: Number = 0
+    if above_at < numbers[LINE_START]:
+        above = np.int64(text[above_at])
+    ahead: Number = 0
+    if says:
+        ahead = 1 + (np.int64(text[cursor.match_at[longer]]) * DECISIONS + decision) * 2 + (1 if longest >= 20 else 0)
+    always: Number = 0
+    for context in range(FIRST_LONG, LAST_LONG + 1):
+        if expected[context] > 0:
+            always = expected[context] & 511
+
+    rows[0] = path
+    rows[1] = one * DECISIONS + decision
+    rows[2] = _hashed(one, two, 9) * DECISIONS + decision
+    rows[3] = two * 2 + kind
+    rows[4] = _hashed(one, path, 13)
+    rows[5] = (min(in_word, 15) * DECISIONS + decision) * 3 + says
+    rows[6] = (bracket * DECISIONS + decision) * 16 + min(commas, 3) * 4 + min(indent >> 2, 3)
+    rows[7] = _hashed(hashes[SHAPE], 1, 7) * DECISIONS + decision
+    rows[8] = ((network * 9 + sure) * 3 + says) * 2 + kind
+    rows[9] = (quoted * 21 + min(in_word, 20)) * DECISIONS + decision
+    rows[EXPECTED] = ahead
+    rows[11] = above * DECISIONS + decision
+    rows[12] = ((length * 3 + says) * 2 + at_start) * 2 + kind
+    rows[13] = indent * DECISIONS + decision
+    rows[14] = _hashed(hashes[TOKEN_1], numbers[NODE], 8) * DECISIONS + decision
+    rows[15] = _hashed(hashes[FIRST_WORD], hashes[SHAPE_BEFORE], 8) * DECISIONS + decision
+    rows[16] = _hashed(hashes[FOLDER], 1, 8) * DECISIONS + decision
+    rows[17] = _hashed(hashes[WORD], 1, 10) * DECISIONS + decision
+    rows[18] = _hashed(hashes[WORD_1], 1, 10) * DECISIONS + decision
+    rows[19] = _hashed(inside, commas, 10) * DECISIONS + decision
+    rows[20] = always * DECISIONS + decision
+    for number in range(NUM_SELECTED - 2):
+        rows[number] += STARTS[number]
+
+
+@inlined
+def select_seen(rows: Array, decision: Number, at_start: Number, known: Number, ones: Number, zeros: Number) -> None:
+    """Choose the rows of the last two contexts.
+
+    Of FIRST_LONG to LAST_LONG, so many are `known`; so many of all have always seen a one here, or a zero.
+    """
+    rows[KNOWN] = STARTS[KNOWN] + (known * DECISIONS + decision) * 2 + at_start
+    rows[VOTES] = STARTS[VOTES] + (_level(ones) * 7 + _level(zeros)) * DECISIONS + decision
+
+
+@inlined
+def _hashed(one: Number, other: Number, bits: Number) -> Number:
+    """A number of so many bits for two of any."""
+    return np.int64(combine(one, other) >> np.uint64(64 - bits))
+
+
+@inlined
+def _level(count: Number) -> Number:
+    """0 to 6: the first numbers by themselves, then ranges that double."""
+    return count if count < 3 else (3 if count < 5 else (4 if count < 9 else (5 if count < 16 else 6)))
