@@ -23,7 +23,7 @@ lint: $(STAMP)
 	.venv/bin/mypy
 
 test: lint
-	.venv/bin/pytest
+	.venv/bin/pytest --numprocesses 2 --dist worksteal
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commandline import Cllm, make_cllm, wait_for
 
-STEPS = "150"
+STEPS = "60"
 
 
 @pytest.fixture(scope="module")

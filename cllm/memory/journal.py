@@ -49,7 +49,7 @@ def keep(journal: Journal, lines: Array, line: Number) -> None:
 def undo(journal: Journal, lines: Array) -> None:
     """Put all lines back, and be empty."""
     for number in range(journal.size[0]):
-        prefetch(lines, journal.numbers[min(number + AHEAD, journal.size[0] - 1)], 0)
+        prefetch(lines, journal.numbers[min(number + AHEAD, journal.size[0] - 1)])
         line = journal.numbers[number]
         for place in range(lines.shape[1]):
             lines[line, place] = journal.contents[number, place]

@@ -40,7 +40,7 @@ def find_lines(learned: Learned, journal: Journal, work: Work, key: Number, curr
             if work.expected[number] == SEVERAL:
                 hash_ = work.contexts[number] if key == 0 else combine(work.contexts[number], key)
                 work.hashes[number] = hash_
-                prefetch(learned.lines, first_of(learned, hash_), 0)
+                prefetch(learned.lines, first_of(learned, hash_))
         for number in range(NUM_CONTEXTS):
             work.lines[number] = -1
             if work.expected[number] == SEVERAL:
@@ -53,7 +53,7 @@ def expect_lines(learned: Learned, work: Work, key: Number) -> None:
     """Have the lines for a key brought near, which will be needed: what is read is known before it is predicted."""
     for number in range(NUM_CONTEXTS):
         if work.expected[number] == SEVERAL:
-            prefetch(learned.lines, first_of(learned, combine(work.contexts[number], key)), 0)
+            prefetch(learned.lines, first_of(learned, combine(work.contexts[number], key)))
 
 
 @inlined

@@ -12,17 +12,16 @@ from cllm.memory.decisions import TOKEN_BEGINS
 from cllm.memory.hashing import combine
 from cllm.memory.lines import node_in_line
 from cllm.memory.matches import match_inputs
-from cllm.memory.mixing import CONFIDENCE, clipped, squash, stretch, weighed
-from cllm.memory.prefetch import prefetch
+from cllm.memory.mixing import CONFIDENCE, MAP_PLACES, clipped, squash, stretch, weighed
 from cllm.memory.runs import NEXT, RUN
 from cllm.memory.selection import EXPECTED, NUM_MIXERS, NUM_SELECTED, STARTS, VOTES, select, select_seen
 from cllm.memory.state import (
-    MAP_ROWS,
+    HASHED_ROWS,
+    MAP_STARTS,
     NUM_INPUTS,
     NUM_MAPS,
     NUM_MATCHES,
     NUM_OUTPUTS,
-    NUM_WEIGHTS,
     Decided,
     Learned,
     Work,
@@ -76,11 +75,6 @@ def predict(
         inputs[NUM_INPUTS - 1] = (share - np.float32(0.5)) * CONFIDENCE
         network = 1 + int(share * np.float32(10.99))
     select(rows, cursor, work.expected, text, position, decision, path, says, network, sure)
-    for mixer in range(NUM_MIXERS):
-        for piece in range(NUM_WEIGHTS // 16):
-            prefetch(learned.weights, rows[mixer], piece)
-    for selected in range(NUM_MIXERS, NUM_SELECTED - 2):
-        prefetch(learned.final_weights, rows[selected], 0)
     known, ones, zeros = 0, 0, 0
     for context in range(NUM_CONTEXTS):
         line = work.lines[context]
@@ -126,6 +120,7 @@ def _mixed(
         output = clipped(weighed(learned.weights, rows[mixer], 0, decided.inputs, number, NUM_INPUTS), np.float32(11))
         decided.outputs[number, mixer] = output
         decided.chances[number, mixer] = squash(output)
+    decided.outputs[number, NUM_MIXERS] = decided.inputs[number, NUM_INPUTS - 2]  # the network's chance
     final = np.float32(0)
     for mixer in range(NUM_MIXERS):
         final += weighed(learned.weights, rows[mixer], NUM_INPUTS, decided.outputs, number, NUM_OUTPUTS)
@@ -138,14 +133,15 @@ def _mixed(
     part = place - np.float32(low)
     one = np.int64(byte_at(text, position - 1, cursor.numbers[TEXT_START]))
     places = decided.map_places[number]
-    places[0] = (np.int64(combine(one, path)) & (MAP_ROWS - 1)) * 33 + low
-    places[1] = (np.int64(combine(work.contexts[3], path)) & (MAP_ROWS - 1)) * 33 + low
-    places[2] = (rows[EXPECTED] - STARTS[EXPECTED]) * 33 + low
-    places[3] = (rows[VOTES] - STARTS[VOTES]) * 33 + low
+    places[0] = np.int64(combine(one, path)) & (HASHED_ROWS - 1)
+    places[1] = np.int64(combine(work.contexts[3], path)) & (HASHED_ROWS - 1)
+    places[2] = rows[EXPECTED] - STARTS[EXPECTED]
+    places[3] = rows[VOTES] - STARTS[VOTES]
     refined = np.float32(0)
     for map_ in range(NUM_MAPS):
-        at = places[map_]
-        refined += learned.maps[map_, at] * (np.float32(1) - part) + learned.maps[map_, at + 1] * part
+        at = MAP_STARTS[map_] + places[map_] * MAP_PLACES + low
+        places[map_] = at
+        refined += learned.maps[at] * (np.float32(1) - part) + learned.maps[at + 1] * part
     decided.final[number, CHANCE] = mixed
     decided.final[number, PART] = part
     share = (np.float32(1) - MIXED_SHARE) / np.float32(NUM_MAPS)
@@ -190,7 +186,7 @@ def learn(learned: Learned, decided: Decided, number: Number) -> None:
     for map_ in range(NUM_MAPS):
         at = decided.map_places[number, map_]
         for place, near in ((at, np.float32(1) - part), (at + 1, part)):
-            learned.maps[map_, place] += (truth - learned.maps[map_, place]) * MAP_STEP * near
+            learned.maps[place] += (truth - learned.maps[place]) * MAP_STEP * near
 
 
 @inlined

@@ -10,21 +10,19 @@ from numba.extending import intrinsic
 from cllm.memory.compiled import Array, Number
 
 
-def _prefetch(_: Any, table: Any, row: Any, piece: Any) -> Any:
-    """Have a piece of 64 bytes of a row of a table brought into the cache, without waiting for it."""
+def _prefetch(_: Any, table: Any, row: Any) -> Any:
+    """Have the beginning of a row of a table (N, 16) uint8 brought into the cache, without waiting for it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         bytes_, flag, size = ir.IntType(8).as_pointer(), ir.IntType(32), ir.IntType(64)
-        stride = cgutils.unpack_tuple(builder, array.strides)[0]  # type: ignore[no-untyped-call]
-        offset = builder.add(builder.mul(arguments[1], stride), builder.mul(arguments[2], ir.Constant(size, 64)))
-        start = builder.gep(builder.bitcast(array.data, bytes_), [offset])
+        start = builder.gep(builder.bitcast(data, bytes_), [builder.mul(arguments[1], ir.Constant(size, 16))])
         kind = ir.FunctionType(ir.VoidType(), [bytes_, flag, flag, flag])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
         builder.call(function, [start, flag(1), flag(3), flag(1)])  # for writing, into the nearest cache, of data
         return context.get_dummy_value()
 
-    return types.void(table, types.int64, types.int64), generate
+    return types.void(table, types.int64), generate
 
 
-prefetch = cast(Callable[[Array, Number, Number], None], intrinsic(_prefetch))
+prefetch = cast(Callable[[Array, Number], None], intrinsic(_prefetch))

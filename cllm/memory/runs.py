@@ -60,7 +60,7 @@ def look_up(learned: Learned, work: Work, text: Array, position: Number, cursor:
 def find_runs(learned: Learned, work: Work) -> None:
     """Find what the contexts have seen."""
     for number in range(NUM_CONTEXTS):
-        prefetch(learned.lines, row_of(learned, first_run(learned.runs, work.contexts[number])), 0)
+        prefetch(learned.lines, row_of(learned, first_run(learned.runs, work.contexts[number])))
     for number in range(NUM_CONTEXTS):
         run = find_run(learned.runs, work.contexts[number])
         work.runs[number] = run
@@ -71,7 +71,7 @@ def find_runs(learned: Learned, work: Work) -> None:
             work.counts[number] = count
             if count == VARIED:
                 work.expected[number] = SEVERAL
-                prefetch(learned.lines, first_of(learned, work.contexts[number]), 0)
+                prefetch(learned.lines, first_of(learned, work.contexts[number]))
             else:
                 work.expected[number] = np.int64(value & SYMBOL) | 512
 

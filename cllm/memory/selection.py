@@ -43,7 +43,7 @@ MIXER_ROWS = (
     256 * DECISIONS,  # the last byte
     512 * DECISIONS,  # the last two
     256 * 2,  # the one before the last
-    8192,  # the last one, with the byte's decisions so far
+    4096,  # the last one, with the byte's decisions so far
     16 * DECISIONS * 3,  # place in the word, and what the match says
     4 * DECISIONS * 16,  # bracket, commas in it, indentation in fours
     128 * DECISIONS,  # the line's marks
@@ -126,7 +126,7 @@ def select(
     rows[1] = one * DECISIONS + decision
     rows[2] = _hashed(one, two, 9) * DECISIONS + decision
     rows[3] = two * 2 + kind
-    rows[4] = _hashed(one, path, 13)
+    rows[4] = _hashed(one, path, 12)
     rows[5] = (min(in_word, 15) * DECISIONS + decision) * 3 + says
     rows[6] = (bracket * DECISIONS + decision) * 16 + min(commas, 3) * 4 + min(indent >> 2, 3)
     rows[7] = _hashed(hashes[SHAPE], 1, 7) * DECISIONS + decision

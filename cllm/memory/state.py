@@ -10,15 +10,19 @@ from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.followers import NOTES_PER_BYTE, NUM_PLACES, NUM_TABLES
 from cllm.memory.histories import tables
 from cllm.memory.mixing import MAP_PLACES, MAP_START
-from cllm.memory.selection import MIXER_ROWS, NUM_MIXERS, NUM_SELECTED, OTHER_ROWS
+from cllm.memory.selection import EXPECTED, MIXER_ROWS, NUM_MIXERS, NUM_SELECTED, OTHER_ROWS
 
 NUM_MATCHES = 2
 NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # each twice, and the network twice
-NUM_OUTPUTS = 16  # of mixers, the last of them unused: a piece of the processor's cache
+NUM_OUTPUTS = 16  # of mixers, the network's chance, and zeros: a piece of the processor's cache
 NUM_WEIGHTS = NUM_INPUTS + NUM_OUTPUTS  # in a row: a mixer's, and then those that mix the mixers
-assert NUM_INPUTS % 16 == 0 and NUM_MIXERS <= NUM_OUTPUTS
-NUM_MAPS = 4
-MAP_ROWS = 1 << 14  # 2^16: the same bits, a third slower to read
+assert NUM_INPUTS % 16 == 0 and NUM_MIXERS < NUM_OUTPUTS
+# Of the adaptive maps: by the last byte and by three (2^16: the same bits, a third slower to read), by what the match
+# expects and by the votes.
+HASHED_ROWS = 1 << 14
+MAP_ROWS = (HASHED_ROWS, HASHED_ROWS, MIXER_ROWS[EXPECTED], OTHER_ROWS[-1])
+NUM_MAPS = len(MAP_ROWS)
+MAP_STARTS = tuple(MAP_PLACES * int(start) for start in np.cumsum([0, *MAP_ROWS[:-1]]))
 MATCH_SLOTS = 1 << 20
 LINE_BYTES = 16
 ROW_RUNS = 4  # in the room of a line
@@ -36,7 +40,7 @@ class Learned(NamedTuple):
     chance, rate         (2, C, 256)       of a one after a history; at which rate it is corrected
     weights              (rows, 112)       of the mixers, and behind each row one that mixes them (`selection`)
     final_weights        (rows, 16)        more rows of those that mix them
-    maps                 (4, 540672)       adaptive probability maps, of 16,384 rows with 33 places each
+    maps                 (places,)         adaptive probability maps, one after another, of rows with 33 places each
     match_slots          (2, 2^20) int32   where a hash of the last bytes was seen last
     match_chance         (2, 2, 64, 2)     of a one, by decision, length and the bit that the match predicts
     high_chance          (256, 2)          that a byte is not ASCII, after a byte, at a token's start or not
@@ -80,7 +84,7 @@ class Decided(NamedTuple):
     histories   (R, C) int64   what they were
     inputs      (R, inputs)
     rows        (R, selected)  the rows of weights
-    outputs     (R, 16)        of the mixers, stretched
+    outputs     (R, 16)        of the mixers, stretched; and what the network says
     chances     (R, mixers)    the same, squashed
     map_places  (R, maps)
     matches     (R, 2)         places in `match_chance`, or -1
@@ -131,7 +135,7 @@ def new_learned(num_lines: int, num_runs: int) -> Learned:
         rate=np.full((KINDS, NUM_CONTEXTS, 256), 1 / 4, np.float32),
         weights=weights,
         final_weights=final_weights,
-        maps=np.tile(MAP_START, (NUM_MAPS, MAP_ROWS)),
+        maps=np.tile(MAP_START, sum(MAP_ROWS)),
         match_slots=np.zeros((NUM_MATCHES, MATCH_SLOTS), np.int32),
         match_chance=match_chance,
         high_chance=np.full((256, 2), 0.01, np.float32),
@@ -154,7 +158,6 @@ def new_work() -> Work:
 
 def new_decided(num_bytes: int) -> Decided:
     """Empty room for the decisions of so many bytes."""
-    assert MAP_PLACES == 33
     num_decisions = 9 * num_bytes
     return Decided(
         how=np.zeros((num_decisions, 3), np.int64),

@@ -14,9 +14,9 @@ from cllm.corpus import Corpus, Document
 from cllm.errors import ArtifactError
 from cllm.run import Run
 
-# On a core of EPYC Zen 3, 2026-11-25: 50 to 65 KB/s are read, and 250 KB were heard in 14 s by two.
+# On a core of EPYC Zen 3, 2026-11-25: 45 to 55 KB/s are read, and 250 KB were heard in 14 s by two.
 OTHER_SECONDS = 20.0  # of any run: nothing is learned in them
-READ_SHARE, READ_BYTES_PER_SECOND = 0.5, 55_000
+READ_SHARE, READ_BYTES_PER_SECOND = 0.5, 48_000
 HEARD_SHARE, HEARD_BYTES_PER_SECOND = 0.04, 12_000
 START_SECONDS = 4.0  # for loading the network and saving the memory
 
