@@ -10,7 +10,7 @@ from cllm.dataset.fim import arrange_spm
 from cllm.tokenizer import Tokenizer
 
 PARAGRAPH = b"\n\n"
-MOST_PREFIX_BYTES = 1 << 16  # that are looked at: the memory learns 100 KB/s
+MOST_PREFIX_BYTES = 1 << 16  # that are looked at: a second and a half for the memory to learn
 MOST_SUFFIX_BYTES = 1 << 14
 MOST_TYPED_BYTES = 48  # of a last piece that are taken back
 SUFFIX_SHARE = 4  # at most one part in this many of the network's context is text after the cursor

@@ -9,7 +9,7 @@ import numpy as np
 
 from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import byte_at, note_byte, note_word
-from cllm.memory.decisions import ENDS, HIGH_BIT, INSIDE, SECOND_HALF, TOKEN_BEGINS
+from cllm.memory.decisions import ENDS, HIGH_BIT, INSIDE, NUM_DECISIONS, SECOND_HALF, TOKEN_BEGINS
 from cllm.memory.followers import learn_followers
 from cllm.memory.journal import Journal
 from cllm.memory.lines import expect_lines, find_lines, line_key
@@ -78,7 +78,7 @@ def code(
         line = NO_LINES
         path, low, high = ONE, ZERO, ALL_BYTES
         expect_lines(learned, work, line_key(SECOND_HALF, (2 | starts) << 4 | byte >> 4))
-        for decision in range(9):
+        for decision in range(NUM_DECISIONS):
             node = cursor.numbers[NODE]
             bit = starts if decision == TOKEN_BEGINS else (byte >> (8 - decision)) & 1
             if is_open(trie, node, decision, low, high):

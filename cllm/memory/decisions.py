@@ -9,5 +9,6 @@ probabilities multiply to those of tokens, which sum to one.
 """
 
 INSIDE, BEGINS, ENDS = 0, 1, 2  # marks of a byte: inside a token, a token begins, the text has ended before it
+NUM_DECISIONS = 9  # of a byte
 TOKEN_BEGINS, HIGH_BIT = 0, 1  # decisions
 SECOND_HALF = 5  # decisions from here on lie in a byte's second line

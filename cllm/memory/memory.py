@@ -26,7 +26,7 @@ LINES_PER_BYTE = 3  # of text: it asks for many more, but short contexts are few
 MOST_LINES_PER_BYTE = 6 * NUM_CONTEXTS  # that a byte can touch
 
 
-PIECE_BYTES = 16_384  # are read in a fifth of a second
+PIECE_BYTES = 8_192  # are read in a sixth of a second, in which nobody asks whether others need the processor
 
 
 class NetworkSays(NamedTuple):

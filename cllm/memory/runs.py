@@ -12,7 +12,7 @@ import numpy as np
 
 from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import FIRST_OF_TOKENS, NUM_CONTEXTS, set_contexts
-from cllm.memory.decisions import HIGH_BIT
+from cllm.memory.decisions import HIGH_BIT, NUM_DECISIONS
 from cllm.memory.hashing import combine
 from cllm.memory.histories import pure_runs, tables
 from cllm.memory.journal import Journal, keep
@@ -169,7 +169,7 @@ def tell_lines(learned: Learned, journal: Journal, hash_: Number, symbol: Number
     path: Number = 1
     key: Number = -1
     line: Number = -1
-    for decision in range(9):
+    for decision in range(NUM_DECISIONS):
         bit = (symbol >> (8 - decision)) & 1
         if decision != HIGH_BIT:
             needed = line_key(decision, path)

@@ -21,7 +21,7 @@ from cllm.memory.coder import (
     share_of_ones,
 )
 from cllm.memory.compiled import Array, Number, compiled, inlined
-from cllm.memory.decisions import BEGINS, HIGH_BIT, INSIDE, TOKEN_BEGINS
+from cllm.memory.decisions import BEGINS, HIGH_BIT, INSIDE, NUM_DECISIONS, TOKEN_BEGINS
 from cllm.memory.journal import Journal
 from cllm.memory.lines import find_lines, line_key
 from cllm.memory.matches import find_matches, follow_matches
@@ -90,7 +90,7 @@ def next_tokens(
             find_matches(learned, cursor, text, position, False)
         look_up(learned, work, text, position, cursor)
         line = NO_LINES
-        while decision < 9 and chance >= least and chance > 0:
+        while decision < NUM_DECISIONS and chance >= least and chance > 0:
             bit: Number = ZERO  # the likelier one
             one = 0.0
             if level < len(forced):
@@ -185,7 +185,7 @@ def begins_with(
         look_up(learned, work, text, position, cursor)
         byte: Number = np.int64(typed[level])
         line, path, low, high = NO_LINES, ONE, ZERO, ALL_BYTES
-        for decision in range(9):
+        for decision in range(NUM_DECISIONS):
             bit = (byte >> (8 - decision)) & 1
             if decision == TOKEN_BEGINS:
                 bit = 1 if level == 0 else 0

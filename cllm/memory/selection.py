@@ -9,7 +9,7 @@ import numpy as np
 
 from cllm.memory.compiled import Array, Number, inlined
 from cllm.memory.contexts import FIRST_LONG, LAST_LONG, byte_at
-from cllm.memory.decisions import TOKEN_BEGINS
+from cllm.memory.decisions import NUM_DECISIONS, TOKEN_BEGINS
 from cllm.memory.hashing import combine
 from cllm.memory.text import (
     COLUMN,
@@ -36,39 +36,38 @@ from cllm.memory.text import (
     Cursor,
 )
 
-DECISIONS = 9  # of a byte: most contexts have a row for each
-# Rows of the contexts that have mixers, in the order of `select`.
+# Rows of the contexts that have mixers, in the order of `select`; most have one for each decision.
 MIXER_ROWS = (
     512,  # the byte's decisions so far
-    256 * DECISIONS,  # the last byte
-    512 * DECISIONS,  # the last two
+    256 * NUM_DECISIONS,  # the last byte
+    512 * NUM_DECISIONS,  # the last two
     256 * 2,  # the one before the last
     4096,  # the last one, with the byte's decisions so far
-    16 * DECISIONS * 3,  # place in the word, and what the match says
-    4 * DECISIONS * 16,  # bracket, commas in it, indentation in fours
-    128 * DECISIONS,  # the line's marks
+    16 * NUM_DECISIONS * 3,  # place in the word, and what the match says
+    4 * NUM_DECISIONS * 16,  # bracket, commas in it, indentation in fours
+    128 * NUM_DECISIONS,  # the line's marks
     12 * 9 * 3 * 2,  # the network's chance and certainty, what the match says
-    6 * 21 * DECISIONS,  # what is quoted, place in the word
-    1 + 256 * DECISIONS * 2,  # the byte that the match expects, whether it is long
-    256 * DECISIONS,  # the byte above
+    6 * 21 * NUM_DECISIONS,  # what is quoted, place in the word
+    1 + 256 * NUM_DECISIONS * 2,  # the byte that the match expects, whether it is long
+    256 * NUM_DECISIONS,  # the byte above
 )
-EXPECTED = 10
-# And of those that have none; the last two depend on what was found of the contexts.
+# Rows of the contexts that have none; the last two depend on what was found of the memory's contexts.
 OTHER_ROWS = (
     60,  # the match's length, what it says, whether a token has just begun, and the kind of decision
-    32 * DECISIONS,  # indentation
-    256 * DECISIONS,  # tokens
-    256 * DECISIONS,  # the line's first word, the marks of the line before
-    256 * DECISIONS,  # the folder
-    1024 * DECISIONS,  # the word as far as it has come
-    1024 * DECISIONS,  # the word before
-    1024 * DECISIONS,  # the word before the bracket, commas in it
-    512 * DECISIONS,  # the byte that the longest order expects which always saw the same
-    5 * DECISIONS * 2,  # how many long contexts were seen before, whether a token has just begun
-    7 * 7 * DECISIONS,  # how many contexts always saw a one here, and how many a zero
+    32 * NUM_DECISIONS,  # indentation
+    256 * NUM_DECISIONS,  # tokens
+    256 * NUM_DECISIONS,  # the line's first word, the marks of the line before
+    256 * NUM_DECISIONS,  # the folder
+    1024 * NUM_DECISIONS,  # the word as far as it has come
+    1024 * NUM_DECISIONS,  # the word before
+    1024 * NUM_DECISIONS,  # the word before the bracket, commas in it
+    512 * NUM_DECISIONS,  # the byte that the longest order with a run expects
+    5 * NUM_DECISIONS * 2,  # how many long contexts were seen before, whether a token has just begun
+    7 * 7 * NUM_DECISIONS,  # how many contexts always saw a one here, and how many a zero
 )
 NUM_MIXERS, NUM_SELECTED = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
-KNOWN, VOTES = NUM_SELECTED - 2, NUM_SELECTED - 1
+# Those that maps are selected by, too, and those that are chosen late.
+EXPECTED, KNOWN, VOTES = 10, NUM_SELECTED - 2, NUM_SELECTED - 1
 # Where each context's rows begin, among those with weights of mixers or among the others.
 STARTS = tuple(int(start) for rows in (MIXER_ROWS, OTHER_ROWS) for start in np.cumsum([0, *rows[:-1]]))
 
@@ -92,7 +91,7 @@ def select(
     for nothing, else 1 and elevenths; `sure` likewise of its certainty, in eighths.
     """
     hashes, numbers = cursor.hashes, cursor.numbers
-    kind = 1 if decision == TOKEN_BEGINS else 0
+    kind = 0 if decision == TOKEN_BEGINS else 1
     at_start = 1 if numbers[NODE] == 0 else 0
     longer = 0 if cursor.match_length[0] >= cursor.match_length[1] else 1
     longest = cursor.match_length[longer]
@@ -116,33 +115,35 @@ def select(
         above = np.int64(text[above_at])
     ahead: Number = 0
     if says:
-        ahead = 1 + (np.int64(text[cursor.match_at[longer]]) * DECISIONS + decision) * 2 + (1 if longest >= 20 else 0)
+        ahead = (
+            1 + (np.int64(text[cursor.match_at[longer]]) * NUM_DECISIONS + decision) * 2 + (1 if longest >= 20 else 0)
+        )
     always: Number = 0
     for context in range(FIRST_LONG, LAST_LONG + 1):
         if expected[context] > 0:
             always = expected[context] & 511
 
     rows[0] = path
-    rows[1] = one * DECISIONS + decision
-    rows[2] = _hashed(one, two, 9) * DECISIONS + decision
+    rows[1] = one * NUM_DECISIONS + decision
+    rows[2] = _hashed(one, two, 9) * NUM_DECISIONS + decision
     rows[3] = two * 2 + kind
     rows[4] = _hashed(one, path, 12)
-    rows[5] = (min(in_word, 15) * DECISIONS + decision) * 3 + says
-    rows[6] = (bracket * DECISIONS + decision) * 16 + min(commas, 3) * 4 + min(indent >> 2, 3)
-    rows[7] = _hashed(hashes[SHAPE], 1, 7) * DECISIONS + decision
+    rows[5] = (min(in_word, 15) * NUM_DECISIONS + decision) * 3 + says
+    rows[6] = (bracket * NUM_DECISIONS + decision) * 16 + min(commas, 3) * 4 + min(indent >> 2, 3)
+    rows[7] = _hashed(hashes[SHAPE], 1, 7) * NUM_DECISIONS + decision
     rows[8] = ((network * 9 + sure) * 3 + says) * 2 + kind
-    rows[9] = (quoted * 21 + min(in_word, 20)) * DECISIONS + decision
+    rows[9] = (quoted * 21 + min(in_word, 20)) * NUM_DECISIONS + decision
     rows[EXPECTED] = ahead
-    rows[11] = above * DECISIONS + decision
+    rows[11] = above * NUM_DECISIONS + decision
     rows[12] = ((length * 3 + says) * 2 + at_start) * 2 + kind
-    rows[13] = indent * DECISIONS + decision
-    rows[14] = _hashed(hashes[TOKEN_1], numbers[NODE], 8) * DECISIONS + decision
-    rows[15] = _hashed(hashes[FIRST_WORD], hashes[SHAPE_BEFORE], 8) * DECISIONS + decision
-    rows[16] = _hashed(hashes[FOLDER], 1, 8) * DECISIONS + decision
-    rows[17] = _hashed(hashes[WORD], 1, 10) * DECISIONS + decision
-    rows[18] = _hashed(hashes[WORD_1], 1, 10) * DECISIONS + decision
-    rows[19] = _hashed(inside, commas, 10) * DECISIONS + decision
-    rows[20] = always * DECISIONS + decision
+    rows[13] = indent * NUM_DECISIONS + decision
+    rows[14] = _hashed(hashes[TOKEN_1], numbers[NODE], 8) * NUM_DECISIONS + decision
+    rows[15] = _hashed(hashes[FIRST_WORD], hashes[SHAPE_BEFORE], 8) * NUM_DECISIONS + decision
+    rows[16] = _hashed(hashes[FOLDER], 1, 8) * NUM_DECISIONS + decision
+    rows[17] = _hashed(hashes[WORD], 1, 10) * NUM_DECISIONS + decision
+    rows[18] = _hashed(hashes[WORD_1], 1, 10) * NUM_DECISIONS + decision
+    rows[19] = _hashed(inside, commas, 10) * NUM_DECISIONS + decision
+    rows[20] = always * NUM_DECISIONS + decision
     for number in range(NUM_SELECTED - 2):
         rows[number] += STARTS[number]
 
@@ -151,10 +152,11 @@ def select(
 def select_seen(rows: Array, decision: Number, at_start: Number, known: Number, ones: Number, zeros: Number) -> None:
     """Choose the rows of the last two contexts.
 
-    Of FIRST_LONG to LAST_LONG, so many are `known`; so many of all have always seen a one here, or a zero.
+    `known`: how many of FIRST_LONG to LAST_LONG have a history; `ones`, `zeros`: how many contexts with a run expect a
+    one, and a zero.
     """
-    rows[KNOWN] = STARTS[KNOWN] + (known * DECISIONS + decision) * 2 + at_start
-    rows[VOTES] = STARTS[VOTES] + (_level(ones) * 7 + _level(zeros)) * DECISIONS + decision
+    rows[KNOWN] = STARTS[KNOWN] + (known * NUM_DECISIONS + decision) * 2 + at_start
+    rows[VOTES] = STARTS[VOTES] + (_level(ones) * 7 + _level(zeros)) * NUM_DECISIONS + decision
 
 
 @inlined

@@ -7,10 +7,11 @@ import numpy.typing as npt
 
 from cllm.memory.compiled import Array, Number, inlined
 from cllm.memory.contexts import NUM_CONTEXTS
+from cllm.memory.decisions import NUM_DECISIONS
 from cllm.memory.followers import NOTES_PER_BYTE, NUM_PLACES, NUM_TABLES
 from cllm.memory.histories import tables
 from cllm.memory.mixing import MAP_PLACES, MAP_START
-from cllm.memory.selection import EXPECTED, MIXER_ROWS, NUM_MIXERS, NUM_SELECTED, OTHER_ROWS
+from cllm.memory.selection import EXPECTED, MIXER_ROWS, NUM_MIXERS, NUM_SELECTED, OTHER_ROWS, VOTES
 
 NUM_MATCHES = 2
 NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # each twice, and the network twice
@@ -20,7 +21,7 @@ assert NUM_INPUTS % 16 == 0 and NUM_MIXERS < NUM_OUTPUTS
 # Of the adaptive maps: by the last byte and by three (2^16: the same bits, a third slower to read), by what the match
 # expects and by the votes.
 HASHED_ROWS = 1 << 14
-MAP_ROWS = (HASHED_ROWS, HASHED_ROWS, MIXER_ROWS[EXPECTED], OTHER_ROWS[-1])
+MAP_ROWS = (HASHED_ROWS, HASHED_ROWS, MIXER_ROWS[EXPECTED], OTHER_ROWS[VOTES - NUM_MIXERS])
 NUM_MAPS = len(MAP_ROWS)
 MAP_STARTS = tuple(MAP_PLACES * int(start) for start in np.cumsum([0, *MAP_ROWS[:-1]]))
 MATCH_SLOTS = 1 << 20
@@ -66,7 +67,10 @@ TABLES = ("lines", "runs")  # what is kept line by line, in a journal and on dis
 
 
 class Work(NamedTuple):
-    """Room for what is known of a byte: the hashes of its contexts (C,), those of their lines, and the lines (C,)."""
+    """Room for what is known of a byte: of each context (C,) its hash, that of its line, the line or -1, the run or -1.
+
+    `expected`: UNKNOWN, SEVERAL, or a 1, whether a token begins, and the byte of a run, seen `counts` times.
+    """
 
     contexts: Array
     hashes: Array
@@ -85,7 +89,7 @@ class Decided(NamedTuple):
     inputs      (R, inputs)
     rows        (R, selected)  the rows of weights
     outputs     (R, 16)        of the mixers, stretched; and what the network says
-    chances     (R, mixers)    the same, squashed
+    chances     (R, mixers)    of the mixers, squashed
     map_places  (R, maps)
     matches     (R, 2)         places in `match_chance`, or -1
     final       (R, 2)         the last mixers' chance, and where it lies between two places of the maps
@@ -158,7 +162,7 @@ def new_work() -> Work:
 
 def new_decided(num_bytes: int) -> Decided:
     """Empty room for the decisions of so many bytes."""
-    num_decisions = 9 * num_bytes
+    num_decisions = NUM_DECISIONS * num_bytes
     return Decided(
         how=np.zeros((num_decisions, 3), np.int64),
         lines=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),

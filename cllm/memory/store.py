@@ -63,8 +63,8 @@ def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = Non
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, marks = arrays.pop("text"), arrays.pop("marks")
-        learned = new_learned(int(manifest["lines"]), int(manifest["runs"]))._replace(**arrays)
-        _check_shapes(learned)
+        learned = new_learned(int(manifest["lines"]), int(manifest["runs"]))
+        fill(learned, arrays)
         read_lines(learned.lines[: num_lines(learned)], directory)
         read_runs(learned.runs, directory)
         memory = Memory(tokenizer, learned, text, marks, len(text))
@@ -164,12 +164,16 @@ def read_runs(runs: Array, folder: Path) -> None:
         raise ValueError(f"{RUNS} does not hold {len(runs)} runs")
 
 
-def _check_shapes(learned: Learned) -> None:
-    """ValueError for an array that is not as this version makes it."""
-    for name, expected in new_learned(4, 16)._asdict().items():
-        array = getattr(learned, name)
-        if name not in TABLES and (array.shape, array.dtype) != (expected.shape, expected.dtype):
-            raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {expected.dtype} {expected.shape}")
+def fill(learned: Learned, arrays: dict[str, Array]) -> None:
+    """Copy arrays into the room there is, which is aligned; ValueError for one that is not as this version makes it."""
+    rooms = {name: room for name, room in learned._asdict().items() if name not in TABLES}
+    if arrays.keys() != rooms.keys():
+        raise ValueError(f"it holds {', '.join(sorted(arrays))}, expected {', '.join(sorted(rooms))}")
+    for name, room in rooms.items():
+        array = arrays[name]
+        if (array.shape, array.dtype) != (room.shape, room.dtype):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {room.dtype} {room.shape}")
+        room[...] = array
 
 
 @compiled

@@ -87,7 +87,7 @@ class Worker:
 
 
 def compile_kernels(memory: Memory) -> None:
-    """Have every kernel ready, so that no later process compiles one."""
+    """Have the kernels ready that reading and searching need, so that no later process compiles one."""
     with memory.forgetting(1):
         text = Continuation(memory, memory.tokenizer.encode(b"\n"))
         memory.index.sort(memory.text, 0, memory.size)

@@ -1,13 +1,17 @@
 """Rows of weights: whatever the text, each context selects one of its own."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cllm.memory.compiled import Array, compiled
 from cllm.memory.contexts import NUM_CONTEXTS
+from cllm.memory.mixing import MAP_PLACES
 from cllm.memory.selection import MIXER_ROWS, NUM_SELECTED, OTHER_ROWS, STARTS, select, select_seen
-from cllm.memory.state import NUM_MATCHES
+from cllm.memory.state import MAP_ROWS, MAP_STARTS, NUM_MATCHES, new_learned
 from cllm.memory.text import advance, begin_text, new_cursor, place_hashes
+from cllm.memory.vectors import correct
 
 
 @given(
@@ -35,13 +39,31 @@ def test_every_row_is_its_contexts(
     cursor.match_length[:], says = match[:2], match[2]
     path = (1 << decision) | before >> (8 - decision)
     rows = np.full(NUM_SELECTED, -1)
-    known = np.full(NUM_CONTEXTS, expected)
-    select(rows, cursor, known, content, np.int64(len(text) - 1), decision, path, says, *network)
+    select(
+        rows, cursor, np.full(NUM_CONTEXTS, expected), content, np.int64(len(text) - 1), decision, path, says, *network
+    )
     select_seen(rows, decision, 1, *seen)
     sizes = np.array([*MIXER_ROWS, *OTHER_ROWS])
     assert (np.array(STARTS) <= rows).all() and (rows < np.array(STARTS) + sizes).all()
 
 
-def test_rows_of_contexts_do_not_overlap() -> None:
-    for starts, sizes in ((STARTS[: len(MIXER_ROWS)], MIXER_ROWS), (STARTS[len(MIXER_ROWS) :], OTHER_ROWS)):
-        assert all(start + size == after for start, size, after in zip(starts, sizes, starts[1:], strict=False))
+def test_there_are_weights_for_all_rows() -> None:
+    learned = new_learned(4, 16)
+    assert len(learned.weights) == STARTS[len(MIXER_ROWS) - 1] + MIXER_ROWS[-1]
+    assert len(learned.final_weights) == STARTS[-1] + OTHER_ROWS[-1]
+    assert len(learned.maps) == MAP_STARTS[-1] + MAP_PLACES * MAP_ROWS[-1]
+
+
+@pytest.mark.parametrize("length", [8, 96])
+def test_a_row_is_corrected_as_numpy_would(length: int) -> None:
+    drawn = np.random.default_rng(0)
+    weights, inputs = drawn.random((5, 112), np.float32), drawn.random((3, 96), np.float32)
+    expected = weights.copy()
+    expected[3, 8 : 8 + length] += np.float32(0.5) * inputs[2, :length]
+
+    @compiled
+    def correct_row(weights: Array, inputs: Array) -> None:
+        correct(weights, 3, 8, inputs, 2, length, np.float32(0.5))
+
+    correct_row(weights, inputs)
+    assert np.allclose(weights, expected, atol=1e-6)
