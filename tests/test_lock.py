@@ -99,9 +99,12 @@ def _holder_dies_leaving_a_child(path: Path, body: str) -> int:
         "import subprocess; "
         "child = subprocess.Popen(['sleep', '600'], close_fds=False, stdin=-3, stdout=-3); "
         "Path(sys.argv[1]).with_name('child').write_text(str(child.pid))",
+        # A busy machine may run the child, which gives up the lock as it begins, long after the fork.
         "import os, time; "
+        "heard, said = os.pipe(); "
         "child = os.fork(); "
-        "child or (os.close(0), os.close(1), time.sleep(600)); "
+        "child or (os.write(said, b'.'), os.close(0), os.close(1), time.sleep(600)); "
+        "os.read(heard, 1); "
         "Path(sys.argv[1]).with_name('child').write_text(str(child))",
     ],
     ids=["program", "fork"],
