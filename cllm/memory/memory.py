@@ -24,8 +24,6 @@ MOST_LINE_BITS, LEAST_LINE_BITS = 23, 15  # 128 MB and 0.5 MB of lines
 RUNS_PER_LINE = 4  # as much room for runs
 LINES_PER_BYTE = 3  # of text: it asks for many more, but short contexts are few and rare ones make room
 MOST_LINES_PER_BYTE = 6 * NUM_CONTEXTS  # that a byte can touch
-
-
 PIECE_BYTES = 8_192  # are read in a sixth of a second, in which nobody asks whether others need the processor
 
 

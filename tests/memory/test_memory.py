@@ -10,7 +10,8 @@ from cllm.artifacts import MANIFEST
 from cllm.errors import ArtifactError
 from cllm.memory.memory import NOTHING, Memory, NetworkSays, token_marks
 from cllm.memory.network import network_says
-from cllm.memory.store import load_memory, save_memory
+from cllm.memory.state import TABLES, new_learned
+from cllm.memory.store import fill, load_memory, save_memory
 from cllm.tokenizer import Tokenizer
 
 
@@ -126,3 +127,13 @@ def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, har
         (folder / MANIFEST).write_text(json.dumps({**manifest, what: manifest[what] * 2}))
     with pytest.raises(ArtifactError, match=str(folder)):
         load_memory(folder, memory.tokenizer)
+
+
+@pytest.mark.parametrize("change", ["less", "more"])
+def test_arrays_of_other_names_are_refused(change: str) -> None:
+    learned = new_learned(4, 16)
+    arrays = {name: array for name, array in learned._asdict().items() if name not in TABLES}
+    fill(learned, arrays)
+    others = {**arrays, "more": np.zeros(1)} if change == "more" else dict(list(arrays.items())[1:])
+    with pytest.raises(ValueError, match="it holds"):
+        fill(learned, others)
