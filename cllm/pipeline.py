@@ -68,7 +68,7 @@ def run_stages(
                     prepare(session, run)
                     plan_run(session, run, workers.sphere)
                 remembering.begin()
-                learn(session, run, workers, interruption)
+                learn(session, run, workers, remembering, interruption)
         if not has_memory(run):
             remembering.finish()
     if not run.update.exists():

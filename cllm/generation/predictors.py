@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cllm.compiled import Array
 from cllm.generation.healing import Split, heal
 from cllm.generation.network import NetworkText
 from cllm.generation.prompt import Laid
-from cllm.memory.compiled import Array
 from cllm.memory.continuation import FROM_MEMORY, Continuation
 from cllm.memory.memory import NOTHING, Memory, NetworkSays
 from cllm.memory.network import in_memory_terms, network_says_one

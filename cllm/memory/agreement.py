@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cllm.memory.compiled import Array
+from cllm.compiled import Array
 from cllm.memory.index import Index
 
 LEAST_BEFORE = 6  # bytes of context

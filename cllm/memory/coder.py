@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import byte_at, note_byte, note_word
 from cllm.memory.decisions import ENDS, HIGH_BIT, INSIDE, NUM_DECISIONS, SECOND_HALF, TOKEN_BEGINS
 from cllm.memory.followers import learn_followers

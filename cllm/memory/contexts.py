@@ -6,7 +6,7 @@ rare; those of words, lines, brackets and tokens find what plain order misses. W
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.compiled import Array, Number, compiled, inlined
 from cllm.memory.followers import (
     AFTER_TWO,
     AFTER_WORD,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from cllm.compiled import Array
 from cllm.memory.agreement import agreeing_place
-from cllm.memory.compiled import Array
 from cllm.memory.drafts import draft
 from cllm.memory.index import LONGEST_CONTEXT, Source
 from cllm.memory.memory import NOTHING, Memory, NetworkSays

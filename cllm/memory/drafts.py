@@ -1,6 +1,6 @@
 """What probably comes next: the tokens that followed where the last bytes were seen before."""
 
-from cllm.memory.compiled import Array, Number, compiled
+from cllm.compiled import Array, Number, compiled
 from cllm.memory.decisions import ENDS, INSIDE
 from cllm.memory.text import Cursor
 from cllm.memory.trie import Trie

@@ -6,7 +6,7 @@ of the PAQ series).
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, inlined
+from cllm.compiled import Array, Number, inlined
 
 AFTER_TWO, AFTER_WORD = 0, 1  # tables
 NUM_TABLES = 2

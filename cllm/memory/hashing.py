@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cllm.memory.compiled import Number, inlined
+from cllm.compiled import Number, inlined
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FACTOR_1, FACTOR_2, FACTOR_3 = (

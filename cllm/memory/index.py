@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cllm.memory.compiled import Array
+from cllm.compiled import Array
 from cllm.memory.suffixes import find, find_end, sorted_places
 
 LONGEST_CONTEXT = 4096  # bytes that are compared

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.compiled import Array, Number, compiled, inlined
 from cllm.memory.prefetch import prefetch
 
 AHEAD = 16  # lines are sent for before they are put back

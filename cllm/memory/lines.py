@@ -6,7 +6,7 @@ of its second half. So a byte touches two lines of each context, and what is dec
 
 import numpy as np
 
-from cllm.memory.compiled import Number, compiled, inlined
+from cllm.compiled import Number, compiled, inlined
 from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.decisions import SECOND_HALF, TOKEN_BEGINS
 from cllm.memory.hashing import combine

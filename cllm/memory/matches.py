@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.decisions import INSIDE, TOKEN_BEGINS
 from cllm.memory.hashing import combine

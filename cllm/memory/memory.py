@@ -7,14 +7,15 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from cllm.compiled import Array
 from cllm.corpus import Document
 from cllm.memory.coder import code
-from cllm.memory.compiled import Array
 from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.decisions import BEGINS, ENDS, INSIDE
 from cllm.memory.index import Index, Source
 from cllm.memory.journal import new_journal, undo
 from cllm.memory.matches import note_places
+from cllm.memory.selection import begin_with_network
 from cllm.memory.state import NUM_MATCHES, TABLES, Learned, new_decided, new_learned, new_work
 from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor, place_hashes
 from cllm.memory.trie import build_trie
@@ -80,6 +81,10 @@ class Memory:
         begin = self.size
         yield from self._reading(content, says, document.path)
         self.index.sources.append(source_of(document, begin, self.size - 1))
+
+    def begin_hearing(self) -> None:
+        """A network is heard from now on, for the first time."""
+        begin_with_network(self.learned.weights)
 
     def know(self, document: Document, content: bytes) -> None:
         """Have a document of the repository at hand for matches and citing, and learn nothing from it."""

@@ -7,7 +7,7 @@ Compression": a step of online gradient descent on the cost of each bit.
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, inlined
+from cllm.compiled import Array, Number, inlined
 
 CONFIDENCE = np.float32(4)  # weight of p - 1/2 beside the stretched p
 LIMIT = np.float32(11.99)  # of a stretched probability

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cllm.memory.compiled import Array, Number, compiled
+from cllm.compiled import Array, Number, compiled
 from cllm.memory.memory import NetworkSays
 from cllm.memory.trie import Trie
 from cllm.tokenizer import Tokenizer

@@ -6,7 +6,7 @@ whose weights are selected by small contexts, those are mixed once more, and the
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, inlined
+from cllm.compiled import Array, Number, inlined
 from cllm.memory.contexts import FIRST_LONG, LAST_LONG, NUM_CONTEXTS, byte_at
 from cllm.memory.decisions import TOKEN_BEGINS
 from cllm.memory.hashing import combine

@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from cllm.memory.compiled import Array, Number
+from cllm.compiled import Array, Number
 
 
 def _prefetch(_: Any, table: Any, row: Any) -> Any:

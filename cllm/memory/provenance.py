@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cllm.memory.compiled import Array
+from cllm.compiled import Array
 from cllm.memory.index import Index, Source
 
 LEAST_BYTES = 16  # of a stretch that is called a copy: shorter ones every two texts share

@@ -10,7 +10,7 @@ the processor fetches at once, share a place.
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.compiled import Array, Number, compiled, inlined
 from cllm.memory.contexts import FIRST_OF_TOKENS, NUM_CONTEXTS, set_contexts
 from cllm.memory.decisions import HIGH_BIT, NUM_DECISIONS
 from cllm.memory.hashing import combine

@@ -7,6 +7,7 @@ asked for, the bound is the best so far, and few branches are ever looked at.
 
 import numpy as np
 
+from cllm.compiled import Array, Number, compiled, inlined
 from cllm.memory.coder import (
     ALL_BYTES,
     NO_LINES,
@@ -20,7 +21,6 @@ from cllm.memory.coder import (
     settled,
     share_of_ones,
 )
-from cllm.memory.compiled import Array, Number, compiled, inlined
 from cllm.memory.decisions import BEGINS, HIGH_BIT, INSIDE, NUM_DECISIONS, TOKEN_BEGINS
 from cllm.memory.journal import Journal
 from cllm.memory.lines import find_lines, line_key

@@ -7,7 +7,7 @@ pay: of thirteen, three were worth nothing while two rows mixed them (docs/LOG.m
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, inlined
+from cllm.compiled import Array, Number, inlined
 from cllm.memory.contexts import FIRST_LONG, LAST_LONG, byte_at
 from cllm.memory.decisions import NUM_DECISIONS, TOKEN_BEGINS
 from cllm.memory.hashing import combine
@@ -66,8 +66,8 @@ OTHER_ROWS = (
     7 * 7 * NUM_DECISIONS,  # how many contexts always saw a one here, and how many a zero
 )
 NUM_MIXERS, NUM_SELECTED = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
-# Those that maps are selected by, too, and those that are chosen late.
-EXPECTED, KNOWN, VOTES = 10, NUM_SELECTED - 2, NUM_SELECTED - 1
+# That of the network; those that maps are selected by, too; and those that are chosen late.
+NETWORK, EXPECTED, KNOWN, VOTES = 8, 10, NUM_SELECTED - 2, NUM_SELECTED - 1
 # Where each context's rows begin, among those with weights of mixers or among the others.
 STARTS = tuple(int(start) for rows in (MIXER_ROWS, OTHER_ROWS) for start in np.cumsum([0, *rows[:-1]]))
 
@@ -131,7 +131,7 @@ def select(
     rows[5] = (min(in_word, 15) * NUM_DECISIONS + decision) * 3 + says
     rows[6] = (bracket * NUM_DECISIONS + decision) * 16 + min(commas, 3) * 4 + min(indent >> 2, 3)
     rows[7] = _hashed(hashes[SHAPE], 1, 7) * NUM_DECISIONS + decision
-    rows[8] = ((network * 9 + sure) * 3 + says) * 2 + kind
+    rows[NETWORK] = ((network * 9 + sure) * 3 + says) * 2 + kind
     rows[9] = (quoted * 21 + min(in_word, 20)) * NUM_DECISIONS + decision
     rows[EXPECTED] = ahead
     rows[11] = above * NUM_DECISIONS + decision
@@ -157,6 +157,13 @@ def select_seen(rows: Array, decision: Number, at_start: Number, known: Number, 
     """
     rows[KNOWN] = STARTS[KNOWN] + (known * NUM_DECISIONS + decision) * 2 + at_start
     rows[VOTES] = STARTS[VOTES] + (_level(ones) * 7 + _level(zeros)) * NUM_DECISIONS + decision
+
+
+def begin_with_network(weights: Array) -> None:
+    """Let the rows of whatever a network says begin as those of its silence: nothing has selected them until now."""
+    num_silent = 3 * 2  # what the match says, whether a token begins
+    rows = weights[STARTS[NETWORK] : STARTS[NETWORK] + MIXER_ROWS[NETWORK]].reshape(-1, num_silent, weights.shape[1])
+    rows[1:] = rows[0]
 
 
 @inlined

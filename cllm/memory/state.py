@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cllm.memory.compiled import Array, Number, inlined
+from cllm.compiled import Array, Number, inlined
 from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.decisions import NUM_DECISIONS
 from cllm.memory.followers import NOTES_PER_BYTE, NUM_PLACES, NUM_TABLES
@@ -126,7 +126,7 @@ def new_learned(num_lines: int, num_runs: int) -> Learned:
     _, _, guess = tables()
     weights = aligned(sum(MIXER_ROWS), NUM_WEIGHTS, np.float32)
     weights[:, :NUM_CONTEXTS] = 0.12
-    weights[:, NUM_INPUTS - 2] = 0.3
+    weights[:, NUM_INPUTS - 2] = 0.15
     final_weights = aligned(sum(OTHER_ROWS), NUM_OUTPUTS, np.float32)
     final_weights[:, :NUM_MIXERS] = weights[:, NUM_INPUTS : NUM_INPUTS + NUM_MIXERS] = 1 / NUM_MIXERS
     match_chance = np.empty((NUM_MATCHES, KINDS, 64, 2), np.float32)

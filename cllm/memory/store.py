@@ -23,8 +23,8 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from cllm.artifacts import MANIFEST, read_json, sha256_of, verify_directory, write_directory, write_json
+from cllm.compiled import Array, compiled
 from cllm.errors import ArtifactError
-from cllm.memory.compiled import Array, compiled
 from cllm.memory.index import Index, Segment, Source
 from cllm.memory.memory import Memory
 from cllm.memory.state import TABLES, Learned, new_learned, num_lines

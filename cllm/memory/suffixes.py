@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pydivsufsort
 
-from cllm.memory.compiled import Array, Number, compiled
+from cllm.compiled import Array, Number, compiled
 
 
 class Found(NamedTuple):

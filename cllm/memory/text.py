@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cllm.memory.compiled import Array, Number, compiled, inlined
+from cllm.compiled import Array, Number, compiled, inlined
 from cllm.memory.hashing import combine
 
 # Places in `Cursor.hashes`. A word is letters, digits, underscores, or bytes beyond ASCII.

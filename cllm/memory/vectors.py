@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from cllm.memory.compiled import Array, Number
+from cllm.compiled import Array, Number
 
 WIDTH = 8  # numbers of 32 bits: one register of AVX; a processor with smaller ones takes it in parts
 SIZE = ir.IntType(64)

@@ -4,7 +4,6 @@ It reads documents while the network learns others; then it reads some with what
 whom to trust; then it saves the memory.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from cllm.corpus import Corpus, Document
 from cllm.memory.continuation import Continuation
 from cllm.memory.memory import Memory
 from cllm.memory.network import ids_of, in_memory_terms
-from cllm.memory.pace import Pace
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.update import update_memory
 from cllm.model.load import load_model
@@ -33,31 +31,24 @@ class Worker:
         self._memory: Memory | None = None
         self._network: Transformer | None = None
 
-    def begin(
-        self, corpus: str, tokenizer: str, documents: list[int], more: list[int], seconds: float
-    ) -> dict[str, float]:
-        """Read documents, given by their numbers among the learned ones, in about so many seconds; `more` follow.
-
-        Bits and bytes.
-        """
+    def begin(self, corpus: str, tokenizer: str, documents: list[int], more: list[int]) -> dict[str, float]:
+        """Read documents, given by their numbers among the learned ones; `more` follow. Bits and bytes."""
         self._corpus = Corpus.open(Path(corpus))
         self._documents = self._corpus.train
         sizes = [self._documents[number].bytes for number in [*documents, *more]]
         self._memory = memory = Memory.new(Tokenizer.load(Path(tokenizer)), sum(sizes))
-        all_, bits, done = sum(sizes[: len(documents)]), 0.0, 0
         compile_kernels(memory)  # once on a machine; nothing can be read before
-        with Pace(seconds) as pace:
-            for number in documents:
-                document = self._documents[number]
-                pieces = memory.learning(document, self._corpus.text(document))
-                while (piece := pace.run(partial(next, pieces, None), done / max(all_, 1))) is not None:
-                    bits += piece
-                done += document.bytes
-        return {"bits": bits, "bytes": all_}
+        bits = 0.0
+        for number in documents:
+            document = self._documents[number]
+            bits += sum(memory.learning(document, self._corpus.text(document)))
+        return {"bits": bits, "bytes": sum(sizes[: len(documents)])}
 
     def hear(self, model: str, dtype: str, threads: int) -> None:
         """Load the network."""
+        assert self._memory is not None
         torch.set_num_threads(threads)
+        self._memory.begin_hearing()
         self._network = load_model(Path(model), getattr(torch, dtype))
 
     def read_with_network(self, document: int) -> dict[str, float]:

@@ -97,15 +97,16 @@ class Sphere:
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self.workers]
 
-    def deal(self, call: str, tasks: Iterable[Mapping[str, Any]]) -> list[Any]:
+    def deal(self, call: str, tasks: Iterable[Mapping[str, Any]], num_workers: int | None = None) -> list[Any]:
         """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next.
 
-        Tasks are drawn one at a time as workers become free, so an iterator may end when time is up.
+        Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `num_workers`
+        only so many work, and the others rest.
         """
         waiting = enumerate(tasks)
         results: dict[int, Any] = {}
         working: dict[int, int] = {}  # rank -> task
-        for worker in self.workers:
+        for worker in self.workers[:num_workers]:
             self._give(worker, call, waiting, working)
         while working:
             for worker, result in self._answers():
@@ -114,13 +115,14 @@ class Sphere:
         return [results[number] for number in range(len(results))]
 
     def call_all(self, call: str, arguments: Sequence[Mapping[str, Any]] | None = None) -> list[Any]:
-        """Results by rank of `call` made once on every worker, with its own arguments where given."""
-        for worker in self.workers:
-            worker.send(call, arguments[worker.rank] if arguments else {})
+        """Results by rank of `call`, made once on every worker, or on as many as there are arguments."""
+        given = [{} for _ in self.workers] if arguments is None else arguments
+        for worker, own in zip(self.workers, given, strict=False):
+            worker.send(call, own)
         results: dict[int, Any] = {}
-        while len(results) < len(self.workers):
+        while len(results) < len(given):
             results.update((worker.rank, result) for worker, result in self._answers())
-        return [results[worker.rank] for worker in self.workers]
+        return [results[rank] for rank in range(len(given))]
 
     def call_one(self, call: str, **arguments: Any) -> Any:
         """Result of `call` made on the first worker."""
@@ -130,6 +132,10 @@ class Sphere:
     def begin(self, call: str, **arguments: Any) -> None:
         """Make `call` on the first worker without waiting for its result, which is `end`'s; no other call meanwhile."""
         self.workers[0].send(call, arguments)
+
+    def has_answered(self) -> bool:
+        """Whether `end` need not wait for the call that was begun."""
+        return bool(self._selector.select(0))
 
     def end(self) -> Any:
         """Result of the call that was begun."""

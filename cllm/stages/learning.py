@@ -1,5 +1,6 @@
 """Training, from the plan to the model's directory, with checkpoints on the way."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from cllm.artifacts import sha256_of, verify_directory, write_json
@@ -13,19 +14,20 @@ from cllm.model.weights import save_model
 from cllm.run import Run
 from cllm.spheres import SharedArrays
 from cllm.stages.planning import described, differences, engine_of
+from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.stages.watch import Watch
 from cllm.training.checkpoint import Checkpoint, Checkpointer, Spent, newest_checkpoint, restore
 from cllm.training.launch import Workers
 from cllm.training.layout import named_arrays, num_bytes
-from cllm.training.loop import compile_phases, train
+from cllm.training.loop import StepReport, compile_phases, train
 from cllm.training.plan import Plan, load_plan
 
 MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
 
 
-def learn(session: Session, run: Run, workers: Workers, interruption: Interruption) -> None:
-    """Train a planned run to its end, from its newest checkpoint on if it has one."""
+def learn(session: Session, run: Run, workers: Workers, remembering: Remembering, interruption: Interruption) -> None:
+    """Train a planned run to its end, from its newest checkpoint on if it has one; the memory may be reading."""
     if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
         raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
     corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
@@ -43,8 +45,16 @@ def learn(session: Session, run: Run, workers: Workers, interruption: Interrupti
     first_step, before = (checkpoint.step, checkpoint.spent) if checkpoint else (0, Spent())
     session.seconds_before = before.command_seconds
     checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
-    watch = Watch(session, run, workers.sphere, checkpointer, before, bool(dev))
-    train_steps(session, run, workers, watch, first_step, interruption)
+    watch = Watch(session, run, workers.sphere, remembering, checkpointer, before, bool(dev))
+    steps = train(
+        workers.sphere,
+        plan,
+        run.plan,
+        first_step,
+        watch.budget.amend,
+        lambda: session.num_workers - remembering.num_resting(),
+    )
+    watch_steps(session, steps, watch, interruption)
     plan = load_plan(run.plan)
     write_json(run.training, watch.account(plan, first_step))
     weights = named_arrays(shared, "weights", plan.model)
@@ -73,14 +83,12 @@ def begin(session: Session, plan: Plan, checkpoint: Checkpoint | None, shared: S
         session.report.say(f"not bit-exact from here: {sentence}")
 
 
-def train_steps(
-    session: Session, run: Run, workers: Workers, watch: Watch, first_step: int, interruption: Interruption
-) -> None:
+def watch_steps(session: Session, steps: Iterator[StepReport], watch: Watch, interruption: Interruption) -> None:
     """Run the steps; when they end, or a signal interrupts them, the last state is saved first."""
     session.report.phase("train")
     interruption.deferred = True
     try:
-        for step in train(workers.sphere, load_plan(run.plan), run.plan, first_step, watch.budget.amend):
+        for step in steps:
             watch.after(step)
             if interruption.requested is not None:
                 break

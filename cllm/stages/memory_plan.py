@@ -64,6 +64,12 @@ def load_memory_plan(run: Run, corpus: Corpus) -> MemoryPlan:
     return MemoryPlan(read=value["read"], heard=value["heard"])
 
 
+def reading_seconds(plan: MemoryPlan, corpus: Corpus) -> float:
+    """How long a core will read beside the training."""
+    documents = corpus.train
+    return sum(documents[number].bytes for number in plan.read) / READ_BYTES_PER_SECOND
+
+
 def seconds_after(plan: MemoryPlan, corpus: Corpus, num_workers: int) -> float:
     """How long the memory will take after the training: with the network, and for the held-out files."""
     documents = corpus.train

@@ -14,7 +14,7 @@ from cllm.machine import Machine, default_dtype
 from cllm.model.config import TransformerConfig, num_parameters
 from cllm.run import Run
 from cllm.spheres import Sphere
-from cllm.stages.memory_plan import plan_memory, save_memory_plan, seconds_after
+from cllm.stages.memory_plan import plan_memory, reading_seconds, save_memory_plan, seconds_after
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import Speed, Task, choose_model, make_plan
@@ -38,13 +38,20 @@ def plan_run(session: Session, run: Run, sphere: Sphere) -> None:
     if session.asked_plan is not None:
         plan = fitting(session, session.asked_plan, tokenizer)
     else:
-        plan = network_plan(session, tokenizer, Shard.open(run.dataset, "train"), sphere, reserve)
+        shard = Shard.open(run.dataset, "train")
+        lost = reading_seconds(memory, corpus) * session.num_resting / session.num_workers
+        plan = network_plan(session, tokenizer, shard, sphere, reserve, lost)
     save_plan(plan, run.plan)
 
 
-def network_plan(session: Session, tokenizer: Tokenizer, shard: Shard, sphere: Sphere, reserve: float) -> Plan:
-    """A plan made for this machine and this corpus, which leaves `reserve` seconds for what follows the training."""
-    seconds = None if session.options.steps is not None else max(1.0, session.seconds_left - reserve)
+def network_plan(
+    session: Session, tokenizer: Tokenizer, shard: Shard, sphere: Sphere, reserve: float, lost: float
+) -> Plan:
+    """A plan made for this machine and this corpus.
+
+    It leaves `reserve` seconds for what follows the training; `lost` seconds of all workers' time go to other work.
+    """
+    seconds = None if session.options.steps is not None else max(1.0, session.seconds_left - reserve - lost)
     engine = engine_for(session, seconds)
     task = Task(
         vocab_size=tokenizer.vocab_size,
@@ -65,7 +72,7 @@ def network_plan(session: Session, tokenizer: Tokenizer, shard: Shard, sphere: S
     if plan.seconds is None:
         return plan
     # What measuring took is gone from the budget.
-    return dataclasses.replace(plan, seconds=min(plan.seconds, max(1.0, session.seconds_left - reserve)))
+    return dataclasses.replace(plan, seconds=min(plan.seconds + lost, max(1.0, session.seconds_left - reserve)))
 
 
 def engine_for(session: Session, seconds: float | None) -> Engine:

@@ -11,12 +11,11 @@ from cllm.corpus import Corpus
 from cllm.errors import ArtifactError
 from cllm.run import Run
 from cllm.spheres import Sphere
-from cllm.stages.memory_plan import described, load_memory_plan
+from cllm.stages.memory_plan import described, load_memory_plan, reading_seconds
 from cllm.stages.session import Session
 from cllm.training.plan import load_plan
 
 WORKER = [sys.executable, "-P", "-m", "cllm.memory.worker"]
-READING_SHARE = 0.7  # of the training's time in which the memory is to have read: it may come to be late
 
 
 def has_memory(run: Run) -> bool:
@@ -28,11 +27,16 @@ def has_memory(run: Run) -> bool:
 
 
 class Remembering:
-    """The process that remembers; a context manager. `begin` starts it, `finish` waits for it."""
+    """The process that remembers; a context manager. `begin` starts it, `finish` waits for it.
+
+    While it reads, it takes a core. Where the workers have all of them, one rests: three that share two cores wait for
+    each other at the end of every step, and the reading took three times as much from the training as it used itself.
+    """
 
     def __init__(self, session: Session, run: Run, environment: Mapping[str, str]) -> None:
         self._session, self._run, self._environment = session, run, environment
         self._sphere: Sphere | None = None
+        self._reads_until = 0.0  # as planned
 
     def __enter__(self) -> Self:
         return self
@@ -53,8 +57,21 @@ class Remembering:
             tokenizer=str(self._run.tokenizer),
             documents=plan.read,
             more=plan.heard,
-            seconds=READING_SHARE * (load_plan(self._run.plan).seconds or 0.0),
         )
+        self._reads_until = time.monotonic() + reading_seconds(plan, corpus)
+
+    @property
+    def pids(self) -> list[int]:
+        return self._sphere.pids if self._sphere else []
+
+    def num_resting(self) -> int:
+        """How many of the workers are to rest now."""
+        reads = self._sphere is not None and not self._sphere.has_answered()
+        return self._session.num_resting if reads else 0
+
+    def lost_seconds(self) -> float:
+        """What of all workers' time the rest of the reading is going to take."""
+        return max(0.0, self._reads_until - time.monotonic()) * self.num_resting() / self._session.num_workers
 
     def finish(self) -> None:
         """Read the rest with the network that was learned, and save the memory; then know the held-out files, too."""

@@ -132,6 +132,11 @@ class Session:
         self.asked_plan: Plan | None = asked_plan(self.options.plan) if self.options.plan else None
         self.num_workers = self.options.workers or min(self.machine.cores, MAX_WORKERS)
 
+    @property
+    def num_resting(self) -> int:
+        """How many workers leave their core to other work while there is some: one, where no core is spare."""
+        return 1 if 1 < self.num_workers >= self.machine.cores else 0
+
     def section(self, name: str) -> dict[str, Any]:
         """What the configuration file says in one section."""
         return self.settings.get(name, {})

@@ -9,6 +9,7 @@ from cllm.machine import cpu_seconds
 from cllm.model.config import num_parameters
 from cllm.run import Run
 from cllm.spheres import Sphere
+from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.training.budget import Budget
 from cllm.training.checkpoint import Checkpointer, Spent
@@ -25,14 +26,22 @@ class Watch:
     """Told of every step."""
 
     def __init__(
-        self, session: Session, run: Run, sphere: Sphere, checkpointer: Checkpointer, before: Spent, has_dev: bool
+        self,
+        session: Session,
+        run: Run,
+        sphere: Sphere,
+        remembering: Remembering,
+        checkpointer: Checkpointer,
+        before: Spent,
+        has_dev: bool,
     ) -> None:
-        self.checkpointer, self.budget = checkpointer, Budget(before.seconds)
+        self.checkpointer, self.budget = checkpointer, Budget(before.seconds, remembering.lost_seconds)
+        self._pids = [*sphere.pids, *remembering.pids]
         self._session, self._run, self._sphere, self._has_dev = session, run, sphere, has_dev
         self._plan = load_plan(run.plan)
         self._saved_at, self._shown_at = time.monotonic(), 0.0
         self._before, self._dev_looks = before, len(before.dev_bits_per_byte)
-        self._began, self._cpu_before = time.monotonic(), cpu_seconds(sphere.pids)
+        self._began, self._cpu_before = time.monotonic(), cpu_seconds(self._pids)
         self._loss = 0.0
         self._dev_bits_per_byte = list(before.dev_bits_per_byte)
         self._last: StepReport | None = None
@@ -40,7 +49,8 @@ class Watch:
     def after(self, step: StepReport) -> None:
         """Take note of a step, and do what is due."""
         if self._last is not None:
-            self.budget.record(step.progress - self._last.progress, step.seconds)
+            share = step.num_workers / len(self._sphere.workers)
+            self.budget.record(step.progress - self._last.progress, step.seconds * share)
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
         self._last = step
         self._look_at_dev(step)
@@ -58,7 +68,7 @@ class Watch:
         return Spent(
             seconds=self.budget.used,
             command_seconds=self._session.total_seconds,
-            processor_seconds=self._before.processor_seconds + cpu_seconds(self._sphere.pids) - self._cpu_before,
+            processor_seconds=self._before.processor_seconds + cpu_seconds(self._pids) - self._cpu_before,
             worker_seconds=self._before.worker_seconds + worker_seconds,
             dev_bits_per_byte=tuple(self._dev_bits_per_byte),
         )
@@ -95,12 +105,17 @@ class Watch:
             context = self._plan.phases[step.phase].context
             self._dev_bits_per_byte.append((step.step, dev_bits_per_byte(self._sphere, context)))
 
+    def _seconds_left(self, step: StepReport) -> float | None:
+        """Of the training: what its plan says, which is amended until that is so; without a budget, as it went."""
+        if self._plan.seconds is not None:
+            return max(0.0, self._plan.seconds - self.budget.used)
+        return self.budget.used / step.progress * (1 - step.progress) if step.progress > 0.02 else None
+
     def _show(self, step: StepReport) -> None:
         speed = step.tokens / step.seconds
         dev = f"  dev {self._dev_bits_per_byte[-1][1]:.3f} bits/byte" if self._dev_bits_per_byte else ""
         note = f"step {step.step:,}/{step.steps:,}  {speed:,.0f} tokens/s  loss {self._loss:.3f}{dev}"
-        left = self.budget.used / step.progress * (1 - step.progress) if step.progress > 0.02 else None
-        self._session.report.update(step.progress, note, left)
+        self._session.report.update(step.progress, note, self._seconds_left(step))
         status = {
             "run": {
                 "step": step.step,

@@ -3,6 +3,9 @@
 A run that has a budget is looked at every few seconds. If the rest of its steps, at the speed of late, would end after
 the budget, the plan is amended to as many as fit. If they would end well before it, and the learning rate has not
 begun to fall, the plan is amended to as many more.
+
+For a time some of the workers may rest, whose cores do other work. What counts is how long a step would have taken all
+of them, and the part of their time that the other work is still going to take is no time of theirs.
 """
 
 import dataclasses
@@ -21,8 +24,11 @@ SPEED_STEPS = 24
 class Budget:
     """Amends a plan with `seconds` of training, of which `used` are gone."""
 
-    def __init__(self, used: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, used: float, lost: Callable[[], float] = lambda: 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`lost`: seconds of all workers' time that other work is still going to take."""
+        self._clock, self._lost = clock, lost
         self._began = clock() - used
         self._looked = clock()
         self._recent: deque[tuple[float, float]] = deque(maxlen=SPEED_STEPS)  # (progress, seconds) of late steps
@@ -33,7 +39,7 @@ class Budget:
         return self._clock() - self._began
 
     def record(self, progress: float, seconds: float) -> None:
-        """Note how far a step went and how long it took."""
+        """Note how far a step went and how long it took, or would have taken all workers."""
         self._recent.append((progress, seconds))
 
     def amend(self, plan: Plan, step: int) -> Plan:
@@ -45,7 +51,7 @@ class Budget:
         # Progress is planned time, so seconds for progress holds across phases of longer and shorter steps.
         seconds_for_all = sum(seconds for _, seconds in self._recent) / sum(part for part, _ in self._recent)
         needed = seconds_for_all * (1 - rest[0].progress) if rest else 0.0
-        left = max(0.0, plan.seconds - self.used)
+        left = max(0.0, plan.seconds - self.used - self._lost())
         if len(rest) <= 1 or not (needed > left * TOLERANCE + 1.0 or self._may_grow(plan, rest[0], needed, left)):
             return plan
         remaining = max(1, int(len(rest) * left / needed))

@@ -125,7 +125,7 @@ class Learner:
             gradient, weight, name = self._summed.pop(index), state.weights[index], state.places[index].name
             if is_matrix(name):
                 rows = fused_rows(self.plan.model, name)
-                update_matrix(weight, state.first[index], gradient, rows, scale, config)
+                update_matrix(weight, state.first[index], gradient, rows, scale, config, state.compute[index].dtype)
             else:
                 update_other(weight, state.first[index], state.second[index], gradient, step + 1, scale, config)
             if state.compute[index] is not weight:

@@ -2,9 +2,11 @@
 
 A generator: each step yields what happened, and whoever iterates prints, saves and stops. Three barriers a step: all
 positions are computed before any is summed, all sums are finite before anything is updated, everything is updated
-before the next step. Node Zero itself computes no batch.
+before the next step. Node Zero itself computes no batch. How many workers share a step makes no difference to its
+result, so it may be another number at each.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -32,11 +34,16 @@ class StepReport:
     gradient_norm: float
     tokens: int
     seconds: float
+    num_workers: int
 
 
-def train(sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend) -> Iterator[StepReport]:
-    """Run the plan's steps from `first_step` on; `amend` may shorten what is left, before each step."""
-    places = shares(plan.model, len(sphere.workers))
+def train(
+    sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend, num_working: Callable[[], int]
+) -> Iterator[StepReport]:
+    """Run the plan's steps from `first_step` on.
+
+    Before each step, `amend` may change what is left, and `num_working` says how many workers share it.
+    """
     step = first_step
     while True:
         if (amended := amend(plan, step)) is not plan:
@@ -45,8 +52,9 @@ def train(sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend)
             plan = amended
         if step >= plan.steps:
             return
-        began = time.perf_counter()
-        losses = sphere.deal("compute", [{"step": step, "position": p} for p in range(POSITIONS)])
+        began, num_workers = time.perf_counter(), num_working()
+        places = shares(plan.model, num_workers)
+        losses = sphere.deal("compute", [{"step": step, "position": p} for p in range(POSITIONS)], num_workers)
         loss = math.fsum(losses) / POSITIONS
         squares = sphere.call_all("reduce", [{"places": share} for share in places])
         square = math.fsum(value for worker in squares for value in worker)
@@ -68,6 +76,7 @@ def train(sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend)
             gradient_norm=math.sqrt(square),
             tokens=plan.phases[moment.phase].tokens_per_step,
             seconds=seconds,
+            num_workers=num_workers,
         )
 
 
@@ -80,6 +89,7 @@ def compile_phases(sphere: Sphere, plan: Plan) -> None:
     sphere.deal("compute", [{"step": step, "position": 0} for step in first_steps])
 
 
+@functools.cache
 def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
     """Which parameters each worker sums and updates: whole ones, the dearest first to the least burdened."""
     costs = []

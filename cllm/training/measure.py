@@ -24,9 +24,10 @@ def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]]) ->
     config = TransformerConfig(**model)
     network = Transformer(config)
     initialise(network, torch.Generator().manual_seed(0))
-    network.to(getattr(torch, dtype))
+    compute = getattr(torch, dtype)
+    network.to(compute)
     positions = [_median_seconds(_micro_batch(network, context, rows)) for context, rows in shapes]
-    return {"positions": positions, "update": _update_seconds(network)}
+    return {"positions": positions, "update": _update_seconds(network, compute)}
 
 
 def _median_seconds(call: Callable[[], None]) -> float:
@@ -53,7 +54,7 @@ def _micro_batch(network: Transformer, context: int, rows: int) -> Callable[[], 
 
 
 @torch.no_grad()
-def _update_seconds(network: Transformer) -> float:
+def _update_seconds(network: Transformer, dtype: torch.dtype) -> float:
     """Seconds of all parameters' updates: one block is timed for all of them, and what is outside the blocks."""
     optimizer = OptimizerConfig()
     seconds = 0.0
@@ -64,7 +65,8 @@ def _update_seconds(network: Transformer) -> float:
         gradient = torch.ones_like(weight)
         began = time.perf_counter()
         if is_matrix(name):
-            update_matrix(weight, first, gradient, fused_rows(network.config, name), 1.0, optimizer)
+            rows = fused_rows(network.config, name)
+            update_matrix(weight, first, gradient, rows, 1.0, optimizer, dtype)
         else:
             update_other(weight, first, second, gradient, 1, 1.0, optimizer)
         seconds += (time.perf_counter() - began) * (network.config.n_layer if name.startswith("blocks.") else 1)

@@ -1,8 +1,8 @@
 """How a gradient changes a parameter: Muon for the matrices of the blocks, AdamW for everything else.
 
-Muon (Jordan et al. 2024) steps along the momentum with its singular values made equal, by a few Newton-Schulz
-products in bfloat16. Each function changes one whole parameter, on one thread: whichever process does it, the bits
-are the same.
+Muon (Jordan et al. 2024) steps along the momentum with its singular values made equal, by a few Newton-Schulz products
+in what the plan's products read: bfloat16 where the processor has it (where it has not, these took nine times as long
+as float32). Each function changes one whole parameter, on one thread: whichever process does it, the bits are the same.
 """
 
 import torch
@@ -14,10 +14,9 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steepest at zero,
 
 
 def orthogonalise(x: Tensor, steps: int) -> Tensor:
-    """Nearly U V^T of x = U S V^T, in bfloat16: singular values between about 0.7 and 1.2."""
+    """Nearly U V^T of x = U S V^T, in x's precision: singular values between about 0.7 and 1.2."""
     a, b, c = NEWTON_SCHULZ
     tall = x.size(0) > x.size(1)
-    x = x.bfloat16()
     x = x.t() if tall else x
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):
@@ -27,9 +26,15 @@ def orthogonalise(x: Tensor, steps: int) -> Tensor:
 
 
 def update_matrix(
-    weight: Tensor, momentum: Tensor, gradient: Tensor, rows: tuple[int, ...], scale: float, config: OptimizerConfig
+    weight: Tensor,
+    momentum: Tensor,
+    gradient: Tensor,
+    rows: tuple[int, ...],
+    scale: float,
+    config: OptimizerConfig,
+    dtype: torch.dtype,
 ) -> None:
-    """One Muon step in place on fp32 `weight` and `momentum` (R, D); `rows` splits fused matrices.
+    """One Muon step in place on fp32 `weight` and `momentum` (R, D), products in `dtype`; `rows` splits fused matrices.
 
     Nesterov momentum; tall matrices step by sqrt(R / D) more, which keeps the change of their output the same.
     """
@@ -37,7 +42,7 @@ def update_matrix(
     direction = gradient.lerp(momentum, config.matrix_momentum)
     step = config.matrix_lr * scale
     weight.mul_(1 - step * config.matrix_weight_decay)
-    for part, change in zip(torch.split(weight, list(rows)), torch.split(direction, list(rows)), strict=True):
+    for part, change in zip(torch.split(weight, list(rows)), torch.split(direction.to(dtype), list(rows)), strict=True):
         size = max(1.0, part.size(0) / part.size(1)) ** 0.5
         part.add_(orthogonalise(change, config.newton_schulz_steps).float(), alpha=-step * size)
 

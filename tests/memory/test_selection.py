@@ -5,10 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.memory.compiled import Array, compiled
+from cllm.compiled import Array, compiled
 from cllm.memory.contexts import NUM_CONTEXTS
 from cllm.memory.mixing import MAP_PLACES
-from cllm.memory.selection import MIXER_ROWS, NUM_SELECTED, OTHER_ROWS, STARTS, select, select_seen
+from cllm.memory.selection import (
+    MIXER_ROWS,
+    NETWORK,
+    NUM_SELECTED,
+    OTHER_ROWS,
+    STARTS,
+    begin_with_network,
+    select,
+    select_seen,
+)
 from cllm.memory.state import MAP_ROWS, MAP_STARTS, NUM_MATCHES, new_learned
 from cllm.memory.text import advance, begin_text, new_cursor, place_hashes
 from cllm.memory.vectors import correct
@@ -45,6 +54,17 @@ def test_every_row_is_its_contexts(
     select_seen(rows, decision, 1, *seen)
     sizes = np.array([*MIXER_ROWS, *OTHER_ROWS])
     assert (np.array(STARTS) <= rows).all() and (rows < np.array(STARTS) + sizes).all()
+
+
+def test_the_rows_of_what_a_network_says_begin_as_those_of_its_silence() -> None:
+    size, begin = MIXER_ROWS[NETWORK], STARTS[NETWORK]
+    weights = np.random.default_rng(0).random((sum(MIXER_ROWS), 4))
+    before = weights.copy()
+    begin_with_network(weights)
+    for says in range(6):
+        assert (weights[begin + says : begin + size : 6] == before[begin + says]).all()
+    weights[begin : begin + size] = before[begin : begin + size]
+    assert (weights == before).all()
 
 
 def test_there_are_weights_for_all_rows() -> None:

@@ -48,6 +48,23 @@ def test_fewer_tasks_than_workers_and_none(sphere: Sphere) -> None:
     assert sphere.deal("square", []) == []
 
 
+def test_some_work_while_others_rest(sphere: Sphere) -> None:
+    pids = sphere.call_all("pid")
+    assert set(sphere.deal("pid", [{}] * 9, 1)) == {pids[0]}
+    assert set(sphere.deal("pid", [{}] * 9, 2)) <= set(pids[:2])
+    assert sphere.call_all("square", [{"x": 2}, {"x": 3}]) == [4, 9]
+    assert sphere.call_all("square", [{"x": 2}, {"x": 3}, {"x": 4}]) == [4, 9, 16]
+
+
+def test_a_call_that_was_begun_is_answered_some_time() -> None:
+    with launch(1) as sphere:
+        sphere.begin("square", x=3)
+        while not sphere.has_answered():
+            pass
+        assert sphere.has_answered() and sphere.end() == 9
+        assert not sphere.has_answered()
+
+
 def test_tasks_are_drawn_as_workers_become_free(sphere: Sphere) -> None:
     drawn = []
 

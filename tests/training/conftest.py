@@ -1,6 +1,7 @@
 """A run small enough to train in a test: 40 documents, 2 layers of width 32."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -59,16 +60,20 @@ def plan(run: Path) -> Plan:
 
 
 @pytest.fixture
-def train_tiny(run: Path, tmp_path: Path) -> Callable[[Plan, int], tuple[list[StepReport], SharedArrays, str]]:
-    """Train a plan from its beginning with so many workers: the reports, the shared memory, the weights' hash."""
+def train_tiny(run: Path, tmp_path: Path) -> Callable[..., tuple[list[StepReport], SharedArrays, str]]:
+    """Train a plan from its beginning with so many workers: the reports, the shared memory, the weights' hash.
 
-    def go(plan: Plan, num_workers: int) -> tuple[list[StepReport], SharedArrays, str]:
+    `working`: how many of them work at each step, again and again; all of them where it does not say.
+    """
+
+    def go(plan: Plan, num_workers: int, working: Sequence[int] = ()) -> tuple[list[StepReport], SharedArrays, str]:
         path = tmp_path / f"plan-{num_workers}.json"
         save_plan(plan, path)
+        numbers = itertools.cycle(working or [num_workers])
         with Workers(num_workers, worker_environment(tmp_path)) as workers:
             shared = workers.join(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
-            reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan))
+            reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, lambda: next(numbers)))
             return reports, shared, weights_sha256(named_arrays(shared, "weights", plan.model))
 
     return go

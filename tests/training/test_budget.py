@@ -15,7 +15,7 @@ class Clock:
 def run(plan: Plan, seconds_of: dict[int, float]) -> tuple[Plan, float]:
     """Walk through a plan at some seconds a step (by phase); the plan at the end and the seconds used."""
     clock = Clock()
-    budget = Budget(0.0, clock)
+    budget = Budget(0.0, clock=clock)
     step, before = 0, 0.0
     while True:
         plan = budget.amend(plan, step)
@@ -66,6 +66,16 @@ def test_it_is_not_lengthened_once_the_learning_rate_falls(plan: Plan) -> None:
     assert done.amendments == () and used == 228.0
 
 
+def test_what_other_work_will_take_is_not_planned_with(plan: Plan) -> None:
+    clock = Clock()
+    budget = Budget(0.0, lambda: 150.0, clock)
+    for _ in range(24):
+        clock.now += 1.0
+        budget.record(1 / 300, 1.0)
+    amended = budget.amend(long(plan), 24)
+    assert len(amended.amendments) == 1 and amended.steps == 24 + int(116 * (300 - 24 - 150) / 276)
+
+
 def test_a_run_by_steps_is_never_amended(plan: Plan) -> None:
     done, _ = run(dataclasses.replace(long(plan), seconds=None), {0: 100.0, 1: 100.0})
     assert done.steps == 140
@@ -73,7 +83,7 @@ def test_a_run_by_steps_is_never_amended(plan: Plan) -> None:
 
 def test_it_does_not_look_all_the_time(plan: Plan) -> None:
     clock = Clock()
-    budget = Budget(290.0, clock)
+    budget = Budget(290.0, clock=clock)
     budget.record(0.01, 60.0)
     assert budget.amend(long(plan), 10) is not None
     clock.now += LOOK_SECONDS / 2

@@ -7,9 +7,10 @@ from cllm.training.plan import OptimizerConfig
 CONFIG = OptimizerConfig(matrix_weight_decay=0.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(32, 32), (16, 48), (48, 16)])
-def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int]) -> None:
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     values = torch.linalg.svdvals(orthogonalise(x, 5).float())
     assert values.min() > 0.6 and values.max() < 1.3
 
@@ -25,10 +26,10 @@ def test_fused_matrices_step_as_if_they_were_apart() -> None:
     generator = torch.Generator().manual_seed(0)
     weight, gradient = (torch.randn(48, 16, generator=generator) for _ in range(2))
     fused, momentum = weight.clone(), torch.zeros(48, 16)
-    update_matrix(fused, momentum, gradient, (16, 32), 1.0, CONFIG)
+    update_matrix(fused, momentum, gradient, (16, 32), 1.0, CONFIG, torch.bfloat16)
     for rows in (slice(0, 16), slice(16, 48)):
         part, state = weight[rows].clone(), torch.zeros(rows.stop - rows.start, 16)
-        update_matrix(part, state, gradient[rows], (rows.stop - rows.start,), 1.0, CONFIG)
+        update_matrix(part, state, gradient[rows], (rows.stop - rows.start,), 1.0, CONFIG, torch.bfloat16)
         torch.testing.assert_close(fused[rows], part)
 
 

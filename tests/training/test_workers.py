@@ -7,7 +7,7 @@ from cllm.spheres import SharedArrays
 from cllm.training.loop import StepReport
 from cllm.training.plan import Amendment, Plan
 
-TrainTiny = Callable[[Plan, int], tuple[list[StepReport], SharedArrays, str]]
+TrainTiny = Callable[..., tuple[list[StepReport], SharedArrays, str]]
 
 
 @pytest.mark.slow
@@ -27,6 +27,14 @@ def test_n_workers_give_the_weights_of_one_in_fp32_under_an_amended_plan(train_t
     reports, _, weights = train_tiny(plan, 1)
     assert len(reports) == 8
     assert train_tiny(plan, 2)[2] == weights
+
+
+@pytest.mark.slow
+def test_workers_that_rest_for_some_steps_change_nothing(train_tiny: TrainTiny, plan: Plan) -> None:
+    weights = train_tiny(plan, 1)[2]
+    reports, _, same = train_tiny(plan, 3, [3, 1, 2])
+    assert same == weights
+    assert [report.num_workers for report in reports[:4]] == [3, 1, 2, 3]
 
 
 @pytest.mark.slow
