@@ -4,7 +4,7 @@
     [tokenizer]   vocab_size
     [model]       fields of TransformerConfig       the network's shape
     [training]    fields of Recipe                  schedule, dropout, fill-in-the-middle
-    [engine]      dtype, compiled                   what the numbers are computed with
+    [engine]      dtype                             what the numbers are computed with
     [optimizer]   fields of OptimizerConfig         step sizes
     [run]         checkpoint_seconds                how much a killed run may lose
 

@@ -31,7 +31,6 @@ def examine() -> dict[str, Any]:
         "dtype": dtype,
         "matrix_path": torch.backends.cpu.get_cpu_capability(),
         "matrix_gflops": speeds,
-        "can_compile": machine.compiler is not None and machine.python_headers,
     }
 
 

@@ -12,9 +12,11 @@ from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.memory.memory import Memory
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.worker import compile_kernels
+from cllm.model.gradient import Gradient
 from cllm.model.transformer import Transformer, initialise
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import rung
+from cllm.training.plan import DTYPES
 
 TEXT = b"int main(void) {\n  return 0;\n}\n" * 8
 
@@ -31,8 +33,18 @@ def main() -> None:
         memory = load_memory(Path(folder) / "memory", tokenizer)
     network = Transformer(rung(0, tokenizer.vocab_size))
     initialise(network, torch.Generator().manual_seed(0))
+    for dtype in DTYPES:
+        compute_gradient(network, getattr(torch, dtype))
     writer = Writer(tokenizer=tokenizer, model=network.requires_grad_(False), memory=memory)
     writer.complete(Prompt(prefix=b"int mai", suffix=b"\n"), SamplingParams(max_tokens=4))
+
+
+def compute_gradient(network: Transformer, dtype: torch.dtype) -> None:
+    """Learn from four tokens."""
+    weights = {name: parameter.detach().to(dtype) for name, parameter in network.named_parameters()}
+    gradients = {name: torch.empty_like(weight) for name, weight in weights.items()}
+    ids = torch.arange(5).unsqueeze(0)
+    Gradient(network.config, weights, (1, 4)).compute(ids[:, :-1], ids[:, 1:], 1.0, gradients)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def run_stages(
 ) -> dict[str, Any]:
     """The stages, in their order."""
     run = begun_or_new_run(workspace, session.options.fresh)
-    environment = worker_environment(workspace.compile_cache)
+    environment = worker_environment()
     if run.plan.exists() and (unused := session.options.about_a_new_run):
         session.report.say(f"this run was begun before, with its own plan: {', '.join(unused)} not used")
     with Remembering(session, run, environment) as remembering:
@@ -135,7 +135,7 @@ def update_run(root: Path, report: Reporter) -> dict[str, Any]:
     """
     workspace = Workspace(existing_directory(root))
     run = current_run(workspace)
-    environment = worker_environment(workspace.compile_cache)
+    environment = worker_environment()
     with Interruption(), workspace.lock(), tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
         report.phase("scan")
         corpus = Path(scratch) / "corpus"
@@ -154,7 +154,7 @@ def evaluate_again(root: Path, report: Reporter, compressors: Sequence[str] | No
     for text in compressors or ():
         external(text)  # refused now, not after the scorecard
     session = Session(workspace.root, TrainOptions(), report)
-    environment = worker_environment(workspace.compile_cache)
+    environment = worker_environment()
     with Interruption(), MemorySampler() as memory, workspace.lock():
         scores = score(session, run, environment)
         if compressors is not None:

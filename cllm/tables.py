@@ -163,8 +163,10 @@ def doctor_table(found: dict[str, Any]) -> str:
             ("Python, PyTorch", f"{found['python']}, {found['torch']}"),
             ("computes in", f"{found['dtype']}; PyTorch's kernels for {found['matrix_path']}"),
             *speeds,
-            ("g++", machine["compiler_version"] or "missing: long runs are not compiled, all works (apt install g++)"),
-            ("python3-dev", "found" if machine["python_headers"] else "missing: long runs are not compiled, all works"),
+            (
+                "gcc",
+                "found" if machine["gcc"] else "missing: it says whether written C compiles (apt install gcc)",
+            ),
             ("python3-venv", "found" if machine["venv"] else "missing: `make` needs it (apt install python3-venv)"),
             ("make", "found" if machine["make"] else "missing: README's `make` commands need it (apt install make)"),
             ("git", "found" if machine["git"] else "missing: not needed to learn a repository"),

@@ -6,7 +6,6 @@
     .cllm/current.json      {"run": "0001"}, the run to use; replaced atomically
     .cllm/scorecard.json    the measurements of that run
     .cllm/baselines.svg     these and other means on the same files, as bars, where that was asked for
-    .cllm/compile-cache/    compiled kernels
 
 The repository may be somebody else's and come with a `.cllm` of its own, so neither the folder nor `runs` may be a
 symbolic link, and `current.json` can only name a run. Left out: what is in a run.
@@ -57,10 +56,6 @@ class Workspace:
     @property
     def picture(self) -> Path:
         return self.folder / "baselines.svg"
-
-    @property
-    def compile_cache(self) -> Path:
-        return self.folder / "compile-cache"
 
     def create(self) -> None:
         """Make the folder, for its owner's eyes only, or bring it to that; WorkspaceError if it cannot be written."""

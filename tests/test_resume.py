@@ -166,25 +166,6 @@ def test_learning_by_minutes_keeps_to_the_time(cllm: Cllm) -> None:
     assert card["bits_per_byte"]["model"] < 3
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_a_compiled_run_is_the_same_for_any_number_of_workers(cllm: Cllm) -> None:
-    cllm.config.write_text(cllm.config.read_text() + '[engine]\ncompiled = "yes"\n')
-    hashes = []
-    for workers in ("2", "1"):
-        done = cllm.train("--steps", "6", "--workers", workers, "--fresh")
-        assert done.returncode == 0 and "compiled" in done.stderr, done.stderr
-        hashes.append(cllm.scorecard()["weights_sha256"])
-    assert hashes[0] == hashes[1]
-
-
-def test_without_a_compiler_it_runs_eager_and_says_so(cllm: Cllm, tmp_path: Path) -> None:
-    cllm.config.write_text(cllm.config.read_text() + '[engine]\ncompiled = "yes"\n')
-    done = cllm.train("--steps", "2", "--workers", "1", environment={"PATH": str(tmp_path)})
-    assert done.returncode == 0, done.stderr
-    assert "eager" in done.stderr and "no C++ compiler" in done.stderr
-
-
 @pytest.mark.parametrize("seconds", [0.3, 0.8])
 def test_a_terminals_interrupt_shows_no_traceback(cllm: Cllm, seconds: float) -> None:
     """Ctrl-C goes to every process of the terminal's group, also while the workers still import."""

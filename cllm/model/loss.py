@@ -30,6 +30,8 @@ class LinearCrossEntropy(torch.autograd.Function):
             learned = (goal != IGNORED).unsqueeze(1)
             goal = goal.clamp(min=0).unsqueeze(1)
             total -= (log_probabilities.gather(1, goal) * learned).sum()
+            if not any(ctx.needs_input_grad):
+                continue
             d_logits = log_probabilities.exp_().scatter_add_(1, goal, torch.full_like(goal, -1, dtype=torch.float32))
             d_logits = d_logits.mul_(learned).to(hidden.dtype)
             torch.mm(d_logits, weight, out=d_rows)

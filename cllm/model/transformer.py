@@ -8,7 +8,6 @@ It knows nothing of files, data, processes or devices; dropout, the loss and dec
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +49,6 @@ class Attention(nn.Module):
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         self.config, self.layer = config, layer
-        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = causal_attention
         channels = config.head_dim
         self.qkv = nn.Linear(config.n_embd, (config.n_head + 2 * config.n_kv_head) * channels, bias=False)
         self.out = nn.Linear(config.n_head * channels, config.n_embd, bias=False)
@@ -69,7 +67,7 @@ class Attention(nn.Module):
             k, v = cache.extend(self.layer, k, v)
         if heads != kv_heads:
             k, v = (t.repeat_interleave(heads // kv_heads, 1) for t in (k, v))
-        return self.out(self.attend(q, k, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.out(causal_attention(q, k, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):

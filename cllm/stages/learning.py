@@ -20,7 +20,7 @@ from cllm.stages.watch import Watch
 from cllm.training.checkpoint import Checkpoint, Checkpointer, Spent, newest_checkpoint, restore
 from cllm.training.launch import Workers
 from cllm.training.layout import named_arrays, num_bytes
-from cllm.training.loop import StepReport, compile_phases, train
+from cllm.training.loop import StepReport, train
 from cllm.training.plan import Plan, load_plan
 
 MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
@@ -32,16 +32,13 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
         raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
     corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
     plan = load_plan(run.plan)
-    for sentence in described(plan, shard, session.machine, session.num_workers):
+    for sentence in described(plan, shard, session.num_workers):
         session.report.say(sentence)
     check_memory(plan, session.machine)
     dev = [number for number, document in enumerate(corpus.train) if document.split == "dev"]
     shared = workers.join(run.folder, plan, run.plan, dev)
     checkpoint = newest_checkpoint(run.checkpoints, session.report.say)
     begin(session, plan, checkpoint, shared, workers)
-    if plan.engine.compiled:
-        session.report.phase("compile")
-        compile_phases(workers.sphere, plan)
     first_step, before = (checkpoint.step, checkpoint.spent) if checkpoint else (0, Spent())
     session.seconds_before = before.command_seconds
     checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
@@ -79,7 +76,7 @@ def begin(session: Session, plan: Plan, checkpoint: Checkpoint | None, shared: S
     restore(checkpoint, shared, plan)
     workers.sphere.call_one("round_weights")
     session.report.say(f"resuming from step {checkpoint.step} of {plan.steps}")
-    for sentence in differences(plan.engine, engine_of(session.machine, plan.engine.dtype, plan.engine.compiled)):
+    for sentence in differences(plan.engine, engine_of(session.machine, plan.engine.dtype)):
         session.report.say(f"not bit-exact from here: {sentence}")
 
 

@@ -25,7 +25,6 @@ from cllm.training.plan import Engine, Plan, save_plan
 SCORECARD_SECONDS = 12.0
 SCORED_BYTES_PER_SECOND = 8_000
 SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
-COMPILE_SECONDS = 1_200.0  # of training, from which on a cold compilation (80 s) pays: it gains 12 to 20%
 
 
 def plan_run(session: Session, run: Run, sphere: Sphere) -> None:
@@ -52,7 +51,8 @@ def network_plan(
     It leaves `reserve` seconds for what follows the training; `lost` seconds of all workers' time go to other work.
     """
     seconds = None if session.options.steps is not None else max(1.0, session.seconds_left - reserve - lost)
-    engine = engine_for(session, seconds)
+    dtype = session.engine_choice.dtype
+    engine = engine_of(session.machine, default_dtype(session.machine) if dtype == "auto" else dtype)
     task = Task(
         vocab_size=tokenizer.vocab_size,
         tokens=shard.num_tokens,
@@ -73,14 +73,6 @@ def network_plan(
         return plan
     # What measuring took is gone from the budget.
     return dataclasses.replace(plan, seconds=min(plan.seconds + lost, max(1.0, session.seconds_left - reserve)))
-
-
-def engine_for(session: Session, seconds: float | None) -> Engine:
-    """What computes a new run of so many seconds of training, or of fixed steps (None)."""
-    choice = session.engine_choice
-    dtype = default_dtype(session.machine) if choice.dtype == "auto" else choice.dtype
-    pays = seconds is not None and seconds > COMPILE_SECONDS
-    return engine_of(session.machine, dtype, pays if choice.compiled == "auto" else choice.compiled == "yes")
 
 
 def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:
@@ -108,20 +100,15 @@ def measured(sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[
     return Speed(positions=tuple(positions.tolist()), update=float(np.mean([speed["update"] for speed in found])))
 
 
-def engine_of(machine: Machine, dtype: str, compiled: bool) -> Engine:
+def engine_of(machine: Machine, dtype: str) -> Engine:
     """What computes on a machine."""
     found = sorted(machine.features or ())
     return Engine(
         dtype=dtype,
         instruction_set=" ".join(name for name in found if name.startswith(("avx", "amx", "asimd", "bf16"))),
-        compiled=compiled and can_compile(machine),
         torch_version=importlib.metadata.version("torch"),
+        numba_version=importlib.metadata.version("numba"),
     )
-
-
-def can_compile(machine: Machine) -> bool:
-    """Whether PyTorch can compile a network here."""
-    return machine.compiler is not None and machine.python_headers
 
 
 def differences(before: Engine, now: Engine) -> Iterator[str]:
@@ -132,15 +119,12 @@ def differences(before: Engine, now: Engine) -> Iterator[str]:
             yield f"{field.name.replace('_', ' ')} was {was}, is {is_now}"
 
 
-def described(plan: Plan, shard: Shard, machine: Machine, num_workers: int) -> Iterator[str]:
+def described(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
     """What is going to be done, in two lines."""
-    model, engine = plan.model, plan.engine
-    how = "compiled" if engine.compiled else "eager"
-    if not can_compile(machine):
-        how += " (no C++ compiler with Python's headers was found)"
+    model = plan.model
     yield (
         f"network: {model.n_layer} layers, {model.n_embd} wide, vocabulary {model.vocab_size:,}, "
-        f"{num_parameters(model) / 1e6:.2f} M parameters, {engine.dtype}, {how}"
+        f"{num_parameters(model) / 1e6:.2f} M parameters, {plan.engine.dtype}"
     )
     phases = ", ".join(f"{phase.steps} steps of 12 x {phase.rows * phase.context} tokens" for phase in plan.phases)
     time_text = f", {plan.seconds:.0f} s" if plan.seconds else ""

@@ -64,14 +64,12 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineChoice:
-    """With what the numbers are computed; "auto" leaves it to the machine and the budget."""
+    """With what the numbers are computed; "auto" leaves it to the machine."""
 
     dtype: str = "auto"
-    compiled: str = "auto"
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, ("auto", "bfloat16", "float32"))
-        check_choice("compiled", self.compiled, ("auto", "yes", "no"))
 
 
 @dataclass(frozen=True, kw_only=True)

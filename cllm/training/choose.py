@@ -28,7 +28,7 @@ MEASURED_RUNG = 2  # by which the others are judged
 CONTEXTS = ((256, 0.7), (1024, 1.0))
 # Learn from at least this many tokens for each matrix parameter: at 1.5 (3 x 192) libuv cost fewer bits than at 0.4
 # (4 x 256) in the same five minutes.
-TOKENS_PER_PARAMETER = 0.7
+TOKENS_PER_PARAMETER = 1.0
 MAX_PASSES = 5.0  # over the repository's tokens; more made held-out files worse (docs/LOG.md)
 MIN_STEPS = 120  # for a repository so small that its passes are fewer steps
 STEP_OVERHEAD = 1.04  # beyond positions and updates: summing, waiting for the last position

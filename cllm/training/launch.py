@@ -11,15 +11,13 @@ from cllm.training.layout import layout
 from cllm.training.plan import Plan
 
 
-def worker_environment(compile_cache: Path) -> dict[str, str]:
-    """One thread a worker, and a compilation cache that is kept."""
+def worker_environment() -> dict[str, str]:
+    """One thread a worker."""
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",  # the current folder may be a repository: nothing in it is ever imported
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
-        "TORCHINDUCTOR_CACHE_DIR": str(compile_cache),
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
 

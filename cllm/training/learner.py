@@ -14,8 +14,9 @@ from torch import Tensor
 from cllm.dataset import Rows, Shard
 from cllm.dataset.fim import fill_in_the_middle
 from cllm.model.config import fused_rows, is_matrix
+from cllm.model.gradient import Gradient
 from cllm.model.loss import IGNORED, linear_cross_entropy
-from cllm.model.transformer import Block, Transformer, initialise
+from cllm.model.transformer import Transformer, initialise
 from cllm.tokenizer import Tokenizer
 from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import POSITIONS, Plan, learning_rate_scale, timeline
@@ -38,18 +39,17 @@ class Data:
 
 
 def build_model(plan: Plan, state: TensorState) -> Transformer:
-    """A Transformer whose parameters are the shared memory, compiled where the plan says so."""
+    """A Transformer whose parameters are the shared memory."""
     with torch.device("meta"):
         model = Transformer(plan.model)
     tensors = zip(state.places, state.compute, strict=True)
     model.load_state_dict({place.name: tensor for place, tensor in tensors}, assign=True)
-    if plan.engine.compiled:
-        for block in model.blocks:
-            assert isinstance(block, Block)
-            # Compiling the loop over blocks of queries takes longer than all the rest and gains 2 to 4%.
-            block.attention.attend = torch.compiler.disable(block.attention.attend)  # type: ignore[no-untyped-call]
-            block.compile(dynamic=False)
     return model
+
+
+def can_do_without_autograd(plan: Plan) -> bool:
+    """Whether `Gradient` can compute what the plan asks for; what is rarely asked for, PyTorch does, slower."""
+    return plan.recipe.dropout == 0 and plan.model.n_head == plan.model.n_kv_head
 
 
 class Learner:
@@ -58,7 +58,10 @@ class Learner:
     def __init__(self, plan: Plan, state: TensorState, data: Data) -> None:
         self.plan, self.state, self.data = plan, state, data
         self.model = build_model(plan, state)
-        self._parameters = list(self.model.parameters())
+        names = [place.name for place in state.places]
+        self._weights = dict(zip(names, state.compute, strict=True))
+        self._gradients = [dict(zip(names, of_position, strict=True)) for of_position in state.gradients]
+        self._engine: tuple[torch.Size, Gradient] | None = None  # for the last batch's shape
         self._summed: dict[int, Tensor] = {}
         self._rows: dict[tuple[str, int], Rows] = {}
 
@@ -95,13 +98,23 @@ class Learner:
     def compute(self, step: int, position: int) -> float:
         """Write a position's gradient into its row; its mean loss (nats a token)."""
         inputs, targets = self.batch(step, position)
+        scale, gradients = 1 / (targets.numel() * POSITIONS), self._gradients[position]
+        if can_do_without_autograd(self.plan):
+            return self._gradient(inputs.shape).compute(inputs, targets, scale, gradients) / targets.numel()
         torch.manual_seed((self.plan.seed * 1_000_003 + step) * POSITIONS + position)
         hidden = self.model(inputs, dropout=self.plan.recipe.dropout)
-        loss = linear_cross_entropy(hidden, self.model.head_weight, targets) / (targets.numel() * POSITIONS)
-        gradients = torch.autograd.grad(loss, self._parameters)
+        nats = linear_cross_entropy(hidden, self.model.head_weight, targets)
+        found = torch.autograd.grad(nats * scale, list(self.model.parameters()))
         with torch.no_grad():
-            torch._foreach_copy_(self.state.gradients[position], gradients)
-        return loss.item() * POSITIONS
+            torch._foreach_copy_(list(gradients.values()), found)
+        return nats.item() / targets.numel()
+
+    def _gradient(self, shape: torch.Size) -> Gradient:
+        """What computes batches of a shape; that of the phase before is given up."""
+        if self._engine is None or self._engine[0] != shape:
+            self._engine = None  # so that there is never room for two
+            self._engine = shape, Gradient(self.plan.model, self._weights, (shape[0], shape[1]))
+        return self._engine[1]
 
     @torch.no_grad()
     def reduce(self, places: list[int]) -> list[float]:

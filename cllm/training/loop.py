@@ -80,15 +80,6 @@ def train(
         )
 
 
-def compile_phases(sphere: Sphere, plan: Plan) -> None:
-    """Compile for each phase once, in different workers: all others find the result in the cache."""
-    moments = timeline(plan)
-    first_steps = [
-        next(step for step, m in enumerate(moments) if m.phase == phase) for phase in range(len(plan.phases))
-    ]
-    sphere.deal("compute", [{"step": step, "position": 0} for step in first_steps])
-
-
 @functools.cache
 def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
     """Which parameters each worker sums and updates: whole ones, the dearest first to the least burdened."""

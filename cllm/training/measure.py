@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from cllm.model.config import TransformerConfig, fused_rows, is_matrix
-from cllm.model.loss import linear_cross_entropy
+from cllm.model.gradient import Gradient
 from cllm.model.transformer import Transformer, initialise
 from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import OptimizerConfig
@@ -30,7 +30,7 @@ def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]]) ->
     return {"positions": positions, "update": _update_seconds(network, compute)}
 
 
-def _median_seconds(call: Callable[[], None]) -> float:
+def _median_seconds(call: Callable[[], object]) -> float:
     call()
     samples = []
     for _ in range(SAMPLES):
@@ -40,17 +40,12 @@ def _median_seconds(call: Callable[[], None]) -> float:
     return statistics.median(samples)
 
 
-def _micro_batch(network: Transformer, context: int, rows: int) -> Callable[[], None]:
+def _micro_batch(network: Transformer, context: int, rows: int) -> Callable[[], object]:
     ids = torch.randint(0, network.config.vocab_size, (rows, context + 1), generator=torch.Generator().manual_seed(1))
-    parameters = list(network.parameters())
-    kept = [torch.empty_like(parameter) for parameter in parameters]
-
-    def run() -> None:
-        loss = linear_cross_entropy(network(ids[:, :-1]), network.head_weight, ids[:, 1:])
-        with torch.no_grad():
-            torch._foreach_copy_(kept, torch.autograd.grad(loss, parameters))
-
-    return run
+    weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    kept = {name: torch.empty_like(weight) for name, weight in weights.items()}
+    gradient = Gradient(network.config, weights, (rows, context))
+    return lambda: gradient.compute(ids[:, :-1], ids[:, 1:], 1.0, kept)
 
 
 @torch.no_grad()

@@ -61,13 +61,11 @@ class Engine:
 
     dtype: str  # "bfloat16" or "float32": what the matrix products read
     instruction_set: str
-    compiled: bool
     torch_version: str
+    numba_version: str
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, DTYPES)
-        if not isinstance(self.compiled, bool):
-            raise UsageError(f"compiled is {self.compiled!r}; it must be true or false")
 
 
 @dataclass(frozen=True, kw_only=True)

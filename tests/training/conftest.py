@@ -40,7 +40,7 @@ def plan_of(vocab_size: int) -> Plan:
         vocab_size=vocab_size,
         n_layer=2,
         n_head=2,
-        n_kv_head=1,
+        n_kv_head=2,
         n_embd=32,
         head_dim=16,
         n_inner=64,
@@ -49,8 +49,8 @@ def plan_of(vocab_size: int) -> Plan:
     return Plan(
         model=config,
         phases=(Phase(context=32, rows=2, until=0.6, steps=6), Phase(context=64, rows=1, until=1.0, steps=4)),
-        engine=Engine(dtype="bfloat16", instruction_set="any", compiled=False, torch_version="any"),
-        recipe=Recipe(fim_rate=0.3, dropout=0.1, dev_from=0.5),
+        engine=Engine(dtype="bfloat16", instruction_set="any", torch_version="any", numba_version="any"),
+        recipe=Recipe(fim_rate=0.3, dev_from=0.5),
     )
 
 
@@ -70,7 +70,7 @@ def train_tiny(run: Path, tmp_path: Path) -> Callable[..., tuple[list[StepReport
         path = tmp_path / f"plan-{num_workers}.json"
         save_plan(plan, path)
         numbers = itertools.cycle(working or [num_workers])
-        with Workers(num_workers, worker_environment(tmp_path)) as workers:
+        with Workers(num_workers, worker_environment()) as workers:
             shared = workers.join(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
             reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, lambda: next(numbers)))

@@ -15,7 +15,7 @@ from cllm.training.choose import (
 )
 from cllm.training.plan import Engine, Plan
 
-ENGINE = Engine(dtype="float32", instruction_set="", compiled=False, torch_version="")
+ENGINE = Engine(dtype="float32", instruction_set="", torch_version="", numba_version="")
 
 
 def machine(flops_per_second: float) -> Measure:

@@ -81,7 +81,6 @@ HARMS: dict[str, Any] = {
     "phases.0.until": 1.0,
     "phases.1.until": 0.9,
     "engine.dtype": "float8",
-    "engine.compiled": "yes",
     "model.n_layer": "two",
     "recipe.fim_rate": True,
     "optimizer.betas": [0.9],
