@@ -1,9 +1,9 @@
 """One decorator for every kernel: machine code by Numba, kept between processes.
 
 Numba keeps a kernel as long as its own file does not change, and does not see that a kernel it calls has. So the
-folder it keeps them in is named after the content of the memory's files, whose kernels call each other; it is in this
+folder it keeps them in is named after the content of the files whose kernels are called from others; it is in this
 package where that can be written, else where Numba chooses. All together compile for a minute on one core, later
-processes load them in 0.5 s.
+processes load them in 0.5 s (EPYC Zen 3, 2026-11-26).
 
 A kernel does not look whether an index lies in its array, unless `numba.config.BOUNDSCHECK` is set before this module
 is imported, as the tests do: so those kernels are kept by themselves.
@@ -47,7 +47,8 @@ def _keep_kernels() -> None:
     base = package / "__pycache__"
     if "NUMBA_CACHE_DIR" in os.environ or not os.access(base if base.exists() else package, os.W_OK):
         return
-    content = b"".join(path.read_bytes() for path in [Path(__file__), *sorted((package / "memory").glob("*.py"))])
+    files = [Path(__file__), package / "model" / "scalars.py", *sorted((package / "memory").glob("*.py"))]
+    content = b"".join(path.read_bytes() for path in files)
     kind = "checked" if numba.core.config.BOUNDSCHECK else "kernels"  # type: ignore[attr-defined]
     folder = base / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}"
     for other in base.glob(f"{kind}-*"):

@@ -188,11 +188,15 @@ class MemorySampler:
         self.peak_bytes = max(self.peak_bytes, proportional_set_size([self.pid, *descendants(self.pid)]))
 
     def _watch(self) -> None:
-        wait = self.seconds
-        while not self._ended.wait(wait):
+        pause = self.seconds
+        while not self._ended.wait(pause):
             began = time.thread_time()
             self.sample()
-            wait = max(self.seconds, 100 * (time.thread_time() - began))
+            pause = self.pause_after(time.thread_time() - began)
+
+    def pause_after(self, seconds: float) -> float:
+        """How long to wait after a sample that took so many seconds of a core."""
+        return max(self.seconds, 100 * seconds)
 
     def __enter__(self) -> Self:
         self.sample()

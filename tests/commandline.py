@@ -17,7 +17,7 @@ vocab_size = 400
 n_layer = 2
 n_embd = 32
 n_head = 2
-n_kv_head = 1
+n_kv_head = 2
 head_dim = 16
 n_inner = 64
 [run]

@@ -201,6 +201,11 @@ def test_the_sampler_counts_children() -> None:
             assert memory.peak_bytes > alone + 50_000_000
 
 
+def test_the_sampler_takes_a_hundredth_of_a_core() -> None:
+    memory = MemorySampler(seconds=1.0)
+    assert memory.pause_after(0.005) == 1.0 and memory.pause_after(0.05) == pytest.approx(5.0)
+
+
 def test_the_sampler_ends_with_its_block() -> None:
     with pytest.raises(ZeroDivisionError), MemorySampler(seconds=600) as memory:
         raise ZeroDivisionError

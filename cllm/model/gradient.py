@@ -5,7 +5,7 @@ The matrix products are PyTorch's, into tensors that are there already; what lie
 the same order. Shapes as there; N = B T rows, one for each token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,45 +58,52 @@ class Norm:
         gradients[self._name].copy_(self._d_weight)
 
 
+class Scratch:
+    """Room for gradients inside of a block, which is needed by one part at a time."""
+
+    def __init__(self, config: TransformerConfig, new: Callable[..., Tensor], shape: tuple[int, int]) -> None:
+        """`new` makes a tensor of a size; for texts and tokens `shape`."""
+        num_texts, num_tokens = shape
+        num_rows, heads, channels = num_texts * num_tokens, config.n_head, config.head_dim
+        self.normed = seen(new(num_rows, config.n_embd))
+        self.active = seen(new(num_rows, config.n_inner))
+        self.joined = seen(new(num_rows, heads * channels))
+        self.heads = [seen(new(num_texts, heads, num_tokens, channels)) for _ in range(3)]
+        largest = max((end - begin) * visible for begin, end, visible in blocks(num_tokens, 0))
+        self.scores = seen(new(num_texts * heads * largest))
+        self.head = torch.empty(channels).numpy()
+
+
 class Attention:
     """x + attention(norm(x)), in the block whose parameters' names begin with `block`, for texts and tokens `shape`."""
 
-    def __init__(self, config: TransformerConfig, weights: Named, block: str, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, config: TransformerConfig, weights: Named, block: str, shape: tuple[int, int], scratch: Scratch
+    ) -> None:
         num_texts, num_tokens = shape
         rows, heads, channels = num_texts * num_tokens, config.n_head, config.head_dim
         self._names = [f"{block}attention.{name}.weight" for name in ("qkv", "out", "q_norm", "k_norm")]
         self._qkv_weight, self._out_weight, q_weight, k_weight = (weights[name] for name in self._names)
-        self._q_weight, self._k_weight = seen(q_weight).array, seen(k_weight).array
-        self._d_q_weight, self._d_k_weight = torch.empty(channels), torch.empty(channels)
-        self._back = torch.empty(channels).numpy()  # room for a head's gradient
-        self._norm = Norm(weights, f"{block}attention_norm.weight", rows, config.norm_eps)
-        self._eps, self._scales = config.norm_eps, torch.empty(rows, 2 * heads).numpy()
-        self._cos, self._sin = (part[:, 0].numpy() for part in rotary(config, 0, num_tokens, torch.float32))
-        new, by_head = self._qkv_weight.new_empty, (num_texts, heads, num_tokens, channels)
-        self._qkv = seen(new(rows, 3 * heads * channels))
-        self._q, self._k, self._v, self._attended = (seen(new(by_head)) for _ in range(4))
-        self._d_q, self._d_k, self._d_v = (seen(new(by_head)) for _ in range(3))
-        self._joined, self._d_joined = (seen(new(rows, heads * channels)) for _ in range(2))
+        self._norm, self._scratch = Norm(weights, f"{block}attention_norm.weight", rows, config.norm_eps), scratch
+        cos, sin = (part[:, 0].numpy() for part in rotary(config, 0, num_tokens, torch.float32))
+        self._turning = kernels.Turning(seen(q_weight).array, seen(k_weight).array, config.norm_eps, cos, sin)
+        self._d_weights = torch.empty(2, channels)
+        new = self._qkv_weight.new_empty
+        self._qkv = seen(new(rows, len(self._qkv_weight)))
+        self._scales = torch.empty(rows, heads + config.n_kv_head).numpy()
+        self._heads = [seen(new(num_texts, heads, num_tokens, channels)) for _ in range(3)]
+        self._attended, self._joined = (
+            seen(new(num_texts, heads, num_tokens, channels)),
+            seen(new(rows, heads * channels)),
+        )
         self._blocks = blocks(num_tokens, 0)
         self._chances = [seen(new(num_texts * heads, end - begin, visible)) for begin, end, visible in self._blocks]
-        self._d_chances = seen(new(max(chances.tensor.numel() for chances in self._chances)))
-        self._d_normed, self.out = (seen(new(rows, config.n_embd)) for _ in range(2))
+        self.out = seen(new(rows, config.n_embd))
 
     def forward(self, x: Numbers) -> Numbers:
         torch.mm(self._norm.forward(x), self._qkv_weight.t(), out=self._qkv.tensor)
-        kernels.split_heads(
-            self._qkv.array,
-            self._q_weight,
-            self._k_weight,
-            self._eps,
-            self._cos,
-            self._sin,
-            self._q.array,
-            self._k.array,
-            self._v.array,
-            self._scales,
-        )
-        q, k, v, attended = (each.tensor.flatten(0, 1) for each in (self._q, self._k, self._v, self._attended))
+        kernels.split_heads(self._qkv.array, self._turning, by_head(self._heads), self._scales)
+        q, k, v, attended = (each.tensor.flatten(0, 1) for each in (*self._heads, self._attended))
         for (begin, end, visible), chances in zip(self._blocks, self._chances, strict=True):
             torch.bmm(q[:, begin:end], k[:, :visible].transpose(1, 2), out=chances.tensor)
             kernels.causal_softmax(chances.array)
@@ -108,59 +115,55 @@ class Attention:
     def backward(self, gradient: Numbers, gradients: Named) -> None:
         """Turn the gradient of what came out into that of what came in."""
         qkv_name, out_name, q_name, k_name = self._names
+        scratch = self._scratch
         torch.mm(gradient.tensor.t(), self._joined.tensor, out=gradients[out_name])
-        torch.mm(gradient.tensor, self._out_weight, out=self._d_joined.tensor)
-        kernels.part_heads(self._d_joined.array, self._attended.array)
+        torch.mm(gradient.tensor, self._out_weight, out=scratch.joined.tensor)
+        kernels.part_heads(scratch.joined.array, self._attended.array)
         self._scores_backward(self._attended.tensor.flatten(0, 1))
-        self._d_q_weight.zero_()
-        self._d_k_weight.zero_()
-        kernels.split_heads_backward(
-            self._d_q.array,
-            self._d_k.array,
-            self._d_v.array,
-            self._qkv.array,
-            self._q_weight,
-            self._k_weight,
-            self._cos,
-            self._sin,
-            self._scales,
-            self._d_q_weight.numpy(),
-            self._d_k_weight.numpy(),
-            self._back,
-        )
-        gradients[q_name].copy_(self._d_q_weight)
-        gradients[k_name].copy_(self._d_k_weight)
+        d_weights = self._d_weights.zero_().numpy()
+        d_heads = by_head(scratch.heads)
+        kernels.split_heads_backward(d_heads, self._qkv.array, self._turning, self._scales, d_weights, scratch.head)
+        gradients[q_name].copy_(self._d_weights[0])
+        gradients[k_name].copy_(self._d_weights[1])
         torch.mm(self._qkv.tensor.t(), self._norm.normed.tensor, out=gradients[qkv_name])
-        torch.mm(self._qkv.tensor, self._qkv_weight, out=self._d_normed.tensor)
-        self._norm.backward(self._d_normed, gradient, gradients)
+        torch.mm(self._qkv.tensor, self._qkv_weight, out=scratch.normed.tensor)
+        self._norm.backward(scratch.normed, gradient, gradients)
 
     def _scores_backward(self, d_attended: Tensor) -> None:
         """From the gradient of what was attended (B H, T, C) to those of queries, keys and values."""
-        q, k, v = (each.tensor.flatten(0, 1) for each in (self._q, self._k, self._v))
-        d_q, d_k, d_v = (each.tensor.flatten(0, 1) for each in (self._d_q, self._d_k, self._d_v))
+        q, k, v = (each.tensor.flatten(0, 1) for each in self._heads)
+        d_q, d_k, d_v = (each.tensor.flatten(0, 1) for each in self._scratch.heads)
         d_k.zero_()
         d_v.zero_()
         for (begin, end, visible), chances in zip(self._blocks, self._chances, strict=True):
             shape, size = chances.tensor.shape, chances.tensor.numel()
-            d_scores = self._d_chances.tensor[:size].view(shape)
+            d_scores = self._scratch.scores.tensor[:size].view(shape)
             torch.bmm(d_attended[:, begin:end], v[:, :visible].transpose(1, 2), out=d_scores)
-            kernels.softmax_backward(self._d_chances.array[:size].reshape(shape), chances.array)
+            kernels.softmax_backward(self._scratch.scores.array[:size].reshape(shape), chances.array)
             torch.bmm(d_scores, k[:, :visible], out=d_q[:, begin:end])
             d_k[:, :visible].baddbmm_(d_scores.transpose(1, 2), q[:, begin:end])
             d_v[:, :visible].baddbmm_(chances.tensor.transpose(1, 2), d_attended[:, begin:end])
 
 
+def by_head(parts: Sequence[Numbers]) -> kernels.Heads:
+    """Queries, keys and values, or their gradients."""
+    q, k, v = (part.array for part in parts)
+    return kernels.Heads(q, k, v)
+
+
 class FeedForward:
     """x + feed_forward(norm(x)), in the block whose parameters' names begin with `block`."""
 
-    def __init__(self, config: TransformerConfig, weights: Named, block: str, num_rows: int) -> None:
+    def __init__(self, config: TransformerConfig, weights: Named, block: str, num_rows: int, scratch: Scratch) -> None:
         self._gate_up_name, self._down_name = (f"{block}feed_forward.{name}.weight" for name in ("gate_up", "down"))
         self._gate_up_weight, self._down_weight = weights[self._gate_up_name], weights[self._down_name]
-        self._norm = Norm(weights, f"{block}feed_forward_norm.weight", num_rows, config.norm_eps)
+        self._norm, self._scratch = (
+            Norm(weights, f"{block}feed_forward_norm.weight", num_rows, config.norm_eps),
+            scratch,
+        )
         new = self._down_weight.new_empty
-        self._gate_up = seen(new(num_rows, 2 * config.n_inner))
-        self._active, self._d_active = (seen(new(num_rows, config.n_inner)) for _ in range(2))
-        self._d_normed, self.out = (seen(new(num_rows, config.n_embd)) for _ in range(2))
+        self._gate_up, self._active = seen(new(num_rows, 2 * config.n_inner)), seen(new(num_rows, config.n_inner))
+        self.out = seen(new(num_rows, config.n_embd))
 
     def forward(self, x: Numbers) -> Numbers:
         torch.mm(self._norm.forward(x), self._gate_up_weight.t(), out=self._gate_up.tensor)
@@ -170,27 +173,28 @@ class FeedForward:
 
     def backward(self, gradient: Numbers, gradients: Named) -> None:
         """Turn the gradient of what came out into that of what came in."""
+        scratch = self._scratch
         torch.mm(gradient.tensor.t(), self._active.tensor, out=gradients[self._down_name])
-        torch.mm(gradient.tensor, self._down_weight, out=self._d_active.tensor)
-        kernels.swiglu_backward(self._d_active.array, self._gate_up.array)
+        torch.mm(gradient.tensor, self._down_weight, out=scratch.active.tensor)
+        kernels.swiglu_backward(scratch.active.array, self._gate_up.array)
         torch.mm(self._gate_up.tensor.t(), self._norm.normed.tensor, out=gradients[self._gate_up_name])
-        torch.mm(self._gate_up.tensor, self._gate_up_weight, out=self._d_normed.tensor)
-        self._norm.backward(self._d_normed, gradient, gradients)
+        torch.mm(self._gate_up.tensor, self._gate_up_weight, out=scratch.normed.tensor)
+        self._norm.backward(scratch.normed, gradient, gradients)
 
 
 class Gradient:
     """Of all weights of a network, which it reads anew at each call, for texts and tokens `shape` (B, T)."""
 
     def __init__(self, config: TransformerConfig, weights: Named, shape: tuple[int, int]) -> None:
-        assert config.n_head == config.n_kv_head, "written for as many heads of keys as of queries"
         self._tied, num_rows = config.tied, shape[0] * shape[1]
         self._embedding = weights["embedding.weight"]
         self._head_name = "embedding.weight" if config.tied else "head.weight"
         self._head = weights[self._head_name]
+        scratch = Scratch(config, self._embedding.new_empty, shape)
         self._parts: list[Attention | FeedForward] = []
         for block in (f"blocks.{layer}." for layer in range(config.n_layer)):
-            self._parts.append(Attention(config, weights, block, shape))
-            self._parts.append(FeedForward(config, weights, block, num_rows))
+            self._parts.append(Attention(config, weights, block, shape, scratch))
+            self._parts.append(FeedForward(config, weights, block, num_rows, scratch))
         self._norm = Norm(weights, "norm.weight", num_rows, config.norm_eps)
         new = self._embedding.new_empty
         self._x, self._d_x, self._d_normed = (seen(new(num_rows, config.n_embd)) for _ in range(3))

@@ -1,80 +1,17 @@
 """What a step computes between its matrix products, each in one pass over its numbers.
 
-PyTorch takes a pass for each operation, and the numbers leave the nearest caches in between. Numbers are float32, or
-bfloat16 as PyTorch keeps them, seen as uint16: `wide` and `narrow` go between, and all sums are float32. Kernels of a
-Transformer: N tokens, D width, H query heads and K heads of keys and values, C channels a head, F feed-forward width.
+PyTorch takes a pass for each operation, and the numbers leave the nearest caches in between. All arrays but those said
+to be float32 are of what the products read (`scalars.py`); sums are float32. B texts of T tokens, N = B T rows, D
+width, H heads of queries and K of keys and values, C channels a head, F feed-forward width, V words.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, cast
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from cllm.compiled import Array, Number, compiled, inlined
-
-ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
-# exp(x) = 2^n exp(r), with n ln 2 + r = x, ln 2 in two parts and exp(r) a polynomial: Cephes' expf (Moshier 1992).
-LEAST_EXPONENT, MOST_EXPONENT = np.float32(-87), np.float32(88)
-LOG2_E, LN_2, LN_2_REST = np.float32(1.4426950408889634), np.float32(0.693359375), np.float32(-2.12194440e-4)
-P0, P1, P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
-P3, P4, P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-WORD, INTEGER, FLOAT = ir.IntType(16), ir.IntType(32), ir.FloatType()
-
-
-@intrinsic
-def _wide(_: Any, number: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if number == types.float32:
-            return arguments[0]
-        bits = builder.shl(builder.zext(arguments[0], INTEGER), ir.Constant(INTEGER, 16))
-        return builder.bitcast(bits, FLOAT)
-
-    return types.float32(number), generate
-
-
-@intrinsic
-def _narrow(_: Any, number: Any, like: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if like == types.float32:
-            return arguments[0]
-        bits = builder.bitcast(arguments[0], INTEGER)
-        odd = builder.and_(builder.lshr(bits, ir.Constant(INTEGER, 16)), ir.Constant(INTEGER, 1))
-        rounded = builder.add(bits, builder.add(odd, ir.Constant(INTEGER, 0x7FFF)))
-        return builder.trunc(builder.lshr(rounded, ir.Constant(INTEGER, 16)), WORD)
-
-    return like(types.float32, like), generate
-
-
-@intrinsic
-def _power_of_two(_: Any, exponent: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = builder.fptosi(arguments[0], INTEGER)
-        bits = builder.shl(builder.add(whole, ir.Constant(INTEGER, 127)), ir.Constant(INTEGER, 23))
-        return builder.bitcast(bits, FLOAT)
-
-    return types.float32(types.float32), generate
-
-
-# A number of an array as float32.
-wide = cast(Callable[[Number], Number], _wide)
-# A float32 as a number of the same kind as another, to the nearest, of two equally near to the even one.
-narrow = cast(Callable[[Number, Number], Number], _narrow)
-# 2^n of a whole n from -126 to 127, as float32s.
-power_of_two = cast(Callable[[Number], Number], _power_of_two)
-
-
-@inlined
-def exp(x: Number) -> Number:
-    """To within 3e-7 of itself; of what is less than -87, that of -87."""
-    x = min(max(x, LEAST_EXPONENT), MOST_EXPONENT)
-    whole = np.floor(x * LOG2_E + HALF)
-    rest = x - whole * LN_2 - whole * LN_2_REST
-    power = ((((P0 * rest + P1) * rest + P2) * rest + P3) * rest + P4) * rest + P5
-    return (power * rest * rest + rest + ONE) * power_of_two(whole)
+from cllm.model.scalars import ONE, ZERO, exp, narrow, wide
 
 
 @compiled
@@ -109,121 +46,130 @@ def normalise_backward(gradient: Array, x: Array, weight: Array, scales: Array, 
             onto[row, place] = narrow(wide(onto[row, place]) + change, onto[row, place])
 
 
-@compiled
-def split_heads(
-    qkv: Array,
-    q_weight: Array,
-    k_weight: Array,
-    eps: Number,
-    cos: Array,
-    sin: Array,
-    q: Array,
-    k: Array,
-    v: Array,
-    scales: Array,
-) -> None:
-    """Queries, keys and values of rows (N, (H + 2 K) C) by head: q (B, H, T, C), k and v (B, K, T, C).
+class Turning(NamedTuple):
+    """How queries and keys are normalised and turned: weights (C,), what is added to a mean square, angles float32."""
 
-    Queries and keys are normalised, turned by `cos` and `sin` (T, C / 2) float32, and queries divided by sqrt(C), so
-    that scores need not be. `scales` (N, H + K) as in `normalise`.
+    q_weight: Array
+    k_weight: Array
+    eps: float
+    cos: Array  # (T, C / 2)
+    sin: Array
+
+
+class Heads(NamedTuple):
+    """Queries, keys and values (B, H, T, C) by head; one of keys and values is there for each of its H / K queries."""
+
+    q: Array
+    k: Array
+    v: Array
+
+
+@compiled
+def split_heads(qkv: Array, turning: Turning, parts: Heads, scales: Array) -> None:
+    """From rows (N, (H + 2 K) C) to heads; queries are divided by sqrt(C), so that scores need not be.
+
+    `scales` (N, H + K) as in `normalise`.
     """
-    num_texts, heads, num_tokens, channels = q.shape
-    kv_heads, half = k.shape[1], channels // 2
-    shrink = np.float32(ONE / math.sqrt(channels))
+    num_texts, heads, num_tokens, channels = parts.q.shape
+    kv_heads = (qkv.shape[1] // channels - heads) // 2
+    group = heads // kv_heads
     for text in range(num_texts):
         for token in range(num_tokens):
             row = text * num_tokens + token
             for head in range(heads + kv_heads):
-                begin = head * channels
                 squares = ZERO
-                for place in range(channels):
-                    squares += wide(qkv[row, begin + place]) * wide(qkv[row, begin + place])
-                scale = np.float32(ONE / math.sqrt(squares / np.float32(channels) + eps))
+                for place in range(head * channels, (head + 1) * channels):
+                    squares += wide(qkv[row, place]) * wide(qkv[row, place])
+                scale = np.float32(ONE / math.sqrt(squares / np.float32(channels) + turning.eps))
                 scales[row, head] = scale
                 if head < heads:
-                    scale *= shrink
-                    _turn(qkv, row, begin, q_weight, scale, cos, sin, q[text, head], token, half)
+                    scale *= np.float32(ONE / math.sqrt(channels))
+                    _turn(qkv, row, head, turning.q_weight, scale, turning, parts.q[text, head], token)
                 else:
-                    _turn(qkv, row, begin, k_weight, scale, cos, sin, k[text, head - heads], token, half)
-            for head in range(kv_heads):
-                begin = (heads + kv_heads + head) * channels
+                    first = (head - heads) * group
+                    for copy in range(first, first + group):
+                        _turn(qkv, row, head, turning.k_weight, scale, turning, parts.k[text, copy], token)
+            for head in range(heads):
+                begin = (heads + kv_heads + head // group) * channels
                 for place in range(channels):
-                    v[text, head, token, place] = qkv[row, begin + place]
+                    parts.v[text, head, token, place] = qkv[row, begin + place]
 
 
 @inlined
 def _turn(
     qkv: Array,
     row: Number,
-    begin: Number,
+    head: Number,
     weight: Array,
     scale: Number,
-    cos: Array,
-    sin: Array,
+    turning: Turning,
     turned: Array,
     token: Number,
-    half: Number,
 ) -> None:
-    """Scale a head and turn it, in row `token` of `turned` (T, C)."""
+    """Scale a head of a row and turn it, in row `token` of `turned` (T, C)."""
+    half = turned.shape[1] // 2
+    begin = head * 2 * half
     for place in range(half):
+        cos, sin = turning.cos[token, place], turning.sin[token, place]
         one = wide(qkv[row, begin + place]) * scale * wide(weight[place])
         other = wide(qkv[row, begin + half + place]) * scale * wide(weight[half + place])
-        turned[token, place] = narrow(one * cos[token, place] - other * sin[token, place], qkv[row, begin])
-        turned[token, half + place] = narrow(other * cos[token, place] + one * sin[token, place], qkv[row, begin])
+        turned[token, place] = narrow(one * cos - other * sin, qkv[row, begin])
+        turned[token, half + place] = narrow(other * cos + one * sin, qkv[row, begin])
 
 
 @compiled
 def split_heads_backward(
-    d_q: Array,
-    d_k: Array,
-    d_v: Array,
-    qkv: Array,
-    q_weight: Array,
-    k_weight: Array,
-    cos: Array,
-    sin: Array,
-    scales: Array,
-    d_q_weight: Array,
-    d_k_weight: Array,
-    back: Array,
+    gradients: Heads, qkv: Array, turning: Turning, scales: Array, d_weights: Array, back: Array
 ) -> None:
-    """Replace `qkv` by its gradient; add those of the weights to float32 arrays (C,). `back` (C,) float32 is room."""
-    num_texts, heads, num_tokens, channels = d_q.shape
-    kv_heads, half = d_k.shape[1], channels // 2
-    shrink = np.float32(ONE / math.sqrt(channels))
+    """Replace `qkv` by its gradient; add those of the two weights to `d_weights` (2, C) float32.
+
+    `back` (C,) float32 is room.
+    """
+    num_texts, heads, num_tokens, channels = gradients.q.shape
+    kv_heads = (qkv.shape[1] // channels - heads) // 2
+    group = heads // kv_heads
     for text in range(num_texts):
         for token in range(num_tokens):
             row = text * num_tokens + token
             for head in range(heads + kv_heads):
-                scale = scales[row, head]
+                for place in range(channels):
+                    back[place] = ZERO
                 if head < heads:
-                    _turn_back(d_q[text, head], token, cos, sin, shrink, half, back)
-                    _head_backward(back, qkv, row, head * channels, q_weight, scale, d_q_weight)
+                    shrink = np.float32(ONE / math.sqrt(channels))
+                    _turn_back(gradients.q[text, head], token, turning, shrink, back)
+                    _head_backward(back, qkv, row, head, turning.q_weight, scales[row, head], d_weights[0])
                 else:
-                    _turn_back(d_k[text, head - heads], token, cos, sin, ONE, half, back)
-                    _head_backward(back, qkv, row, head * channels, k_weight, scale, d_k_weight)
+                    first = (head - heads) * group
+                    for copy in range(first, first + group):
+                        _turn_back(gradients.k[text, copy], token, turning, ONE, back)
+                    _head_backward(back, qkv, row, head, turning.k_weight, scales[row, head], d_weights[1])
             for head in range(kv_heads):
                 begin = (heads + kv_heads + head) * channels
                 for place in range(channels):
-                    qkv[row, begin + place] = d_v[text, head, token, place]
+                    total = ZERO
+                    for copy in range(head * group, (head + 1) * group):
+                        total += wide(gradients.v[text, copy, token, place])
+                    qkv[row, begin + place] = narrow(total, qkv[row, begin])
 
 
 @inlined
-def _turn_back(
-    gradient: Array, token: Number, cos: Array, sin: Array, scale: Number, half: Number, back: Array
-) -> None:
+def _turn_back(gradient: Array, token: Number, turning: Turning, scale: Number, back: Array) -> None:
+    """Add row `token` of a head's gradient (T, C), turned back and scaled, to `back`."""
+    half = gradient.shape[1] // 2
     for place in range(half):
+        cos, sin = turning.cos[token, place], turning.sin[token, place]
         one, other = wide(gradient[token, place]) * scale, wide(gradient[token, half + place]) * scale
-        back[place] = one * cos[token, place] + other * sin[token, place]
-        back[half + place] = other * cos[token, place] - one * sin[token, place]
+        back[place] += one * cos + other * sin
+        back[half + place] += other * cos - one * sin
 
 
 @inlined
 def _head_backward(
-    gradient: Array, qkv: Array, row: Number, begin: Number, weight: Array, scale: Number, d_weight: Array
+    gradient: Array, qkv: Array, row: Number, head: Number, weight: Array, scale: Number, d_weight: Array
 ) -> None:
     """Replace a head of a row by its gradient, which its normalisation had as `gradient` (C,)."""
     channels, along = len(gradient), ZERO
+    begin = head * channels
     for place in range(channels):
         normed = wide(qkv[row, begin + place]) * scale
         d_weight[place] += gradient[place] * normed
@@ -313,10 +259,10 @@ def swiglu_backward(gradient: Array, gate_up: Array) -> None:
     for row in range(gradient.shape[0]):
         for place in range(inner):
             gate, up = wide(gate_up[row, place]), wide(gate_up[row, inner + place])
-            change, open_ = wide(gradient[row, place]), ONE / (ONE + exp(-gate))
-            d_gate = change * up * open_ * (ONE + gate * (ONE - open_))
+            change, sigmoid = wide(gradient[row, place]), ONE / (ONE + exp(-gate))
+            d_gate = change * up * sigmoid * (ONE + gate * (ONE - sigmoid))
             gate_up[row, place] = narrow(d_gate, gate_up[row, place])
-            gate_up[row, inner + place] = narrow(change * gate * open_, gate_up[row, place])
+            gate_up[row, inner + place] = narrow(change * gate * sigmoid, gate_up[row, place])
 
 
 @compiled

@@ -15,7 +15,7 @@ from typing import Any
 from cllm.errors import TrainingError
 
 MAX_WORKERS = 12
-ANSWER_DEADLINE_SECONDS = 600.0  # the longest single call is a cold compilation: 100 s on one core of the slowest seen
+ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
 PATIENCE_SECONDS = 2.0  # for a worker to end by itself
 
 
@@ -103,6 +103,7 @@ class Sphere:
         Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `num_workers`
         only so many work, and the others rest.
         """
+        assert num_workers is None or 1 <= num_workers <= len(self.workers)
         waiting = enumerate(tasks)
         results: dict[int, Any] = {}
         working: dict[int, int] = {}  # rank -> task
@@ -117,6 +118,7 @@ class Sphere:
     def call_all(self, call: str, arguments: Sequence[Mapping[str, Any]] | None = None) -> list[Any]:
         """Results by rank of `call`, made once on every worker, or on as many as there are arguments."""
         given = [{} for _ in self.workers] if arguments is None else arguments
+        assert 1 <= len(given) <= len(self.workers)
         for worker, own in zip(self.workers, given, strict=False):
             worker.send(call, own)
         results: dict[int, Any] = {}

@@ -38,7 +38,7 @@ def plan_run(session: Session, run: Run, sphere: Sphere) -> None:
         plan = fitting(session, session.asked_plan, tokenizer)
     else:
         shard = Shard.open(run.dataset, "train")
-        lost = reading_seconds(memory, corpus) * session.num_resting / session.num_workers
+        lost = session.reading_share * min(reading_seconds(memory, corpus), session.seconds_left - reserve)
         plan = network_plan(session, tokenizer, shard, sphere, reserve, lost)
     save_plan(plan, run.plan)
 
@@ -64,7 +64,7 @@ def network_plan(
     )
 
     def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
-        return measured(sphere, model, engine.dtype, shapes)
+        return measured(sphere, model, engine.dtype, shapes, session.recipe.dropout)
 
     model = override(choose_model(task, measure), session.section("model"), "model")
     plan = make_plan(task, model, measure)
@@ -92,9 +92,11 @@ def scorecard_reserve(session: Session, corpus: Corpus) -> float:
     return min(SCORECARD_SHARE * session.options.minutes * 60, wanted)
 
 
-def measured(sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[tuple[int, int]]) -> Speed:
+def measured(
+    sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[tuple[int, int]], dropout: float
+) -> Speed:
     """The workers' speed at a network and some shapes, all measuring at once: the mean over them."""
-    arguments = {"model": dataclasses.asdict(model), "dtype": dtype, "shapes": shapes}
+    arguments = {"model": dataclasses.asdict(model), "dtype": dtype, "shapes": shapes, "dropout": dropout}
     found = sphere.call_all("measure", [arguments] * len(sphere.workers))
     positions = np.mean([speed["positions"] for speed in found], 0)
     return Speed(positions=tuple(positions.tolist()), update=float(np.mean([speed["update"] for speed in found])))

@@ -60,18 +60,17 @@ class Remembering:
         )
         self._reads_until = time.monotonic() + reading_seconds(plan, corpus)
 
-    @property
-    def pids(self) -> list[int]:
-        return self._sphere.pids if self._sphere else []
-
     def num_resting(self) -> int:
         """How many of the workers are to rest now."""
-        reads = self._sphere is not None and not self._sphere.has_answered()
-        return self._session.num_resting if reads else 0
+        return self._session.num_resting if self._is_reading() else 0
 
-    def lost_seconds(self) -> float:
-        """What of all workers' time the rest of the reading is going to take."""
-        return max(0.0, self._reads_until - time.monotonic()) * self.num_resting() / self._session.num_workers
+    def lost_seconds(self, seconds: float) -> float:
+        """What of all workers' time in so many seconds the rest of the reading is going to take."""
+        reads = min(seconds, self._reads_until - time.monotonic()) if self._is_reading() else 0.0
+        return max(0.0, reads) * self._session.reading_share
+
+    def _is_reading(self) -> bool:
+        return self._sphere is not None and not self._sphere.has_answered()
 
     def finish(self) -> None:
         """Read the rest with the network that was learned, and save the memory; then know the held-out files, too."""

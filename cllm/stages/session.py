@@ -15,7 +15,7 @@ from cllm.progress import Reporter
 from cllm.spheres import MAX_WORKERS
 from cllm.tokenizer.tokenizer import SMALLEST_VOCABULARY
 from cllm.training.choose import rung
-from cllm.training.plan import OptimizerConfig, Plan, Recipe, load_plan
+from cllm.training.plan import OptimizerConfig, Plan, Recipe, load_plan, rounds
 
 WEEK_MINUTES = 7 * 24 * 60
 
@@ -132,8 +132,15 @@ class Session:
 
     @property
     def num_resting(self) -> int:
-        """How many workers leave their core to other work while there is some: one, where no core is spare."""
-        return 1 if 1 < self.num_workers >= self.machine.cores else 0
+        """How many workers leave their core to the memory while it reads: none, where a core is spare."""
+        return max(0, min(self.num_workers - 1, self.num_workers - self.machine.cores + 1))
+
+    @property
+    def reading_share(self) -> float:
+        """The share of all workers' time that is gone while the memory reads."""
+        if self.num_workers == self.machine.cores == 1:
+            return 0.5
+        return 1 - rounds(self.num_workers) / rounds(self.num_workers - self.num_resting)
 
     def section(self, name: str) -> dict[str, Any]:
         """What the configuration file says in one section."""

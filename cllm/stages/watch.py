@@ -15,7 +15,7 @@ from cllm.training.budget import Budget
 from cllm.training.checkpoint import Checkpointer, Spent
 from cllm.training.dev import dev_bits_per_byte
 from cllm.training.loop import StepReport
-from cllm.training.plan import Plan, load_plan
+from cllm.training.plan import Plan, load_plan, rounds
 
 STATUS_SECONDS = 0.5
 DEV_LOOKS = 8  # times that the dev documents are measured during a run
@@ -36,21 +36,21 @@ class Watch:
         has_dev: bool,
     ) -> None:
         self.checkpointer, self.budget = checkpointer, Budget(before.seconds, remembering.lost_seconds)
-        self._pids = [*sphere.pids, *remembering.pids]
         self._session, self._run, self._sphere, self._has_dev = session, run, sphere, has_dev
         self._plan = load_plan(run.plan)
         self._saved_at, self._shown_at = time.monotonic(), 0.0
         self._before, self._dev_looks = before, len(before.dev_bits_per_byte)
-        self._began, self._cpu_before = time.monotonic(), cpu_seconds(self._pids)
-        self._loss = 0.0
+        self._began, self._cpu_before = time.monotonic(), cpu_seconds(sphere.pids)
+        self._loss, self._rested = 0.0, 0.0
         self._dev_bits_per_byte = list(before.dev_bits_per_byte)
         self._last: StepReport | None = None
 
     def after(self, step: StepReport) -> None:
         """Take note of a step, and do what is due."""
         if self._last is not None:
-            share = step.num_workers / len(self._sphere.workers)
+            share = rounds(len(self._sphere.workers)) / rounds(step.num_workers)
             self.budget.record(step.progress - self._last.progress, step.seconds * share)
+        self._rested += step.seconds * (len(self._sphere.workers) - step.num_workers)
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
         self._last = step
         self._look_at_dev(step)
@@ -64,11 +64,11 @@ class Watch:
 
     def spent(self) -> Spent:
         """What the run has taken so far."""
-        worker_seconds = (time.monotonic() - self._began) * len(self._sphere.workers)
+        worker_seconds = (time.monotonic() - self._began) * len(self._sphere.workers) - self._rested
         return Spent(
             seconds=self.budget.used,
             command_seconds=self._session.total_seconds,
-            processor_seconds=self._before.processor_seconds + cpu_seconds(self._pids) - self._cpu_before,
+            processor_seconds=self._before.processor_seconds + cpu_seconds(self._sphere.pids) - self._cpu_before,
             worker_seconds=self._before.worker_seconds + worker_seconds,
             dev_bits_per_byte=tuple(self._dev_bits_per_byte),
         )
@@ -106,10 +106,11 @@ class Watch:
             self._dev_bits_per_byte.append((step.step, dev_bits_per_byte(self._sphere, context)))
 
     def _seconds_left(self, step: StepReport) -> float | None:
-        """Of the training: what its plan says, which is amended until that is so; without a budget, as it went."""
-        if self._plan.seconds is not None:
-            return max(0.0, self._plan.seconds - self.budget.used)
-        return self.budget.used / step.progress * (1 - step.progress) if step.progress > 0.02 else None
+        """Of the training, if it goes on as it went; of one with a budget, at most what is left of that."""
+        left = self.budget.used / step.progress * (1 - step.progress) if step.progress > 0.02 else None
+        if self._plan.seconds is None:
+            return left
+        return min(left or self._plan.seconds, max(0.0, self._plan.seconds - self.budget.used))
 
     def _show(self, step: StepReport) -> None:
         speed = step.tokens / step.seconds

@@ -25,9 +25,12 @@ class Budget:
     """Amends a plan with `seconds` of training, of which `used` are gone."""
 
     def __init__(
-        self, used: float, lost: Callable[[], float] = lambda: 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        used: float,
+        lost: Callable[[float], float] = lambda seconds: 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`lost`: seconds of all workers' time that other work is still going to take."""
+        """`lost`: what of all workers' time in the next so many seconds other work is going to take."""
         self._clock, self._lost = clock, lost
         self._began = clock() - used
         self._looked = clock()
@@ -51,7 +54,8 @@ class Budget:
         # Progress is planned time, so seconds for progress holds across phases of longer and shorter steps.
         seconds_for_all = sum(seconds for _, seconds in self._recent) / sum(part for part, _ in self._recent)
         needed = seconds_for_all * (1 - rest[0].progress) if rest else 0.0
-        left = max(0.0, plan.seconds - self.used - self._lost())
+        left = max(0.0, plan.seconds - self.used)
+        left -= self._lost(left)
         if len(rest) <= 1 or not (needed > left * TOLERANCE + 1.0 or self._may_grow(plan, rest[0], needed, left)):
             return plan
         remaining = max(1, int(len(rest) * left / needed))

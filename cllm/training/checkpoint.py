@@ -35,7 +35,7 @@ class Spent:
     seconds: float = 0.0  # of training
     command_seconds: float = 0.0  # since the first file was read
     processor_seconds: float = 0.0  # of the workers, while training
-    worker_seconds: float = 0.0  # that the workers were there, while training
+    worker_seconds: float = 0.0  # that the workers were there, while training, and did not rest
     dev_bits_per_byte: tuple[tuple[int, float], ...] = ()  # (step, bits per byte)
 
     def __post_init__(self) -> None:

@@ -5,12 +5,11 @@ kilobytes to gigabytes and budgets of half a minute to hours.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from cllm.model.config import TransformerConfig
-from cllm.training.plan import POSITIONS, Engine, Phase, Plan
+from cllm.training.plan import POSITIONS, Engine, Phase, Plan, rounds
 
 # (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the one before.
 LADDER = (
@@ -116,8 +115,9 @@ def make_plan(task: Task, model: TransformerConfig, measure: Measure) -> Plan:
 
 def step_seconds(speed: Speed, num_workers: int) -> list[float]:
     """Seconds of a step in each phase, with so many workers."""
-    rounds = math.ceil(POSITIONS / num_workers)
-    return [(position * rounds + speed.update / num_workers) * STEP_OVERHEAD for position in speed.positions]
+    return [
+        (position * rounds(num_workers) + speed.update / num_workers) * STEP_OVERHEAD for position in speed.positions
+    ]
 
 
 def _phases_of_seconds(budget: float, seconds: list[float]) -> tuple[Phase, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cllm.dataset import Rows, Shard
 from cllm.dataset.fim import fill_in_the_middle
+from cllm.model.autograd import Autograd, gradient_of
 from cllm.model.config import fused_rows, is_matrix
 from cllm.model.gradient import Gradient
 from cllm.model.loss import IGNORED, linear_cross_entropy
@@ -47,11 +48,6 @@ def build_model(plan: Plan, state: TensorState) -> Transformer:
     return model
 
 
-def can_do_without_autograd(plan: Plan) -> bool:
-    """Whether `Gradient` can compute what the plan asks for; what is rarely asked for, PyTorch does, slower."""
-    return plan.recipe.dropout == 0 and plan.model.n_head == plan.model.n_kv_head
-
-
 class Learner:
     """One worker's hands; the plan may be amended between steps."""
 
@@ -59,9 +55,8 @@ class Learner:
         self.plan, self.state, self.data = plan, state, data
         self.model = build_model(plan, state)
         names = [place.name for place in state.places]
-        self._weights = dict(zip(names, state.compute, strict=True))
         self._gradients = [dict(zip(names, of_position, strict=True)) for of_position in state.gradients]
-        self._engine: tuple[torch.Size, Gradient] | None = None  # for the last batch's shape
+        self._gradient: tuple[torch.Size, Gradient | Autograd] | None = None  # for the last batch's shape
         self._summed: dict[int, Tensor] = {}
         self._rows: dict[tuple[str, int], Rows] = {}
 
@@ -98,23 +93,17 @@ class Learner:
     def compute(self, step: int, position: int) -> float:
         """Write a position's gradient into its row; its mean loss (nats a token)."""
         inputs, targets = self.batch(step, position)
-        scale, gradients = 1 / (targets.numel() * POSITIONS), self._gradients[position]
-        if can_do_without_autograd(self.plan):
-            return self._gradient(inputs.shape).compute(inputs, targets, scale, gradients) / targets.numel()
-        torch.manual_seed((self.plan.seed * 1_000_003 + step) * POSITIONS + position)
-        hidden = self.model(inputs, dropout=self.plan.recipe.dropout)
-        nats = linear_cross_entropy(hidden, self.model.head_weight, targets)
-        found = torch.autograd.grad(nats * scale, list(self.model.parameters()))
-        with torch.no_grad():
-            torch._foreach_copy_(list(gradients.values()), found)
-        return nats.item() / targets.numel()
+        torch.manual_seed((self.plan.seed * 1_000_003 + step) * POSITIONS + position)  # for dropout
+        scale = 1 / (targets.numel() * POSITIONS)
+        nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, self._gradients[position])
+        return nats / targets.numel()
 
-    def _gradient(self, shape: torch.Size) -> Gradient:
+    def _gradient_for(self, shape: torch.Size) -> Gradient | Autograd:
         """What computes batches of a shape; that of the phase before is given up."""
-        if self._engine is None or self._engine[0] != shape:
-            self._engine = None  # so that there is never room for two
-            self._engine = shape, Gradient(self.plan.model, self._weights, (shape[0], shape[1]))
-        return self._engine[1]
+        if self._gradient is None or self._gradient[0] != shape:
+            self._gradient = None  # so that there is never room for two
+            self._gradient = shape, gradient_of(self.model, (shape[0], shape[1]), self.plan.recipe.dropout)
+        return self._gradient[1]
 
     @torch.no_grad()
     def reduce(self, places: list[int]) -> list[float]:
@@ -149,7 +138,7 @@ class Learner:
         """Nats and bytes of the targets in some rows of the dev documents."""
         rows = self._rows_of("dev", context)
         ids = torch.from_numpy(np.stack([rows[index] for index in range(first, first + count)]))
-        nats = linear_cross_entropy(self.model(ids[:, :-1]), self.model.head_weight, ids[:, 1:]).item()
+        nats = linear_cross_entropy(self.model(ids[:, :-1]), self.model.head_weight.detach(), ids[:, 1:]).item()
         return nats, int(self.data.tokenizer.token_lengths()[ids[:, 1:].numpy()].sum())
 
     def _rows_of(self, which: str, context: int) -> Rows:

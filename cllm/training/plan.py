@@ -9,6 +9,7 @@ saved before it acts. Same plan and same amendments, same bits.
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -23,7 +24,7 @@ from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
 
 POSITIONS = 12  # micro-batches a step, one for each sphere that touches the control node
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DTYPES = ("bfloat16", "float32")
 
 
@@ -215,11 +216,16 @@ def save_plan(plan: Plan, path: Path) -> None:
     write_json(path, {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(plan)})
 
 
+def rounds(num_workers: int) -> int:
+    """How many positions one after another a step takes so many workers."""
+    return math.ceil(POSITIONS / num_workers)
+
+
 def load_plan(path: Path) -> Plan:
     """Read a saved plan; an unknown or missing key is an error that names it."""
     value = read_json(path)
     if not isinstance(value, dict) or value.pop("schema_version", None) != SCHEMA_VERSION:
-        raise ArtifactError(f"{path} is not a plan of schema version {SCHEMA_VERSION}")
+        raise ArtifactError(f"{path} is not a plan of schema version {SCHEMA_VERSION}: learn again with --fresh")
     try:
         return Plan(
             model=_build(TransformerConfig, value.pop("model")),

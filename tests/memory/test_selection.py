@@ -67,6 +67,13 @@ def test_the_rows_of_what_a_network_says_begin_as_those_of_its_silence() -> None
     assert (weights == before).all()
 
 
+def test_a_memory_begins_to_hear_in_its_own_weights() -> None:
+    weights = new_learned(1 << 4, 1 << 6).weights
+    weights[STARTS[NETWORK]] = 7
+    begin_with_network(weights)
+    assert (weights[STARTS[NETWORK] + 6] == 7).all() and not (weights[STARTS[NETWORK] + 7] == 7).any()
+
+
 def test_there_are_weights_for_all_rows() -> None:
     learned = new_learned(4, 16)
     assert len(learned.weights) == STARTS[len(MIXER_ROWS) - 1] + MIXER_ROWS[-1]

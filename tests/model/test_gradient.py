@@ -8,12 +8,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from cllm.compiled import Array, compiled
-from cllm.model.config import TransformerConfig
+from cllm.model.autograd import Autograd, gradient_of
+from cllm.model.config import TransformerConfig, parameter_shapes
 from cllm.model.gradient import Gradient
-from cllm.model.kernels import exp, narrow, wide
-from cllm.model.loss import IGNORED, linear_cross_entropy
+from cllm.model.loss import IGNORED
+from cllm.model.scalars import exp, narrow, wide
 from cllm.model.transformer import Transformer, initialise
 
 CONFIG = TransformerConfig(
@@ -33,35 +35,36 @@ def network(config: TransformerConfig, dtype: torch.dtype) -> Transformer:
 
 def both(
     config: TransformerConfig, shape: tuple[int, int], dtype: torch.dtype
-) -> tuple[tuple[float, dict[str, torch.Tensor]], tuple[float, dict[str, torch.Tensor]]]:
+) -> tuple[tuple[float, dict[str, Tensor]], tuple[float, dict[str, Tensor]]]:
     """Loss and gradients, without autograd and with it."""
     model, generator = network(config, dtype), torch.Generator().manual_seed(1)
     ids = torch.randint(0, config.vocab_size, (shape[0], shape[1] + 1), generator=generator)
     inputs, targets = ids[:, :-1], ids[:, 1:].clone()
     targets[0, : shape[1] // 3] = IGNORED
-    nats = linear_cross_entropy(model(inputs), model.head_weight, targets)
-    found = torch.autograd.grad(nats * 0.01, list(model.parameters()))
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    gradients = {name: torch.full_like(weight, torch.nan) for name, weight in weights.items()}
-    gradient = Gradient(config, weights, shape)
-    gradient.compute(torch.zeros_like(inputs), torch.zeros_like(targets), 1.0, gradients)  # leaves nothing behind
-    ours = gradient.compute(inputs, targets, 0.01, gradients)
-    return (ours, gradients), (nats.item(), dict(zip(weights, found, strict=True)))
+    found = []
+    for gradient in (gradient_of(model, shape, 0.0), Autograd(model, 0.0)):
+        gradients = {name: torch.full_like(parameter, torch.nan) for name, parameter in model.named_parameters()}
+        gradient.compute(torch.zeros_like(inputs), torch.zeros_like(targets), 1.0, gradients)  # leaves nothing behind
+        found.append((gradient.compute(inputs, targets, 0.01, gradients), gradients))
+    return found[0], found[1]
+
+
+SHARED = dataclasses.replace(CONFIG, n_head=4, n_kv_head=2)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 40), (1, 128), (2, 200), (1, 300)])
-@pytest.mark.parametrize("tied", [True, False])
-def test_it_is_the_gradient_of_autograd(shape: tuple[int, int], tied: bool) -> None:
-    (nats, ours), (expected_nats, expected) = both(dataclasses.replace(CONFIG, tied=tied), shape, torch.float32)
+@pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(CONFIG, tied=False), SHARED], ids=str)
+def test_it_is_the_gradient_of_autograd(shape: tuple[int, int], config: TransformerConfig) -> None:
+    (nats, ours), (expected_nats, expected) = both(config, shape, torch.float32)
     assert nats == pytest.approx(expected_nats, rel=1e-5)
-    assert ours.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: name + text)
 
 
-def test_in_bfloat16_it_is_as_close_to_the_truth_as_autograd_is() -> None:
-    (nats, ours), (_, theirs) = both(CONFIG, (2, 160), torch.bfloat16)
-    _, (expected_nats, expected) = both(CONFIG, (2, 160), torch.float32)
+@pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(CONFIG, tied=False), SHARED], ids=str)
+def test_in_bfloat16_it_is_as_close_to_the_truth_as_autograd_is(config: TransformerConfig) -> None:
+    (nats, ours), (_, theirs) = both(config, (2, 160), torch.bfloat16)
+    _, (expected_nats, expected) = both(config, (2, 160), torch.float32)
     assert nats == pytest.approx(expected_nats, rel=1e-2)
     for name, gradient in expected.items():
         errors = [(each[name].float() - gradient).norm() / gradient.norm() for each in (ours, theirs)]
@@ -71,6 +74,29 @@ def test_in_bfloat16_it_is_as_close_to_the_truth_as_autograd_is() -> None:
 def test_what_is_written_is_the_same_bits_each_time() -> None:
     one, other = (both(CONFIG, (2, 60), torch.float32)[0] for _ in range(2))
     assert one[0] == other[0] and all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+def gradients_of(model: Transformer, targets: Tensor) -> tuple[float, dict[str, Tensor]]:
+    found = {name: torch.empty_like(parameter) for name, parameter in model.named_parameters()}
+    ids = torch.arange(targets.numel()).view_as(targets) % CONFIG.vocab_size
+    gradient = gradient_of(model, (targets.size(0), targets.size(1)), 0.0)
+    assert isinstance(gradient, Gradient)
+    return gradient.compute(ids, targets, 1.0, found), found
+
+
+def test_where_all_targets_are_ignored_nothing_is_learned() -> None:
+    nats, gradients = gradients_of(network(CONFIG, torch.float32), torch.full((2, 30), IGNORED))
+    assert nats == 0 and all((gradient == 0).all() for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("name", [name for name in parameter_shapes(CONFIG) if "blocks.1" not in name])
+def test_weights_that_are_no_numbers_show(name: str, wrong: float) -> None:
+    model = network(CONFIG, torch.float32)
+    dict(model.named_parameters())[name].data.view(-1)[3] = wrong
+    nats, gradients = gradients_of(model, torch.ones(1, 30, dtype=torch.int64))
+    square = sum(float(gradient.double().square().sum()) for gradient in gradients.values())
+    assert not (np.isfinite(nats) and np.isfinite(square))
 
 
 @compiled

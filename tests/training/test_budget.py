@@ -68,12 +68,12 @@ def test_it_is_not_lengthened_once_the_learning_rate_falls(plan: Plan) -> None:
 
 def test_what_other_work_will_take_is_not_planned_with(plan: Plan) -> None:
     clock = Clock()
-    budget = Budget(0.0, lambda: 150.0, clock)
+    budget = Budget(0.0, lambda seconds: min(seconds, 300.0) / 2, clock)
     for _ in range(24):
         clock.now += 1.0
         budget.record(1 / 300, 1.0)
     amended = budget.amend(long(plan), 24)
-    assert len(amended.amendments) == 1 and amended.steps == 24 + int(116 * (300 - 24 - 150) / 276)
+    assert len(amended.amendments) == 1 and amended.amendments[0].remaining in (57, 58)  # of 116, as it rounds
 
 
 def test_a_run_by_steps_is_never_amended(plan: Plan) -> None:
