@@ -29,8 +29,8 @@ def has_memory(run: Run) -> bool:
 class Remembering:
     """The process that remembers; a context manager. `begin` starts it, `finish` waits for it.
 
-    While it reads, it takes a core. Where the workers have all of them, one rests: three that share two cores wait for
-    each other at the end of every step, and the reading took three times as much from the training as it used itself.
+    While it reads, it takes a core. Where the workers have all of them, one rests, instead of all waiting at the end of
+    every step for one that shares its core (2% more tokens in five minutes, docs/LOG.md).
     """
 
     def __init__(self, session: Session, run: Run, environment: Mapping[str, str]) -> None:
