@@ -92,10 +92,8 @@ class Attention:
         self._qkv = seen(new(rows, len(self._qkv_weight)))
         self._scales = torch.empty(rows, heads + config.n_kv_head).numpy()
         self._heads = [seen(new(num_texts, heads, num_tokens, channels)) for _ in range(3)]
-        self._attended, self._joined = (
-            seen(new(num_texts, heads, num_tokens, channels)),
-            seen(new(rows, heads * channels)),
-        )
+        self._attended = seen(new(num_texts, heads, num_tokens, channels))
+        self._joined = seen(new(rows, heads * channels))
         self._blocks = blocks(num_tokens, 0)
         self._chances = [seen(new(num_texts * heads, end - begin, visible)) for begin, end, visible in self._blocks]
         self.out = seen(new(rows, config.n_embd))
@@ -108,7 +106,7 @@ class Attention:
             torch.bmm(q[:, begin:end], k[:, :visible].transpose(1, 2), out=chances.tensor)
             kernels.causal_softmax(chances.array)
             torch.bmm(chances.tensor, v[:, :visible], out=attended[:, begin:end])
-        kernels.join_heads(self._attended.array, self._joined.array)
+        self._by_token(self._joined).copy_(self._attended.tensor)
         torch.addmm(x.tensor, self._joined.tensor, self._out_weight.t(), out=self.out.tensor)
         return self.out
 
@@ -118,7 +116,7 @@ class Attention:
         scratch = self._scratch
         torch.mm(gradient.tensor.t(), self._joined.tensor, out=gradients[out_name])
         torch.mm(gradient.tensor, self._out_weight, out=scratch.joined.tensor)
-        kernels.part_heads(scratch.joined.array, self._attended.array)
+        self._attended.tensor.copy_(self._by_token(scratch.joined))
         self._scores_backward(self._attended.tensor.flatten(0, 1))
         d_weights = self._d_weights.zero_().numpy()
         d_heads = by_head(scratch.heads)
@@ -128,6 +126,11 @@ class Attention:
         torch.mm(self._qkv.tensor.t(), self._norm.normed.tensor, out=gradients[qkv_name])
         torch.mm(self._qkv.tensor, self._qkv_weight, out=scratch.normed.tensor)
         self._norm.backward(scratch.normed, gradient, gradients)
+
+    def _by_token(self, rows: Numbers) -> Tensor:
+        """Rows (N, H C), seen by head: (B, H, T, C)."""
+        num_texts, heads, num_tokens, channels = self._attended.tensor.shape
+        return rows.tensor.view(num_texts, num_tokens, heads, channels).transpose(1, 2)
 
     def _scores_backward(self, d_attended: Tensor) -> None:
         """From the gradient of what was attended (B H, T, C) to those of queries, keys and values."""
@@ -157,10 +160,8 @@ class FeedForward:
     def __init__(self, config: TransformerConfig, weights: Named, block: str, num_rows: int, scratch: Scratch) -> None:
         self._gate_up_name, self._down_name = (f"{block}feed_forward.{name}.weight" for name in ("gate_up", "down"))
         self._gate_up_weight, self._down_weight = weights[self._gate_up_name], weights[self._down_name]
-        self._norm, self._scratch = (
-            Norm(weights, f"{block}feed_forward_norm.weight", num_rows, config.norm_eps),
-            scratch,
-        )
+        self._norm = Norm(weights, f"{block}feed_forward_norm.weight", num_rows, config.norm_eps)
+        self._scratch = scratch
         new = self._down_weight.new_empty
         self._gate_up, self._active = seen(new(num_rows, 2 * config.n_inner)), seen(new(num_rows, config.n_inner))
         self.out = seen(new(num_rows, config.n_embd))

@@ -220,28 +220,6 @@ def softmax_backward(gradient: Array, chances: Array) -> None:
 
 
 @compiled
-def join_heads(attended: Array, joined: Array) -> None:
-    """(B, H, T, C) to rows (N, H C)."""
-    num_texts, heads, num_tokens, channels = attended.shape
-    for text in range(num_texts):
-        for token in range(num_tokens):
-            for head in range(heads):
-                for place in range(channels):
-                    joined[text * num_tokens + token, head * channels + place] = attended[text, head, token, place]
-
-
-@compiled
-def part_heads(joined: Array, attended: Array) -> None:
-    """Rows (N, H C) to (B, H, T, C)."""
-    num_texts, heads, num_tokens, channels = attended.shape
-    for text in range(num_texts):
-        for token in range(num_tokens):
-            for head in range(heads):
-                for place in range(channels):
-                    attended[text, head, token, place] = joined[text * num_tokens + token, head * channels + place]
-
-
-@compiled
 def swiglu(gate_up: Array, active: Array) -> None:
     """silu(gate) * up of rows (N, 2 F), in rows (N, F)."""
     inner = active.shape[1]
