@@ -131,10 +131,36 @@ def parser() -> argparse.ArgumentParser:
     add_repository(clean)
     clean.set_defaults(command=clean_command)
 
+    bench = commands.add_parser("bench", help="side by side with what else could be picked (minutes to an hour)")
+    add_benchmarks(bench)
+
     doctor = commands.add_parser("doctor", help="what this machine has, and how fast it computes")
     add_json(doctor)
     doctor.set_defaults(command=doctor_command)
     return top
+
+
+def add_benchmarks(bench: argparse.ArgumentParser) -> None:
+    """`cllm bench` and what it measures."""
+    kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK", parser_class=Parser)
+
+    train = kinds.add_parser("train", help="our trainer beside nanoGPT's recipe (an hour)")
+    train.add_argument("--seconds", type=float, default=600.0, help="for each contender (default 600)")
+    train.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw the courses")
+    train.set_defaults(command=bench_train_command)
+
+    softmax = kinds.add_parser("softmax", help="heads, and vocabularies (half an hour)")
+    softmax.add_argument("--seconds", type=float, default=120.0, help="for each contender (default 120)")
+    softmax.set_defaults(command=bench_softmax_command)
+
+    seed = kinds.add_parser("seed", help="the predecessor's job: many passes by its shape (as long as it takes)")
+    seed.add_argument("--epochs", type=int, default=10, help="passes over the repository (default 10)")
+    seed.set_defaults(command=bench_seed_command)
+
+    for part in (train, softmax, seed):
+        part.add_argument("--corpus", type=Path, default=Path(), metavar="PATH", help="repository (default: here)")
+        part.add_argument("--seed", type=int, default=0)
+        add_json(part)
 
 
 def add_repository(part: argparse.ArgumentParser) -> None:
@@ -282,6 +308,54 @@ def clean_command(options: argparse.Namespace) -> int:
 
     freed = Workspace(existing_directory(options.path)).clean()
     print(f"removed {options.path / '.cllm'}: {freed / 1e6:.1f} MB freed" if freed else "nothing to remove")
+    return 0
+
+
+def bench_train_command(options: argparse.Namespace) -> int:
+    """`cllm bench train`."""
+    from cllm.artifacts import write_file
+    from cllm.bench.contest import Contest
+    from cllm.bench.pictures import train_picture
+    from cllm.bench.tables import train_table
+    from cllm.bench.training import bench_train
+    from cllm.progress import reporter
+
+    contest = Contest(root=options.corpus, seconds=options.seconds, seed=options.seed)
+    with reporter(sys.stderr) as report:
+        found = bench_train(contest, report)
+    if options.picture:
+        write_file(options.picture, train_picture(found).encode())
+    print_json(found) if options.json else print(train_table(found))
+    return 0
+
+
+def bench_softmax_command(options: argparse.Namespace) -> int:
+    """`cllm bench softmax`."""
+    from cllm.bench.contest import Contest
+    from cllm.bench.softmax import bench_softmax
+    from cllm.bench.tables import softmax_table
+    from cllm.progress import reporter
+
+    contest = Contest(root=options.corpus, seconds=options.seconds, seed=options.seed)
+    with reporter(sys.stderr) as report:
+        found = bench_softmax(contest, report)
+    print_json(found) if options.json else print(softmax_table(found))
+    return 0
+
+
+def bench_seed_command(options: argparse.Namespace) -> int:
+    """`cllm bench seed`."""
+    from cllm.bench.contest import Contest
+    from cllm.bench.seed import bench_seed
+    from cllm.bench.tables import seed_table
+    from cllm.progress import reporter
+
+    if not 1 <= options.epochs <= 10_000:
+        raise UsageError(f"--epochs {options.epochs} is not between 1 and 10,000")
+    contest = Contest(root=options.corpus, seed=options.seed)
+    with reporter(sys.stderr) as report:
+        found = bench_seed(contest, options.epochs, report)
+    print_json(found) if options.json else print(seed_table(found))
     return 0
 
 

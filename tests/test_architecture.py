@@ -41,6 +41,10 @@ ALLOWED: dict[str, set[str]] = {
         *("machine", "interrupt", "progress", "run", "workspace", "__init__"),
     },
     "pipeline": {"corpus", "training", "evaluation", "machine", "interrupt", "progress", "run", "workspace", "stages"},
+    "bench": {
+        *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation", "stages"),
+        *("doctor", "machine", "progress", "run", "__init__"),
+    },
     "__main__": {"cli"},
 }
 
@@ -49,7 +53,7 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(tree: ast.AST) -> set[str]:
+def imported_names(tree: ast.AST) -> set[str]:
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -57,7 +61,11 @@ def imported_rooms(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
             assert node.level == 0, "relative imports hide the direction"
-    parts = [name.split(".") for name in names if name.split(".")[0] == "cllm"]
+    return names
+
+
+def imported_rooms(tree: ast.AST) -> set[str]:
+    parts = [name.split(".") for name in imported_names(tree) if name.split(".")[0] == "cllm"]
     return {
         part[1] if (PACKAGE / part[1]).exists() or (PACKAGE / f"{part[1]}.py").exists() else "__init__"
         for part in parts
@@ -99,6 +107,12 @@ def test_node_zero_computes_no_batch_because_it_has_nothing_to_compute_with(modu
     program = f"import sys, {module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_only_benchmarks_know_the_peers() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        names = {name.split(".")[0] for name in imported_names(ast.parse(path.read_text()))}
+        assert "transformers" not in names or path == PACKAGE / "bench" / "gpt2.py", path
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:

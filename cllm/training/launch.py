@@ -25,9 +25,9 @@ def worker_environment() -> dict[str, str]:
 class Workers:
     """Workers and the memory they share; a context manager. They start at once: importing PyTorch takes seconds."""
 
-    def __init__(self, num_workers: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, num_workers: int, environment: Mapping[str, str], module: str = "cllm.training.worker") -> None:
         self.descriptor = create_memory()
-        command = [sys.executable, "-P", "-m", "cllm.training.worker"]
+        command = [sys.executable, "-P", "-m", module]
         self.sphere = Sphere(command, num_workers, environment, [self.descriptor])
 
     def __enter__(self) -> "Workers":

@@ -122,7 +122,7 @@ class Learner:
     def update(self, step: int, places: list[int]) -> None:
         """Change some parameters by the gradients that `reduce` summed."""
         state, config = self.state, self.plan.optimizer
-        scale = learning_rate_scale(self.plan, timeline(self.plan)[step].progress)
+        scale = learning_rate_scale(self.plan.recipe, timeline(self.plan)[step].progress)
         for index in places:
             gradient, weight, name = self._summed.pop(index), state.weights[index], state.places[index].name
             if is_matrix(name):

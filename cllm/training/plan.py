@@ -201,12 +201,11 @@ def timeline(plan: Plan) -> tuple[Moment, ...]:
     return tuple(moments)
 
 
-def learning_rate_scale(plan: Plan, progress: float) -> float:
+def learning_rate_scale(recipe: Recipe, progress: float) -> float:
     """Share of the full learning rate: up over the warm-up, level, down to the floor over the cooldown.
 
     The trapezoid of Hägele et al. 2024 (arXiv:2405.18392).
     """
-    recipe = plan.recipe
     up = min(1.0, (progress + 0.005) / recipe.warmup) if recipe.warmup else 1.0
     down = min(1.0, (1 - progress) / recipe.cooldown) if recipe.cooldown else 1.0
     return up * (recipe.floor + (1 - recipe.floor) * down)

@@ -16,6 +16,8 @@ from cllm.training.measure import measure
 from cllm.training.plan import load_plan
 from cllm.training.state import TensorState
 
+CALLS = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss")
+
 
 class Worker:
     """The calls a worker answers. `join` comes before all but `measure`."""
@@ -67,8 +69,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     worker = Worker()
-    names = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss")
-    handlers: dict[str, Any] = {name: getattr(worker, name) for name in names}
+    handlers: dict[str, Any] = {name: getattr(worker, name) for name in CALLS}
     serve({**handlers, "measure": measure})
 
 

@@ -64,7 +64,7 @@ def test_amendments_keep_the_past_and_end_the_run(plan: Plan, amendments: list[t
 
 
 def test_the_learning_rate_rises_stays_and_falls(plan: Plan) -> None:
-    scales = [learning_rate_scale(plan, progress / 100) for progress in range(101)]
+    scales = [learning_rate_scale(plan.recipe, progress / 100) for progress in range(101)]
     assert scales[0] < 0.5
     assert scales[5:50] == [1.0] * 45
     assert scales[50:] == sorted(scales[50:], reverse=True)

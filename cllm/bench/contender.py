@@ -1,0 +1,175 @@
+"""Who takes part: something that learns by its own clock, a slice at a time, and is scored between the slices."""
+
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cllm.bench.material import Material
+from cllm.machine import MemorySampler
+from cllm.spheres import Sphere
+from cllm.training.budget import Budget
+from cllm.training.launch import Workers, worker_environment
+from cllm.training.loop import StepReport, train
+from cllm.training.plan import Plan, save_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A contender after so many seconds of learning."""
+
+    seconds: float
+    tokens: int
+    bits_per_byte: float
+
+
+class Contender(ABC):
+    """A context manager, as its processes are: they start when it is entered."""
+
+    sphere: Sphere
+
+    def __init__(self, name: str, material: Material) -> None:
+        self.name, self.material = name, material
+        self.seconds, self.tokens, self.ready_seconds = 0.0, 0, 0.0
+        self.curve: list[Point] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            processes = self.start()
+            stack.enter_context(processes)
+            self.sphere = processes if isinstance(processes, Sphere) else processes.sphere
+            # Each process by itself: the sum of their peaks is no less than their peak together.
+            self._samplers = [stack.enter_context(MemorySampler(pid)) for pid in self.sphere.pids]
+            self.make_ready()
+            self._processes = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._processes.__exit__(*error)
+
+    @abstractmethod
+    def start(self) -> Sphere | Workers:
+        """The processes."""
+
+    @abstractmethod
+    def make_ready(self) -> None:
+        """Whatever comes before the first step."""
+
+    @abstractmethod
+    def learn(self, until: float) -> None:
+        """Learn until its clock shows so many seconds, or its time is over; `seconds` and `tokens` say how far."""
+
+    def look(self) -> Point:
+        """Score the sample, which takes no time of the clock, and note it."""
+        documents = range(len(self.material.scored_bytes))
+        bits = self.sphere.deal("score", [{"document": number} for number in documents])
+        size = sum(self.material.scored_bytes)
+        self.curve.append(Point(seconds=self.seconds, tokens=self.tokens, bits_per_byte=sum(bits) / size))
+        return self.curve[-1]
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        return sum(sampler.peak_bytes for sampler in self._samplers)
+
+
+class Alone(Contender):
+    """One process with all cores: `module` runs a `cllm.bench.process.Process`."""
+
+    def __init__(
+        self, name: str, module: str, material: Material, seconds: float, cores: int, seed: int, **settings: Any
+    ) -> None:
+        super().__init__(name, material)
+        self._module, self._cores = module, cores
+        self._begin: dict[str, Any] = {
+            "folder": str(material.folder),
+            "seconds": seconds,
+            "threads": cores,
+            "seed": seed,
+            "settings": settings,
+        }
+
+    def start(self) -> Sphere:
+        environment = {**worker_environment(), "OMP_NUM_THREADS": str(self._cores), "MKL_NUM_THREADS": str(self._cores)}
+        environment |= {"TORCHINDUCTOR_COMPILE_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        return Sphere([sys.executable, "-P", "-m", self._module], 1, environment)
+
+    def make_ready(self) -> None:
+        self.ready_seconds = self.sphere.call_one("begin", **self._begin)
+
+    def peak(self, dtype: str) -> float:
+        """GFLOP/s of a large product with all cores, now."""
+        return float(self.sphere.call_one("peak", dtype=dtype, threads=self._cores))
+
+    def learn(self, until: float) -> None:
+        done = self.sphere.call_one("learn", until=until)
+        self.seconds, self.tokens = done["seconds"], int(done["tokens"])
+
+
+class Ours(Contender):
+    """Workers that share a plan's steps, as `cllm train` does; `plan_of` makes the plan once they are there.
+
+    With `plans_in_time` the plan's making, where the machine is measured, is on the clock.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        material: Material,
+        num_workers: int,
+        plan_of: Callable[[Sphere], Plan],
+        plans_in_time: bool = False,
+    ) -> None:
+        super().__init__(name, material)
+        self._num_workers, self._plan_of, self._plans_in_time = num_workers, plan_of, plans_in_time
+        self._began: float | None = None  # of the slice that is running
+
+    def start(self) -> Workers:
+        self._workers = Workers(self._num_workers, worker_environment(), "cllm.bench.worker")
+        return self._workers
+
+    def make_ready(self) -> None:
+        self.sphere.call_all("ready")
+        began = time.perf_counter()
+        plan = self._plan_of(self.sphere)
+        path = self.material.folder / f"plan-{os.getpid()}-{id(self)}.json"
+        save_plan(plan, path)
+        self._workers.join(self.material.folder, plan, path, [])
+        self.ready_seconds = time.perf_counter() - began
+        if self._plans_in_time:
+            self.seconds = self.ready_seconds
+        self.plan = plan
+        self._budget = Budget(0.0, clock=self._clock)
+        self._steps = train(self.sphere, plan, path, 0, self._budget.amend, lambda: len(self.sphere.workers))
+        self._last: StepReport | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the plan's last step was taken."""
+        return self._last is not None and self._last.step == self._last.steps
+
+    def learn(self, until: float) -> None:
+        if self.seconds >= until:
+            return
+        self._began = time.perf_counter()
+        if self._last is None:
+            self.sphere.call_one("initialise")
+        for step in self._steps:
+            if self._last is not None:
+                self._budget.record(step.progress - self._last.progress, step.seconds)
+            self._last = step
+            self.tokens += step.tokens
+            if self._clock() >= until:
+                break
+        self.seconds, self._began = self._clock(), None
+
+    def _clock(self) -> float:
+        running = 0.0 if self._began is None else time.perf_counter() - self._began
+        return self.seconds + running

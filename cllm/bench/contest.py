@@ -1,0 +1,115 @@
+"""What is compared, on which machine, and the contenders that come from it."""
+
+import importlib.metadata
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cllm import __version__
+from cllm.bench.contender import Alone, Ours
+from cllm.bench.material import Material
+from cllm.bench.plans import product_plan, recipe_plan
+from cllm.bench.recipe import Recipe
+from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.errors import UsageError
+from cllm.machine import Machine, default_dtype, describe
+from cllm.run import existing_directory
+from cllm.stages.planning import engine_of
+from cllm.training.plan import Engine
+
+PEER = "transformers"
+PACKAGES = ("torch", "numpy", "numba", "tokenizers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """A repository, seconds for each contender, and the recipe's shape."""
+
+    root: Path
+    seconds: float = 600.0
+    seed: int = 0
+    recipe: Recipe = Recipe()
+    machine: Machine = field(default_factory=describe)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seconds <= 86_400:
+            raise UsageError(f"--seconds {self.seconds:g} is not between 1 and 86400 (a day)")
+
+    @property
+    def engine(self) -> Engine:
+        """Ours, on this machine."""
+        return engine_of(self.machine, default_dtype(self.machine))
+
+    @contextmanager
+    def corpus(self) -> Iterator[tuple[Corpus, Path]]:
+        """The repository's documents, and a folder that goes with them; nothing is written to the repository."""
+        with tempfile.TemporaryDirectory(prefix="cllm-bench-") as scratch:
+            folder = Path(scratch)
+            yield ingest(existing_directory(self.root), folder / "corpus", CorpusConfig()), folder
+
+    def stock(self, material: Material, seconds: float, lr: float, compiled: bool = False) -> Alone:
+        """nanoGPT's recipe at a learning rate: float32 and eager, or compiled in what the processor multiplies best."""
+        return Alone(
+            f"{'compiled' if compiled else 'stock'} at {lr:g}",
+            "cllm.bench.gpt2",
+            material,
+            seconds,
+            self.machine.cores,
+            self.seed,
+            recipe=asdict(replace(self.recipe, lr=lr)),
+            compiled=compiled,
+            dtype=self.engine.dtype if compiled else "float32",
+        )
+
+    def headed(self, material: Material, head: str) -> Alone:
+        """Our network and recipe by autograd, with one of the heads."""
+        recipe, dtype = asdict(self.recipe), self.engine.dtype
+        cores, seed = self.machine.cores, self.seed
+        return Alone(
+            head, "cllm.bench.headed", material, self.seconds, cores, seed, recipe=recipe, head=head, dtype=dtype
+        )
+
+    def ours(self, material: Material, seconds: float, name: str = "ours") -> Ours:
+        """Our trainer at the recipe's shape."""
+        plan = recipe_plan(self.recipe, material, self.engine, seconds, self.seed)
+        return Ours(name, material, self.machine.cores, plan)
+
+    def product(self, material: Material, seconds: float) -> Ours:
+        """What `cllm train` would do in so many seconds of training."""
+        plan = product_plan(material, self.engine, seconds, self.seed)
+        return Ours(f"cllm train in {seconds:.0f} s", material, self.machine.cores, plan, plans_in_time=True)
+
+
+def require_peer() -> None:
+    """UsageError where the peer is not installed."""
+    if importlib.util.find_spec(PEER) is None:
+        raise UsageError(f"{PEER}, which is compared with, is not installed: pip install 'cllm[bench]'")
+
+
+def about(corpus: Corpus, material: Material) -> dict[str, Any]:
+    """What is learned and scored, for a report."""
+    return {
+        "files": len(corpus.train),
+        "bytes": material.train_bytes,
+        "tokens": material.train_tokens,
+        "vocab_size": material.vocab_size,
+        "scored_files": len(material.scored_bytes),
+        "scored_bytes": sum(material.scored_bytes),
+    }
+
+
+def circumstances(contest: Contest) -> dict[str, Any]:
+    """On what it was measured, for a report."""
+    installed = [*PACKAGES, PEER] if importlib.util.find_spec(PEER) else PACKAGES
+    return {
+        "seconds": contest.seconds,
+        "seed": contest.seed,
+        "recipe": asdict(contest.recipe),
+        "engine": asdict(contest.engine),
+        "machine": {**asdict(contest.machine), "features": sorted(contest.machine.features or ())},
+        "versions": {"cllm": __version__, **{name: importlib.metadata.version(name) for name in installed}},
+    }

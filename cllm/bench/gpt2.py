@@ -1,0 +1,83 @@
+"""The peer: Hugging Face Transformers' GPT-2 in nanoGPT's recipe, plain PyTorch (`python -m cllm.bench.gpt2`)."""
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from cllm.bench.process import Process, run, windows
+from cllm.bench.recipe import Recipe
+
+
+class Gpt2(Process):
+    """AdamW on a GPT-2. Settings: `recipe`, its fields; `compiled`, with torch.compile; `dtype`, with autocast."""
+
+    def prepare(self, settings: dict[str, Any]) -> None:
+        self._recipe = recipe = Recipe(**settings["recipe"])
+        config = GPT2Config(
+            vocab_size=self.vocab_size,
+            n_positions=recipe.context,
+            n_embd=recipe.n_embd,
+            n_layer=recipe.n_layer,
+            n_head=recipe.n_head,
+            resid_pdrop=0.0,  # nanoGPT's own, and the best with as few passes as minutes give
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=self.end_of_text,
+            eos_token_id=self.end_of_text,
+            use_cache=False,
+        )
+        self._network = GPT2LMHeadModel(config)
+        matrices = [p for p in self._network.parameters() if p.dim() > 1]
+        others = [p for p in self._network.parameters() if p.dim() < 2]
+        self._optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            betas=recipe.betas,
+            fused=settings["compiled"],
+        )
+        self._low = settings["dtype"] == "bfloat16"
+        self._loss = self.loss
+        if settings["compiled"]:
+            self._loss = torch.compile(self.loss)
+            inputs, targets = self.drawn(recipe.batch, recipe.context)
+            with self._autocast():
+                torch.autograd.backward(self._loss(inputs, targets))  # compiles, and changes nothing
+            self._optimizer.zero_grad(set_to_none=True)
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of targets (B, T)."""
+        logits = self._network(input_ids=inputs).logits
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))
+
+    def step(self, progress: float) -> int:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate(progress)
+        inputs, targets = self.drawn(self._recipe.batch, self._recipe.context)
+        with self._autocast():
+            loss = self._loss(inputs, targets)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._recipe.clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return inputs.numel()
+
+    @torch.inference_mode()
+    def bits(self, ids: npt.NDArray[np.int64]) -> float:
+        nats = 0.0
+        for inputs, targets in windows(ids, self._recipe.context, self.end_of_text):
+            logits = self._network(input_ids=inputs.unsqueeze(0), logits_to_keep=len(targets)).logits[0]
+            nats += F.cross_entropy(logits, targets, reduction="sum").item()
+        return nats / math.log(2)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        return torch.autocast("cpu", torch.bfloat16) if self._low else contextlib.nullcontext()
+
+
+if __name__ == "__main__":
+    run(Gpt2())

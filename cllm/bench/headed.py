@@ -1,0 +1,73 @@
+"""Our network with one of the heads, by autograd, in one process (`python -m cllm.bench.headed`)."""
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cllm.bench.heads import HEADS, Head
+from cllm.bench.plans import network_of
+from cllm.bench.process import Process, run, windows
+from cllm.bench.recipe import Recipe
+from cllm.model.config import fused_rows, is_matrix
+from cllm.model.transformer import Transformer, initialise
+from cllm.training.optimizer import update_matrix, update_other
+from cllm.training.plan import POSITIONS, OptimizerConfig, learning_rate_scale
+from cllm.training.plan import Recipe as OurRecipe
+
+
+class Headed(Process):
+    """Our recipe on our network. Settings: `recipe`, the shape; `head`, a name in `HEADS`; `dtype`, with autocast."""
+
+    def prepare(self, settings: dict[str, Any]) -> None:
+        self._shape, self._low = Recipe(**settings["recipe"]), settings["dtype"] == "bfloat16"
+        self._network = Transformer(network_of(self._shape, self.vocab_size))
+        initialise(self._network, torch.Generator().manual_seed(0))
+        counts = torch.from_numpy(np.bincount(self._stream, minlength=self.vocab_size))
+        self._head: Head = HEADS[settings["head"]](counts, self._shape.n_embd)
+        named = [*self._network.named_parameters(), *(("head", weight) for weight in self._head.parameters())]
+        self._parameters = [
+            (name, weight, torch.zeros_like(weight), torch.zeros_like(weight)) for name, weight in named
+        ]
+        self._steps, self._recipe, self._optimizer = 0, OurRecipe(), OptimizerConfig()
+
+    def step(self, progress: float) -> int:
+        inputs, targets = self.drawn(POSITIONS, self._shape.context)
+        with self._autocast():
+            nats = self._head(self._network(inputs).flatten(0, 1), targets.flatten())
+        torch.autograd.backward(nats / targets.numel())
+        self._update(learning_rate_scale(self._recipe, progress))
+        return inputs.numel()
+
+    @torch.no_grad()
+    def _update(self, scale: float) -> None:
+        self._steps += 1
+        for name, weight, first, second in self._parameters:
+            if weight.grad is None:  # of words that nothing in the batch asked for
+                continue
+            if is_matrix(name):
+                rows = fused_rows(self._network.config, name)
+                dtype = torch.bfloat16 if self._low else torch.float32
+                update_matrix(weight, first, weight.grad, rows, scale, self._optimizer, dtype)
+            else:
+                update_other(weight, first, second, weight.grad, self._steps, scale, self._optimizer)
+            weight.grad = None
+
+    @torch.inference_mode()
+    def bits(self, ids: npt.NDArray[np.int64]) -> float:
+        nats = 0.0
+        for inputs, targets in windows(ids, self._shape.context, self.end_of_text):
+            hidden: Tensor = self._network(inputs.unsqueeze(0))[0, -len(targets) :]
+            nats += self._head.nats(hidden, targets).item()
+        return nats / math.log(2)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        return torch.autocast("cpu", torch.bfloat16) if self._low else contextlib.nullcontext()
+
+
+if __name__ == "__main__":
+    run(Headed())

@@ -1,0 +1,129 @@
+"""Ways from a hidden state to the next word, which differ in how many words' scores they compute for it.
+
+Each is made of `counts` (V,), how often each of V words occurs in what is learned, and the width D.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cllm.model.loss import linear_cross_entropy
+
+NUM_CLASSES = 12
+NUM_SAMPLES = 1024  # words that stand for all others
+
+
+def first_weight(num_words: int, width: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(num_words, width) * 0.002)
+
+
+class Head(nn.Module, ABC):
+    """What all of them are."""
+
+    @abstractmethod
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """What is learned by: summed nats of targets (N,) after hidden states (N, D)."""
+
+    @abstractmethod
+    def nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Their summed negative log-likelihood."""
+
+
+class Dense(Head):
+    """All words' scores for all tokens at once: N x V numbers, and again for their gradient."""
+
+    def __init__(self, counts: Tensor, width: int) -> None:
+        super().__init__()
+        self.weight = first_weight(len(counts), width)
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(F.linear(hidden, self.weight), targets, reduction="sum")
+
+    def nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(F.linear(hidden, self.weight).float(), targets, reduction="sum")
+
+
+class Chunked(Dense):
+    """All words' scores, for 128 tokens at a time, whose gradient is made while they are in the cache."""
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return linear_cross_entropy(hidden.unsqueeze(0), self.weight.to(hidden.dtype), targets.unsqueeze(0))
+
+
+class Sampled(Dense):
+    """The target against words that are drawn for the whole batch, by how often they occur, and stand for the others.
+
+    Importance sampling (Bengio & Senecal 2008). Only learning is cheaper: a prediction needs all words' scores.
+    """
+
+    def __init__(self, counts: Tensor, width: int) -> None:
+        super().__init__(counts, width)
+        share = (counts + 1) / (counts + 1).sum()
+        self.register_buffer("_share", share)
+        self.register_buffer("_log_expected", (NUM_SAMPLES * share).log())
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        drawn = torch.multinomial(cast(Tensor, self._share), NUM_SAMPLES, replacement=True)
+        expected = cast(Tensor, self._log_expected)
+        of_target = (hidden * self.weight[targets]).sum(-1, dtype=torch.float32)
+        others = F.linear(hidden, self.weight[drawn]).float() - expected[drawn]
+        others = others.masked_fill(drawn == targets.unsqueeze(1), -torch.inf)
+        return (torch.logaddexp(others.logsumexp(1), of_target) - of_target).sum()
+
+
+class Factored(Head):
+    """First one of twelve classes, of words about as frequent, then the word (Goodman 2001, arXiv:cs/0108006)."""
+
+    def __init__(self, counts: Tensor, width: int) -> None:
+        super().__init__()
+        order = counts.argsort(descending=True, stable=True)
+        sizes = [len(part) for part in torch.tensor_split(order, NUM_CLASSES)]
+        self.classes = first_weight(NUM_CLASSES, width)
+        self.words = nn.ParameterList([first_weight(size, width) for size in sizes])
+        of_word, place = torch.empty_like(order), torch.empty_like(order)
+        of_word[order] = torch.repeat_interleave(torch.arange(NUM_CLASSES), torch.tensor(sizes))
+        place[order] = torch.cat([torch.arange(size) for size in sizes])
+        self.register_buffer("_class_of", of_word)
+        self.register_buffer("_place_of", place)
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        classes, places = cast(Tensor, self._class_of)[targets], cast(Tensor, self._place_of)[targets]
+        nats = F.cross_entropy(F.linear(hidden, self.classes).float(), classes, reduction="sum")
+        for number, weight in enumerate(self.words):
+            of_class = (classes == number).nonzero().squeeze(1)
+            logits = F.linear(hidden[of_class], weight).float()
+            nats = nats + F.cross_entropy(logits, places[of_class], reduction="sum")
+        return nats
+
+    def nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return self(hidden, targets)  # type: ignore[no-any-return]
+
+
+class Adaptive(Head):
+    """PyTorch's adaptive softmax (Grave et al. 2017, arXiv:1609.04309): rare words in clusters, with fewer channels."""
+
+    def __init__(self, counts: Tensor, width: int) -> None:
+        super().__init__()
+        num_words = len(counts)
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(width, num_words, [num_words // 8, num_words // 2], div_value=2.0)
+        order = counts.argsort(descending=True, stable=True)
+        self.register_buffer("_rank_of", order.argsort())
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return -cast(Tensor, self.softmax(hidden, cast(Tensor, self._rank_of)[targets]).output).sum()
+
+    def nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return self(hidden, targets)  # type: ignore[no-any-return]
+
+
+HEADS: dict[str, Callable[[Tensor, int], Head]] = {
+    "dense": Dense,
+    "dense in chunks": Chunked,
+    "sampled": Sampled,
+    "12 classes": Factored,
+    "adaptive": Adaptive,
+}

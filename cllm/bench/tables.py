@@ -1,0 +1,89 @@
+"""What the benchmarks print for people: tables from the objects that `--json` prints."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns, the first to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(pairs))
+        for pairs in (list(zip(row, widths, strict=True)) for row in rows)
+    )
+
+
+def seconds_text(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.0f}"
+
+
+def train_table(found: dict[str, Any]) -> str:
+    """`cllm bench train`."""
+    rows = [["", "tokens/s", "of the peak", "bits per byte", "seconds to stock's", "memory (MB)", "ready in (s)"]]
+    for name in ("stock", "compiled", "ours"):
+        each = found[name]
+        rows.append(
+            [
+                each["name"],
+                f"{each['tokens_per_second']:,.0f}",
+                f"{each['matrix_peak_share']:.0%}",
+                f"{each['bits_per_byte']:.3f}",
+                seconds_text(each["seconds_to_stock_loss"]),
+                f"{each['peak_memory_bytes'] / 1e6:,.0f}",
+                f"{each['ready_seconds']:.0f}",
+            ]
+        )
+    trainings = [["cllm train: seconds", *(f"{point['seconds']:.0f}" for point in found["trainings"])]]
+    trainings += [["bits per byte", *(f"{point['bits_per_byte']:.3f}" for point in found["trainings"])]]
+    swept = ", ".join(f"{rate['lr']:g}: {rate['bits_per_byte']:.3f}" for rate in found["sweep"])
+    return "\n".join(
+        [
+            columns(rows),
+            "",
+            columns(trainings),
+            "",
+            f"ours / stock {found['ratio_to_stock']:.2f} in tokens/s; `cllm train` comes to stock's loss of "
+            f"{found['seconds']:.0f} s in {seconds_text(found['seconds_to_stock_loss'])} s "
+            f"({found['cold_kernels_seconds']:.0f} s more where no kernel was compiled before)",
+            f"stock's learning rates, a quarter of the time: {swept}",
+            f"matrix peak {found['matrix_peak_gflops']:.0f} GFLOP/s",
+            circumstances_text(found),
+        ]
+    )
+
+
+def softmax_table(found: dict[str, Any]) -> str:
+    """`cllm bench softmax`."""
+    tables = []
+    for part in ("heads", "vocabularies"):
+        rows = [[part, "tokens/s", "bytes/s", "bits per byte", "memory (MB)"]]
+        for each in found[part]:
+            speeds = [f"{each['tokens_per_second']:,.0f}", f"{each['bytes_per_second']:,.0f}"]
+            memory = f"{each['peak_memory_bytes'] / 1e6:,.0f}"
+            rows.append([each["name"], *speeds, f"{each['bits_per_byte']:.3f}", memory])
+        tables += [columns(rows), ""]
+    return "\n".join([*tables, f"after {found['seconds']:.0f} s each; {circumstances_text(found)}"])
+
+
+def seed_table(found: dict[str, Any]) -> str:
+    """`cllm bench seed`."""
+    growth = found["memory_bytes_per_minute"]
+    memory = "" if growth is None else f", {growth / 1e6:+.2f} MB a minute once settled"
+    return "\n".join(
+        [
+            f"{found['epochs']} passes, {found['tokens']:,} tokens in {found['seconds']:.0f} s: "
+            f"{found['tokens_per_second']:,.0f} tokens/s, {found['bits_per_byte']:.3f} bits per byte",
+            f"peak memory {found['peak_memory_bytes'] / 1e6:,.0f} MB{memory}",
+            circumstances_text(found),
+        ]
+    )
+
+
+def circumstances_text(found: dict[str, Any]) -> str:
+    """On what it was measured, in a sentence."""
+    machine, corpus, versions = found["machine"], found["corpus"], found["versions"]
+    return (
+        f"{found['engine']['dtype']}, {machine['cores']} cores, {machine['cpu']}, PyTorch {versions['torch']}; "
+        f"{corpus['files']} files, {corpus['bytes'] / 1e6:.2f} MB learned, {corpus['scored_bytes']:,} bytes of "
+        f"{corpus['scored_files']} held-out files scored, vocabulary {corpus['vocab_size']:,}, seed {found['seed']}"
+    )

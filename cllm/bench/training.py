@@ -1,0 +1,165 @@
+"""`cllm bench train`: our trainer beside nanoGPT's recipe, on the same documents, tokenizer and machine, in turn.
+
+In the race, each has so many seconds of its own clock, in slices one after another:
+
+    stock      GPT-2 by Transformers in nanoGPT's recipe, float32, eager, at the better of two learning rates
+    compiled   the same with torch.compile, and autocast where the processor multiplies bfloat16
+    ours       our trainer at the recipe's shape and vocabulary
+
+Between the slices, whole trainings by `cllm train`'s own choices are run, each with a budget of its own: where their
+course comes down to the recipe's loss says how long ours needs. Scored are held-out documents, each token with at
+least half a context before it; scoring is on no clock.
+"""
+
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+from cllm.bench.contender import Alone, Contender, Ours, Point
+from cllm.bench.contest import Contest, about, circumstances, require_peer
+from cllm.bench.material import Material, prepare_material
+from cllm.bench.plans import network_of
+from cllm.bench.race import SLICES, Course, race, seconds_to
+from cllm.progress import Reporter
+from cllm.spheres import Sphere
+from cllm.training.choose import vocab_size_for
+from cllm.training.launch import worker_environment
+
+LOOKS = (1, 2, 4, 7, 11, 16, SLICES)  # slices after which the contenders are scored
+SWEEP = (5e-4, 1e-3, 2e-3, 4e-3)  # learning rates
+SWEEP_SHARE = 0.25  # of the race's seconds, for each of them
+# After which slices whole trainings are run, with budgets as shares of the race's seconds, each 1.41 times the last.
+TRAININGS = {2 * step + 2: 2 ** (step / 2) / 60 for step in range(8)}
+
+
+@dataclass
+class Race:
+    """Who takes part, and what was found on the way."""
+
+    stocks: list[Alone]
+    compiled: Alone
+    ours: Ours
+    peaks: list[float] = field(default_factory=list)  # GFLOP/s
+    trainings: list[Point] = field(default_factory=list)
+
+    @property
+    def contenders(self) -> list[Contender]:
+        return [*self.stocks, self.compiled, self.ours]
+
+    @property
+    def stock(self) -> Alone:
+        """The better of the stock recipes."""
+        return min(self.stocks, key=lambda contender: contender.curve[-1].bits_per_byte)
+
+
+def bench_train(contest: Contest, report: Reporter) -> dict[str, Any]:
+    """All figures of the comparison."""
+    require_peer()
+    report.phase("prepare")
+    with contest.corpus() as (corpus, folder):
+        at_recipe = prepare_material(corpus, folder / "recipe", contest.recipe.vocab_size, contest.seed)
+        vocab_size = vocab_size_for(sum(document.bytes for document in corpus.train))
+        chosen = prepare_material(corpus, folder / "chosen", vocab_size, contest.seed)
+        rates = sweep(contest, at_recipe, report)
+        best = min(rates, key=lambda found: found["bits_per_byte"])["lr"]
+        return {
+            **compete(contest, at_recipe, chosen, best, report),
+            "sweep": rates,
+            "cold_kernels_seconds": cold_kernels_seconds(contest, at_recipe),
+            "corpus": about(corpus, at_recipe),
+            **circumstances(contest),
+        }
+
+
+def sweep(contest: Contest, material: Material, report: Reporter) -> list[dict[str, float]]:
+    """The stock recipe's bits per byte after a quarter of the race, at each learning rate, in turn."""
+    seconds = contest.seconds * SWEEP_SHARE
+    with ExitStack() as stack:
+        swept = [stack.enter_context(contest.stock(material, seconds, lr)) for lr in SWEEP]
+        for _ in race(swept, seconds, Course(report, "sweep", seconds * len(swept))):
+            pass
+        return [{"lr": lr, "bits_per_byte": each.look().bits_per_byte} for lr, each in zip(SWEEP, swept, strict=True)]
+
+
+def compete(contest: Contest, at_recipe: Material, chosen: Material, lr: float, report: Reporter) -> dict[str, Any]:
+    """The race, and the whole trainings between its slices."""
+    seconds, dtype = contest.seconds, contest.engine.dtype
+    with ExitStack() as stack:
+        field = Race(
+            [stack.enter_context(contest.stock(at_recipe, seconds, r)) for r in sorted({contest.recipe.lr, lr})],
+            stack.enter_context(contest.stock(at_recipe, seconds, lr, compiled=True)),
+            stack.enter_context(contest.ours(at_recipe, seconds)),
+        )
+        course = Course(report, "race", seconds * (len(field.contenders) + sum(TRAININGS.values())))
+        for number in race(field.contenders, seconds, course):
+            if number in LOOKS:
+                field.peaks.append(field.compiled.peak(dtype))
+                found = [f"{each.name} {each.look().bits_per_byte:.3f}" for each in field.contenders]
+                report.say(f"after {seconds * number / SLICES:.0f} s: {', '.join(found)} bits per byte")
+            if number in TRAININGS:
+                field.trainings.append(trained(contest, chosen, seconds * TRAININGS[number], course))
+        return figures(contest, field)
+
+
+def trained(contest: Contest, material: Material, seconds: float, course: Course) -> Point:
+    """A whole training by `cllm train`'s own choices."""
+    with contest.product(material, seconds) as product:
+        product.learn(float("inf"))
+        point = product.look()
+    course.went(product.seconds, product.name)
+    course.say(f"{product.name}: {point.bits_per_byte:.3f} bits per byte after {point.seconds:.1f} s")
+    return point
+
+
+def figures(contest: Contest, field: Race) -> dict[str, Any]:
+    """What a finished race shows."""
+    stock, peak, recipe = field.stock, median(field.peaks), contest.recipe
+    goal, vocab_size = stock.curve[-1].bits_per_byte, stock.material.vocab_size
+    most = peak * 1e9 / recipe.training_flops_per_token(vocab_size)
+    our_most = peak * 1e9 / network_of(recipe, vocab_size).training_flops_per_token(recipe.context)
+    ours = of_contender(field.ours, goal, our_most)
+    return {
+        "stock": of_contender(stock, goal, most),
+        "compiled": of_contender(field.compiled, goal, most),
+        "ours": ours,
+        "stocks": [of_contender(each, goal, most) for each in field.stocks],
+        "trainings": [asdict(point) for point in field.trainings],
+        "ratio_to_stock": field.ours.tokens_per_second / stock.tokens_per_second,
+        "seconds_to_stock_loss": seconds_to(field.trainings, goal),
+        "matrix_peak_gflops": peak,
+        "matrix_peak_share": ours["matrix_peak_share"],
+    }
+
+
+def of_contender(contender: Contender, goal: float, most: float) -> dict[str, Any]:
+    """The figures of one; at the matrix peak it would be `most` tokens a second."""
+    return {
+        "name": contender.name,
+        "tokens_per_second": contender.tokens_per_second,
+        "bits_per_byte": contender.curve[-1].bits_per_byte,
+        "seconds_to_stock_loss": seconds_to(contender.curve, goal),
+        "matrix_peak_share": contender.tokens_per_second / most,
+        "peak_memory_bytes": contender.peak_memory_bytes,
+        "ready_seconds": contender.ready_seconds,  # measuring and planning, or compiling: on no clock in the race
+        "curve": [asdict(point) for point in contender.curve],
+    }
+
+
+def cold_kernels_seconds(contest: Contest, material: Material) -> float:
+    """How much longer the first position takes where no kernel was compiled before."""
+    model = asdict(network_of(contest.recipe, material.vocab_size))
+    arguments = {"model": model, "dtype": contest.engine.dtype, "shapes": [(contest.recipe.context, 1)], "dropout": 0.0}
+    took = []
+    with tempfile.TemporaryDirectory(prefix="cllm-bench-") as empty:
+        for environment in ({**worker_environment(), "NUMBA_CACHE_DIR": empty}, worker_environment()):
+            with Sphere([sys.executable, "-P", "-m", "cllm.bench.worker"], 1, environment) as sphere:
+                sphere.call_one("ready")
+                began = time.perf_counter()
+                sphere.call_one("measure", **arguments)
+                took.append(time.perf_counter() - began)
+    cold, warm = took
+    return cold - warm

@@ -1,0 +1,43 @@
+"""Our contender's processes: the workers of a training, which also score (`python -m cllm.bench.worker`)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cllm.dataset import Shard
+from cllm.evaluation.likelihood import likelihood
+from cllm.model.reading import read
+from cllm.spheres.worker import serve
+from cllm.training.measure import measure
+from cllm.training.worker import CALLS, Worker
+
+
+class ScoringWorker(Worker):
+    """A worker that knows the held-out documents."""
+
+    def join(self, run: str, plan: str, descriptor: int, dev: list[int]) -> None:
+        super().join(run, plan, descriptor, dev)
+        self._held_out = Shard.open(Path(run) / "dataset", "val")
+
+    def score(self, document: int) -> float:
+        """Bits of a held-out document by the network as it is now."""
+        ids = self._held_out.document(document).astype(np.int64)
+        return likelihood(read(self.learner.model, ids, self.learner.data.tokenizer.end_of_text), ids).bits
+
+
+def ready() -> None:
+    """What is imported is there."""
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    worker = ScoringWorker()
+    handlers: dict[str, Any] = {name: getattr(worker, name) for name in (*CALLS, "score")}
+    serve({**handlers, "measure": measure, "ready": ready})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The benchmarks from end to end, on a repository and networks so small that they say nothing."""
+
+import io
+import json
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from commandline import Cllm
+
+from cllm.bench import softmax, training
+from cllm.bench.contest import Contest
+from cllm.bench.material import prepare_material
+from cllm.bench.pictures import train_picture
+from cllm.bench.plans import network_of
+from cllm.bench.recipe import Recipe
+from cllm.bench.seed import bench_seed, slope_per_minute
+from cllm.bench.softmax import bench_softmax
+from cllm.bench.tables import seed_table, softmax_table, train_table
+from cllm.bench.training import bench_train
+from cllm.errors import CorpusError, UsageError
+from cllm.progress import PlainReporter
+
+TINY = Recipe(n_layer=1, n_head=2, n_embd=32, context=32, batch=2, vocab_size=300)
+
+
+@pytest.fixture
+def contest(cllm: Cllm) -> Contest:
+    return Contest(root=cllm.repository, seconds=2.0, recipe=TINY)
+
+
+@pytest.fixture
+def report() -> PlainReporter:
+    return PlainReporter(io.StringIO())
+
+
+@pytest.mark.slow
+def test_train_compares_and_leaves_the_repository_as_it_was(
+    contest: Contest, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(training, "SWEEP", (4e-3,))
+    monkeypatch.setattr(training, "TRAININGS", {2: 0.5, 4: 1.0})
+    monkeypatch.setattr(training, "LOOKS", (1, 10, 20))
+    before = sorted(contest.root.rglob("*"))
+    found = json.loads(json.dumps(bench_train(contest, report)))
+    assert sorted(contest.root.rglob("*")) == before
+    for name in ("ours", "stock", "compiled"):
+        each = found[name]
+        assert each["tokens_per_second"] > 0 and each["peak_memory_bytes"] > 1e8
+        assert 0 < each["bits_per_byte"] < 9 and len(each["curve"]) == 3
+        assert 0 < each["matrix_peak_share"] < 1
+        seconds = [point["seconds"] for point in each["curve"]]
+        assert seconds == sorted(seconds)
+    assert found["stock"]["curve"][-1]["seconds"] >= contest.seconds
+    assert found["ratio_to_stock"] == found["ours"]["tokens_per_second"] / found["stock"]["tokens_per_second"]
+    assert found["matrix_peak_share"] == found["ours"]["matrix_peak_share"]
+    assert [each["name"] for each in found["stocks"]] == ["stock at 0.001", "stock at 0.004"]
+    assert found["stock"]["bits_per_byte"] == min(each["bits_per_byte"] for each in found["stocks"])
+    assert found["stock"]["seconds_to_stock_loss"] is not None
+    assert len(found["trainings"]) == 2 and [rate["lr"] for rate in found["sweep"]] == [4e-3]
+    assert found["cold_kernels_seconds"] > 0
+    assert "seconds_to_stock_loss" in found
+    assert "tokens/s" in train_table(found)
+    assert ElementTree.fromstring(train_picture(found)) is not None
+
+
+@pytest.mark.slow
+def test_softmax_compares_heads_and_vocabularies(
+    contest: Contest, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(softmax, "VOCABULARIES", (280, 300))
+    found = json.loads(json.dumps(bench_softmax(contest, report)))
+    assert [each["name"] for each in found["heads"]] == list(softmax.HEAD_NAMES)
+    assert [each["vocab_size"] for each in found["vocabularies"]] == [280, 300]
+    for each in (*found["heads"], *found["vocabularies"]):
+        assert 0 < each["bits_per_byte"] < 9 and each["bytes_per_second"] > each["tokens_per_second"] > 0
+    assert "12 classes" in softmax_table(found)
+
+
+@pytest.mark.slow
+def test_seed_makes_its_passes(contest: Contest, report: PlainReporter) -> None:
+    found = json.loads(json.dumps(bench_seed(replace(contest, recipe=replace(TINY, n_layer=2)), 2, report)))
+    assert found["tokens"] == pytest.approx(2 * found["corpus"]["tokens"], rel=0.05)
+    assert found["memory"] and found["seconds"] > 0 and found["bits_per_byte"] < 8.5
+    assert "2 passes" in seed_table(found)
+
+
+def test_the_slope_of_memory_is_that_after_it_settled() -> None:
+    flat = [(second, 10**9) for second in range(0, 100, 5)]
+    assert slope_per_minute([(0.0, 0), *flat[1:]]) == pytest.approx(0, abs=1)
+    rising = [(float(second), 10**6 * second) for second in range(0, 100, 5)]
+    assert slope_per_minute(rising) == pytest.approx(60e6)
+    assert slope_per_minute(rising[:2]) is None
+
+
+def test_the_recipe_counts_the_operations_of_the_peers_matrices() -> None:
+    transformers = pytest.importorskip("transformers")
+    recipe = Recipe()
+    config = transformers.GPT2Config(
+        vocab_size=recipe.vocab_size,
+        n_positions=256,
+        n_embd=recipe.n_embd,
+        n_layer=recipe.n_layer,
+        n_head=recipe.n_head,
+    )
+    peer = transformers.GPT2LMHeadModel(config)
+    matrices = sum(p.numel() for name, p in peer.named_parameters() if p.dim() > 1 and "wpe" not in name)
+    attention = 6 * recipe.n_layer * recipe.n_embd * recipe.context
+    assert recipe.training_flops_per_token(recipe.vocab_size) == 6 * matrices + attention
+
+
+def test_ours_has_as_many_parameters_as_the_recipe() -> None:
+    recipe = Recipe()
+    ours = network_of(recipe, recipe.vocab_size)
+    flops = ours.training_flops_per_token(recipe.context)
+    assert flops == pytest.approx(recipe.training_flops_per_token(recipe.vocab_size), rel=0.005)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 1e6, float("nan")])
+def test_seconds_that_are_none_are_refused(tmp_path: Path, seconds: float) -> None:
+    with pytest.raises(UsageError, match="--seconds"):
+        Contest(root=tmp_path, seconds=seconds)
+
+
+def test_a_repository_without_held_out_files_is_refused(tmp_path: Path, contest: Contest) -> None:
+    with contest.corpus() as (corpus, folder):
+        corpus.documents[:] = corpus.train
+        with pytest.raises(CorpusError, match="held out"):
+            prepare_material(corpus, folder / "material", 300, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "--seconds", "0"), ("softmax", "--seconds", "-1"), ("seed", "--epochs", "0"), ("train", "x")],
+)
+def test_wrong_options_are_one_sentence(cllm: Cllm, arguments: tuple[str, ...]) -> None:
+    done = cllm("bench", *arguments)
+    assert done.returncode == 2 and done.stderr.startswith("cllm: ") and done.stderr.count("\n") == 1

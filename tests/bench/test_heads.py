@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from cllm.bench import heads
+from cllm.bench.heads import HEADS, Chunked, Dense, Sampled
+from cllm.bench.softmax import HEAD_NAMES
+
+WORDS, WIDTH = 96, 8
+
+
+def counts() -> torch.Tensor:
+    return torch.randint(0, 50, (WORDS,), generator=torch.Generator().manual_seed(2))
+
+
+def made(name: str) -> heads.Head:
+    torch.manual_seed(1)
+    head = HEADS[name](counts(), WIDTH)
+    with torch.no_grad():
+        for weight in head.parameters():
+            weight.normal_(0, 0.5)
+    return head
+
+
+def test_the_benchmark_has_all_heads() -> None:
+    assert tuple(HEADS) == HEAD_NAMES
+
+
+@pytest.mark.parametrize("name", HEAD_NAMES)
+def test_the_chances_of_all_words_sum_to_one(name: str) -> None:
+    head, hidden = made(name), torch.randn(1, WIDTH)
+    with torch.no_grad():
+        nats = torch.stack([head.nats(hidden, torch.tensor([word])) for word in range(WORDS)])
+    assert nats.neg().exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in HEAD_NAMES if name != "sampled"])
+def test_what_is_learned_by_is_what_is_scored(name: str) -> None:
+    head, hidden, targets = made(name), torch.randn(200, WIDTH), torch.randint(0, WORDS, (200,))
+    assert head(hidden, targets).item() == pytest.approx(head.nats(hidden, targets).item(), rel=1e-5)
+
+
+def test_chunks_give_the_gradients_of_all_at_once() -> None:
+    dense, chunked = Dense(counts(), WIDTH), Chunked(counts(), WIDTH)
+    chunked.load_state_dict(dense.state_dict())
+    hidden, targets = torch.randn(300, WIDTH), torch.randint(0, WORDS, (300,))
+    found = []
+    for head in (dense, chunked):
+        own = hidden.clone().requires_grad_()
+        found.append(torch.autograd.grad(head(own, targets), [own, head.weight]))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_with_many_samples_the_sampled_loss_is_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "NUM_SAMPLES", 100_000)
+    torch.manual_seed(1)
+    head = Sampled(counts(), WIDTH)
+    torch.nn.init.normal_(head.weight, 0, 0.5)
+    hidden, targets = torch.randn(50, WIDTH), torch.randint(0, WORDS, (50,))
+    assert head(hidden, targets).item() == pytest.approx(head.nats(hidden, targets).item(), rel=0.02)
