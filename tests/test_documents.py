@@ -9,7 +9,13 @@ from commandline import Cllm
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "tutorial.md"]
-SLOW = ("train", "split", "clean", "doctor")  # run by tests of their own; here they would change what others read
+SLOW = (
+    "train",
+    "split",
+    "clean",
+    "doctor",
+    "bench",
+)  # run by tests of their own; here they would change what others read
 
 
 def commands(document: Path) -> list[str]:

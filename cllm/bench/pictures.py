@@ -24,12 +24,13 @@ class Line:
 
 def train_picture(found: dict[str, Any]) -> str:
     """The race and the whole trainings of `cllm bench train`."""
+    labels = {"stock": THEIRS, "compiled": "#6c7a86", "ours": OURS}
     lines = [
-        Line(label="stock", points=course(found["stock"]["curve"]), colour=THEIRS),
-        Line(label="compiled", points=course(found["compiled"]["curve"]), colour="#6c7a86"),
-        Line(label="ours, same shape", points=course(found["ours"]["curve"]), colour=OURS),
-        Line(label="cllm train", points=course(found["trainings"]), colour="#d1495b", dashes="2 4"),
+        Line(label=name, points=course(found[name]["curve"]), colour=colour)
+        for name, colour in labels.items()
+        if found[name]
     ]
+    lines.append(Line(label="cllm train", points=course(found["trainings"]), colour="#d1495b", dashes="2 4"))
     return courses("bits per byte of held-out files, by seconds of learning (less is better)", lines)
 
 

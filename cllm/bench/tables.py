@@ -20,8 +20,7 @@ def seconds_text(seconds: float | None) -> str:
 def train_table(found: dict[str, Any]) -> str:
     """`cllm bench train`."""
     rows = [["", "tokens/s", "of the peak", "bits per byte", "seconds to stock's", "memory (MB)", "ready in (s)"]]
-    for name in ("stock", "compiled", "ours"):
-        each = found[name]
+    for each in (found[name] for name in ("stock", "compiled", "ours") if found[name]):
         rows.append(
             [
                 each["name"],

@@ -11,6 +11,7 @@ course comes down to the recipe's loss says how long ours needs. Scored are held
 least half a context before it; scoring is on no clock.
 """
 
+import shutil
 import sys
 import tempfile
 import time
@@ -37,18 +38,18 @@ TRAININGS = {2 * step + 2: 2 ** (step / 2) / 60 for step in range(8)}
 
 
 @dataclass
-class Race:
-    """Who takes part, and what was found on the way."""
+class Entrants:
+    """Who takes part in the race, and what was found on the way."""
 
     stocks: list[Alone]
-    compiled: Alone
+    compiled: Alone | None  # without a C++ compiler there is none
     ours: Ours
     peaks: list[float] = field(default_factory=list)  # GFLOP/s
     trainings: list[Point] = field(default_factory=list)
 
     @property
-    def contenders(self) -> list[Contender]:
-        return [*self.stocks, self.compiled, self.ours]
+    def all(self) -> list[Contender]:
+        return [*self.stocks, *([self.compiled] if self.compiled else []), self.ours]
 
     @property
     def stock(self) -> Alone:
@@ -89,20 +90,28 @@ def compete(contest: Contest, at_recipe: Material, chosen: Material, lr: float, 
     """The race, and the whole trainings between its slices."""
     seconds, dtype = contest.seconds, contest.engine.dtype
     with ExitStack() as stack:
-        field = Race(
-            [stack.enter_context(contest.stock(at_recipe, seconds, r)) for r in sorted({contest.recipe.lr, lr})],
-            stack.enter_context(contest.stock(at_recipe, seconds, lr, compiled=True)),
-            stack.enter_context(contest.ours(at_recipe, seconds)),
-        )
-        course = Course(report, "race", seconds * (len(field.contenders) + sum(TRAININGS.values())))
-        for number in race(field.contenders, seconds, course):
+        stocks = [contest.stock(at_recipe, seconds, rate) for rate in sorted({contest.recipe.lr, lr})]
+        compiled = contest.stock(at_recipe, seconds, lr, compiled=True) if can_compile(report) else None
+        entrants = Entrants(stocks, compiled, contest.ours(at_recipe, seconds))
+        for contender in entrants.all:
+            stack.enter_context(contender)
+        course = Course(report, "race", seconds * (len(entrants.all) + sum(TRAININGS.values())))
+        for number in race(entrants.all, seconds, course):
             if number in LOOKS:
-                field.peaks.append(field.compiled.peak(dtype))
-                found = [f"{each.name} {each.look().bits_per_byte:.3f}" for each in field.contenders]
+                entrants.peaks.append(stocks[0].peak(dtype))
+                found = [f"{each.name} {each.look().bits_per_byte:.3f}" for each in entrants.all]
                 report.say(f"after {seconds * number / SLICES:.0f} s: {', '.join(found)} bits per byte")
             if number in TRAININGS:
-                field.trainings.append(trained(contest, chosen, seconds * TRAININGS[number], course))
-        return figures(contest, field)
+                entrants.trainings.append(trained(contest, chosen, seconds * TRAININGS[number], course))
+        return figures(contest, entrants)
+
+
+def can_compile(report: Reporter) -> bool:
+    """Whether there is a C++ compiler, which torch.compile needs; it is said where there is none."""
+    found = shutil.which("g++") is not None
+    if not found:
+        report.say("without a C++ compiler (g++) the compiled recipe cannot take part")
+    return found
 
 
 def trained(contest: Contest, material: Material, seconds: float, course: Course) -> Point:
@@ -115,21 +124,21 @@ def trained(contest: Contest, material: Material, seconds: float, course: Course
     return point
 
 
-def figures(contest: Contest, field: Race) -> dict[str, Any]:
+def figures(contest: Contest, entrants: Entrants) -> dict[str, Any]:
     """What a finished race shows."""
-    stock, peak, recipe = field.stock, median(field.peaks), contest.recipe
+    stock, peak, recipe = entrants.stock, median(entrants.peaks), contest.recipe
     goal, vocab_size = stock.curve[-1].bits_per_byte, stock.material.vocab_size
     most = peak * 1e9 / recipe.training_flops_per_token(vocab_size)
     our_most = peak * 1e9 / network_of(recipe, vocab_size).training_flops_per_token(recipe.context)
-    ours = of_contender(field.ours, goal, our_most)
+    ours = of_contender(entrants.ours, goal, our_most)
     return {
         "stock": of_contender(stock, goal, most),
-        "compiled": of_contender(field.compiled, goal, most),
+        "compiled": of_contender(entrants.compiled, goal, most) if entrants.compiled else None,
         "ours": ours,
-        "stocks": [of_contender(each, goal, most) for each in field.stocks],
-        "trainings": [asdict(point) for point in field.trainings],
-        "ratio_to_stock": field.ours.tokens_per_second / stock.tokens_per_second,
-        "seconds_to_stock_loss": seconds_to(field.trainings, goal),
+        "stocks": [of_contender(each, goal, most) for each in entrants.stocks],
+        "trainings": [asdict(point) for point in entrants.trainings],
+        "ratio_to_stock": entrants.ours.tokens_per_second / stock.tokens_per_second,
+        "seconds_to_stock_loss": seconds_to(entrants.trainings, goal),
         "matrix_peak_gflops": peak,
         "matrix_peak_share": ours["matrix_peak_share"],
     }
