@@ -318,14 +318,17 @@ def bench_train_command(options: argparse.Namespace) -> int:
     from cllm.bench.pictures import train_picture
     from cllm.bench.tables import train_table
     from cllm.bench.training import bench_train
+    from cllm.interrupt import Interruption
     from cllm.progress import reporter
 
+    if options.picture and not options.picture.parent.is_dir():
+        raise UsageError(f"--picture {options.picture}: there is no folder {options.picture.parent}")
     contest = Contest(root=options.corpus, seconds=options.seconds, seed=options.seed)
-    with reporter(sys.stderr) as report:
+    with Interruption(), reporter(sys.stderr) as report:
         found = bench_train(contest, report)
+    print_json(found) if options.json else print(train_table(found))
     if options.picture:
         write_file(options.picture, train_picture(found).encode())
-    print_json(found) if options.json else print(train_table(found))
     return 0
 
 
@@ -334,10 +337,11 @@ def bench_softmax_command(options: argparse.Namespace) -> int:
     from cllm.bench.contest import Contest
     from cllm.bench.softmax import bench_softmax
     from cllm.bench.tables import softmax_table
+    from cllm.interrupt import Interruption
     from cllm.progress import reporter
 
     contest = Contest(root=options.corpus, seconds=options.seconds, seed=options.seed)
-    with reporter(sys.stderr) as report:
+    with Interruption(), reporter(sys.stderr) as report:
         found = bench_softmax(contest, report)
     print_json(found) if options.json else print(softmax_table(found))
     return 0
@@ -348,12 +352,13 @@ def bench_seed_command(options: argparse.Namespace) -> int:
     from cllm.bench.contest import Contest
     from cllm.bench.seed import bench_seed
     from cllm.bench.tables import seed_table
+    from cllm.interrupt import Interruption
     from cllm.progress import reporter
 
     if not 1 <= options.epochs <= 10_000:
         raise UsageError(f"--epochs {options.epochs} is not between 1 and 10,000")
     contest = Contest(root=options.corpus, seed=options.seed)
-    with reporter(sys.stderr) as report:
+    with Interruption(), reporter(sys.stderr) as report:
         found = bench_seed(contest, options.epochs, report)
     print_json(found) if options.json else print(seed_table(found))
     return 0

@@ -1,21 +1,24 @@
 """Who takes part: something that learns by its own clock, a slice at a time, and is scored between the slices."""
 
-import os
 import sys
+import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from cllm.bench.material import Material
+from cllm.bench.plans import PlanOf
 from cllm.machine import MemorySampler
 from cllm.spheres import Sphere
 from cllm.training.budget import Budget
 from cllm.training.launch import Workers, worker_environment
 from cllm.training.loop import StepReport, train
-from cllm.training.plan import Plan, save_plan
+from cllm.training.plan import save_plan
+
+LONGEST_CALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +31,17 @@ class Point:
 
 
 class Contender(ABC):
-    """A context manager, as its processes are: they start when it is entered."""
+    """A context manager, as its processes are: they start when it is entered.
+
+    Its clock runs while it learns, and not while it is made ready, scored, or waits for the others.
+    """
 
     sphere: Sphere
 
     def __init__(self, name: str, material: Material) -> None:
         self.name, self.material = name, material
         self.seconds, self.tokens, self.ready_seconds = 0.0, 0, 0.0
+        self.peak_memory_bytes = 0  # of its processes, while it learns
         self.curve: list[Point] = []
 
     def __enter__(self) -> Self:
@@ -42,8 +49,6 @@ class Contender(ABC):
             processes = self.start()
             stack.enter_context(processes)
             self.sphere = processes if isinstance(processes, Sphere) else processes.sphere
-            # Each process by itself: the sum of their peaks is no less than their peak together.
-            self._samplers = [stack.enter_context(MemorySampler(pid)) for pid in self.sphere.pids]
             self.make_ready()
             self._processes = stack.pop_all()
         return self
@@ -59,9 +64,17 @@ class Contender(ABC):
     def make_ready(self) -> None:
         """Whatever comes before the first step."""
 
-    @abstractmethod
     def learn(self, until: float) -> None:
         """Learn until its clock shows so many seconds, or its time is over; `seconds` and `tokens` say how far."""
+        with ExitStack() as stack:
+            # Each process by itself: the sum of their peaks is no less than their peak together.
+            samplers = [stack.enter_context(MemorySampler(pid)) for pid in self.sphere.pids]
+            self.advance(until)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, sum(sampler.peak_bytes for sampler in samplers))
+
+    @abstractmethod
+    def advance(self, until: float) -> None:
+        """Learn, without looking at the memory."""
 
     def look(self) -> Point:
         """Score the sample, which takes no time of the clock, and note it."""
@@ -74,10 +87,6 @@ class Contender(ABC):
     @property
     def tokens_per_second(self) -> float:
         return self.tokens / self.seconds if self.seconds else 0.0
-
-    @property
-    def peak_memory_bytes(self) -> int:
-        return sum(sampler.peak_bytes for sampler in self._samplers)
 
 
 class Alone(Contender):
@@ -99,6 +108,7 @@ class Alone(Contender):
     def start(self) -> Sphere:
         environment = {**worker_environment(), "OMP_NUM_THREADS": str(self._cores), "MKL_NUM_THREADS": str(self._cores)}
         environment |= {"TORCHINDUCTOR_COMPILE_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        environment["TORCHINDUCTOR_CACHE_DIR"] = str(self.material.folder / "inductor")
         return Sphere([sys.executable, "-P", "-m", self._module], 1, environment)
 
     def make_ready(self) -> None:
@@ -108,9 +118,12 @@ class Alone(Contender):
         """GFLOP/s of a large product with all cores, now."""
         return float(self.sphere.call_one("peak", dtype=dtype, threads=self._cores))
 
-    def learn(self, until: float) -> None:
-        done = self.sphere.call_one("learn", until=until)
-        self.seconds, self.tokens = done["seconds"], int(done["tokens"])
+    def advance(self, until: float) -> None:
+        before = None
+        while self.seconds < until and self.seconds != before:  # in calls that are answered soon
+            before = self.seconds
+            done = self.sphere.call_one("learn", until=min(until, before + LONGEST_CALL_SECONDS))
+            self.seconds, self.tokens = done["seconds"], int(done["tokens"])
 
 
 class Ours(Contender):
@@ -124,12 +137,13 @@ class Ours(Contender):
         name: str,
         material: Material,
         num_workers: int,
-        plan_of: Callable[[Sphere], Plan],
+        plan_of: PlanOf,
         plans_in_time: bool = False,
     ) -> None:
         super().__init__(name, material)
         self._num_workers, self._plan_of, self._plans_in_time = num_workers, plan_of, plans_in_time
         self._began: float | None = None  # of the slice that is running
+        self._last: StepReport | None = None
 
     def start(self) -> Workers:
         self._workers = Workers(self._num_workers, worker_environment(), "cllm.bench.worker")
@@ -139,7 +153,7 @@ class Ours(Contender):
         self.sphere.call_all("ready")
         began = time.perf_counter()
         plan = self._plan_of(self.sphere)
-        path = self.material.folder / f"plan-{os.getpid()}-{id(self)}.json"
+        path = Path(tempfile.mkdtemp(dir=self.material.folder)) / "plan.json"
         save_plan(plan, path)
         self._workers.join(self.material.folder, plan, path, [])
         self.ready_seconds = time.perf_counter() - began
@@ -148,14 +162,13 @@ class Ours(Contender):
         self.plan = plan
         self._budget = Budget(0.0, clock=self._clock)
         self._steps = train(self.sphere, plan, path, 0, self._budget.amend, lambda: len(self.sphere.workers))
-        self._last: StepReport | None = None
 
     @property
     def is_done(self) -> bool:
         """Whether the plan's last step was taken."""
         return self._last is not None and self._last.step == self._last.steps
 
-    def learn(self, until: float) -> None:
+    def advance(self, until: float) -> None:
         if self.seconds >= until:
             return
         self._began = time.perf_counter()

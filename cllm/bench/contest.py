@@ -18,6 +18,7 @@ from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import UsageError
 from cllm.machine import Machine, default_dtype, describe
 from cllm.run import existing_directory
+from cllm.spheres import MAX_WORKERS
 from cllm.stages.planning import engine_of
 from cllm.training.plan import Engine
 
@@ -38,6 +39,13 @@ class Contest:
     def __post_init__(self) -> None:
         if not 1 <= self.seconds <= 86_400:
             raise UsageError(f"--seconds {self.seconds:g} is not between 1 and 86400 (a day)")
+        if not 0 <= self.seed < 1 << 31:
+            raise UsageError(f"--seed {self.seed} is not between 0 and {(1 << 31) - 1}")
+
+    @property
+    def num_workers(self) -> int:
+        """Of our contenders: one for each core, as many as a sphere may have."""
+        return min(self.machine.cores, MAX_WORKERS)
 
     @property
     def engine(self) -> Engine:
@@ -67,21 +75,18 @@ class Contest:
 
     def headed(self, material: Material, head: str) -> Alone:
         """Our network and recipe by autograd, with one of the heads."""
-        recipe, dtype = asdict(self.recipe), self.engine.dtype
-        cores, seed = self.machine.cores, self.seed
-        return Alone(
-            head, "cllm.bench.headed", material, self.seconds, cores, seed, recipe=recipe, head=head, dtype=dtype
-        )
+        settings = {"recipe": asdict(self.recipe), "head": head}
+        return Alone(head, "cllm.bench.headed", material, self.seconds, self.machine.cores, self.seed, **settings)
 
     def ours(self, material: Material, seconds: float, name: str = "ours") -> Ours:
         """Our trainer at the recipe's shape."""
         plan = recipe_plan(self.recipe, material, self.engine, seconds, self.seed)
-        return Ours(name, material, self.machine.cores, plan)
+        return Ours(name, material, self.num_workers, plan)
 
     def product(self, material: Material, seconds: float) -> Ours:
         """What `cllm train` would do in so many seconds of training."""
         plan = product_plan(material, self.engine, seconds, self.seed)
-        return Ours(f"cllm train in {seconds:.0f} s", material, self.machine.cores, plan, plans_in_time=True)
+        return Ours(f"cllm train in {seconds:.0f} s", material, self.num_workers, plan, plans_in_time=True)
 
 
 def require_peer() -> None:
@@ -106,7 +111,6 @@ def circumstances(contest: Contest) -> dict[str, Any]:
     """On what it was measured, for a report."""
     installed = [*PACKAGES, PEER] if importlib.util.find_spec(PEER) else PACKAGES
     return {
-        "seconds": contest.seconds,
         "seed": contest.seed,
         "recipe": asdict(contest.recipe),
         "engine": asdict(contest.engine),

@@ -1,6 +1,5 @@
 """Our network with one of the heads, by autograd, in one process (`python -m cllm.bench.headed`)."""
 
-import contextlib
 import math
 from typing import Any
 
@@ -21,13 +20,13 @@ from cllm.training.plan import Recipe as OurRecipe
 
 
 class Headed(Process):
-    """Our recipe on our network. Settings: `recipe`, the shape; `head`, a name in `HEADS`; `dtype`, with autocast."""
+    """Our optimizer and schedule on our network, float32. Settings: `recipe`, the shape; `head`, a name in `HEADS`."""
 
     def prepare(self, settings: dict[str, Any]) -> None:
-        self._shape, self._low = Recipe(**settings["recipe"]), settings["dtype"] == "bfloat16"
+        self._shape = Recipe(**settings["recipe"])
         self._network = Transformer(network_of(self._shape, self.vocab_size))
-        initialise(self._network, torch.Generator().manual_seed(0))
-        counts = torch.from_numpy(np.bincount(self._stream, minlength=self.vocab_size))
+        initialise(self._network, torch.Generator().manual_seed(torch.initial_seed()))
+        counts = torch.from_numpy(np.bincount(self.stream, minlength=self.vocab_size))
         self._head: Head = HEADS[settings["head"]](counts, self._shape.n_embd)
         named = [*self._network.named_parameters(), *(("head", weight) for weight in self._head.parameters())]
         self._parameters = [
@@ -37,8 +36,7 @@ class Headed(Process):
 
     def step(self, progress: float) -> int:
         inputs, targets = self.drawn(POSITIONS, self._shape.context)
-        with self._autocast():
-            nats = self._head(self._network(inputs).flatten(0, 1), targets.flatten())
+        nats = self._head(self._network(inputs).flatten(0, 1), targets.flatten())
         torch.autograd.backward(nats / targets.numel())
         self._update(learning_rate_scale(self._recipe, progress))
         return inputs.numel()
@@ -51,8 +49,7 @@ class Headed(Process):
                 continue
             if is_matrix(name):
                 rows = fused_rows(self._network.config, name)
-                dtype = torch.bfloat16 if self._low else torch.float32
-                update_matrix(weight, first, weight.grad, rows, scale, self._optimizer, dtype)
+                update_matrix(weight, first, weight.grad, rows, scale, self._optimizer, torch.float32)
             else:
                 update_other(weight, first, second, weight.grad, self._steps, scale, self._optimizer)
             weight.grad = None
@@ -64,9 +61,6 @@ class Headed(Process):
             hidden: Tensor = self._network(inputs.unsqueeze(0))[0, -len(targets) :]
             nats += self._head.nats(hidden, targets).item()
         return nats / math.log(2)
-
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        return torch.autocast("cpu", torch.bfloat16) if self._low else contextlib.nullcontext()
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from cllm.model.loss import linear_cross_entropy
 
 NUM_CLASSES = 12
+DEVIATION = 0.002  # of first weights
 NUM_SAMPLES = 1024  # words that stand for all others
 
 
 def first_weight(num_words: int, width: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(num_words, width) * 0.002)
+    return nn.Parameter(torch.randn(num_words, width) * DEVIATION)
 
 
 class Head(nn.Module, ABC):
@@ -110,6 +111,9 @@ class Adaptive(Head):
         super().__init__()
         num_words = len(counts)
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(width, num_words, [num_words // 8, num_words // 2], div_value=2.0)
+        for name, weight in self.softmax.named_parameters():
+            if name == "head.weight" or name.endswith(".1.weight"):  # what gives scores, not what leaves out channels
+                nn.init.normal_(weight, 0.0, DEVIATION)
         order = counts.argsort(descending=True, stable=True)
         self.register_buffer("_rank_of", order.argsort())
 

@@ -13,6 +13,8 @@ from cllm.tokenizer import Tokenizer
 
 SCORED_BYTES = 64_000  # of held-out files, drawn: as much as a curve's points can wait for
 
+LEAST_TOKENS = 1025  # the longest row that anybody learns from
+
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
@@ -36,20 +38,23 @@ def prepare_material(corpus: Corpus, folder: Path, vocab_size: int, seed: int) -
     for name, texts in (("train", map(corpus.text, corpus.train)), ("val", iter(held_out))):
         ids = map(tokenizer.encode, texts)
         write_shard(folder / "dataset", name, ids, tokenizer.vocab_size, tokenizer.end_of_text)
+    num_tokens = Shard.open(folder / "dataset", "train").num_tokens
+    if num_tokens < LEAST_TOKENS:
+        raise CorpusError(f"there are {num_tokens} tokens to learn from; to compare, there must be {LEAST_TOKENS}")
     return Material(
         folder=folder,
         vocab_size=tokenizer.vocab_size,
-        train_tokens=Shard.open(folder / "dataset", "train").num_tokens,
+        train_tokens=num_tokens,
         train_bytes=sum(document.bytes for document in corpus.train),
         scored_bytes=tuple(map(len, held_out)),
     )
 
 
 def sampled_held_out(corpus: Corpus, seed: int) -> list[bytes]:
-    """Held-out texts in a drawn order, up to what is scored."""
+    """Held-out texts in a drawn order, those that are left over when what is scored is full left out."""
     found: list[bytes] = []
     for number in np.random.default_rng(seed).permutation(len(corpus.val)).tolist():
-        if sum(map(len, found)) >= SCORED_BYTES:
-            break
-        found.append(corpus.text(corpus.val[number]))
-    return found
+        document = corpus.val[number]
+        if sum(map(len, found)) + document.bytes <= SCORED_BYTES:
+            found.append(corpus.text(document))
+    return found or [corpus.text(min(corpus.val, key=lambda document: document.bytes))]

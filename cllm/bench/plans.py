@@ -9,7 +9,7 @@ from cllm.bench.recipe import Recipe
 from cllm.model.config import TransformerConfig
 from cllm.spheres import Sphere
 from cllm.stages.planning import measured
-from cllm.training.choose import Speed, Task, choose_model, make_plan, step_seconds
+from cllm.training.choose import SHAPES, Speed, Task, choose_model, plan_of_seconds, step_seconds
 from cllm.training.plan import Engine, Phase, Plan
 
 PlanOf = Callable[[Sphere], Plan]
@@ -62,9 +62,9 @@ def product_plan(material: Material, engine: Engine, seconds: float, seed: int) 
         def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
             return measured(sphere, model, engine.dtype, shapes, 0.0)
 
-        plan = make_plan(task, choose_model(task, measure), measure)
-        assert plan.seconds is not None
+        model = choose_model(task, measure)
+        speed = measure(model, SHAPES)
         left = max(1.0, seconds - (time.perf_counter() - began))
-        return dataclasses.replace(plan, seconds=min(plan.seconds, left))
+        return plan_of_seconds(dataclasses.replace(task, seconds=left), model, speed)
 
     return plan_of

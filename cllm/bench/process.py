@@ -28,7 +28,7 @@ class Process(ABC):
         tokenizer = Tokenizer.load(Path(folder) / "tokenizer.json")
         self.end_of_text, self.vocab_size = tokenizer.end_of_text, tokenizer.vocab_size
         train = Shard.open(Path(folder) / "dataset", "train")
-        self._stream = train.ids[:].astype(np.int64)
+        self.stream = train.ids  # (N,), memory-mapped
         self._held_out = Shard.open(Path(folder) / "dataset", "val")
         self._generator = np.random.default_rng(seed)
         self.prepare(settings)
@@ -46,10 +46,12 @@ class Process(ABC):
         """Bits of a held-out document."""
         return self.bits(self._held_out.document(document).astype(np.int64))
 
-    def drawn(self, rows: int, context: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (rows, context) from anywhere in the learned documents, laid end to end."""
-        begins = self._generator.integers(0, len(self._stream) - context, rows)
-        ids = torch.from_numpy(np.stack([self._stream[begin : begin + context + 1] for begin in begins]))
+    def drawn(self, num_rows: int, context: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (num_rows, context) from anywhere in the learned documents, laid end to end."""
+        begins = self._generator.integers(0, len(self.stream) - context, num_rows)
+        ids = torch.from_numpy(
+            np.stack([self.stream[begin : begin + context + 1] for begin in begins]).astype(np.int64)
+        )
         return ids[:, :-1], ids[:, 1:]
 
     @abstractmethod

@@ -28,7 +28,7 @@ def bench_seed(contest: Contest, epochs: int, report: Reporter) -> dict[str, Any
     with contest.corpus() as (corpus, folder):
         material = prepare_material(corpus, folder / "recipe", contest.recipe.vocab_size, contest.seed)
         plan_of = passes_plan(contest, material, epochs)
-        with Ours("ours", material, contest.machine.cores, plan_of) as ours:
+        with Ours("ours", material, contest.num_workers, plan_of) as ours:
             memory = watched(ours, epochs * material.train_tokens, Course(report, "learn", 1.0))
             point = ours.look()
         return {

@@ -27,9 +27,15 @@ def bench_softmax(contest: Contest, report: Reporter) -> dict[str, Any]:
         heads = [contest.headed(material, name) for name in HEAD_NAMES]
         found = {"heads": raced(contest, heads, "heads", report)}
         others = [prepare_material(corpus, folder / str(size), size, contest.seed) for size in VOCABULARIES]
-        vocabularies = [contest.ours(each, contest.seconds, f"{each.vocab_size:,} words") for each in others]
+        by_size = {each.vocab_size: each for each in others}  # a small repository has no more words
+        vocabularies = [contest.ours(each, contest.seconds, f"{size:,} words") for size, each in by_size.items()]
         found["vocabularies"] = raced(contest, vocabularies, "vocabularies", report)
-        return {**found, "corpus": about(corpus, material), **circumstances(contest)}
+        return {
+            **found,
+            "seconds": contest.seconds,
+            "corpus": about(corpus, material),
+            **circumstances(contest),
+        }
 
 
 def raced(contest: Contest, contenders: Sequence[Contender], name: str, report: Reporter) -> list[dict[str, Any]]:

@@ -13,10 +13,12 @@ least half a context before it; scoring is on no clock.
 
 import shutil
 import sys
+import sysconfig
 import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -33,8 +35,8 @@ from cllm.training.launch import worker_environment
 LOOKS = (1, 2, 4, 7, 11, 16, SLICES)  # slices after which the contenders are scored
 SWEEP = (5e-4, 1e-3, 2e-3, 4e-3)  # learning rates
 SWEEP_SHARE = 0.25  # of the race's seconds, for each of them
-# After which slices whole trainings are run, with budgets as shares of the race's seconds, each 1.41 times the last.
-TRAININGS = {2 * step + 2: 2 ** (step / 2) / 60 for step in range(8)}
+# After which slices whole trainings are run, and their budgets as shares of the race's seconds.
+TRAININGS = {2: 1 / 60, 4: 1 / 40, 6: 1 / 30, 8: 1 / 20, 10: 1 / 15, 12: 1 / 10, 14: 1 / 8, 16: 1 / 5}
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Entrants:
     @property
     def stock(self) -> Alone:
         """The better of the stock recipes."""
-        return min(self.stocks, key=lambda contender: contender.curve[-1].bits_per_byte)
+        return min(self.stocks, key=best_bits)
 
 
 def bench_train(contest: Contest, report: Reporter) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def bench_train(contest: Contest, report: Reporter) -> dict[str, Any]:
             **compete(contest, at_recipe, chosen, best, report),
             "sweep": rates,
             "cold_kernels_seconds": cold_kernels_seconds(contest, at_recipe),
+            "seconds": contest.seconds,
             "corpus": about(corpus, at_recipe),
             **circumstances(contest),
         }
@@ -107,10 +110,11 @@ def compete(contest: Contest, at_recipe: Material, chosen: Material, lr: float, 
 
 
 def can_compile(report: Reporter) -> bool:
-    """Whether there is a C++ compiler, which torch.compile needs; it is said where there is none."""
-    found = shutil.which("g++") is not None
+    """Whether there is what torch.compile needs; it is said where there is not."""
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    found = shutil.which("g++") is not None and headers.exists()
     if not found:
-        report.say("without a C++ compiler (g++) the compiled recipe cannot take part")
+        report.say("without a C++ compiler (g++) and Python's headers the compiled recipe cannot take part")
     return found
 
 
@@ -127,7 +131,7 @@ def trained(contest: Contest, material: Material, seconds: float, course: Course
 def figures(contest: Contest, entrants: Entrants) -> dict[str, Any]:
     """What a finished race shows."""
     stock, peak, recipe = entrants.stock, median(entrants.peaks), contest.recipe
-    goal, vocab_size = stock.curve[-1].bits_per_byte, stock.material.vocab_size
+    goal, vocab_size = best_bits(stock), stock.material.vocab_size
     most = peak * 1e9 / recipe.training_flops_per_token(vocab_size)
     our_most = peak * 1e9 / network_of(recipe, vocab_size).training_flops_per_token(recipe.context)
     ours = of_contender(entrants.ours, goal, our_most)
@@ -144,12 +148,17 @@ def figures(contest: Contest, entrants: Entrants) -> dict[str, Any]:
     }
 
 
+def best_bits(contender: Contender) -> float:
+    """Bits per byte at the best of its looks: where many passes spoil it, it would have been kept from there."""
+    return min(point.bits_per_byte for point in contender.curve)
+
+
 def of_contender(contender: Contender, goal: float, most: float) -> dict[str, Any]:
     """The figures of one; at the matrix peak it would be `most` tokens a second."""
     return {
         "name": contender.name,
         "tokens_per_second": contender.tokens_per_second,
-        "bits_per_byte": contender.curve[-1].bits_per_byte,
+        "bits_per_byte": best_bits(contender),
         "seconds_to_stock_loss": seconds_to(contender.curve, goal),
         "matrix_peak_share": contender.tokens_per_second / most,
         "peak_memory_bytes": contender.peak_memory_bytes,

@@ -1,14 +1,15 @@
 """Our contender's processes: the workers of a training, which also score (`python -m cllm.bench.worker`)."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
+from cllm.bench.process import windows
 from cllm.dataset import Shard
-from cllm.evaluation.likelihood import likelihood
-from cllm.model.reading import read
 from cllm.spheres.worker import serve
 from cllm.training.measure import measure
 from cllm.training.worker import CALLS, Worker
@@ -21,10 +22,15 @@ class ScoringWorker(Worker):
         super().join(run, plan, descriptor, dev)
         self._held_out = Shard.open(Path(run) / "dataset", "val")
 
+    @torch.inference_mode()
     def score(self, document: int) -> float:
         """Bits of a held-out document by the network as it is now."""
         ids = self._held_out.document(document).astype(np.int64)
-        return likelihood(read(self.learner.model, ids, self.learner.data.tokenizer.end_of_text), ids).bits
+        model, nats = self.learner.model, 0.0
+        for inputs, targets in windows(ids, model.config.context_length, self.learner.data.tokenizer.end_of_text):
+            hidden = model(inputs.unsqueeze(0))[0, -len(targets) :]
+            nats += F.cross_entropy(F.linear(hidden, model.head_weight).float(), targets, reduction="sum").item()
+        return nats / math.log(2)
 
 
 def ready() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from cllm.spheres import Sphere
 from cllm.stages.memory_plan import plan_memory, reading_seconds, save_memory_plan, seconds_after
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
-from cllm.training.choose import Speed, Task, choose_model, make_plan
+from cllm.training.choose import SHAPES, Speed, Task, choose_model, plan_of_seconds, plan_of_steps
 from cllm.training.plan import Engine, Plan, save_plan
 
 # The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
@@ -67,12 +68,15 @@ def network_plan(
         return measured(sphere, model, engine.dtype, shapes, session.recipe.dropout)
 
     model = override(choose_model(task, measure), session.section("model"), "model")
-    plan = make_plan(task, model, measure)
-    plan = dataclasses.replace(plan, recipe=session.recipe, optimizer=session.optimizer)
-    if plan.seconds is None:
-        return plan
+    settings: dict[str, Any] = {"recipe": session.recipe, "optimizer": session.optimizer}
+    if task.steps is not None:
+        return dataclasses.replace(plan_of_steps(task, model), **settings)
+    speed = measure(model, SHAPES)
     # What measuring took is gone from the budget.
-    return dataclasses.replace(plan, seconds=min(plan.seconds + lost, max(1.0, session.seconds_left - reserve)))
+    task = dataclasses.replace(task, seconds=max(1.0, session.seconds_left - reserve - lost))
+    plan = plan_of_seconds(task, model, speed)
+    assert plan.seconds is not None
+    return dataclasses.replace(plan, seconds=plan.seconds + lost, **settings)
 
 
 def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:

@@ -25,6 +25,7 @@ HEAD_DIM = 64
 MEASURED_RUNG = 2  # by which the others are judged
 # (context, until): short rows first, which are more steps for the time; the batch grows fourfold with the context.
 CONTEXTS = ((256, 0.7), (1024, 1.0))
+SHAPES = [(context, 1) for context, _ in CONTEXTS]  # (context, rows) of micro-batches
 # Learn from at least this many tokens for each matrix parameter: at 1.5 (3 x 192) libuv cost fewer bits than at 0.4
 # (4 x 256) in the same five minutes.
 TOKENS_PER_PARAMETER = 1.0
@@ -86,7 +87,7 @@ def choose_model(task: Task, measure: Measure) -> TransformerConfig:
     if task.seconds is None:
         return probe
     context = CONTEXTS[0][0]
-    step = step_seconds(measure(probe, [(context, 1)]), task.num_workers)[0]
+    step = step_seconds(measure(probe, SHAPES[:1]), task.num_workers)[0]
     tokens_per_second = POSITIONS * context / step
     flops_per_second = tokens_per_second * probe.training_flops_per_token(context)
     best = rung(0, task.vocab_size)
@@ -99,13 +100,17 @@ def choose_model(task: Task, measure: Measure) -> TransformerConfig:
     return best
 
 
-def make_plan(task: Task, model: TransformerConfig, measure: Measure) -> Plan:
-    """A plan for `task` with a network: from its steps if it fixes them, else from its seconds and the speed."""
-    if task.steps is not None:
-        speed = Speed(positions=tuple(model.training_flops_per_token(c) * c for c, _ in CONTEXTS), update=0.0)
-        return _plan(task, model, _phases_of_steps(task.steps, step_seconds(speed, task.num_workers)))
+def plan_of_steps(task: Task, model: TransformerConfig) -> Plan:
+    """A plan for a network and the task's steps, without a budget."""
+    assert task.steps is not None
+    speed = Speed(positions=tuple(model.training_flops_per_token(c) * c for c, _ in CONTEXTS), update=0.0)
+    return _plan(task, model, _phases_of_steps(task.steps, step_seconds(speed, task.num_workers)))
+
+
+def plan_of_seconds(task: Task, model: TransformerConfig, speed: Speed) -> Plan:
+    """A plan for a network and the task's seconds, with its speed at `SHAPES`."""
     assert task.seconds is not None
-    seconds = step_seconds(measure(model, [(context, 1) for context, _ in CONTEXTS]), task.num_workers)
+    seconds = step_seconds(speed, task.num_workers)
     phases = _phases_of_seconds(task.seconds, seconds)
     tokens = sum(phase.steps * phase.tokens_per_step for phase in phases)
     most = max(MAX_PASSES * task.tokens, MIN_STEPS * tokens / sum(phase.steps for phase in phases))

@@ -2,14 +2,15 @@ import pytest
 
 from cllm.model.config import TransformerConfig
 from cllm.training.choose import (
-    CONTEXTS,
     MAX_PASSES,
     MIN_STEPS,
+    SHAPES,
     Measure,
     Speed,
     Task,
     choose_model,
-    make_plan,
+    plan_of_seconds,
+    plan_of_steps,
     step_seconds,
     vocab_size_for,
 )
@@ -31,7 +32,10 @@ def task(**changes: object) -> Task:
 
 
 def planned(the_task: Task, measure: Measure) -> Plan:
-    return make_plan(the_task, choose_model(the_task, measure), measure)
+    model = choose_model(the_task, measure)
+    if the_task.steps is not None:
+        return plan_of_steps(the_task, model)
+    return plan_of_seconds(the_task, model, measure(model, SHAPES))
 
 
 @pytest.mark.parametrize("seconds", [10.0, 60.0, 270.0, 1800.0])
@@ -40,7 +44,7 @@ def test_the_planned_steps_fill_the_time_or_the_passes(seconds: float, speed: fl
     the_task = task(seconds=seconds)
     plan = planned(the_task, machine(speed))
     assert plan.model.context_length == 1024
-    measured = machine(speed)(plan.model, [(context, 1) for context, _ in CONTEXTS])
+    measured = machine(speed)(plan.model, SHAPES)
     each = step_seconds(measured, 2)
     taken = sum(phase.steps * second for phase, second in zip(plan.phases, each, strict=True))
     longest = max(each)
