@@ -48,9 +48,11 @@ class Gpt2(Process):
             # Below PyTorch 2.14 it takes every compilation for an export, and computes attention with a mask in full.
             vars(masking_utils)["is_torchdynamo_exporting"] = lambda: False
             self._loss = torch.compile(self.loss)
-            nothing = torch.zeros(recipe.batch, recipe.context, dtype=torch.int64)
+            nothing = torch.zeros(
+                recipe.batch, recipe.context + 1, dtype=torch.int64
+            )  # cut as batches are: strides count
             with self._autocast():
-                torch.autograd.backward(self._loss(nothing, nothing))  # compiles, and changes nothing
+                torch.autograd.backward(self._loss(nothing[:, :-1], nothing[:, 1:]))  # compiles, and changes nothing
             self._optimizer.zero_grad(set_to_none=True)
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:

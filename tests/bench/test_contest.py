@@ -55,6 +55,8 @@ def test_train_compares_and_leaves_the_repository_as_it_was(
         seconds = [point["seconds"] for point in each["curve"]]
         assert seconds == sorted(seconds)
     assert found["stock"]["curve"][-1]["seconds"] >= contest.seconds
+    if found["compiled"]:
+        assert found["compiled"]["tokens_per_second"] > 1000, "it compiled on its clock"
     assert found["ratio_to_stock"] == found["ours"]["tokens_per_second"] / found["stock"]["tokens_per_second"]
     assert found["matrix_peak_share"] == found["ours"]["matrix_peak_share"]
     assert [each["name"] for each in found["stocks"]] == ["stock at 0.001", "stock at 0.004"]
