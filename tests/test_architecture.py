@@ -102,7 +102,10 @@ def test_only_the_command_line_imports_inside_functions() -> None:
                 assert not inner, f"{path.name}: {node.name}"
 
 
-@pytest.mark.parametrize("module", ["cllm.pipeline", "cllm.info", "cllm.cli"])
+@pytest.mark.parametrize(
+    "module",
+    ["cllm.pipeline", "cllm.info", "cllm.cli", "cllm.bench.training", "cllm.bench.softmax", "cllm.bench.seed"],
+)
 def test_node_zero_computes_no_batch_because_it_has_nothing_to_compute_with(module: str) -> None:
     program = f"import sys, {module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """nanoGPT's `train.py` at 4 layers of 256, by the clock: progress is the share of the seconds that are gone."""
+    """nanoGPT's `train.py` at 4 layers of 256 and a rate for that size, by the clock.
+
+    Progress is the share of the seconds that are gone.
+    """
 
     n_layer: int = 4
     n_head: int = 8

@@ -45,10 +45,11 @@ def raced(contest: Contest, contenders: Sequence[Contender], name: str, report: 
             stack.enter_context(contender)
         for _ in race(contenders, contest.seconds, Course(report, name, contest.seconds * len(contenders))):
             pass
-        return [of_contender(contender) for contender in contenders]
+        return [row_of(contender) for contender in contenders]
 
 
-def of_contender(contender: Contender) -> dict[str, Any]:
+def row_of(contender: Contender) -> dict[str, Any]:
+    """The figures of one, and its last look."""
     material = contender.material
     return {
         "name": contender.name,

@@ -131,18 +131,18 @@ def trained(contest: Contest, material: Material, seconds: float, course: Course
 def figures(contest: Contest, entrants: Entrants) -> dict[str, Any]:
     """What a finished race shows."""
     stock, peak, recipe = entrants.stock, median(entrants.peaks), contest.recipe
-    goal, vocab_size = best_bits(stock), stock.material.vocab_size
-    most = peak * 1e9 / recipe.training_flops_per_token(vocab_size)
-    our_most = peak * 1e9 / network_of(recipe, vocab_size).training_flops_per_token(recipe.context)
-    ours = of_contender(entrants.ours, goal, our_most)
+    stock_bits, vocab_size = best_bits(stock), stock.material.vocab_size
+    at_peak = peak * 1e9 / recipe.training_flops_per_token(vocab_size)
+    ours_at_peak = peak * 1e9 / network_of(recipe, vocab_size).training_flops_per_token(recipe.context)
+    ours = of_contender(entrants.ours, stock_bits, ours_at_peak)
     return {
-        "stock": of_contender(stock, goal, most),
-        "compiled": of_contender(entrants.compiled, goal, most) if entrants.compiled else None,
+        "stock": of_contender(stock, stock_bits, at_peak),
+        "compiled": of_contender(entrants.compiled, stock_bits, at_peak) if entrants.compiled else None,
         "ours": ours,
-        "stocks": [of_contender(each, goal, most) for each in entrants.stocks],
+        "stocks": [of_contender(each, stock_bits, at_peak) for each in entrants.stocks],
         "trainings": [asdict(point) for point in entrants.trainings],
         "ratio_to_stock": entrants.ours.tokens_per_second / stock.tokens_per_second,
-        "seconds_to_stock_loss": seconds_to(entrants.trainings, goal),
+        "seconds_to_stock_loss": seconds_to(entrants.trainings, stock_bits),
         "matrix_peak_gflops": peak,
         "matrix_peak_share": ours["matrix_peak_share"],
     }
@@ -153,14 +153,14 @@ def best_bits(contender: Contender) -> float:
     return min(point.bits_per_byte for point in contender.curve)
 
 
-def of_contender(contender: Contender, goal: float, most: float) -> dict[str, Any]:
-    """The figures of one; at the matrix peak it would be `most` tokens a second."""
+def of_contender(contender: Contender, stock_bits: float, at_peak: float) -> dict[str, Any]:
+    """The figures of one; at the matrix peak it would learn from `at_peak` tokens a second."""
     return {
         "name": contender.name,
         "tokens_per_second": contender.tokens_per_second,
         "bits_per_byte": best_bits(contender),
-        "seconds_to_stock_loss": seconds_to(contender.curve, goal),
-        "matrix_peak_share": contender.tokens_per_second / most,
+        "seconds_to_stock_loss": seconds_to(contender.curve, stock_bits),
+        "matrix_peak_share": contender.tokens_per_second / at_peak,
         "peak_memory_bytes": contender.peak_memory_bytes,
         "ready_seconds": contender.ready_seconds,  # measuring and planning, or compiling: on no clock in the race
         "curve": [asdict(point) for point in contender.curve],
