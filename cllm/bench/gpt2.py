@@ -1,7 +1,6 @@
 """The peer: Hugging Face Transformers' GPT-2 in nanoGPT's recipe, plain PyTorch (`python -m cllm.bench.gpt2`)."""
 
 import contextlib
-import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, masking_utils
 
-from cllm.bench.process import Process, run, windows
+from cllm.bench.process import Process, document_bits, run
 from cllm.bench.recipe import Recipe
 
 
@@ -74,11 +73,11 @@ class Gpt2(Process):
 
     @torch.inference_mode()
     def bits(self, ids: npt.NDArray[np.int64]) -> float:
-        nats = 0.0
-        for inputs, targets in windows(ids, self._recipe.context, self.end_of_text):
-            logits = self._network(input_ids=inputs.unsqueeze(0), logits_to_keep=len(targets)).logits[0]
-            nats += F.cross_entropy(logits, targets, reduction="sum").item()
-        return nats / math.log(2)
+        def nats(inputs: Tensor, targets: Tensor) -> Tensor:
+            logits = self._network(input_ids=inputs, logits_to_keep=len(targets)).logits[0]
+            return F.cross_entropy(logits, targets, reduction="sum")
+
+        return document_bits(ids, self._recipe.context, self.end_of_text, nats)
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         return torch.autocast("cpu", torch.bfloat16) if self._low else contextlib.nullcontext()

@@ -1,6 +1,5 @@
 """Our network with one of the heads, by autograd, in one process (`python -m cllm.bench.headed`)."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from cllm.bench.heads import HEADS, Head
 from cllm.bench.plans import network_of
-from cllm.bench.process import Process, run, windows
+from cllm.bench.process import Process, document_bits, run
 from cllm.bench.recipe import Recipe
 from cllm.model.config import fused_rows, is_matrix
 from cllm.model.transformer import Transformer, initialise
@@ -56,11 +55,10 @@ class Headed(Process):
 
     @torch.inference_mode()
     def bits(self, ids: npt.NDArray[np.int64]) -> float:
-        nats = 0.0
-        for inputs, targets in windows(ids, self._shape.context, self.end_of_text):
-            hidden: Tensor = self._network(inputs.unsqueeze(0))[0, -len(targets) :]
-            nats += self._head.nats(hidden, targets).item()
-        return nats / math.log(2)
+        def nats(inputs: Tensor, targets: Tensor) -> Tensor:
+            return self._head.nats(self._network(inputs)[0, -len(targets) :], targets)
+
+        return document_bits(ids, self._shape.context, self.end_of_text, nats)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The inside of a contender that learns by itself, with all cores in one process, by its own clock."""
 
+import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,14 @@ def windows(ids: npt.NDArray[np.int64], context: int, end_of_text: int) -> list[
     for begin in range(context, len(ids), half):
         found.append((inputs[begin - half : begin + half], targets[begin : begin + half]))
     return found
+
+
+def document_bits(
+    ids: npt.NDArray[np.int64], context: int, end_of_text: int, nats: Callable[[Tensor, Tensor], Tensor]
+) -> float:
+    """Bits of a document's ids (N,), whose windows' targets cost `nats` of inputs (1, T) and targets (n,)."""
+    found = windows(ids, context, end_of_text)
+    return sum(nats(inputs.unsqueeze(0), targets).item() for inputs, targets in found) / math.log(2)
 
 
 def run(process: Process) -> None:

@@ -1,14 +1,14 @@
 """Our contender's processes: the workers of a training, which also score (`python -m cllm.bench.worker`)."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from cllm.bench.process import windows
+from cllm.bench.process import document_bits
 from cllm.dataset import Shard
 from cllm.spheres.worker import serve
 from cllm.training.measure import measure
@@ -26,11 +26,13 @@ class ScoringWorker(Worker):
     def score(self, document: int) -> float:
         """Bits of a held-out document by the network as it is now."""
         ids = self._held_out.document(document).astype(np.int64)
-        model, nats = self.learner.model, 0.0
-        for inputs, targets in windows(ids, model.config.context_length, self.learner.data.tokenizer.end_of_text):
-            hidden = model(inputs.unsqueeze(0))[0, -len(targets) :]
-            nats += F.cross_entropy(F.linear(hidden, model.head_weight).float(), targets, reduction="sum").item()
-        return nats / math.log(2)
+        model = self.learner.model
+
+        def nats(inputs: Tensor, targets: Tensor) -> Tensor:
+            logits = F.linear(model(inputs)[0, -len(targets) :], model.head_weight)
+            return F.cross_entropy(logits.float(), targets, reduction="sum")
+
+        return document_bits(ids, model.config.context_length, self.learner.data.tokenizer.end_of_text, nats)
 
 
 def ready() -> None:
