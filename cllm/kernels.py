@@ -44,7 +44,7 @@ def compute_gradient(network: Transformer, dtype: torch.dtype) -> None:
     weights = {name: parameter.detach().to(dtype) for name, parameter in network.named_parameters()}
     gradients = {name: torch.empty_like(weight) for name, weight in weights.items()}
     ids = torch.arange(5).unsqueeze(0)
-    Gradient(network.config, weights, (1, 4)).compute(ids[:, :-1], ids[:, 1:], 1.0, gradients)
+    Gradient(network.config, weights, (1, 4), 0.3).compute(ids[:, :-1], ids[:, 1:], 1.0, gradients, 0)
 
 
 if __name__ == "__main__":

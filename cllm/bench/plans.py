@@ -11,6 +11,7 @@ from cllm.spheres import Sphere
 from cllm.stages.planning import measured
 from cllm.training.choose import SHAPES, Speed, Task, choose_model, plan_of_seconds, step_seconds
 from cllm.training.plan import Engine, Phase, Plan
+from cllm.training.plan import Recipe as OurRecipe
 
 PlanOf = Callable[[Sphere], Plan]
 
@@ -37,7 +38,7 @@ def recipe_plan(recipe: Recipe, material: Material, engine: Engine, seconds: flo
 
     def plan_of(sphere: Sphere) -> Plan:
         model = network_of(recipe, material.vocab_size)
-        speed = measured(sphere, model, engine.dtype, [(recipe.context, 1)], 0.0)
+        speed = measured(sphere, model, engine.dtype, [(recipe.context, 1)], OurRecipe())
         steps = max(1, round(seconds / step_seconds(speed, len(sphere.workers))[0]))
         phase = Phase(context=recipe.context, rows=1, until=1.0, steps=steps)
         return Plan(model=model, phases=(phase,), engine=engine, seconds=seconds, seed=seed)
@@ -60,7 +61,7 @@ def product_plan(material: Material, engine: Engine, seconds: float, seed: int) 
         )
 
         def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
-            return measured(sphere, model, engine.dtype, shapes, 0.0)
+            return measured(sphere, model, engine.dtype, shapes, OurRecipe())
 
         model = choose_model(task, measure)
         speed = measure(model, SHAPES)

@@ -31,8 +31,10 @@ from cllm.bench.plans import network_of
 from cllm.bench.race import SLICES, Course, race, seconds_to
 from cllm.progress import Reporter
 from cllm.spheres import Sphere
+from cllm.stages.planning import measured
 from cllm.training.choose import vocab_size_for
 from cllm.training.launch import worker_environment
+from cllm.training.plan import Recipe as OurRecipe
 
 LOOKS = (1, 2, 4, 7, 11, 16, SLICES)  # slices after which the contenders are scored
 SWEEP = (5e-4, 1e-3, 2e-3, 4e-3)  # learning rates
@@ -169,15 +171,15 @@ def of_contender(contender: Contender, stock_bits: float, at_peak: float) -> dic
 
 def cold_kernels_seconds(contest: Contest, material: Material) -> float:
     """How much longer the first position takes where no kernel was compiled before."""
-    model = asdict(network_of(contest.recipe, material.vocab_size))
-    arguments = {"model": model, "dtype": contest.engine.dtype, "shapes": [(contest.recipe.context, 1)], "dropout": 0.0}
+    model = network_of(contest.recipe, material.vocab_size)
+    shapes = [(contest.recipe.context, 1)]
     took = []
     with tempfile.TemporaryDirectory(prefix="cllm-bench-") as empty:
         for environment in ({**worker_environment(), "NUMBA_CACHE_DIR": empty}, worker_environment()):
             with Sphere([sys.executable, "-P", "-m", "cllm.bench.worker"], 1, environment) as sphere:
                 sphere.call_one("ready")
                 began = time.perf_counter()
-                sphere.call_one("measure", **arguments)
+                measured(sphere, model, contest.engine.dtype, shapes, OurRecipe())
                 took.append(time.perf_counter() - began)
     cold, warm = took
     return cold - warm

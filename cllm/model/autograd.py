@@ -14,8 +14,9 @@ class Autograd:
     def __init__(self, model: Transformer, dropout: float) -> None:
         self._model, self._dropout = model, dropout
 
-    def compute(self, ids: Tensor, targets: Tensor, scale: float, gradients: Named) -> float:
-        """As `Gradient.compute`."""
+    def compute(self, ids: Tensor, targets: Tensor, scale: float, gradients: Named, seed: int) -> float:
+        """As `Gradient.compute`, with every word; `seed` chooses what is left out."""
+        torch.manual_seed(seed)
         hidden = self._model(ids, dropout=self._dropout)
         nats = linear_cross_entropy(hidden, self._model.head_weight, targets)
         found = torch.autograd.grad(nats * scale, list(self._model.parameters()))
@@ -24,8 +25,9 @@ class Autograd:
         return float(nats.item())
 
 
-def gradient_of(model: Transformer, shape: tuple[int, int], dropout: float) -> Gradient | Autograd:
-    """The fastest that there is, for texts and tokens `shape`."""
+def gradient_of(model: Transformer, shape: tuple[int, int], dropout: float, ticket: float) -> Gradient | Autograd:
+    """The fastest that there is, for texts and tokens `shape`; `ticket` as in `head.py`."""
     if dropout:
         return Autograd(model, dropout)
-    return Gradient(model.config, {name: parameter.detach() for name, parameter in model.named_parameters()}, shape)
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    return Gradient(model.config, weights, shape, ticket)

@@ -6,33 +6,19 @@ the same order. Shapes as there; N = B T rows, one for each token.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cllm.compiled import Array
 from cllm.model import kernels
 from cllm.model.attention import blocks
 from cllm.model.config import TransformerConfig
-from cllm.model.loss import ROWS_PER_CHUNK
+from cllm.model.head import Head
+from cllm.model.numbers import Numbers, seen
 from cllm.model.transformer import rotary
 
 Named = Mapping[str, Tensor]  # parameters, or what belongs to them, by their names
-
-
-class Numbers(NamedTuple):
-    """The same memory as a tensor, for products, and as an array, for kernels."""
-
-    tensor: Tensor
-    array: Array
-
-
-def seen(tensor: Tensor) -> Numbers:
-    """A tensor in both ways; bfloat16 are uint16 to NumPy."""
-    tensor = tensor.detach()
-    return Numbers(tensor, (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy())
 
 
 class Norm:
@@ -186,11 +172,11 @@ class FeedForward:
 class Gradient:
     """Of all weights of a network, which it reads anew at each call, for texts and tokens `shape` (B, T)."""
 
-    def __init__(self, config: TransformerConfig, weights: Named, shape: tuple[int, int]) -> None:
+    def __init__(self, config: TransformerConfig, weights: Named, shape: tuple[int, int], ticket: float) -> None:
         self._tied, num_rows = config.tied, shape[0] * shape[1]
         self._embedding = weights["embedding.weight"]
         self._head_name = "embedding.weight" if config.tied else "head.weight"
-        self._head = weights[self._head_name]
+        self._head = Head(weights[self._head_name], num_rows, ticket)
         scratch = Scratch(config, self._embedding.new_empty, shape)
         self._parts: list[Attention | FeedForward] = []
         for block in (f"blocks.{layer}." for layer in range(config.n_layer)):
@@ -199,10 +185,9 @@ class Gradient:
         self._norm = Norm(weights, "norm.weight", num_rows, config.norm_eps)
         new = self._embedding.new_empty
         self._x, self._d_x, self._d_normed = (seen(new(num_rows, config.n_embd)) for _ in range(3))
-        self._logits = seen(new(min(ROWS_PER_CHUNK, num_rows), config.vocab_size))
 
     @torch.no_grad()
-    def compute(self, ids: Tensor, targets: Tensor, scale: float, gradients: Named) -> float:
+    def compute(self, ids: Tensor, targets: Tensor, scale: float, gradients: Named, seed: int) -> float:
         """The summed loss in nats of targets (B, T) after ids (B, T); its gradient, times `scale`, is written.
 
         A target below zero costs nothing. `gradients` are by the names of the parameters.
@@ -212,7 +197,9 @@ class Gradient:
         torch.index_select(self._embedding, 0, ids, out=x.tensor)
         for part in self._parts:
             x = part.forward(x)
-        nats = self._head_and_back(self._norm.forward(x), targets.flatten().numpy(), scale, gradients[self._head_name])
+        lot, d_head = np.random.default_rng(seed), seen(gradients[self._head_name])
+        normed, goals = self._norm.forward(x), targets.flatten().numpy()
+        nats = self._head.compute(normed, goals, scale, lot, self._d_normed.tensor, d_head)
         self._d_x.tensor.zero_()
         self._norm.backward(self._d_normed, self._d_x, gradients)
         for part in reversed(self._parts):
@@ -221,17 +208,4 @@ class Gradient:
         if not self._tied:
             d_embedding.zero_()
         kernels.add_rows(self._d_x.array, ids.numpy(), seen(d_embedding).array)
-        return nats
-
-    def _head_and_back(self, normed: Tensor, targets: Array, scale: float, d_head: Tensor) -> float:
-        """The loss, some rows at a time: their logits become their gradient while they are in the cache."""
-        d_head.zero_()
-        nats, most = 0.0, len(self._logits.tensor)
-        for begin in range(0, len(targets), most):
-            goals = targets[begin : begin + most]
-            rows, logits = slice(begin, begin + len(goals)), self._logits.tensor[: len(goals)]
-            torch.mm(normed[rows], self._head.t(), out=logits)
-            nats += kernels.cross_entropy(self._logits.array[: len(goals)], goals, np.float32(scale))
-            torch.mm(logits, self._head, out=self._d_normed.tensor[rows])
-            d_head.addmm_(logits.t(), normed[rows])
         return nats

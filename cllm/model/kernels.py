@@ -243,32 +243,91 @@ def swiglu_backward(gradient: Array, gate_up: Array) -> None:
             gate_up[row, inner + place] = narrow(change * gate * sigmoid, gate_up[row, place])
 
 
-@compiled
-def cross_entropy(logits: Array, targets: Array, scale: Number) -> Number:
-    """The summed loss in nats of rows (N, V) with targets (N,); the rows become its gradient, times `scale`.
+class Softmax(NamedTuple):
+    """What is known of the chances of V words after N rows; all float32.
 
-    A target below zero costs nothing.
+    The chance of a word is exp(its logit - the row's shift) times the row's share.
     """
+
+    mass: Array  # (V,): each word's chances, summed over the rows, and one for each time that it is a target
+    powers: Array  # (V,): room
+    shifts: Array  # (N,)
+    shares: Array  # (N,): 0 where the row costs nothing
+
+
+@compiled
+def softmax(logits: Array, targets: Array, found: Softmax) -> Number:
+    """The summed loss in nats of targets (N,) after rows with logits (N, V); a target below zero costs nothing."""
     num_words, nats = logits.shape[1], 0.0
+    mass, powers = found.mass, found.powers
+    mass[:] = ZERO
     for row in range(logits.shape[0]):
         target = targets[row]
         if target < 0:
-            for word in range(num_words):
-                logits[row, word] = narrow(ZERO, logits[row, word])
+            found.shifts[row] = found.shares[row] = ZERO
             continue
-        most = wide(logits[row, 0])
+        shift = wide(logits[row, 0])
         for word in range(num_words):
-            most = max(most, wide(logits[row, word]))
+            shift = max(shift, wide(logits[row, word]))
         total = ZERO
         for word in range(num_words):
-            total += exp(wide(logits[row, word]) - most)
-        aim = wide(logits[row, target]) - most
-        nats += math.log(total) - aim
-        share = scale / total
+            power = exp(wide(logits[row, word]) - shift)
+            powers[word] = power
+            total += power
+        share = ONE / total
         for word in range(num_words):
-            logits[row, word] = narrow(exp(wide(logits[row, word]) - most) * share, logits[row, word])
-        logits[row, target] = narrow((np.float32(math.exp(aim)) / total - ONE) * scale, logits[row, target])
+            mass[word] += powers[word] * share
+        mass[target] += ONE
+        nats += math.log(total) - (wide(logits[row, target]) - shift)
+        found.shifts[row], found.shares[row] = shift, share
     return nats
+
+
+class Drawn(NamedTuple):
+    """Words that take part in a gradient."""
+
+    words: Array  # (at least V,) int64: their numbers, ascending
+    weights: Array  # (at least V,) float32: how often each counts
+    places: Array  # (V,) int32: where in `words` a word stands that takes part
+
+
+@compiled
+def draw_words(mass: Array, ticket: Number, lot: Number, drawn: Drawn) -> Number:
+    """How many words take part: those of a ticket's mass (V,) or more, and one for each ticket that the others hold.
+
+    Of the others, laid end to end, those take part in which a ticket begins, the first after `lot` of 0 to 1 tickets.
+    """
+    count, place = 0, lot
+    for word in range(len(mass)):
+        weight = ONE
+        if mass[word] < ticket:
+            tickets = mass[word] / ticket
+            place += tickets
+            if place < 1:
+                continue
+            place -= 1
+            weight = np.float32(ONE / tickets)
+        drawn.words[count], drawn.weights[count], drawn.places[word] = word, weight, count
+        count += 1
+    return count
+
+
+@compiled
+def drawn_gradient(
+    logits: Array, targets: Array, found: Softmax, drawn: Drawn, count: Number, scale: Number, gradient: Array
+) -> None:
+    """The gradient (N, at least `count`), times `scale`, of the logits of the words drawn; beyond them it is 0."""
+    for row in range(gradient.shape[0]):
+        shift, share = found.shifts[row], found.shares[row] * scale
+        for place in range(count):
+            power = exp(wide(logits[row, drawn.words[place]]) - shift)
+            gradient[row, place] = narrow(power * share * drawn.weights[place], logits[row, 0])
+        for place in range(count, gradient.shape[1]):
+            gradient[row, place] = narrow(ZERO, logits[row, 0])
+        if targets[row] >= 0:
+            place = drawn.places[targets[row]]
+            aim = exp(wide(logits[row, targets[row]]) - shift)
+            gradient[row, place] = narrow(aim * share - scale, logits[row, 0])
 
 
 @compiled

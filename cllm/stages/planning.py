@@ -19,7 +19,7 @@ from cllm.stages.memory_plan import plan_memory, reading_seconds, save_memory_pl
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import SHAPES, Speed, Task, choose_model, plan_of_seconds, plan_of_steps
-from cllm.training.plan import Engine, Plan, save_plan
+from cllm.training.plan import Engine, Plan, Recipe, save_plan
 
 # The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
 # the speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
@@ -65,7 +65,7 @@ def network_plan(
     )
 
     def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
-        return measured(sphere, model, engine.dtype, shapes, session.recipe.dropout)
+        return measured(sphere, model, engine.dtype, shapes, session.recipe)
 
     model = override(choose_model(task, measure), session.section("model"), "model")
     settings: dict[str, Any] = {"recipe": session.recipe, "optimizer": session.optimizer}
@@ -97,10 +97,11 @@ def scorecard_reserve(session: Session, corpus: Corpus) -> float:
 
 
 def measured(
-    sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[tuple[int, int]], dropout: float
+    sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[tuple[int, int]], recipe: Recipe
 ) -> Speed:
     """The workers' speed at a network and some shapes, all measuring at once: the mean over them."""
-    arguments = {"model": dataclasses.asdict(model), "dtype": dtype, "shapes": shapes, "dropout": dropout}
+    arguments = {"model": dataclasses.asdict(model), "dtype": dtype, "shapes": shapes}
+    arguments["recipe"] = dataclasses.asdict(recipe)
     found = sphere.call_all("measure", [arguments] * len(sphere.workers))
     positions = np.mean([speed["positions"] for speed in found], 0)
     return Speed(positions=tuple(positions.tolist()), update=float(np.mean([speed["update"] for speed in found])))

@@ -93,16 +93,16 @@ class Learner:
     def compute(self, step: int, position: int) -> float:
         """Write a position's gradient into its row; its mean loss (nats a token)."""
         inputs, targets = self.batch(step, position)
-        torch.manual_seed((self.plan.seed * 1_000_003 + step) * POSITIONS + position)  # for dropout
+        seed = (self.plan.seed * 1_000_003 + step) * POSITIONS + position
         scale = 1 / (targets.numel() * POSITIONS)
-        nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, self._gradients[position])
+        nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, self._gradients[position], seed)
         return nats / targets.numel()
 
     def _gradient_for(self, shape: torch.Size) -> Gradient | Autograd:
         """What computes batches of a shape; that of the phase before is given up."""
         if self._gradient is None or self._gradient[0] != shape:
-            self._gradient = None  # so that there is never room for two
-            self._gradient = shape, gradient_of(self.model, (shape[0], shape[1]), self.plan.recipe.dropout)
+            recipe, self._gradient = self.plan.recipe, None  # so that there is never room for two
+            self._gradient = shape, gradient_of(self.model, (shape[0], shape[1]), recipe.dropout, recipe.ticket)
         return self._gradient[1]
 
     @torch.no_grad()

@@ -14,19 +14,19 @@ from cllm.model.autograd import gradient_of
 from cllm.model.config import TransformerConfig, fused_rows, is_matrix
 from cllm.model.transformer import Transformer, initialise
 from cllm.training.optimizer import update_matrix, update_other
-from cllm.training.plan import OptimizerConfig
+from cllm.training.plan import OptimizerConfig, Recipe
 
 SAMPLES = 5  # timed calls of each kind, after one that is not counted
 
 
-def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], dropout: float) -> dict[str, Any]:
+def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], recipe: dict[str, Any]) -> dict[str, Any]:
     """The fields of a `Speed`, measured in this process now."""
     config = TransformerConfig(**model)
     network = Transformer(config)
     initialise(network, torch.Generator().manual_seed(0))
     compute = getattr(torch, dtype)
     network.to(compute)
-    positions = [_median_seconds(_micro_batch(network, context, rows, dropout)) for context, rows in shapes]
+    positions = [_median_seconds(_micro_batch(network, context, rows, Recipe(**recipe))) for context, rows in shapes]
     return {"positions": positions, "update": _update_seconds(network, compute)}
 
 
@@ -40,11 +40,11 @@ def _median_seconds(call: Callable[[], object]) -> float:
     return statistics.median(samples)
 
 
-def _micro_batch(network: Transformer, context: int, rows: int, dropout: float) -> Callable[[], object]:
+def _micro_batch(network: Transformer, context: int, rows: int, recipe: Recipe) -> Callable[[], object]:
     ids = torch.randint(0, network.config.vocab_size, (rows, context + 1), generator=torch.Generator().manual_seed(1))
     kept = {name: torch.empty_like(parameter) for name, parameter in network.named_parameters()}
-    gradient = gradient_of(network, (rows, context), dropout)
-    return lambda: gradient.compute(ids[:, :-1], ids[:, 1:], 1.0, kept)
+    gradient = gradient_of(network, (rows, context), recipe.dropout, recipe.ticket)
+    return lambda: gradient.compute(ids[:, :-1], ids[:, 1:], 1.0, kept, 0)
 
 
 @torch.no_grad()

@@ -10,18 +10,26 @@ from torch import Tensor
 
 from cllm.training.plan import OptimizerConfig
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steepest at zero, brings singular values near 1
+# x -> a x + b x^3 + c x^5, one after another: each is the nearest to 1 where the one before leaves singular values that
+# were 0.02 to 1 (Polar Express, Amsel et al. 2025, arXiv:2505.16932, for three). They end as 0.9 to 1.1; one of 0.01
+# becomes 0.5. Five times Jordan's quintic leaves them 0.17 from 1 in the mean, these 0.12 (docs/LOG.md, 2026-11-26).
+NEWTON_SCHULZ = (
+    (7.710969, -22.113755, 16.248743),
+    (3.215276, -2.411172, 0.501300),
+    (2.218308, -1.593990, 0.410748),
+)
 
 
-def orthogonalise(x: Tensor, steps: int) -> Tensor:
-    """Nearly U V^T of x = U S V^T, in x's precision: singular values between about 0.7 and 1.2."""
-    a, b, c = NEWTON_SCHULZ
+def orthogonalise(x: Tensor) -> Tensor:
+    """Nearly U V^T of x = U S V^T, in x's precision."""
     tall = x.size(0) > x.size(1)
     x = x.t() if tall else x
-    x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.t()
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    gram = x @ x.t()
+    size = gram.norm()  # the root of the sum of S^4, so S^2 divided by it is at most 1: nearer to it than by S's norm
+    gram, x = gram / (size + 1e-30), x / (size.sqrt() + 1e-15)
+    for number, (a, b, c) in enumerate(NEWTON_SCHULZ):
+        gram = x @ x.t() if number else gram
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.t() if tall else x
 
 
@@ -44,7 +52,7 @@ def update_matrix(
     weight.mul_(1 - step * config.matrix_weight_decay)
     for part, change in zip(torch.split(weight, list(rows)), torch.split(direction.to(dtype), list(rows)), strict=True):
         size = max(1.0, part.size(0) / part.size(1)) ** 0.5
-        part.add_(orthogonalise(change, config.newton_schulz_steps).float(), alpha=-step * size)
+        part.add_(orthogonalise(change).float(), alpha=-step * size)
 
 
 def update_other(

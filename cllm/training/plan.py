@@ -24,7 +24,7 @@ from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
 
 POSITIONS = 12  # micro-batches a step, one for each sphere that touches the control node
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 DTYPES = ("bfloat16", "float32")
 
 
@@ -76,7 +76,6 @@ class OptimizerConfig:
     matrix_lr: float = 0.02
     matrix_momentum: float = 0.95
     matrix_weight_decay: float = 0.4
-    newton_schulz_steps: int = 5
     lr: float = 0.01
     betas: tuple[float, float] = (0.8, 0.95)
     eps: float = 1e-10
@@ -89,7 +88,6 @@ class OptimizerConfig:
             matrix_lr=(0, 10),
             matrix_momentum=(0, 1),
             matrix_weight_decay=(0, 100),
-            newton_schulz_steps=(1, 20),
             lr=(0, 10),
             betas=(0, 0.99999),
             eps=(0, 1),
@@ -107,6 +105,8 @@ class Recipe:
     cooldown: float = 0.5  # share in which it falls
     floor: float = 0.02  # what is left of it at the end
     dropout: float = 0.0
+    # Words whose chances sum to less take part in the head's gradient by lot (model/head.py); 0: all words take part.
+    ticket: float = 0.3
     # Share of rows that are filled in the middle. At 0.3 held-out files, read left to right, cost 3% more bits.
     fim_rate: float = 0.1
     # Progress from which the dev documents are learned too; at 1 they never are, and the memory and the network can be
@@ -120,6 +120,7 @@ class Recipe:
             cooldown=(0, 1),
             floor=(0, 1),
             dropout=(0, 0.9),
+            ticket=(0, 1),
             fim_rate=(0, 1),
             dev_from=(0, 1),
         )

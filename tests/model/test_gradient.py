@@ -42,10 +42,12 @@ def both(
     inputs, targets = ids[:, :-1], ids[:, 1:].clone()
     targets[0, : shape[1] // 3] = IGNORED
     found = []
-    for gradient in (gradient_of(model, shape, 0.0), Autograd(model, 0.0)):
+    for gradient in (gradient_of(model, shape, 0.0, 0.0), Autograd(model, 0.0)):
         gradients = {name: torch.full_like(parameter, torch.nan) for name, parameter in model.named_parameters()}
-        gradient.compute(torch.zeros_like(inputs), torch.zeros_like(targets), 1.0, gradients)  # leaves nothing behind
-        found.append((gradient.compute(inputs, targets, 0.01, gradients), gradients))
+        gradient.compute(
+            torch.zeros_like(inputs), torch.zeros_like(targets), 1.0, gradients, 0
+        )  # leaves nothing behind
+        found.append((gradient.compute(inputs, targets, 0.01, gradients, 0), gradients))
     return found[0], found[1]
 
 
@@ -79,9 +81,9 @@ def test_what_is_written_is_the_same_bits_each_time() -> None:
 def gradients_of(model: Transformer, targets: Tensor) -> tuple[float, dict[str, Tensor]]:
     found = {name: torch.empty_like(parameter) for name, parameter in model.named_parameters()}
     ids = torch.arange(targets.numel()).view_as(targets) % CONFIG.vocab_size
-    gradient = gradient_of(model, (targets.size(0), targets.size(1)), 0.0)
+    gradient = gradient_of(model, (targets.size(0), targets.size(1)), 0.0, 0.3)
     assert isinstance(gradient, Gradient)
-    return gradient.compute(ids, targets, 1.0, found), found
+    return gradient.compute(ids, targets, 1.0, found, 0), found
 
 
 def test_where_all_targets_are_ignored_nothing_is_learned() -> None:

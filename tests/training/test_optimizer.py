@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from cllm.training.optimizer import orthogonalise, update_matrix, update_other
+from cllm.training.optimizer import NEWTON_SCHULZ, orthogonalise, update_matrix, update_other
 from cllm.training.plan import OptimizerConfig
 
 CONFIG = OptimizerConfig(matrix_weight_decay=0.0)
@@ -11,15 +12,38 @@ CONFIG = OptimizerConfig(matrix_weight_decay=0.0)
 @pytest.mark.parametrize("shape", [(32, 32), (16, 48), (48, 16)])
 def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int], dtype: torch.dtype) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    values = torch.linalg.svdvals(orthogonalise(x, 5).float())
+    values = torch.linalg.svdvals(orthogonalise(x).float())
     assert values.min() > 0.6 and values.max() < 1.3
 
 
 def test_orthogonalised_keeps_the_singular_vectors() -> None:
     x = torch.randn(24, 24, generator=torch.Generator().manual_seed(0))
     u, _, vt = torch.linalg.svd(x)
-    similarity = (orthogonalise(x, 5).float() * (u @ vt)).sum() / 24
+    similarity = (orthogonalise(x).float() * (u @ vt)).sum() / 24
     assert similarity > 0.8
+
+
+def test_each_product_is_the_nearest_to_one_that_a_quintic_can_come() -> None:
+    least, most = 0.02, 1.0
+    for a, b, c in NEWTON_SCHULZ:
+        x = np.linspace(least, most, 200_001)
+        error = 1 - (a * x + b * x**3 + c * x**5)
+        largest = np.abs(error).max()
+        extremes = np.sign(error[np.abs(error) > 0.9999 * largest])
+        # Chebyshev: the largest error of the best is met at least four times, with alternating signs.
+        assert np.count_nonzero(np.diff(extremes)) + 1 == 4
+        least, most = 1 - largest, 1 + largest
+    assert largest < 0.1
+
+
+def test_what_is_zero_stays_zero() -> None:
+    assert (orthogonalise(torch.zeros(8, 16)) == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e6])
+def test_the_size_of_a_gradient_does_not_count(size: float) -> None:
+    x = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(orthogonalise(x * size), orthogonalise(x), rtol=1e-2, atol=1e-3)
 
 
 def test_fused_matrices_step_as_if_they_were_apart() -> None:

@@ -1,0 +1,109 @@
+"""The loss and its gradient by lot, against plain arithmetic with all words."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cllm.model import kernels
+from cllm.model.head import ROWS_PER_DRAW, Head
+from cllm.model.loss import IGNORED, linear_cross_entropy
+from cllm.model.numbers import seen
+
+WORDS, WIDTH = 300, 16
+
+
+def material(num_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, a head and targets: chances from one in three to one in a billion."""
+    generator = torch.Generator().manual_seed(num_rows)
+    rows = torch.randn(num_rows, WIDTH, generator=generator)
+    head = torch.randn(WORDS, WIDTH, generator=generator)
+    targets = torch.randint(0, WORDS, (num_rows,), generator=generator)
+    targets[: num_rows // 4] = IGNORED
+    return rows, head, targets
+
+
+def expected(num_rows: int) -> tuple[float, Tensor, Tensor]:
+    rows, head, targets = (each.clone() for each in material(num_rows))
+    nats = linear_cross_entropy(rows.requires_grad_().unsqueeze(0), head.requires_grad_(), targets.unsqueeze(0))
+    return float(nats.detach()), *torch.autograd.grad(nats, (rows, head))
+
+
+class At:
+    """A generator that always draws the same."""
+
+    def __init__(self, lot: float) -> None:
+        self.lot = lot
+
+    def random(self) -> float:
+        return self.lot
+
+
+def computed(num_rows: int, ticket: float, lot: float) -> tuple[float, Tensor, Tensor]:
+    rows, head, targets = material(num_rows)
+    d_rows, d_head = torch.full_like(rows, torch.nan), torch.full_like(head, torch.nan)
+    once = Head(head, num_rows, ticket)
+    for _ in range(2):  # nothing is left of the first time
+        nats = once.compute(rows, targets.numpy(), 1.0, At(lot), d_rows, seen(d_head))
+    return nats, d_rows, d_head
+
+
+@pytest.mark.parametrize("num_rows", [1, 40, ROWS_PER_DRAW, ROWS_PER_DRAW + 1, 3 * ROWS_PER_DRAW - 5])
+def test_without_tickets_it_is_the_gradient_with_all_words(num_rows: int) -> None:
+    for ours, theirs in zip(computed(num_rows, 0.0, 0.5), expected(num_rows), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_rows", [1, 40, ROWS_PER_DRAW + 7])
+@pytest.mark.parametrize("ticket", [0.05, 0.3, 1.0])
+def test_the_loss_is_exact_and_the_gradient_right_on_average(num_rows: int, ticket: float) -> None:
+    lots = (np.arange(2000) + 0.5) / 2000
+    found = [computed(num_rows, ticket, float(lot)) for lot in lots]
+    nats, d_rows, d_head = expected(num_rows)
+    assert {each[0] for each in found} == {found[0][0]} and found[0][0] == pytest.approx(nats, rel=1e-5)
+    # Over a grid of lots each word is off by up to a 2000th of a ticket: 300 of either sign by some 20 times that.
+    torch.testing.assert_close(torch.stack([each[1] for each in found]).mean(0), d_rows, rtol=0, atol=0.01)
+    torch.testing.assert_close(torch.stack([each[2] for each in found]).mean(0), d_head, rtol=0, atol=0.01)
+    assert len({each[1].numpy().tobytes() for each in found}) > 1  # there is a lot
+
+
+def drawn(mass: list[float], ticket: float, lot: float) -> tuple[list[int], list[float], kernels.Drawn]:
+    words, weights = np.zeros(len(mass), np.int64), np.zeros(len(mass), np.float32)
+    found = kernels.Drawn(words, weights, np.zeros(len(mass), np.int32))
+    count = kernels.draw_words(np.array(mass, np.float32), ticket, lot, found)
+    return words[:count].tolist(), weights[:count].tolist(), found
+
+
+masses = st.lists(st.one_of(st.just(0.0), st.floats(0, 3, width=32)), min_size=1, max_size=60)
+
+
+@given(masses, st.floats(0.001, 1), st.floats(0, 1, exclude_max=True))
+def test_heavy_words_take_part_as_they_are_and_of_the_others_one_a_ticket(
+    mass: list[float], ticket: float, lot: float
+) -> None:
+    words, weights, found = drawn(mass, ticket, lot)
+    heavy = [word for word, each in enumerate(mass) if float(np.float32(each)) >= ticket]
+    light = [word for word in words if word not in heavy]
+    assert words == sorted(set(words)) and set(heavy) <= set(words)
+    assert [found.places[word] for word in words] == list(range(len(words)))
+    for word, weight in zip(words, weights, strict=True):
+        assert weight == 1 if word in heavy else weight * mass[word] == pytest.approx(ticket, rel=1e-5)
+    tickets = sum(each for word, each in enumerate(mass) if word not in heavy) / ticket
+    assert abs(len(light) - tickets) <= 1 + 1e-4 * tickets
+
+
+@given(masses)
+def test_without_tickets_all_words_take_part(mass: list[float]) -> None:
+    assert drawn(mass, 0.0, 0.9)[:2] == (list(range(len(mass))), [1.0] * len(mass))
+
+
+def test_a_words_mass_is_its_chances_and_its_targets() -> None:
+    rows, head, targets = material(40)
+    logits = rows @ head.t()
+    room = [np.empty(size, np.float32) for size in (WORDS, WORDS, 40, 40)]
+    kernels.softmax(logits.numpy(), targets.numpy(), kernels.Softmax(*room))
+    learned = targets != IGNORED
+    expected_mass = logits.softmax(1)[learned].sum(0) + torch.bincount(targets[learned], minlength=WORDS)
+    torch.testing.assert_close(torch.from_numpy(room[0]), expected_mass, rtol=1e-4, atol=1e-6)
