@@ -27,7 +27,8 @@ from cllm.stages.prepare import prepare
 from cllm.stages.remembering import Remembering, has_memory, update
 from cllm.stages.scoring import account, drawn, score, score_baselines
 from cllm.stages.session import Session, TrainOptions
-from cllm.training.launch import Workers, worker_environment
+from cllm.stages.workers import start_nursery
+from cllm.training.launch import Workers
 from cllm.workspace import Workspace
 
 
@@ -55,26 +56,26 @@ def run_stages(
 ) -> dict[str, Any]:
     """The stages, in their order."""
     run = begun_or_new_run(workspace, session.options.fresh)
-    environment = worker_environment()
     if run.plan.exists() and (unused := session.options.about_a_new_run):
         session.report.say(f"this run was begun before, with its own plan: {', '.join(unused)} not used")
-    with Remembering(session, run, environment) as remembering:
-        if is_learned(run):
-            session.seconds_before = read_object(run.training).get("command_seconds", 0.0)
-        else:
-            # The workers start first: importing PyTorch takes them as long as reading the repository takes us.
-            with Workers(session.num_workers, environment) as workers:
-                if not run.plan.exists():
-                    prepare(session, run)
-                    plan_run(session, run, workers.sphere)
-                remembering.begin()
-                learn(session, run, workers, remembering, interruption)
-        if not has_memory(run):
-            remembering.finish()
-    if not run.update.exists():
-        update(run, run.corpus, environment)
-    scores = score(session, run, environment)
-    memory.sample()
+    # It starts first: importing PyTorch takes it as long as reading the repository takes us.
+    with start_nursery() as nursery:
+        with Remembering(session, run, nursery) as remembering:
+            if is_learned(run):
+                session.seconds_before = read_object(run.training).get("command_seconds", 0.0)
+            else:
+                with Workers(session.num_workers, nursery) as workers:
+                    if not run.plan.exists():
+                        prepare(session, run)
+                        plan_run(session, run, workers.sphere)
+                    remembering.begin()
+                    learn(session, run, workers, remembering, interruption)
+            if not has_memory(run):
+                remembering.finish()
+        if not run.update.exists():
+            update(run, run.corpus, nursery)
+        scores = score(session, run, nursery)
+        memory.sample()
     card = {**scores, **account(session, run, memory)}
     write_json(run.scorecard, card)
     workspace.publish(run.folder)
@@ -135,13 +136,17 @@ def update_run(root: Path, report: Reporter) -> dict[str, Any]:
     """
     workspace = Workspace(existing_directory(root))
     run = current_run(workspace)
-    environment = worker_environment()
-    with Interruption(), workspace.lock(), tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
+    with (
+        Interruption(),
+        workspace.lock(),
+        start_nursery() as nursery,
+        tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch,
+    ):
         report.phase("scan")
         corpus = Path(scratch) / "corpus"
         ingest(workspace.root, corpus, CorpusConfig())
         report.phase("update")
-        return update(run, corpus, environment)
+        return update(run, corpus, nursery)
 
 
 def evaluate_again(root: Path, report: Reporter, compressors: Sequence[str] | None = None) -> dict[str, Any]:
@@ -154,11 +159,10 @@ def evaluate_again(root: Path, report: Reporter, compressors: Sequence[str] | No
     for text in compressors or ():
         external(text)  # refused now, not after the scorecard
     session = Session(workspace.root, TrainOptions(), report)
-    environment = worker_environment()
-    with Interruption(), MemorySampler() as memory, workspace.lock():
-        scores = score(session, run, environment)
+    with Interruption(), MemorySampler() as memory, workspace.lock(), start_nursery() as nursery:
+        scores = score(session, run, nursery)
         if compressors is not None:
-            scores["baselines"] = score_baselines(session, run, environment, compressors)
+            scores["baselines"] = score_baselines(session, run, nursery, compressors)
             write_file(workspace.picture, drawn(scores).encode())
         try:
             before = read_scorecard(run)

@@ -1,7 +1,11 @@
 """Learned and unlearned repositories for the tests of commands."""
 
+import os
 import signal
 from pathlib import Path
+
+# Tests run two at a time: with two threads each, PyTorch's wait for one another (a test of 1 s once took 181 s).
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numba
 import pytest

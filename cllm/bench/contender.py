@@ -1,6 +1,5 @@
 """Who takes part: something that learns by its own clock, a slice at a time, and is scored between the slices."""
 
-import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -12,7 +11,7 @@ from typing import Any, Self
 from cllm.bench.material import Material
 from cllm.bench.plans import PlanOf
 from cllm.machine import MemorySampler
-from cllm.spheres import Sphere
+from cllm.spheres import Nursery, Sphere
 from cllm.training.budget import Budget
 from cllm.training.launch import Workers, worker_environment
 from cllm.training.loop import StepReport, train
@@ -36,6 +35,7 @@ class Contender(ABC):
     Its clock runs while it learns, and not while it is made ready, scored, or waits for the others.
     """
 
+    module: str  # what a process of its runs
     sphere: Sphere
 
     def __init__(self, name: str, material: Material) -> None:
@@ -46,7 +46,8 @@ class Contender(ABC):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            processes = self.start()
+            self._nursery = stack.enter_context(Nursery([self.module], self.environment()))
+            processes = self.start(self._nursery)
             stack.enter_context(processes)
             self.sphere = processes if isinstance(processes, Sphere) else processes.sphere
             self.make_ready()
@@ -57,8 +58,17 @@ class Contender(ABC):
         self._processes.__exit__(*error)
 
     @abstractmethod
-    def start(self) -> Sphere | Workers:
+    def environment(self) -> dict[str, str]:
+        """Of the processes."""
+
+    @abstractmethod
+    def start(self, nursery: Nursery) -> Sphere | Workers:
         """The processes."""
+
+    @property
+    def pids(self) -> list[int]:
+        """All of its processes."""
+        return [self._nursery.process.pid, *self.sphere.pids]
 
     @abstractmethod
     def make_ready(self) -> None:
@@ -68,7 +78,7 @@ class Contender(ABC):
         """Learn until its clock shows so many seconds, or its time is over; `seconds` and `tokens` say how far."""
         with ExitStack() as stack:
             # Each process by itself: the sum of their peaks is no less than their peak together.
-            samplers = [stack.enter_context(MemorySampler(pid)) for pid in self.sphere.pids]
+            samplers = [stack.enter_context(MemorySampler(pid)) for pid in self.pids]
             self.advance(until)
         self.peak_memory_bytes = max(self.peak_memory_bytes, sum(sampler.peak_bytes for sampler in samplers))
 
@@ -96,7 +106,7 @@ class Alone(Contender):
         self, name: str, module: str, material: Material, seconds: float, cores: int, seed: int, **settings: Any
     ) -> None:
         super().__init__(name, material)
-        self._module, self._cores = module, cores
+        self.module, self._cores = module, cores
         self._begin: dict[str, Any] = {
             "folder": str(material.folder),
             "seconds": seconds,
@@ -105,11 +115,14 @@ class Alone(Contender):
             "settings": settings,
         }
 
-    def start(self) -> Sphere:
+    def environment(self) -> dict[str, str]:
         environment = {**worker_environment(), "OMP_NUM_THREADS": str(self._cores), "MKL_NUM_THREADS": str(self._cores)}
         environment |= {"TORCHINDUCTOR_COMPILE_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(self.material.folder / "inductor")
-        return Sphere([sys.executable, "-P", "-m", self._module], 1, environment)
+        return environment
+
+    def start(self, nursery: Nursery) -> Sphere:
+        return Sphere(nursery, self.module, 1)
 
     def make_ready(self) -> None:
         self.ready_seconds = self.sphere.call_one("begin", **self._begin)
@@ -132,6 +145,8 @@ class Ours(Contender):
     With `plans_in_time` the plan's making, where the machine is measured, is on the clock.
     """
 
+    module = "cllm.bench.worker"
+
     def __init__(
         self,
         name: str,
@@ -145,8 +160,11 @@ class Ours(Contender):
         self._began: float | None = None  # of the slice that is running
         self._last: StepReport | None = None
 
-    def start(self) -> Workers:
-        self._workers = Workers(self._num_workers, worker_environment(), "cllm.bench.worker")
+    def environment(self) -> dict[str, str]:
+        return worker_environment()
+
+    def start(self, nursery: Nursery) -> Workers:
+        self._workers = Workers(self._num_workers, nursery, self.module)
         return self._workers
 
     def make_ready(self) -> None:

@@ -1,4 +1,4 @@
-"""The peer: Hugging Face Transformers' GPT-2 in nanoGPT's recipe, plain PyTorch (`python -m cllm.bench.gpt2`)."""
+"""The peer: Hugging Face Transformers' GPT-2 in nanoGPT's recipe, plain PyTorch."""
 
 import contextlib
 from typing import Any
@@ -83,5 +83,6 @@ class Gpt2(Process):
         return torch.autocast("cpu", torch.bfloat16) if self._low else contextlib.nullcontext()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be one."""
     run(Gpt2())

@@ -1,4 +1,4 @@
-"""Our network with one of the heads, by autograd, in one process (`python -m cllm.bench.headed`)."""
+"""Our network with one of the heads, by autograd, in one process."""
 
 from typing import Any
 
@@ -61,5 +61,6 @@ class Headed(Process):
         return document_bits(ids, self._shape.context, self.end_of_text, nats)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be one."""
     run(Headed())

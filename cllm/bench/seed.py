@@ -62,7 +62,7 @@ def watched(ours: Ours, tokens: int, course: Course) -> list[tuple[float, int]]:
     while not ours.is_done:
         before = ours.tokens
         ours.learn(ours.seconds + LOOK_SECONDS)
-        found.append((ours.seconds, proportional_set_size(ours.sphere.pids)))
+        found.append((ours.seconds, proportional_set_size(ours.pids)))
         course.went((ours.tokens - before) / tokens, f"{ours.tokens_per_second:,.0f} tokens/s")
     return found
 

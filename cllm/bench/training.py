@@ -14,7 +14,6 @@ least half a context before it; scoring is on no clock.
 """
 
 import shutil
-import sys
 import sysconfig
 import tempfile
 import time
@@ -30,7 +29,7 @@ from cllm.bench.material import Material, prepare_material
 from cllm.bench.plans import network_of
 from cllm.bench.race import SLICES, Course, race, seconds_to
 from cllm.progress import Reporter
-from cllm.spheres import Sphere
+from cllm.spheres import Nursery, Sphere
 from cllm.stages.planning import measured
 from cllm.training.choose import vocab_size_for
 from cllm.training.launch import worker_environment
@@ -176,7 +175,7 @@ def cold_kernels_seconds(contest: Contest, material: Material) -> float:
     took = []
     with tempfile.TemporaryDirectory(prefix="cllm-bench-") as empty:
         for environment in ({**worker_environment(), "NUMBA_CACHE_DIR": empty}, worker_environment()):
-            with Sphere([sys.executable, "-P", "-m", "cllm.bench.worker"], 1, environment) as sphere:
+            with Nursery([Ours.module], environment) as nursery, Sphere(nursery, Ours.module, 1) as sphere:
                 sphere.call_one("ready")
                 began = time.perf_counter()
                 measured(sphere, model, contest.engine.dtype, shapes, OurRecipe())

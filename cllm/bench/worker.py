@@ -1,4 +1,4 @@
-"""Our contender's processes: the workers of a training, which also score (`python -m cllm.bench.worker`)."""
+"""Our contender's processes: the workers of a training, which also score."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,3 @@ def main() -> None:
     worker = ScoringWorker()
     handlers: dict[str, Any] = {name: getattr(worker, name) for name in (*CALLS, "score")}
     serve({**handlers, "measure": measure, "ready": ready})
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,6 @@ first to the end-of-text. Every figure is given twice, with and without the held
 one. Where time does not suffice for all files, a seeded sample of them is scored and its confidence interval is given.
 """
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from cllm.corpus import Corpus, Document
 from cllm.evaluation.compile_c import compiles
 from cllm.evaluation.prompts import prompts_for
 from cllm.evaluation.syntax import complete_unit
-from cllm.spheres import Sphere
+from cllm.spheres import Nursery, Sphere
 
 PROMPT_TOKENS = 128
 RESAMPLES = 1000  # of the files, for a confidence interval
@@ -56,9 +55,9 @@ class Subject:
         return {"model": str(self.model), "memory": str(self.memory), "dtype": self.dtype}
 
 
-def launch_scorers(num_workers: int, environment: Mapping[str, str]) -> Sphere:
+def launch_scorers(num_workers: int, nursery: Nursery) -> Sphere:
     """Processes that score documents and complete prompts."""
-    return Sphere([sys.executable, "-P", "-m", "cllm.evaluation.worker"], num_workers, environment)
+    return Sphere(nursery, "cllm.evaluation.worker", num_workers)
 
 
 def score_files(

@@ -1,4 +1,4 @@
-"""The evaluating process: `python -m cllm.evaluation.worker`, answering the calls of the control node.
+"""The evaluating process, answering the calls of the control node.
 
 A worker scores documents and completes prompts with a saved model, on one thread.
 """
@@ -129,7 +129,3 @@ def main() -> None:
     torch.set_flush_denormal(True)
     calls = (score, complete_prompt, measure_speed, compress, ngram, suggest_line)
     serve({call.__name__: call for call in calls})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The remembering process: `python -m cllm.memory.worker`, answering the calls of the control node.
+"""The remembering process, answering the calls of the control node.
 
 It reads documents while the network learns others; then it reads some with what the network says of them, which tells
 whom to trust; then it saves the memory.
@@ -94,7 +94,3 @@ def main() -> None:
     worker = Worker()
     names = ("begin", "hear", "read_with_network", "save", "update")
     serve({name: getattr(worker, name) for name in names})
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,13 @@ from cllm.model import kernels
 from cllm.model.numbers import Numbers, seen
 
 ROWS_PER_DRAW = 256
-MULTIPLE = 64  # the words that take part are so many times a whole number: fewer shapes for what multiplies them
+LEAST_STEP = 64  # of the sizes of what is multiplied
+
+
+def padded(count: int) -> int:
+    """At least `count`, one of four sizes an octave: PyTorch keeps a kernel of its own for every shape in bfloat16."""
+    step = max(LEAST_STEP, 1 << max(0, (count - 1).bit_length() - 3))
+    return -(-count // step) * step
 
 
 class Head:
@@ -27,7 +33,7 @@ class Head:
     def __init__(self, weight: Tensor, num_rows: int, ticket: float) -> None:
         num_words, width = weight.shape
         self._weight, self._ticket = weight, ticket
-        most_rows, most_words = min(ROWS_PER_DRAW, num_rows), -(-num_words // MULTIPLE) * MULTIPLE
+        most_rows, most_words = min(ROWS_PER_DRAW, num_rows), padded(num_words)
         self._logits = seen(weight.new_empty(most_rows, num_words))
         self._softmax = kernels.Softmax(
             mass=np.empty(num_words, np.float32),
@@ -66,12 +72,12 @@ class Head:
         self, goals: Array, count: int, scale: np.float32, normed: Tensor, d_normed: Tensor, d_head: Numbers
     ) -> None:
         """The gradient by the `count` words that were drawn."""
-        padded = -(-count // MULTIPLE) * MULTIPLE
-        shape, size = (len(goals), padded), len(goals) * padded
+        num_words = padded(count)
+        shape, size = (len(goals), num_words), len(goals) * num_words
         found = self._d_logits.array[:size].reshape(shape)
         kernels.drawn_gradient(self._logits.array, goals, self._softmax, self._drawn, count, scale, found)
-        d_logits, weights = self._d_logits.tensor[:size].view(shape), self._weights.tensor[:padded]
-        torch.index_select(self._weight, 0, self._words[:padded], out=weights)
+        d_logits, weights = self._d_logits.tensor[:size].view(shape), self._weights.tensor[:num_words]
+        torch.index_select(self._weight, 0, self._words[:num_words], out=weights)
         torch.mm(d_logits, weights, out=d_normed)
         torch.mm(d_logits.t(), normed, out=weights)  # their gradient takes their place
         kernels.add_rows(self._weights.array[:count], self._drawn.words, d_head.array)

@@ -6,54 +6,34 @@ task's result does not depend on who did it. Here one sphere on one machine: its
 
 import contextlib
 import json
-import os
 import selectors
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cllm.errors import TrainingError
+from cllm.spheres.nursery import Child, Nursery, WorkerLost, ending
 
 MAX_WORKERS = 12
 ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
 PATIENCE_SECONDS = 2.0  # for a worker to end by itself
 
 
-class WorkerLost(TrainingError):
-    """A worker process ended, hung, or answered with a failure."""
-
-
 class Worker:
     """A child process that answers calls; `rank` is its number in the sphere."""
 
-    def __init__(self, rank: int, command: Sequence[str], environment: Mapping[str, str], inherit: Sequence[int]):
-        self.rank = rank
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=dict(environment),
-            pass_fds=tuple(inherit),
-            process_group=0,  # a terminal's Ctrl-C is for the control node alone
-        )
+    def __init__(self, rank: int, process: Child) -> None:
+        self.rank, self.process = rank, process
         self._received = bytearray()
 
     def send(self, call: str, arguments: Mapping[str, Any]) -> None:
-        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps({"call": call, "arguments": arguments}).encode() + b"\n")
-            self.process.stdin.flush()
+            self.process.calls.write(json.dumps({"call": call, "arguments": arguments}).encode() + b"\n")
+            self.process.calls.flush()
         except BrokenPipeError:
             raise self.lost() from None
 
-    @property
-    def descriptor(self) -> int:
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
-
     def receive(self) -> tuple[bool, Any]:
-        """(True, result) once a whole answer has come; call when the descriptor is readable."""
-        data = os.read(self.descriptor, 1 << 16)
+        """(True, result) once a whole answer has come; call when `process.answers` are readable."""
+        data = self.process.answers.read(1 << 16)
         if not data:
             raise self.lost()
         self._received += data
@@ -68,24 +48,23 @@ class Worker:
 
     def lost(self) -> WorkerLost:
         code = self.process.wait()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        assert code is not None
         return WorkerLost(
-            f"worker {self.rank} (process {self.process.pid}) {how}; run the same command again to go on from the "
-            "last checkpoint"
+            f"worker {self.rank} (process {self.process.pid}) {ending(code)}; run the same command again to go on from "
+            "the last checkpoint"
         )
 
 
 class Sphere:
-    """Workers running the same `command`; a context manager that leaves none of them behind."""
+    """Workers that run the same `module`; a context manager that leaves none of them behind."""
 
-    def __init__(
-        self, command: Sequence[str], num_workers: int, environment: Mapping[str, str], inherit: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, nursery: Nursery, module: str, num_workers: int, more: Sequence[int] = ()) -> None:
+        """They have the descriptors `more` (`Nursery.bear`)."""
         assert 1 <= num_workers <= MAX_WORKERS
-        self.workers = [Worker(rank, command, environment, inherit) for rank in range(num_workers)]
+        self.workers = [Worker(rank, nursery.bear(module, more)) for rank in range(num_workers)]
         self._selector = selectors.DefaultSelector()
         for worker in self.workers:
-            self._selector.register(worker.descriptor, selectors.EVENT_READ, worker)
+            self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
 
     def __enter__(self) -> "Sphere":
         return self
@@ -150,16 +129,13 @@ class Sphere:
         """End the workers: their input closes, and whoever has not ended after `patience` seconds is killed."""
         self._selector.close()
         for worker in self.workers:
-            assert worker.process.stdin is not None and worker.process.stdout is not None
             with contextlib.suppress(BrokenPipeError):
-                worker.process.stdin.close()
+                worker.process.calls.close()
         for worker in self.workers:
-            try:
-                worker.process.wait(patience)
-            except subprocess.TimeoutExpired:
+            if worker.process.wait(patience) is None:
                 worker.process.kill()
                 worker.process.wait()
-            worker.process.stdout.close()  # type: ignore[union-attr]
+            worker.process.close()
 
     def _give(
         self, worker: Worker, call: str, waiting: Iterator[tuple[int, Mapping[str, Any]]], working: dict[int, int]

@@ -1,8 +1,6 @@
 """The memory of a run: its process reads while the network learns, and hears the network when that is done."""
 
-import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,12 +8,12 @@ from cllm.artifacts import sha256_of, verify_directory
 from cllm.corpus import Corpus
 from cllm.errors import ArtifactError
 from cllm.run import Run
-from cllm.spheres import Sphere
+from cllm.spheres import Nursery, Sphere
 from cllm.stages.memory_plan import described, load_memory_plan, reading_seconds
 from cllm.stages.session import Session
 from cllm.training.plan import load_plan
 
-WORKER = [sys.executable, "-P", "-m", "cllm.memory.worker"]
+WORKER = "cllm.memory.worker"
 
 
 def has_memory(run: Run) -> bool:
@@ -33,8 +31,8 @@ class Remembering:
     every step for one that shares its core (2% more tokens in five minutes, docs/LOG.md).
     """
 
-    def __init__(self, session: Session, run: Run, environment: Mapping[str, str]) -> None:
-        self._session, self._run, self._environment = session, run, environment
+    def __init__(self, session: Session, run: Run, nursery: Nursery) -> None:
+        self._session, self._run, self._nursery = session, run, nursery
         self._sphere: Sphere | None = None
         self._reads_until = 0.0  # as planned
 
@@ -50,7 +48,7 @@ class Remembering:
         corpus = Corpus.open(self._run.corpus)
         plan = load_memory_plan(self._run, corpus)
         self._session.report.say(described(plan, corpus))
-        self._sphere = Sphere(WORKER, 1, self._environment)
+        self._sphere = Sphere(self._nursery, WORKER, 1)
         self._sphere.begin(
             "begin",
             corpus=str(self._run.corpus),
@@ -100,9 +98,9 @@ class Remembering:
         self._sphere.call_one("update", **update_arguments(run, run.corpus))
 
 
-def update(run: Run, corpus: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def update(run: Run, corpus: Path, nursery: Nursery) -> dict[str, Any]:
     """Bring what completes up to date with a corpus; which paths are `new` to it, or `gone`."""
-    with Sphere(WORKER, 1, environment) as sphere:
+    with Sphere(nursery, WORKER, 1) as sphere:
         found: dict[str, Any] = sphere.call_one("update", **update_arguments(run, corpus))
     return found
 

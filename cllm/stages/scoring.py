@@ -23,6 +23,7 @@ from cllm.evaluation.scorecard import (
 )
 from cllm.machine import MemorySampler
 from cllm.run import Run
+from cllm.spheres import Nursery
 from cllm.stages.planning import SCORECARD_SHARE
 from cllm.stages.session import Session
 from cllm.training.plan import Engine
@@ -30,13 +31,12 @@ from cllm.training.plan import Engine
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter")
 
 
-def score(session: Session, run: Run, environment: Mapping[str, str]) -> dict[str, Any]:
+def score(session: Session, run: Run, nursery: Nursery) -> dict[str, Any]:
     """The figures of a run's model, measured now."""
     session.report.phase("scorecard")
-    subject = subject_of(run)
-    corpus = Corpus.open(run.corpus)
+    subject, corpus = subject_of(run), Corpus.open(run.corpus)
     seconds = max(SCORECARD_SHARE * session.options.minutes * 60, session.seconds_left)
-    with launch_scorers(session.num_workers, environment) as sphere:
+    with launch_scorers(session.num_workers, nursery) as sphere:
         results = score_files(sphere, subject, corpus, seconds, session.options.seed, session.report.update)
         language = main_language(corpus)
         syntax = complete_prompts(sphere, subject, language) if language else {}
@@ -50,14 +50,12 @@ def score(session: Session, run: Run, environment: Mapping[str, str]) -> dict[st
     }
 
 
-def score_baselines(
-    session: Session, run: Run, environment: Mapping[str, str], compressors: Sequence[str]
-) -> dict[str, Any]:
+def score_baselines(session: Session, run: Run, nursery: Nursery, compressors: Sequence[str]) -> dict[str, Any]:
     """The figures of other means on the same files."""
     session.report.phase("baselines")
-    corpus = Corpus.open(run.corpus)
-    with launch_scorers(session.num_workers, environment) as sphere:
-        return compare(sphere, subject_of(run), corpus, compressors, session.options.seed, session.report.update)
+    subject, corpus = subject_of(run), Corpus.open(run.corpus)
+    with launch_scorers(session.num_workers, nursery) as sphere:
+        return compare(sphere, subject, corpus, compressors, session.options.seed, session.report.update)
 
 
 def drawn(card: Mapping[str, Any]) -> str:

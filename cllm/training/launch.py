@@ -1,12 +1,10 @@
 """Starting the workers of a run, and handing them the run once it is planned."""
 
 import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cllm.spheres import SharedArrays, Sphere, create_memory
+from cllm.spheres import FIRST_MORE, Nursery, SharedArrays, Sphere, create_memory
 from cllm.training.layout import layout
 from cllm.training.plan import Plan
 
@@ -23,12 +21,11 @@ def worker_environment() -> dict[str, str]:
 
 
 class Workers:
-    """Workers and the memory they share; a context manager. They start at once: importing PyTorch takes seconds."""
+    """Workers and the memory they share; a context manager. They are not waited for."""
 
-    def __init__(self, num_workers: int, environment: Mapping[str, str], module: str = "cllm.training.worker") -> None:
+    def __init__(self, num_workers: int, nursery: Nursery, module: str = "cllm.training.worker") -> None:
         self.descriptor = create_memory()
-        command = [sys.executable, "-P", "-m", module]
-        self.sphere = Sphere(command, num_workers, environment, [self.descriptor])
+        self.sphere = Sphere(nursery, module, num_workers, [self.descriptor])
 
     def __enter__(self) -> "Workers":
         return self
@@ -40,6 +37,6 @@ class Workers:
     def join(self, run: Path, plan: Plan, plan_path: Path, dev: list[int]) -> SharedArrays:
         """Give every worker the run's plan and data; the shared memory, zeroed."""
         shared = SharedArrays(layout(plan.model, plan.engine.dtype), self.descriptor)
-        arguments = {"run": str(run), "plan": str(plan_path), "descriptor": self.descriptor, "dev": dev}
+        arguments = {"run": str(run), "plan": str(plan_path), "descriptor": FIRST_MORE, "dev": dev}
         self.sphere.call_all("join", [arguments] * len(self.sphere.workers))
         return shared

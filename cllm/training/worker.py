@@ -1,4 +1,4 @@
-"""The worker process: `python -m cllm.training.worker`, answering the calls of Node Zero (see `cllm.spheres`)."""
+"""The worker process, answering the calls of Node Zero (see `cllm.spheres`)."""
 
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,3 @@ def main() -> None:
     worker = Worker()
     handlers: dict[str, Any] = {name: getattr(worker, name) for name in CALLS}
     serve({**handlers, "measure": measure})
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cllm.model import kernels
-from cllm.model.head import ROWS_PER_DRAW, Head
+from cllm.model.head import ROWS_PER_DRAW, Head, padded
 from cllm.model.loss import IGNORED, linear_cross_entropy
 from cllm.model.numbers import seen
 
@@ -74,6 +74,16 @@ def drawn(mass: list[float], ticket: float, lot: float) -> tuple[list[int], list
     found = kernels.Drawn(words, weights, np.zeros(len(mass), np.int32))
     count = kernels.draw_words(np.array(mass, np.float32), ticket, lot, found)
     return words[:count].tolist(), weights[:count].tolist(), found
+
+
+@given(st.integers(0, 300_000))
+def test_sizes_are_few_and_hold_what_they_must(count: int) -> None:
+    assert count <= padded(count) <= max(count + 63, 1.25 * count)
+    assert padded(padded(count)) == padded(count)
+
+
+def test_there_are_four_sizes_an_octave() -> None:
+    assert {padded(count) for count in range(1025, 2049)} == {1280, 1536, 1792, 2048}
 
 
 masses = st.lists(st.one_of(st.just(0.0), st.floats(0, 3, width=32)), min_size=1, max_size=60)

@@ -34,6 +34,20 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def end(code: int) -> None:
+    os._exit(code)
+
+
+def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    serve({"square": square, "write": write, "fail": fail, "bug": bug, "die": die, "pid": lambda: os.getpid()})
+    serve(
+        {
+            "square": square,
+            "write": write,
+            "fail": fail,
+            "bug": bug,
+            "die": die,
+            "end": end,
+            "pid": lambda: os.getpid(),
+        }
+    )

@@ -2,35 +2,25 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import is_alive, wait_until_gone
 
-from cllm.spheres import SharedArrays, Sphere, WorkerLost, create_memory
+from cllm.spheres import FIRST_MORE, Nursery, SharedArrays, Sphere, WorkerLost, create_memory
 
-WORKER = Path(__file__).with_name("answering_worker.py")
+WORKER = "answering_worker"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
 LAYOUT: dict[str, tuple[str, tuple[int, ...]]] = {"a": ("float32", (4, 5)), "b": ("int64", (3,))}
 
 
-def launch(num_workers: int, inherit: tuple[int, ...] = ()) -> Sphere:
-    return Sphere([sys.executable, str(WORKER)], num_workers, os.environ, inherit)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20
-    while any(is_alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a worker outlived its parent"
-        time.sleep(0.02)
+@contextmanager
+def launch(num_workers: int, more: tuple[int, ...] = ()) -> Iterator[Sphere]:
+    with Nursery([WORKER], ENVIRONMENT) as nursery, Sphere(nursery, WORKER, num_workers, more) as sphere:
+        yield sphere
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +109,14 @@ def test_no_worker_is_left_behind() -> None:
 
 def test_a_worker_never_outlives_a_killed_parent() -> None:
     program = (
-        "import os, sys; from cllm.spheres import Sphere;"
-        f"sphere = Sphere([sys.executable, {str(WORKER)!r}], 2, os.environ);"
-        "print(*sphere.call_all('pid'), flush=True); sys.stdin.read()"
+        "import os, sys; from cllm.spheres import Nursery, Sphere;"
+        f"nursery = Nursery([{WORKER!r}], {ENVIRONMENT!r}); sphere = Sphere(nursery, {WORKER!r}, 2);"
+        "print(nursery.process.pid, *sphere.call_all('pid'), flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None and parent.stdin is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]
-    assert len(pids) == 2 and all(is_alive(pid) for pid in pids)
+    assert len(pids) == 3 and all(is_alive(pid) for pid in pids)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdin.close()
@@ -138,7 +128,7 @@ def test_workers_write_into_shared_memory() -> None:
     descriptor = create_memory()
     shared = SharedArrays(LAYOUT, descriptor)
     with launch(2, (descriptor,)) as two:
-        two.deal("write", [{"descriptor": descriptor, "row": row} for row in range(4)])
+        two.deal("write", [{"descriptor": FIRST_MORE, "row": row} for row in range(4)])
     os.close(descriptor)
     assert np.array_equal(shared["a"], np.repeat(np.arange(4, dtype=np.float32), 5).reshape(4, 5))
     assert not shared["b"].any()

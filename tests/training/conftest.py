@@ -1,7 +1,7 @@
 """A run small enough to train in a test: 40 documents, 2 layers of width 32."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from cllm.dataset import write_shard
 from cllm.model.config import TransformerConfig
 from cllm.model.weights import weights_sha256
-from cllm.spheres import SharedArrays
+from cllm.spheres import Nursery, SharedArrays
 from cllm.tokenizer import Tokenizer
 from cllm.training.launch import Workers, worker_environment
 from cllm.training.layout import named_arrays
@@ -59,8 +59,16 @@ def plan(run: Path) -> Plan:
     return plan_of(Tokenizer.load(run / "tokenizer.json").vocab_size)
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery(["cllm.training.worker"], worker_environment()) as started:
+        yield started
+
+
 @pytest.fixture
-def train_tiny(run: Path, tmp_path: Path) -> Callable[..., tuple[list[StepReport], SharedArrays, str]]:
+def train_tiny(
+    run: Path, tmp_path: Path, nursery: Nursery
+) -> Callable[..., tuple[list[StepReport], SharedArrays, str]]:
     """Train a plan from its beginning with so many workers: the reports, the shared memory, the weights' hash.
 
     `working`: how many of them work at each step, again and again; all of them where it does not say.
@@ -70,7 +78,7 @@ def train_tiny(run: Path, tmp_path: Path) -> Callable[..., tuple[list[StepReport
         path = tmp_path / f"plan-{num_workers}.json"
         save_plan(plan, path)
         numbers = itertools.cycle(working or [num_workers])
-        with Workers(num_workers, worker_environment()) as workers:
+        with Workers(num_workers, nursery) as workers:
             shared = workers.join(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
             reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, lambda: next(numbers)))

@@ -1,0 +1,80 @@
+"""The process that workers are born from: `python -m cllm.spheres.birth MODULE ...`, answering its `Nursery`.
+
+It imports the modules, and then each worker is a fork of it, in which the module's `main` runs. What was there before
+the fork is one memory for all of them until somebody writes to it.
+
+A message is JSON, sometimes with descriptors; each has one reply, in order:
+
+    {"module": name}, with the worker's input, output and whatever more it is to have    {"pid": number}
+    {"wait": pid}                                                                         {"code": as Popen.returncode}
+"""
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from types import ModuleType
+from typing import Any
+
+from cllm.spheres.nursery import FIRST_MORE, MOST_BYTES
+from cllm.spheres.worker import die_with_parent
+
+MOST_DESCRIPTORS = 16
+
+
+def main() -> None:
+    die_with_parent()
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    calls = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    modules = {name: importlib.import_module(name) for name in sys.argv[1:]}
+    gc.collect()
+    gc.freeze()  # a collection in a worker would write to all that they share
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(calls, MOST_BYTES, MOST_DESCRIPTORS)
+        if not data:
+            return
+        calls.send(json.dumps(reply(json.loads(data), descriptors, modules, calls)).encode())
+
+
+def reply(
+    message: dict[str, Any], descriptors: list[int], modules: dict[str, ModuleType], calls: socket.socket
+) -> dict[str, Any]:
+    """Do what a message asks for."""
+    if "wait" in message:
+        _, status = os.waitpid(message["wait"], 0)
+        return {"code": os.waitstatus_to_exitcode(status)}
+    module = modules[message["module"]]
+    if (pid := os.fork()) == 0:
+        calls.close()
+        live(module, descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return {"pid": pid}
+
+
+def live(module: ModuleType, descriptors: list[int]) -> None:
+    """Be a worker, and end."""
+    code = 1
+    try:
+        numbers = [0, 1, *range(FIRST_MORE, FIRST_MORE + len(descriptors) - 2)]
+        for descriptor, number in zip(descriptors, numbers, strict=True):
+            os.dup2(descriptor, number)  # those received are 3 and more, ascending: none is overwritten before its turn
+        for descriptor in set(descriptors) - set(numbers):
+            os.close(descriptor)
+        module.main()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

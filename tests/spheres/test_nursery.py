@@ -1,0 +1,109 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from processes import wait_until_gone
+
+from cllm.machine import proportional_set_size
+from cllm.spheres import Nursery, Sphere, WorkerLost
+
+WORKER = "answering_worker"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+
+
+@contextmanager
+def launch(*modules: str) -> Iterator[Nursery]:
+    with Nursery(modules or [WORKER], ENVIRONMENT) as nursery:
+        yield nursery
+
+
+def test_workers_do_not_import_what_it_imported() -> None:
+    with launch(WORKER, "cllm.training.worker") as nursery, Sphere(nursery, WORKER, 2) as sphere:
+        pids = sphere.call_all("pid")
+        # PyTorch alone is 160 MB of a process's own memory.
+        assert (
+            sum(proportional_set_size([pid]) for pid in pids) < 2 * proportional_set_size([nursery.process.pid]) + 80e6
+        )
+        assert proportional_set_size([nursery.process.pid, *pids]) < 350e6
+
+
+def test_a_worker_is_asked_for_before_it_can_be_born() -> None:
+    with launch() as nursery:
+        children = [nursery.bear(WORKER) for _ in range(3)]
+        numbers = [child.pid for child in reversed(children)]
+        assert len(set(numbers)) == 3
+        for child in children:
+            child.calls.close()
+            assert child.wait(20) == 0
+            child.close()
+
+
+def test_how_a_worker_ended_is_known() -> None:
+    with launch() as nursery:
+        for call, code in (
+            (b'{"call": "end", "arguments": {"code": 7}}', 7),
+            (b'{"call": "die", "arguments": {}}', -9),
+        ):
+            child = nursery.bear(WORKER)
+            assert child.wait(0) is None
+            child.calls.write(call + b"\n")
+            child.calls.flush()
+            assert child.wait(20) == code and child.wait() == code
+            child.kill()  # nobody: it is gone
+            child.close()
+
+
+def test_a_worker_that_breaks_down_shows_why(capfd: pytest.CaptureFixture[str]) -> None:
+    with launch() as nursery:
+        child = nursery.bear(WORKER)
+        child.calls.write(b"this is no JSON\n")
+        child.calls.flush()
+        assert child.wait(20) == 1
+        child.close()
+    assert "JSONDecodeError" in capfd.readouterr().err
+
+
+def test_workers_die_with_the_process_they_come_from() -> None:
+    with launch() as nursery, Sphere(nursery, WORKER, 2) as sphere:
+        sphere.call_all("pid")
+        os.kill(nursery.process.pid, signal.SIGKILL)
+        with pytest.raises(WorkerLost, match="was killed by signal 9"):
+            sphere.call_all("pid")
+        with pytest.raises(WorkerLost, match=r"the process that workers come from \(\d+\) was killed by signal 9"):
+            nursery.bear(WORKER)
+
+
+def test_a_module_that_is_not_there_is_noticed() -> None:
+    lost = pytest.raises(WorkerLost, match="ended with exit code 1")
+    with launch("no_such_module") as nursery, closing(nursery.bear("no_such_module")) as child, lost:
+        _ = child.pid
+
+
+def test_descriptors_do_not_pile_up() -> None:
+    with launch() as nursery:
+        left = []
+        for _ in range(2):
+            with Sphere(nursery, WORKER, 3) as sphere:
+                sphere.call_all("pid")
+            left.append([len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in (nursery.process.pid, os.getpid())])
+        assert left[0] == left[1]
+
+
+def test_a_terminals_interrupt_is_not_for_it() -> None:
+    with launch() as nursery, Sphere(nursery, WORKER, 1) as sphere:
+        assert os.getpgid(nursery.process.pid) != os.getpgid(0)
+        for pid in (nursery.process.pid, sphere.call_one("pid")):
+            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGTERM)
+        assert sphere.call_one("square", x=5) == 25
+
+
+def test_it_ends_where_nobody_asks_any_more() -> None:
+    program = f"from cllm.spheres import Nursery; import os; print(Nursery([{WORKER!r}], {ENVIRONMENT!r}).process.pid)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    wait_until_gone([int(done.stdout)])
