@@ -76,11 +76,9 @@ class Contender(ABC):
 
     def learn(self, until: float) -> None:
         """Learn until its clock shows so many seconds, or its time is over; `seconds` and `tokens` say how far."""
-        with ExitStack() as stack:
-            # Each process by itself: the sum of their peaks is no less than their peak together.
-            samplers = [stack.enter_context(MemorySampler(pid)) for pid in self.pids]
+        with MemorySampler(self._nursery.process.pid) as sampler:  # and its descendants, which are all that learn
             self.advance(until)
-        self.peak_memory_bytes = max(self.peak_memory_bytes, sum(sampler.peak_bytes for sampler in samplers))
+        self.peak_memory_bytes = max(self.peak_memory_bytes, sampler.peak_bytes)
 
     @abstractmethod
     def advance(self, until: float) -> None:

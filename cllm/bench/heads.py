@@ -5,13 +5,17 @@ Each is made of `counts` (V,), how often each of V words occurs in what is learn
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cllm.model import head as model_head
 from cllm.model.loss import linear_cross_entropy
+from cllm.model.numbers import seen
+from cllm.training.plan import Recipe
 
 NUM_CLASSES = 12
 DEVIATION = 0.002  # of first weights
@@ -53,6 +57,34 @@ class Chunked(Dense):
 
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
         return linear_cross_entropy(hidden.unsqueeze(0), self.weight.to(hidden.dtype), targets.unsqueeze(0))
+
+
+class LotCrossEntropy(torch.autograd.Function):
+    """Summed nats of targets (N,) given hidden (N, D) and weight (V, D), with our trainer's gradient by lot."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ticket: float) -> Tensor:
+        d_hidden, d_weight = torch.empty_like(hidden), torch.empty_like(weight)
+        lot = np.random.default_rng(int(torch.randint(1 << 31, ())))
+        head = model_head.Head(weight.detach(), len(hidden), ticket)
+        nats = head.compute(hidden.detach(), targets.numpy(), 1.0, lot, d_hidden, seen(d_weight))
+        ctx.save_for_backward(d_hidden, d_weight)
+        return torch.tensor(nats, dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        d_hidden, d_weight = ctx.saved_tensors
+        return d_hidden * gradients[0], d_weight * gradients[0], None, None
+
+
+class ByLot(Dense):
+    """As in chunks, but most of the words without a chance worth speaking of are left out of the gradient."""
+
+    ticket = Recipe().ticket
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        loss: Tensor = LotCrossEntropy.apply(hidden, self.weight, targets, self.ticket)  # type: ignore[no-untyped-call]
+        return loss
 
 
 class Sampled(Dense):
@@ -127,6 +159,7 @@ class Adaptive(Head):
 HEADS: dict[str, Callable[[Tensor, int], Head]] = {
     "dense": Dense,
     "dense in chunks": Chunked,
+    "gradient by lot": ByLot,
     "sampled": Sampled,
     "12 classes": Factored,
     "adaptive": Adaptive,

@@ -1,6 +1,6 @@
 """`cllm bench softmax`: how to come from a hidden state to the next word, and how many words there should be.
 
-The predecessor was slow, and its softmax over 10,000 words was blamed. First five heads race at the recipe's shape and
+The predecessor was slow, and its softmax over 10,000 words was blamed. First six heads race at the recipe's shape and
 vocabulary, all else the same; then our trainer races against itself with six vocabularies.
 """
 
@@ -15,7 +15,7 @@ from cllm.bench.material import prepare_material
 from cllm.bench.race import Course, race
 from cllm.progress import Reporter
 
-HEAD_NAMES = ("dense", "dense in chunks", "sampled", "12 classes", "adaptive")
+HEAD_NAMES = ("dense", "dense in chunks", "gradient by lot", "sampled", "12 classes", "adaptive")
 VOCABULARIES = (1024, 2048, 4096, 8192, 10_240, 16_384)
 
 

@@ -9,6 +9,8 @@ counts as one. (Sampling the columns of a product, the heavy ones always: Liu et
 out those that weigh nothing, without the lot: Wijmans et al. 2024, arXiv:2411.09009.)
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -58,7 +60,8 @@ class Head:
         A target below zero costs nothing.
         """
         d_head.tensor.zero_()
-        nats, most = 0.0, len(self._logits.tensor)
+        # Of words that do not take part, no number that is none would show in the gradient.
+        nats, most = 0.0 if self._weight.sum().isfinite() else math.nan, len(self._logits.tensor)
         for begin in range(0, len(targets), most):
             goals = targets[begin : begin + most]
             rows, logits = slice(begin, begin + len(goals)), self._logits.tensor[: len(goals)]

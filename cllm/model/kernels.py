@@ -251,8 +251,8 @@ class Softmax(NamedTuple):
 
     mass: Array  # (V,): each word's chances, summed over the rows, and one for each time that it is a target
     powers: Array  # (V,): room
-    shifts: Array  # (N,)
-    shares: Array  # (N,): 0 where the row costs nothing
+    shifts: Array  # (N,), of rows that have a target
+    shares: Array  # (N,)
 
 
 @compiled
@@ -264,7 +264,6 @@ def softmax(logits: Array, targets: Array, found: Softmax) -> Number:
     for row in range(logits.shape[0]):
         target = targets[row]
         if target < 0:
-            found.shifts[row] = found.shares[row] = ZERO
             continue
         shift = wide(logits[row, 0])
         for word in range(num_words):
@@ -318,16 +317,18 @@ def drawn_gradient(
 ) -> None:
     """The gradient (N, at least `count`), times `scale`, of the logits of the words drawn; beyond them it is 0."""
     for row in range(gradient.shape[0]):
+        if targets[row] < 0:
+            for place in range(gradient.shape[1]):
+                gradient[row, place] = narrow(ZERO, logits[row, 0])
+            continue
         shift, share = found.shifts[row], found.shares[row] * scale
         for place in range(count):
             power = exp(wide(logits[row, drawn.words[place]]) - shift)
             gradient[row, place] = narrow(power * share * drawn.weights[place], logits[row, 0])
         for place in range(count, gradient.shape[1]):
             gradient[row, place] = narrow(ZERO, logits[row, 0])
-        if targets[row] >= 0:
-            place = drawn.places[targets[row]]
-            aim = exp(wide(logits[row, targets[row]]) - shift)
-            gradient[row, place] = narrow(aim * share - scale, logits[row, 0])
+        aim = exp(wide(logits[row, targets[row]]) - shift)
+        gradient[row, drawn.places[targets[row]]] = narrow(aim * share - scale, logits[row, 0])
 
 
 @compiled

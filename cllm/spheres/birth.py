@@ -27,12 +27,13 @@ MOST_DESCRIPTORS = 16
 
 
 def main() -> None:
-    die_with_parent()
+    die_with_parent(os.getppid())
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     calls = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     modules = {name: importlib.import_module(name) for name in sys.argv[1:]}
+    sys.stdout.flush()  # or every worker would say again what an import said
     gc.collect()
     gc.freeze()  # a collection in a worker would write to all that they share
     while True:
@@ -50,29 +51,35 @@ def reply(
         _, status = os.waitpid(message["wait"], 0)
         return {"code": os.waitstatus_to_exitcode(status)}
     module = modules[message["module"]]
-    if (pid := os.fork()) == 0:
-        calls.close()
-        live(module, descriptors)
-    for descriptor in descriptors:
-        os.close(descriptor)
+    parent = os.getpid()
+    try:
+        if (pid := os.fork()) == 0:
+            calls.close()
+            live(module, descriptors, parent)
+    except OSError as error:
+        return {"error": f"a worker process cannot be started: {error}"}
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
     return {"pid": pid}
 
 
-def live(module: ModuleType, descriptors: list[int]) -> None:
-    """Be a worker, and end."""
+def live(module: ModuleType, descriptors: list[int], parent: int) -> None:
+    """Be a worker of the process `parent`, and end."""
     code = 1
     try:
+        die_with_parent(parent)
         numbers = [0, 1, *range(FIRST_MORE, FIRST_MORE + len(descriptors) - 2)]
         for descriptor, number in zip(descriptors, numbers, strict=True):
             os.dup2(descriptor, number)  # those received are 3 and more, ascending: none is overwritten before its turn
         for descriptor in set(descriptors) - set(numbers):
             os.close(descriptor)
         module.main()
+        sys.stdout.flush()
         code = 0
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
         os._exit(code)
 
 

@@ -20,6 +20,7 @@ from cllm.errors import TrainingError
 
 FIRST_MORE = 3  # the number in a worker of the first descriptor beyond its input, output and errors
 MOST_BYTES = 1 << 16  # of a message
+DEADLINE_SECONDS = 120.0  # for an answer: the first waits for the imports
 
 
 class WorkerLost(TrainingError):
@@ -39,6 +40,7 @@ class Nursery:
             process_group=0,  # a terminal's Ctrl-C is for the control node alone
         )
         theirs.close()
+        self._socket.settimeout(DEADLINE_SECONDS)
         self._unborn: deque[Child] = deque()
 
     def __enter__(self) -> Self:
@@ -56,7 +58,7 @@ class Nursery:
         child = Child(self, our_input, our_output)
         try:
             self._send({"module": module}, [their_input, their_output, *more])
-        except WorkerLost:
+        except BaseException:
             child.close()
             raise
         finally:
@@ -71,6 +73,12 @@ class Nursery:
             self._reply_to_birth()
         assert child.number is not None
         return child.number
+
+    def has_born(self, child: "Child") -> bool:
+        """Whether a worker is born, without waiting for it."""
+        while child in self._unborn and select.select([self._socket], [], [], 0)[0]:
+            self._reply_to_birth()
+        return child.number is not None
 
     def exit_code(self, child: "Child") -> int:
         """That of a worker that has ended or is about to, as `Popen.returncode`."""
@@ -93,13 +101,19 @@ class Nursery:
         return self._received()
 
     def _reply_to_birth(self) -> None:
+        reply = self._received()  # where there is none, the child stays unborn
         child = self._unborn.popleft()
-        child.number = int(self._received()["pid"])
+        if "error" in reply:
+            raise WorkerLost(reply["error"])
+        child.number = int(reply["pid"])
 
     def _received(self) -> dict[str, Any]:
         try:
             data = self._socket.recv(MOST_BYTES)
         except ConnectionResetError:
+            data = b""
+        except TimeoutError:
+            self.process.kill()
             data = b""
         if not data:
             raise self._lost()
@@ -130,6 +144,11 @@ class Child:
     def kill(self) -> None:
         if self._code is None:
             os.kill(self.pid, signal.SIGKILL)
+
+    @property
+    def is_born(self) -> bool:
+        """Whether it is there by now."""
+        return self._nursery.has_born(self)
 
     def wait(self, patience: float | None = None) -> int | None:
         """The exit code, as `Popen.returncode`, after at most `patience` seconds; None: it goes on."""

@@ -1,7 +1,7 @@
 """A sphere: one control node and the workers that touch it, at most twelve (the kissing number in three dimensions).
 
-The control node computes nothing. It launches the workers, deals tasks to whichever is free, and collects answers; a
-task's result does not depend on who did it. Here one sphere on one machine: its workers are child processes.
+The control node computes nothing. It asks for workers, deals tasks to whichever is free, and collects answers; a task's
+result does not depend on who did it. Here one sphere on one machine: its workers are forks of one process.
 """
 
 import contextlib
@@ -132,7 +132,9 @@ class Sphere:
             with contextlib.suppress(BrokenPipeError):
                 worker.process.calls.close()
         for worker in self.workers:
-            if worker.process.wait(patience) is None:
+            if not patience and not worker.process.is_born:
+                pass  # it will find its input closed: in a hurry, PyTorch's import is not waited for
+            elif worker.process.wait(patience) is None:
                 worker.process.kill()
                 worker.process.wait()
             worker.process.close()

@@ -22,9 +22,8 @@ Handler = Callable[..., Any]
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> None:
-    """Ask the kernel for SIGKILL when the parent ends; end now if it already has."""
-    parent = os.getppid()
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the process `parent` ends; end now if it already has."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
@@ -32,7 +31,6 @@ def die_with_parent() -> None:
 
 def serve(handlers: Mapping[str, Handler]) -> None:
     """Answer calls with `handlers` until standard input closes. Stray prints go to standard error."""
-    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     calls = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8")

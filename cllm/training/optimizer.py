@@ -13,6 +13,7 @@ from cllm.training.plan import OptimizerConfig
 # x -> a x + b x^3 + c x^5, one after another: each is the nearest to 1 where the one before leaves singular values that
 # were 0.02 to 1 (Polar Express, Amsel et al. 2025, arXiv:2505.16932, for three). They end as 0.9 to 1.1; one of 0.01
 # becomes 0.5. Five times Jordan's quintic leaves them 0.17 from 1 in the mean, these 0.12 (docs/LOG.md, 2026-11-26).
+ROUNDING = 1.02
 NEWTON_SCHULZ = (
     (7.710969, -22.113755, 16.248743),
     (3.215276, -2.411172, 0.501300),
@@ -24,9 +25,12 @@ def orthogonalise(x: Tensor) -> Tensor:
     """Nearly U V^T of x = U S V^T, in x's precision."""
     tall = x.size(0) > x.size(1)
     x = x.t() if tall else x
+    x = x / (x.norm() + 1e-7)
     gram = x @ x.t()
-    size = gram.norm()  # the root of the sum of S^4, so S^2 divided by it is at most 1: nearer to it than by S's norm
-    gram, x = gram / (size + 1e-30), x / (size.sqrt() + 1e-15)
+    # The root of the sum of S^4 is a closer bound of the largest S^2 than the sum of S^2. Beyond 1 the quintics rise
+    # steeply, 1.006 would become 60: hence a margin for what bfloat16 rounds.
+    size = ROUNDING * gram.norm() + 1e-20
+    gram, x = gram / size, x / size.sqrt()
     for number, (a, b, c) in enumerate(NEWTON_SCHULZ):
         gram = x @ x.t() if number else gram
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cllm.bench import heads
-from cllm.bench.heads import HEADS, Chunked, Dense, Sampled
+from cllm.bench.heads import HEADS, ByLot, Chunked, Dense, Sampled
 from cllm.bench.softmax import HEAD_NAMES
 
 WORDS, WIDTH = 96, 8
@@ -39,16 +39,28 @@ def test_what_is_learned_by_is_what_is_scored(name: str) -> None:
     assert head(hidden, targets).item() == pytest.approx(head.nats(hidden, targets).item(), rel=1e-5)
 
 
-def test_chunks_give_the_gradients_of_all_at_once() -> None:
-    dense, chunked = Dense(counts(), WIDTH), Chunked(counts(), WIDTH)
-    chunked.load_state_dict(dense.state_dict())
+@pytest.mark.parametrize("kind", [Chunked, ByLot])
+def test_chunks_give_the_gradients_of_all_at_once(kind: type[Dense], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ByLot, "ticket", 0.0)  # all words take part
+    dense, other = Dense(counts(), WIDTH), kind(counts(), WIDTH)
+    other.load_state_dict(dense.state_dict())
     hidden, targets = torch.randn(300, WIDTH), torch.randint(0, WORDS, (300,))
     found = []
-    for head in (dense, chunked):
+    for head in (dense, other):
         own = hidden.clone().requires_grad_()
         found.append(torch.autograd.grad(head(own, targets), [own, head.weight]))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other)
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_gradient_by_lot_is_not_far_from_the_whole_one() -> None:
+    torch.manual_seed(1)
+    head, hidden, targets = ByLot(torch.ones(4000), WIDTH), torch.randn(300, WIDTH), torch.randint(0, 4000, (300,))
+    found = []
+    for loss in (head(hidden, targets), head.nats(hidden, targets)):
+        found.append(torch.autograd.grad(loss, [head.weight])[0])
+    assert torch.cosine_similarity(found[0].flatten(), found[1].flatten(), dim=0) > 0.98
+    assert (found[0].abs().sum(1) == 0).sum() > 2000  # words that did not take part
 
 
 def test_with_many_samples_the_sampled_loss_is_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,14 @@ def test_weights_that_are_no_numbers_show(name: str, wrong: float) -> None:
     assert not (np.isfinite(nats) and np.isfinite(square))
 
 
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_word_without_a_chance_that_is_no_number_shows(dtype: torch.dtype, wrong: float) -> None:
+    model = network(CONFIG, dtype)
+    model.head_weight.data[50, 3] = wrong  # no input, no target
+    assert not np.isfinite(gradients_of(model, torch.ones(1, 30, dtype=torch.int64))[0])
+
+
 @compiled
 def powers(numbers: Array, results: Array) -> None:
     for place in range(len(numbers)):

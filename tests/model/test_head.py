@@ -41,8 +41,11 @@ class At:
         return self.lot
 
 
-def computed(num_rows: int, ticket: float, lot: float) -> tuple[float, Tensor, Tensor]:
+def computed(
+    num_rows: int, ticket: float, lot: float, dtype: torch.dtype = torch.float32
+) -> tuple[float, Tensor, Tensor]:
     rows, head, targets = material(num_rows)
+    rows, head = rows.to(dtype), head.to(dtype)
     d_rows, d_head = torch.full_like(rows, torch.nan), torch.full_like(head, torch.nan)
     once = Head(head, num_rows, ticket)
     for _ in range(2):  # nothing is left of the first time
@@ -74,6 +77,15 @@ def drawn(mass: list[float], ticket: float, lot: float) -> tuple[list[int], list
     found = kernels.Drawn(words, weights, np.zeros(len(mass), np.int32))
     count = kernels.draw_words(np.array(mass, np.float32), ticket, lot, found)
     return words[:count].tolist(), weights[:count].tolist(), found
+
+
+def test_in_bfloat16_the_gradient_is_right_on_average_too() -> None:
+    lots = (np.arange(500) + 0.5) / 500
+    found = [computed(40, 0.3, float(lot), torch.bfloat16) for lot in lots]
+    for place, truth in ((1, expected(40)[1]), (2, expected(40)[2])):
+        mean = torch.stack([each[place].float() for each in found]).mean(0)
+        # What is rounded is the logits: they are 10, known to a part in 256, so chances to some percent.
+        assert (mean - truth).norm() < 0.03 * truth.norm()
 
 
 @given(st.integers(0, 300_000))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from processes import wait_until_gone
 
-from cllm.machine import proportional_set_size
 from cllm.spheres import Nursery, Sphere, WorkerLost
 
 WORKER = "answering_worker"
@@ -22,14 +21,17 @@ def launch(*modules: str) -> Iterator[Nursery]:
         yield nursery
 
 
+def own_bytes(pid: int) -> int:
+    """What a process has written to and shares with nobody."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty:"))
+
+
 def test_workers_do_not_import_what_it_imported() -> None:
     with launch(WORKER, "cllm.training.worker") as nursery, Sphere(nursery, WORKER, 2) as sphere:
         pids = sphere.call_all("pid")
         # PyTorch alone is 160 MB of a process's own memory.
-        assert (
-            sum(proportional_set_size([pid]) for pid in pids) < 2 * proportional_set_size([nursery.process.pid]) + 80e6
-        )
-        assert proportional_set_size([nursery.process.pid, *pids]) < 350e6
+        assert all(own_bytes(pid) < 60e6 for pid in pids), [own_bytes(pid) for pid in pids]
 
 
 def test_a_worker_is_asked_for_before_it_can_be_born() -> None:
@@ -71,7 +73,8 @@ def test_a_worker_that_breaks_down_shows_why(capfd: pytest.CaptureFixture[str]) 
 def test_workers_die_with_the_process_they_come_from() -> None:
     with launch() as nursery, Sphere(nursery, WORKER, 2) as sphere:
         sphere.call_all("pid")
-        os.kill(nursery.process.pid, signal.SIGKILL)
+        nursery.process.kill()
+        nursery.process.wait()
         with pytest.raises(WorkerLost, match="was killed by signal 9"):
             sphere.call_all("pid")
         with pytest.raises(WorkerLost, match=r"the process that workers come from \(\d+\) was killed by signal 9"):
@@ -82,6 +85,30 @@ def test_a_module_that_is_not_there_is_noticed() -> None:
     lost = pytest.raises(WorkerLost, match="ended with exit code 1")
     with launch("no_such_module") as nursery, closing(nursery.bear("no_such_module")) as child, lost:
         _ = child.pid
+
+
+def test_a_sphere_whose_workers_cannot_be_born_says_so() -> None:
+    lost = pytest.raises(WorkerLost, match="ended with exit code 1")
+    with launch("no_such_module") as nursery, Sphere(nursery, "no_such_module", 2) as sphere, lost:
+        sphere.call_all("pid")
+
+
+def test_workers_that_are_not_born_yet_are_not_waited_for() -> None:
+    with (
+        pytest.raises(KeyError),
+        launch(WORKER, "cllm.training.worker") as nursery,
+        Sphere(nursery, WORKER, 2) as sphere,
+    ):
+        os.kill(nursery.process.pid, signal.SIGSTOP)  # they never will be
+        raise KeyError(sphere)
+
+
+def test_one_that_does_not_answer_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cllm.spheres.nursery.DEADLINE_SECONDS", 0.5)
+    with launch() as nursery:
+        os.kill(nursery.process.pid, signal.SIGSTOP)
+        with closing(nursery.bear(WORKER)) as child, pytest.raises(WorkerLost, match="was killed by signal 9"):
+            _ = child.pid
 
 
 def test_descriptors_do_not_pile_up() -> None:
