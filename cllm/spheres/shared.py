@@ -1,6 +1,6 @@
 """Named arrays in memory that several processes see at once.
 
-The memory has no name in the file system: it belongs to a descriptor that children inherit, and the kernel frees it
+The memory has no name in the file system: it belongs to a descriptor that workers are given, and the kernel frees it
 with the last process that holds it, however that process ends. Numbers travel between the processes of one machine
 this way, without a copy.
 """
@@ -19,7 +19,7 @@ Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> (NumPy dtype, shap
 
 
 def create_memory() -> int:
-    """A descriptor of empty memory, for children to inherit before its size is known."""
+    """A descriptor of empty memory, for workers to have before its size is known."""
     return os.memfd_create("cllm")
 
 

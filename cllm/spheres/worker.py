@@ -3,8 +3,8 @@
 A call is one line of JSON on standard input, {"call": name, "arguments": {...}}; the answer is one line on standard
 output, {"result": ...} or {"error": text}. Large numbers do not travel here: they are in shared memory.
 
-A worker never outlives its parent: the kernel kills it when the parent dies, and it ends by itself when its input
-closes. It leaves Ctrl-C to the parent, which decides what is saved first.
+A worker never outlives the process it is a fork of: the kernel kills it when that dies, and it ends by itself when its
+input closes. It leaves Ctrl-C to the control node, which decides what is saved first.
 """
 
 import ctypes
