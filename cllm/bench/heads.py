@@ -63,10 +63,10 @@ class LotCrossEntropy(torch.autograd.Function):
     """Summed nats of targets (N,) given hidden (N, D) and weight (V, D), with our trainer's gradient by lot."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ticket: float) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, head: model_head.Head) -> Tensor:
+        """`head` is that of the same weight."""
         d_hidden, d_weight = torch.empty_like(hidden), torch.empty_like(weight)
         lot = np.random.default_rng(int(torch.randint(1 << 31, ())))
-        head = model_head.Head(weight.detach(), len(hidden), ticket)
         nats = head.compute(hidden.detach(), targets.numpy(), 1.0, lot, d_hidden, seen(d_weight))
         ctx.save_for_backward(d_hidden, d_weight)
         return torch.tensor(nats, dtype=torch.float32)
@@ -82,8 +82,13 @@ class ByLot(Dense):
 
     ticket = Recipe().ticket
 
+    def __init__(self, counts: Tensor, width: int) -> None:
+        super().__init__(counts, width)
+        self._head: model_head.Head | None = None  # for as many rows as the first time
+
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        loss: Tensor = LotCrossEntropy.apply(hidden, self.weight, targets, self.ticket)  # type: ignore[no-untyped-call]
+        self._head = self._head or model_head.Head(self.weight.detach(), len(hidden), self.ticket)
+        loss: Tensor = LotCrossEntropy.apply(hidden, self.weight, targets, self._head)  # type: ignore[no-untyped-call]
         return loss
 
 
