@@ -32,6 +32,9 @@ class Headed(Process):
             (name, weight, torch.zeros_like(weight), torch.zeros_like(weight)) for name, weight in named
         ]
         self._steps, self._recipe, self._optimizer = 0, OurRecipe(), OptimizerConfig()
+        num_rows = POSITIONS * self._shape.context
+        with torch.no_grad():  # a kernel that is loaded, or compiled, is no step
+            self._head(torch.zeros(num_rows, self._shape.n_embd), torch.zeros(num_rows, dtype=torch.int64))
 
     def step(self, progress: float) -> int:
         inputs, targets = self.drawn(POSITIONS, self._shape.context)
