@@ -1,6 +1,6 @@
 """The loss of the words that follow rows, and its gradient: the loss is exact, the gradient right on average.
 
-The products with the head are most of a small network's step, two of three of them for the gradient. In it the words
+The products with the head are half of a small network's step, two of three of them for the gradient. In it the words
 that have no chance worth speaking of, nearly all of them, weigh nearly nothing. So for some rows at a time only these
 words take part: those whose chances, summed over the rows, are at least `ticket`, among them all targets; and of the
 others as many as their chances, laid end to end, hold whole tickets, each then counting as a whole ticket. Whatever

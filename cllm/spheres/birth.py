@@ -5,8 +5,8 @@ the fork is one memory for all of them until somebody writes to it.
 
 A message is JSON, sometimes with descriptors; each has one reply, in order:
 
-    {"module": name}, with the worker's input, output and whatever more it is to have    {"pid": number}
-    {"wait": pid}                                                                         {"code": as Popen.returncode}
+    {"module": name}, with the worker's input, output and more    {"pid": number} or {"error": why there is none}
+    {"wait": pid}                                                  {"code": as Popen.returncode}
 """
 
 import gc

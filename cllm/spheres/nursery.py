@@ -71,13 +71,15 @@ class Nursery:
         """The number of a worker's process, once it is born."""
         while child in self._unborn:
             self._reply_to_birth()
-        assert child.number is not None
+        if child.number is None:
+            raise WorkerLost(child.refused)
         return child.number
 
     def has_born(self, child: "Child") -> bool:
         """Whether a worker is born, without waiting for it."""
-        while child in self._unborn and select.select([self._socket], [], [], 0)[0]:
-            self._reply_to_birth()
+        with contextlib.suppress(WorkerLost):  # where there is no nursery, nobody is born any more
+            while child in self._unborn and select.select([self._socket], [], [], 0)[0]:
+                self._reply_to_birth()
         return child.number is not None
 
     def exit_code(self, child: "Child") -> int:
@@ -103,9 +105,7 @@ class Nursery:
     def _reply_to_birth(self) -> None:
         reply = self._received()  # where there is none, the child stays unborn
         child = self._unborn.popleft()
-        if "error" in reply:
-            raise WorkerLost(reply["error"])
-        child.number = int(reply["pid"])
+        child.number, child.refused = reply.get("pid"), reply.get("error", "")
 
     def _received(self) -> dict[str, Any]:
         try:
@@ -134,7 +134,8 @@ class Child:
     def __init__(self, nursery: Nursery, calls: int, answers: int) -> None:
         self._nursery = nursery
         self.calls, self.answers = os.fdopen(calls, "wb"), os.fdopen(answers, "rb", buffering=0)
-        self.number: int | None = None
+        self.number: int | None = None  # of the process, once it is born
+        self.refused = ""  # why it cannot be
         self._code: int | None = None
 
     @property

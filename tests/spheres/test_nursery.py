@@ -93,6 +93,14 @@ def test_a_sphere_whose_workers_cannot_be_born_says_so() -> None:
         sphere.call_all("pid")
 
 
+def test_a_worker_that_no_process_can_be_had_for_says_so() -> None:
+    lost = pytest.raises(WorkerLost, match="^a worker process cannot be started: no more processes$")
+    with launch("refusing_worker") as nursery:
+        for _ in range(2):  # and it does not end the nursery
+            with lost, Sphere(nursery, "refusing_worker", 2) as sphere:
+                sphere.call_all("pid")
+
+
 def test_workers_that_are_not_born_yet_are_not_waited_for() -> None:
     with (
         pytest.raises(KeyError),
