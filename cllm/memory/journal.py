@@ -15,7 +15,7 @@ AHEAD = 16  # lines are sent for before they are put back
 
 class Journal(NamedTuple):
     """`kept` (N / 8,) uint8: a bit for each line that is in the journal; `size` (1,) int64 of them; their `numbers`
-    (room,) int64 and `contents` (room, 16) uint8. A journal without room keeps nothing.
+    (room,) int32 and `contents` (room, 16) uint8. A journal without room keeps nothing.
     """
 
     kept: Array
@@ -28,7 +28,7 @@ def new_journal(lines: Array, room: int) -> Journal:
     """An empty journal for so many lines; what it does not come to use takes no memory."""
     room = min(room, len(lines))
     kept = np.zeros(len(lines) // 8 if room else 0, np.uint8)
-    return Journal(kept, np.zeros(1, np.int64), np.empty(room, np.int64), np.empty((room, lines.shape[1]), np.uint8))
+    return Journal(kept, np.zeros(1, np.int64), np.empty(room, np.int32), np.empty((room, lines.shape[1]), np.uint8))
 
 
 @inlined
