@@ -5,6 +5,8 @@ whole. What cannot be read is unknown (None), and a limit that cannot be read is
 operating systems, and any choice of model or batch (the training plan makes it).
 """
 
+import contextlib
+import ctypes
 import importlib.util
 import os
 import platform
@@ -22,6 +24,12 @@ X86_FEATURES = {"avx2", "fma", "f16c", "avx_vnni", "avx_ne_convert", "avx512f", 
 X86_TILE_FEATURES = {"amx_tile", "amx_bf16", "amx_int8"}
 ARM_FEATURES = {"asimd", "asimddp", "bf16", "i8mm", "sve"}
 FEATURES = frozenset(X86_FEATURES | X86_TILE_FEATURES | ARM_FEATURES)
+
+
+def return_memory() -> None:
+    """Give back to the system what this process has freed and its C library keeps."""
+    with contextlib.suppress(AttributeError):  # a C library other than GNU's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @dataclass(frozen=True, kw_only=True)

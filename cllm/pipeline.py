@@ -18,7 +18,7 @@ from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import ArtifactError
 from cllm.evaluation.compressors import external
 from cllm.interrupt import Interruption
-from cllm.machine import MemorySampler
+from cllm.machine import MemorySampler, return_memory
 from cllm.progress import Reporter
 from cllm.run import Run, current_run, existing_directory, read_scorecard
 from cllm.stages.learning import learn
@@ -74,6 +74,7 @@ def run_stages(
                 remembering.finish()
         if not run.update.exists():
             update(run, run.corpus, nursery)
+        return_memory()  # scoring takes the most of a run: 35 MB go back before it
         scores = score(session, run, nursery)
         memory.sample()
     card = {**scores, **account(session, run, memory)}

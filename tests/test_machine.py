@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from cllm.machine import MemorySampler, cpu_seconds, default_dtype, descendants, describe, proportional_set_size
+from cllm.machine import (
+    MemorySampler,
+    cpu_seconds,
+    default_dtype,
+    descendants,
+    describe,
+    proportional_set_size,
+    return_memory,
+)
 
 ENDED = 2**22 + 1  # above the largest process number that Linux gives
 
@@ -210,3 +218,12 @@ def test_the_sampler_ends_with_its_block() -> None:
     with pytest.raises(ZeroDivisionError), MemorySampler(seconds=600) as memory:
         raise ZeroDivisionError
     assert not memory._thread.is_alive()
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    blocks = [bytes([number % 256]) * 100_000 for number in range(1000)]  # smaller than what is mapped by itself
+    last = bytes(100_001)  # behind them: without being asked, nothing below it goes back
+    held = proportional_set_size([os.getpid()])
+    del blocks
+    return_memory()
+    assert proportional_set_size([os.getpid()]) < held - 80_000_000 and last

@@ -244,7 +244,7 @@ class Memory:
     def make_room(self, num_bytes: int) -> None:
         """Let so many bytes fit behind all text."""
         if self.size + num_bytes > len(self.text):
-            more = np.zeros(self.size + num_bytes, np.uint8)  # twice the room or more, so that it is seldom made
+            more = np.zeros(self.size // 8 + num_bytes, np.uint8)  # an eighth more, so that it is seldom made
             self.text, self.marks = np.concatenate([self.text, more]), np.concatenate([self.marks, more])
 
 

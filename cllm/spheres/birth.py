@@ -7,6 +7,7 @@ A message is JSON, sometimes with descriptors; each has one reply, in order:
 
     {"module": name}, with the worker's input, output and more    {"pid": number} or {"error": why there is none}
     {"wait": pid}                                                  {"code": as Popen.returncode}
+    {"run": name of a module, whose main runs here}                {} or {"error": what went wrong}
 """
 
 import gc
@@ -33,14 +34,19 @@ def main() -> None:
     calls = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     modules = {name: importlib.import_module(name) for name in sys.argv[1:]}
-    sys.stdout.flush()  # or every worker would say again what an import said
-    gc.collect()
-    gc.freeze()  # a collection in a worker would write to all that they share
+    freeze()
     while True:
         data, descriptors, _, _ = socket.recv_fds(calls, MOST_BYTES, MOST_DESCRIPTORS)
         if not data:
             return
         calls.send(json.dumps(reply(json.loads(data), descriptors, modules, calls)).encode())
+
+
+def freeze() -> None:
+    """Keep what is in memory as it is: workers share it."""
+    sys.stdout.flush()  # or every worker would say again what an import said
+    gc.collect()
+    gc.freeze()  # a collection in a worker would write to all of it
 
 
 def reply(
@@ -50,6 +56,8 @@ def reply(
     if "wait" in message:
         _, status = os.waitpid(message["wait"], 0)
         return {"code": os.waitstatus_to_exitcode(status)}
+    if "run" in message:
+        return run(modules[message["run"]])
     module = modules[message["module"]]
     parent = os.getpid()
     try:
@@ -62,6 +70,16 @@ def reply(
         for descriptor in descriptors:
             os.close(descriptor)
     return {"pid": pid}
+
+
+def run(module: ModuleType) -> dict[str, Any]:
+    """Have a module's main run here."""
+    try:
+        module.main()
+    except Exception as error:
+        return {"error": f"{module.__name__} failed: {type(error).__name__}: {error}"}
+    freeze()
+    return {}
 
 
 def live(module: ModuleType, descriptors: list[int], parent: int) -> None:

@@ -67,6 +67,18 @@ class Nursery:
         self._unborn.append(child)
         return child
 
+    def run(self, module: str, patience: float) -> None:
+        """Have `module`'s main run in the process itself, for so many seconds at most.
+
+        What that leaves in memory is shared by the workers that are born from then on.
+        """
+        self._send({"run": module})
+        self._socket.settimeout(patience)
+        reply = self._reply()
+        self._socket.settimeout(DEADLINE_SECONDS)
+        if "error" in reply:
+            raise WorkerLost(reply["error"])
+
     def pid_of(self, child: "Child") -> int:
         """The number of a worker's process, once it is born."""
         while child in self._unborn:

@@ -26,6 +26,7 @@ from cllm.run import Run
 from cllm.spheres import Nursery
 from cllm.stages.planning import SCORECARD_SHARE
 from cllm.stages.session import Session
+from cllm.stages.workers import load_kernels
 from cllm.training.plan import Engine
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter")
@@ -34,6 +35,7 @@ PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter
 def score(session: Session, run: Run, nursery: Nursery) -> dict[str, Any]:
     """The figures of a run's model, measured now."""
     session.report.phase("scorecard")
+    load_kernels(nursery)
     subject, corpus = subject_of(run), Corpus.open(run.corpus)
     seconds = max(SCORECARD_SHARE * session.options.minutes * 60, session.seconds_left)
     with launch_scorers(session.num_workers, nursery) as sphere:

@@ -1,11 +1,21 @@
 """Where the workers of all stages come from."""
 
-from cllm.spheres import Nursery
+import contextlib
+
+from cllm.spheres import Nursery, WorkerLost
 from cllm.training.launch import worker_environment
 
-MODULES = ("cllm.training.worker", "cllm.memory.worker", "cllm.evaluation.worker")
+KERNELS = "cllm.kernels"
+MODULES = ("cllm.training.worker", "cllm.memory.worker", "cllm.evaluation.worker", KERNELS)
+KERNELS_SECONDS = 600.0  # to compile them all, where that was not done: a minute here
 
 
 def start_nursery() -> Nursery:
     """The process that a command's workers are forks of; it starts, and is not waited for."""
     return Nursery(MODULES, worker_environment())
+
+
+def load_kernels(nursery: Nursery) -> None:
+    """Have every kernel in the memory that workers share from now on, instead of 40 MB in each."""
+    with contextlib.suppress(WorkerLost):  # then each has its own; and if nobody can be born, that will be said
+        nursery.run(KERNELS, KERNELS_SECONDS)

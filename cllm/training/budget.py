@@ -1,8 +1,7 @@
 """Keeping to the wall clock: where the machine is not as fast as it was measured, more or fewer steps are left.
 
 A run that has a budget is looked at every few seconds. If the rest of its steps, at the speed of late, would end after
-the budget, the plan is amended to as many as fit. If they would end well before it, and the learning rate has not
-begun to fall, the plan is amended to as many more.
+the budget, the plan is amended to as many as fit; if they would end well before it, to as many more.
 
 For a time some of the workers may rest, whose cores do other work. What counts is how long a step would have taken all
 of them, and the part of their time that the other work is still going to take is no time of theirs.
@@ -13,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from cllm.training.plan import Amendment, Moment, Plan, timeline
+from cllm.training.plan import Amendment, Plan, timeline
 
 LOOK_SECONDS = 10.0
 TOLERANCE = 1.02  # a run may end this much after its budget before it is shortened
@@ -56,12 +55,8 @@ class Budget:
         needed = seconds_for_all * (1 - rest[0].progress) if rest else 0.0
         left = max(0.0, plan.seconds - self.used)
         left -= self._lost(left)
-        if len(rest) <= 1 or not (needed > left * TOLERANCE + 1.0 or self._may_grow(plan, rest[0], needed, left)):
+        if len(rest) <= 1 or left * SLACK - 1.0 <= needed <= left * TOLERANCE + 1.0:
             return plan
         remaining = max(1, int(len(rest) * left / needed))
         self._recent.clear()  # a step goes further from here on
         return dataclasses.replace(plan, amendments=(*plan.amendments, Amendment(step=step, remaining=remaining)))
-
-    def _may_grow(self, plan: Plan, moment: Moment, needed: float, left: float) -> bool:
-        """Whether much time would be left over, and whether it is early enough to use it."""
-        return needed < left * SLACK - 1.0 and moment.progress < 1 - plan.recipe.cooldown

@@ -22,9 +22,10 @@ LADDER = (
     (12, 768, 12, 2048),
 )
 HEAD_DIM = 64
-MEASURED_RUNG = 2  # by which the others are judged
-# (context, until): short rows first, which are more steps for the time; the batch grows fourfold with the context.
-CONTEXTS = ((256, 0.7), (1024, 1.0))
+RUNG_WITHOUT_TIME = 2
+# (context, until): short rows first, which are more steps for the time. With 1,024 from 0.7 on, libuv, three and
+# networkx cost 5, 7 and 12% more bits after the same time (docs/LOG.md, 2026-11-26).
+CONTEXTS = ((256, 0.5), (512, 1.0))
 SHAPES = [(context, 1) for context, _ in CONTEXTS]  # (context, rows) of micro-batches
 # Learn from at least this many tokens for each matrix parameter: at 1.5 (3 x 192) libuv cost fewer bits than at 0.4
 # (4 x 256) in the same five minutes.
@@ -81,20 +82,16 @@ def rung(number: int, vocab_size: int) -> TransformerConfig:
 def choose_model(task: Task, measure: Measure) -> TransformerConfig:
     """The largest rung that sees enough tokens in the time; without a time, the one in the middle of our measurements.
 
-    One rung is measured; a step of another takes as long as its operations say.
+    They are measured one after another, from the smallest: what a larger one would take is not as its operations say,
+    by a quarter (the head's are fewer than they seem, small products run slower).
     """
-    probe = rung(MEASURED_RUNG, task.vocab_size)
     if task.seconds is None:
-        return probe
-    context = CONTEXTS[0][0]
-    step = step_seconds(measure(probe, SHAPES[:1]), task.num_workers)[0]
-    tokens_per_second = POSITIONS * context / step
-    flops_per_second = tokens_per_second * probe.training_flops_per_token(context)
+        return rung(RUNG_WITHOUT_TIME, task.vocab_size)
     best = rung(0, task.vocab_size)
     for number in range(1, len(LADDER)):
         config = rung(number, task.vocab_size)
-        tokens = task.seconds * flops_per_second / config.training_flops_per_token(context)
-        if tokens < TOKENS_PER_PARAMETER * config.matrix_parameters:
+        step = step_seconds(measure(config, SHAPES[:1]), task.num_workers)[0]
+        if task.seconds * POSITIONS * CONTEXTS[0][0] / step < TOKENS_PER_PARAMETER * config.matrix_parameters:
             break
         best = config
     return best

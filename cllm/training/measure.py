@@ -16,7 +16,8 @@ from cllm.model.transformer import Transformer, initialise
 from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import OptimizerConfig, Recipe
 
-SAMPLES = 5  # timed calls of each kind, after one that is not counted
+# Timed calls of each kind, after one that is not counted: so many, or fewer where they have taken so long.
+SAMPLES, ENOUGH_SECONDS = 5, 1.0
 
 
 def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], recipe: dict[str, Any]) -> dict[str, Any]:
@@ -32,8 +33,8 @@ def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], re
 
 def _median_seconds(call: Callable[[], object]) -> float:
     call()
-    samples = []
-    for _ in range(SAMPLES):
+    samples: list[float] = []
+    while len(samples) < SAMPLES and sum(samples) < ENOUGH_SECONDS:
         began = time.perf_counter()
         call()
         samples.append(time.perf_counter() - began)

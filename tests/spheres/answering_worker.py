@@ -10,6 +10,7 @@ from cllm.errors import CllmError
 from cllm.spheres import SharedArrays
 from cllm.spheres.worker import serve
 
+PREPARED: list[int] = []  # processes in which `preparing` ran
 LAYOUT: dict[str, tuple[str, tuple[int, ...]]] = {"a": ("float32", (4, 5)), "b": ("int64", (3,))}
 
 
@@ -49,5 +50,6 @@ def main() -> None:
             "die": die,
             "end": end,
             "pid": lambda: os.getpid(),
+            "prepared": lambda: PREPARED,
         }
     )

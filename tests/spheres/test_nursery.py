@@ -119,6 +119,24 @@ def test_one_that_does_not_answer_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
             _ = child.pid
 
 
+def test_what_is_run_in_it_is_there_for_those_who_are_born_later() -> None:
+    with launch(WORKER, "preparing") as nursery, Sphere(nursery, WORKER, 1) as before:
+        nursery.run("preparing", 20)
+        with Sphere(nursery, WORKER, 2) as after:
+            assert after.call_all("prepared") == [[nursery.process.pid]] * 2
+        assert before.call_one("prepared") == []
+        with pytest.raises(WorkerLost, match="^preparing failed: RuntimeError: it is there$"):
+            nursery.run("preparing", 20)
+        assert before.call_one("square", x=2) == 4
+
+
+def test_what_is_run_in_it_has_a_deadline() -> None:
+    with launch(WORKER, "preparing") as nursery:
+        os.kill(nursery.process.pid, signal.SIGSTOP)
+        with pytest.raises(WorkerLost, match="was killed by signal 9"):
+            nursery.run("preparing", 0.5)
+
+
 def test_descriptors_do_not_pile_up() -> None:
     with launch() as nursery:
         left = []

@@ -59,11 +59,11 @@ def test_a_faster_machine_does_more_steps_in_the_time(plan: Plan) -> None:
     assert done.steps > 200
 
 
-def test_it_is_not_lengthened_once_the_learning_rate_falls(plan: Plan) -> None:
+def test_it_is_lengthened_while_the_learning_rate_falls_too(plan: Plan) -> None:
     first, second = plan.phases
     phases = (dataclasses.replace(first, until=0.6, steps=180), dataclasses.replace(second, steps=24))
     done, used = run(dataclasses.replace(plan, phases=phases, seconds=300.0), {0: 1.0, 1: 2.0})
-    assert done.amendments == () and used == 228.0
+    assert done.amendments[0].step > 180 and done.steps > 220 and 285 <= used <= 312
 
 
 def test_what_other_work_will_take_is_not_planned_with(plan: Plan) -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from cllm.model.config import TransformerConfig
 from cllm.training.choose import (
+    CONTEXTS,
     MAX_PASSES,
     MIN_STEPS,
     SHAPES,
@@ -43,7 +44,7 @@ def planned(the_task: Task, measure: Measure) -> Plan:
 def test_the_planned_steps_fill_the_time_or_the_passes(seconds: float, speed: float) -> None:
     the_task = task(seconds=seconds)
     plan = planned(the_task, machine(speed))
-    assert plan.model.context_length == 1024
+    assert plan.model.context_length == CONTEXTS[-1][0]
     measured = machine(speed)(plan.model, SHAPES)
     each = step_seconds(measured, 2)
     taken = sum(phase.steps * second for phase, second in zip(plan.phases, each, strict=True))
@@ -70,7 +71,7 @@ def test_steps_that_are_asked_for_are_the_steps(steps: int) -> None:
 
     plan = planned(task(steps=steps), never)
     assert plan.steps == steps and plan.seconds is None
-    assert steps < 10 or plan.model.context_length == 1024
+    assert steps < 10 or plan.model.context_length == CONTEXTS[-1][0]
 
 
 def test_a_step_takes_as_long_as_its_busiest_worker() -> None:
