@@ -1,6 +1,7 @@
 """Compile every kernel: `python -m cllm.kernels`, once for a version on a machine; `make install` does it.
 
-It takes about a minute of one core. Otherwise the first training does it, beside its work and in its time.
+It takes about a minute of one core. Otherwise the first training does it, beside its work and in its time. Later they
+are loaded, by whoever calls them; those of `complete` before the scorecard, so that its processes share them.
 """
 
 import tempfile
@@ -22,21 +23,33 @@ TEXT = b"int main(void) {\n  return 0;\n}\n" * 8
 
 
 def main() -> None:
+    """Call every kernel."""
+    complete()
+    network = small_network(256)
+    for dtype in DTYPES:
+        compute_gradient(network, getattr(torch, dtype))
+
+
+def complete() -> None:
     """Learn a text that hardly is one, and complete another with all that there is."""
     tokenizer = Tokenizer.learn([TEXT], 300)
     memory = Memory.new(tokenizer, len(TEXT))
     compile_kernels(memory)
     memory.read(TEXT)
     memory.index.sort(memory.text, 0, memory.size)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="cllm-kernels-") as folder:
         save_memory(memory, Path(folder) / "memory")
         memory = load_memory(Path(folder) / "memory", tokenizer)
-    network = Transformer(rung(0, tokenizer.vocab_size))
-    initialise(network, torch.Generator().manual_seed(0))
-    for dtype in DTYPES:
-        compute_gradient(network, getattr(torch, dtype))
-    writer = Writer(tokenizer=tokenizer, model=network.requires_grad_(False), memory=memory)
+    network = small_network(tokenizer.vocab_size).requires_grad_(False)
+    writer = Writer(tokenizer=tokenizer, model=network, memory=memory)
     writer.complete(Prompt(prefix=b"int mai", suffix=b"\n"), SamplingParams(max_tokens=4))
+
+
+def small_network(vocab_size: int) -> Transformer:
+    """One that has learned nothing."""
+    network = Transformer(rung(0, vocab_size))
+    initialise(network, torch.Generator().manual_seed(0))
+    return network
 
 
 def compute_gradient(network: Transformer, dtype: torch.dtype) -> None:

@@ -1,6 +1,6 @@
 """What this machine has, and what a tree of processes takes of it.
 
-Everything is read from Linux's `/proc` and `/sys/fs/cgroup`, so that a container's share counts and not its host's
+What it has is read from Linux's `/proc` and `/sys/fs/cgroup`, so that a container's share counts and not its host's
 whole. What cannot be read is unknown (None), and a limit that cannot be read is none. Left out: accelerators, other
 operating systems, and any choice of model or batch (the training plan makes it).
 """

@@ -74,7 +74,7 @@ def run_stages(
                 remembering.finish()
         if not run.update.exists():
             update(run, run.corpus, nursery)
-        return_memory()  # scoring takes the most of a run: 35 MB go back before it
+        return_memory()  # scoring takes the most of a run's memory; 30 MB go back before it
         scores = score(session, run, nursery)
         memory.sample()
     card = {**scores, **account(session, run, memory)}

@@ -7,7 +7,7 @@ A message is JSON, sometimes with descriptors; each has one reply, in order:
 
     {"module": name}, with the worker's input, output and more    {"pid": number} or {"error": why there is none}
     {"wait": pid}                                                  {"code": as Popen.returncode}
-    {"run": name of a module, whose main runs here}                {} or {"error": what went wrong}
+    {"module": name, "run": name of a function of its}             {} or {"error": what went wrong}
 """
 
 import gc
@@ -56,9 +56,9 @@ def reply(
     if "wait" in message:
         _, status = os.waitpid(message["wait"], 0)
         return {"code": os.waitstatus_to_exitcode(status)}
-    if "run" in message:
-        return run(modules[message["run"]])
     module = modules[message["module"]]
+    if "run" in message:
+        return run(module, message["run"])
     parent = os.getpid()
     try:
         if (pid := os.fork()) == 0:
@@ -72,12 +72,12 @@ def reply(
     return {"pid": pid}
 
 
-def run(module: ModuleType) -> dict[str, Any]:
-    """Have a module's main run here."""
+def run(module: ModuleType, function: str) -> dict[str, Any]:
+    """Have a function of a module run here."""
     try:
-        module.main()
+        getattr(module, function)()
     except Exception as error:
-        return {"error": f"{module.__name__} failed: {type(error).__name__}: {error}"}
+        return {"error": f"{module.__name__}.{function} failed: {type(error).__name__}: {error}"}
     freeze()
     return {}
 

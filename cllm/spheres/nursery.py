@@ -67,12 +67,12 @@ class Nursery:
         self._unborn.append(child)
         return child
 
-    def run(self, module: str, patience: float) -> None:
-        """Have `module`'s main run in the process itself, for so many seconds at most.
+    def run(self, module: str, function: str, patience: float) -> None:
+        """Have a function of a module run in the process itself, for so many seconds at most.
 
         What that leaves in memory is shared by the workers that are born from then on.
         """
-        self._send({"run": module})
+        self._send({"module": module, "run": function})
         self._socket.settimeout(patience)
         reply = self._reply()
         self._socket.settimeout(DEADLINE_SECONDS)

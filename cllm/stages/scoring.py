@@ -35,8 +35,8 @@ PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter
 def score(session: Session, run: Run, nursery: Nursery) -> dict[str, Any]:
     """The figures of a run's model, measured now."""
     session.report.phase("scorecard")
-    load_kernels(nursery)
     subject, corpus = subject_of(run), Corpus.open(run.corpus)
+    load_kernels(nursery)
     seconds = max(SCORECARD_SHARE * session.options.minutes * 60, session.seconds_left)
     with launch_scorers(session.num_workers, nursery) as sphere:
         results = score_files(sphere, subject, corpus, seconds, session.options.seed, session.report.update)

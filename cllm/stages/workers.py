@@ -16,6 +16,6 @@ def start_nursery() -> Nursery:
 
 
 def load_kernels(nursery: Nursery) -> None:
-    """Have every kernel in the memory that workers share from now on, instead of 40 MB in each."""
-    with contextlib.suppress(WorkerLost):  # then each has its own; and if nobody can be born, that will be said
-        nursery.run(KERNELS, KERNELS_SECONDS)
+    """Have the kernels that score and complete in the memory that workers share from now on, instead of in each."""
+    with contextlib.suppress(WorkerLost):  # then each loads its own; and if nobody can be born, that will be said
+        nursery.run(KERNELS, "complete", KERNELS_SECONDS)

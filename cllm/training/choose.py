@@ -80,7 +80,7 @@ def rung(number: int, vocab_size: int) -> TransformerConfig:
 
 
 def choose_model(task: Task, measure: Measure) -> TransformerConfig:
-    """The largest rung that sees enough tokens in the time; without a time, the one in the middle of our measurements.
+    """The largest rung that sees enough tokens in the time; without a time, the middling one.
 
     They are measured one after another, from the smallest: what a larger one would take is not as its operations say,
     by a quarter (the head's are fewer than they seem, small products run slower).

@@ -10,16 +10,12 @@ from cllm.training.plan import Plan
 
 
 def worker_environment() -> dict[str, str]:
-    """One thread a worker; and arrays of 8 MB go back to the system when they are freed.
-
-    Those of 2 MB must not: where they did, a network that is read for a score took twice the time.
-    """
+    """One thread a worker."""
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",  # the current folder may be a repository: nothing in it is ever imported
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
-        "MALLOC_MMAP_THRESHOLD_": "8388608",
         "TOKENIZERS_PARALLELISM": "false",
     }
 

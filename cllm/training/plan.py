@@ -193,7 +193,8 @@ def timeline(plan: Plan) -> tuple[Moment, ...]:
     for amendment in plan.amendments:
         rest = progress[amendment.step :]
         places = np.arange(amendment.remaining) * (len(rest) / amendment.remaining)
-        progress = np.concatenate([progress[: amendment.step], np.interp(places, np.arange(len(rest)), rest)])
+        rest = np.interp(places, np.arange(len(rest) + 1), [*rest, 1.0])  # even to the end, where there are more, too
+        progress = np.concatenate([progress[: amendment.step], rest])
     phases = np.searchsorted([phase.until for phase in plan.phases[:-1]], progress, "right")
     moments, counts = [], [0] * len(plan.phases)
     for phase, value in zip(phases.tolist(), progress.tolist(), strict=True):

@@ -5,7 +5,7 @@ import os
 import answering_worker
 
 
-def main() -> None:
+def prepare() -> None:
     if answering_worker.PREPARED:
         raise RuntimeError("it is there")
     answering_worker.PREPARED.append(os.getpid())

@@ -10,6 +10,7 @@ import pytest
 from processes import wait_until_gone
 
 from cllm.spheres import Nursery, Sphere, WorkerLost
+from cllm.spheres.nursery import DEADLINE_SECONDS
 
 WORKER = "answering_worker"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -121,12 +122,13 @@ def test_one_that_does_not_answer_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_is_run_in_it_is_there_for_those_who_are_born_later() -> None:
     with launch(WORKER, "preparing") as nursery, Sphere(nursery, WORKER, 1) as before:
-        nursery.run("preparing", 20)
+        nursery.run("preparing", "prepare", 20)
         with Sphere(nursery, WORKER, 2) as after:
             assert after.call_all("prepared") == [[nursery.process.pid]] * 2
         assert before.call_one("prepared") == []
-        with pytest.raises(WorkerLost, match="^preparing failed: RuntimeError: it is there$"):
-            nursery.run("preparing", 20)
+        with pytest.raises(WorkerLost, match=r"^preparing\.prepare failed: RuntimeError: it is there$"):
+            nursery.run("preparing", "prepare", 20)
+        assert nursery._socket.gettimeout() == DEADLINE_SECONDS
         assert before.call_one("square", x=2) == 4
 
 
@@ -134,7 +136,7 @@ def test_what_is_run_in_it_has_a_deadline() -> None:
     with launch(WORKER, "preparing") as nursery:
         os.kill(nursery.process.pid, signal.SIGSTOP)
         with pytest.raises(WorkerLost, match="was killed by signal 9"):
-            nursery.run("preparing", 0.5)
+            nursery.run("preparing", "prepare", 0.5)
 
 
 def test_descriptors_do_not_pile_up() -> None:

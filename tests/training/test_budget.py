@@ -66,6 +66,22 @@ def test_it_is_lengthened_while_the_learning_rate_falls_too(plan: Plan) -> None:
     assert done.amendments[0].step > 180 and done.steps > 220 and 285 <= used <= 312
 
 
+def test_a_run_that_halts_and_goes_on_uses_its_time(plan: Plan) -> None:
+    clock = Clock()
+    budget = Budget(0.0, clock=clock)
+    plan = dataclasses.replace(long(plan), seconds=3600.0)
+    step, before = 0, 0.0
+    while step < plan.steps:
+        plan = budget.amend(plan, step)
+        seconds = 120.0 if 800 < clock.now - 1000 < 2000 else 12.0
+        clock.now += seconds
+        step += 1
+        progress = timeline(plan)[step].progress if step < plan.steps else 1.0
+        budget.record(progress - before, seconds)
+        before = progress
+    assert 3300 <= budget.used <= 3800
+
+
 def test_what_other_work_will_take_is_not_planned_with(plan: Plan) -> None:
     clock = Clock()
     budget = Budget(0.0, lambda seconds: min(seconds, 300.0) / 2, clock)

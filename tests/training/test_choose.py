@@ -59,6 +59,17 @@ def test_a_longer_budget_gives_a_larger_network() -> None:
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
+def test_networks_are_measured_until_one_is_too_large() -> None:
+    measured = []
+
+    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+        measured.append(config.n_embd)
+        return machine(1e9 if config.n_embd > 256 else 1e12)(config, shapes)  # slower than operations say
+
+    assert choose_model(task(seconds=300.0), measure).n_embd == 256
+    assert measured == [192, 256, 384]
+
+
 def test_a_tiny_repository_gets_enough_steps_and_no_more() -> None:
     plan = planned(task(seconds=300.0, tokens=1000), machine(1e11))
     assert MIN_STEPS * 0.8 <= plan.steps <= MIN_STEPS * 1.5

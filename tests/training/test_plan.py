@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def test_amendments_keep_the_past_and_end_the_run(plan: Plan, amendments: list[t
         after = timeline(plan)
         assert after[:step] == before[:step]
         assert after[step].progress == pytest.approx(before[step].progress)
+        progress = [moment.progress for moment in after]
+        assert all(one < other for one, other in pairwise([*progress, 1.0]))
         assert len(after) == step + remaining
         progress = [moment.progress for moment in after]
         assert progress == sorted(progress) and progress[-1] < 1
