@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "memory": {"corpus", "tokenizer", "model", "spheres"},
     "training": {"dataset", "tokenizer", "model", "spheres"},
     "generation": {"dataset", "tokenizer", "model", "memory"},
-    "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres", "machine"},
+    "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres"},
     "doctor": {"machine"},
     "kernels": {"tokenizer", "model", "memory", "training", "generation"},
     "info": {"corpus", "training", "run", "workspace"},

@@ -17,7 +17,6 @@ from cllm.evaluation.lines import LINE_TOKENS, copied_line
 from cllm.evaluation.ngram import Ngram
 from cllm.evaluation.speed import writing_speed
 from cllm.generation import Prompt, SamplingParams, Writer
-from cllm.machine import return_memory
 from cllm.memory.network import ids_of, in_memory_terms
 from cllm.model.load import load_model
 from cllm.model.reading import read
@@ -30,9 +29,7 @@ SPEED_PREFIX_BYTES = 2_000
 @lru_cache(maxsize=1)
 def writer_of(model: str, memory: str, dtype: str) -> Writer:
     """Network, memory and tokenizer."""
-    writer = Writer.load(Path(model), Path(memory), getattr(torch, dtype))
-    return_memory()
-    return writer
+    return Writer.load(Path(model), Path(memory), getattr(torch, dtype))
 
 
 @lru_cache(maxsize=1)

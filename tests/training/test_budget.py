@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 
 from cllm.training.budget import LOOK_SECONDS, Budget
 from cllm.training.plan import Plan, timeline
@@ -12,8 +13,13 @@ class Clock:
         return self.now
 
 
-def run(plan: Plan, seconds_of: dict[int, float]) -> tuple[Plan, float]:
-    """Walk through a plan at some seconds a step (by phase); the plan at the end and the seconds used."""
+def run(
+    plan: Plan, seconds_of: dict[int, float], slower: Callable[[float], float] = lambda used: 1.0
+) -> tuple[Plan, float]:
+    """Walk through a plan at some seconds a step (by phase), and so many times slower after so many seconds.
+
+    The plan at the end and the seconds used.
+    """
     clock = Clock()
     budget = Budget(0.0, clock=clock)
     step, before = 0, 0.0
@@ -21,7 +27,7 @@ def run(plan: Plan, seconds_of: dict[int, float]) -> tuple[Plan, float]:
         plan = budget.amend(plan, step)
         if step >= plan.steps:
             return plan, budget.used
-        seconds = seconds_of[timeline(plan)[step].phase]
+        seconds = seconds_of[timeline(plan)[step].phase] * slower(budget.used)
         clock.now += seconds
         step += 1
         progress = timeline(plan)[step].progress if step < plan.steps else 1.0
@@ -67,19 +73,9 @@ def test_it_is_lengthened_while_the_learning_rate_falls_too(plan: Plan) -> None:
 
 
 def test_a_run_that_halts_and_goes_on_uses_its_time(plan: Plan) -> None:
-    clock = Clock()
-    budget = Budget(0.0, clock=clock)
     plan = dataclasses.replace(long(plan), seconds=3600.0)
-    step, before = 0, 0.0
-    while step < plan.steps:
-        plan = budget.amend(plan, step)
-        seconds = 120.0 if 800 < clock.now - 1000 < 2000 else 12.0
-        clock.now += seconds
-        step += 1
-        progress = timeline(plan)[step].progress if step < plan.steps else 1.0
-        budget.record(progress - before, seconds)
-        before = progress
-    assert 3300 <= budget.used <= 3800
+    _, used = run(plan, {0: 12.0, 1: 12.0}, lambda used: 10.0 if 800 < used < 2000 else 1.0)
+    assert 3300 <= used <= 3800
 
 
 def test_what_other_work_will_take_is_not_planned_with(plan: Plan) -> None:
