@@ -9,7 +9,7 @@ KERNELS = "cllm.kernels"
 MODULES = ("cllm.training.worker", "cllm.memory.worker", "cllm.evaluation.worker", KERNELS)
 # Arrays of 8 MB go back to the system when they are freed: a whole run's peak is 1,283 MB with it, 1,377 without. Those
 # of 2 MB must not: where they did, a network that is read for a score took twice the time (docs/LOG.md, 2026-11-26).
-MAPPED_FROM = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20)}
+MAPPED_FROM = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 KERNELS_SECONDS = 600.0  # to compile them all, where that was not done: a minute here
 
 
