@@ -13,7 +13,7 @@ from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.memory.memory import Memory
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.worker import compile_kernels
-from cllm.model.gradient import Gradient
+from cllm.model.gradient import gradient_of
 from cllm.model.transformer import Transformer, initialise
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import rung
@@ -54,10 +54,10 @@ def small_network(vocab_size: int) -> Transformer:
 
 def compute_gradient(network: Transformer, dtype: torch.dtype) -> None:
     """Learn from four tokens."""
-    weights = {name: parameter.detach().to(dtype) for name, parameter in network.named_parameters()}
-    gradients = {name: torch.empty_like(weight) for name, weight in weights.items()}
+    gradient = gradient_of(network.to(dtype), (1, 4), ticket=0.3, dropout=0.1)
+    gradients = {name: torch.empty_like(weight) for name, weight in network.named_parameters()}
     ids = torch.arange(5).unsqueeze(0)
-    Gradient(network.config, weights, (1, 4), 0.3).compute(ids[:, :-1], ids[:, 1:], 1.0, gradients, 0)
+    gradient.compute(ids[:, :-1], ids[:, 1:], 1.0, gradients, 0)
 
 
 if __name__ == "__main__":

@@ -243,6 +243,37 @@ def swiglu_backward(gradient: Array, gate_up: Array) -> None:
             gate_up[row, inner + place] = narrow(change * gate * sigmoid, gate_up[row, place])
 
 
+@inlined
+def _kept(key: Number, number: Number, threshold: Number) -> bool:
+    """Whether a number of a matrix is kept: a hash of both is at least the threshold (MurmurHash3's last steps)."""
+    mixed = np.uint32(key + np.uint32(number) * np.uint32(0x9E3779B1))
+    mixed = np.uint32((mixed ^ (mixed >> np.uint32(16))) * np.uint32(0x85EBCA6B))
+    mixed = np.uint32((mixed ^ (mixed >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+    return np.uint32(mixed ^ (mixed >> np.uint32(16))) >= threshold
+
+
+@compiled
+def add_kept(x: Array, added: Array, key: Number, dropout: Number, out: Array) -> None:
+    """x (N, D) and of what is added a share of 1 - dropout, which `key` chooses, made up for the rest."""
+    width, threshold = x.shape[1], np.uint32(dropout * np.float32(2.0**32))
+    grown = ONE / (ONE - dropout)
+    for row in range(x.shape[0]):
+        for place in range(width):
+            kept = grown if _kept(key, row * width + place, threshold) else ZERO
+            out[row, place] = narrow(wide(x[row, place]) + wide(added[row, place]) * kept, x[row, place])
+
+
+@compiled
+def keep(gradient: Array, key: Number, dropout: Number, kept: Array) -> None:
+    """The gradient (N, D) of what `add_kept` added, given that of the sum."""
+    width, threshold = gradient.shape[1], np.uint32(dropout * np.float32(2.0**32))
+    grown = ONE / (ONE - dropout)
+    for row in range(gradient.shape[0]):
+        for place in range(width):
+            share = grown if _kept(key, row * width + place, threshold) else ZERO
+            kept[row, place] = narrow(wide(gradient[row, place]) * share, gradient[row, place])
+
+
 class Softmax(NamedTuple):
     """What is known of the chances of V words after N rows; all float32.
 

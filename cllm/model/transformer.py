@@ -4,7 +4,7 @@ Pre-norm blocks of grouped-query attention (RMSNorm of each query and key head, 
 biases. The projections of queries, keys and values are one matrix, and so are the gate and the up projection: fewer,
 larger products. Shapes: B batch, T tokens, D width, H heads, C channels a head, F feed-forward width, V vocabulary.
 
-It knows nothing of files, data, processes or devices; dropout, the loss and decoding are applied from outside.
+It knows nothing of files, data, processes or devices; the loss and decoding are applied from outside.
 """
 
 import math
@@ -84,7 +84,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed_forward(norm(x)); `dropout` is the share of each addition left out."""
+    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
@@ -93,11 +93,9 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(config.n_embd, config.norm_eps)
         self.feed_forward = FeedForward(config)
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache | None = None, dropout: float = 0.0
-    ) -> Tensor:
-        x = x + F.dropout(self.attention(self.attention_norm(x), cos, sin, cache), dropout, dropout > 0)
-        return x + F.dropout(self.feed_forward(self.feed_forward_norm(x)), dropout, dropout > 0)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache | None = None) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), cos, sin, cache)
+        return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
 
 
 class Transformer(nn.Module):
@@ -119,11 +117,11 @@ class Transformer(nn.Module):
     def head_weight(self) -> Tensor:
         return self.embedding.weight if self.config.tied else self.head.weight
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None, dropout: float = 0.0) -> Tensor:
+    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         x = self.embedding(ids)
         cos, sin = rotary(self.config, cache.position if cache else 0, ids.size(1), x.dtype)
         for block in self.blocks:
-            x = block(x, cos, sin, cache, dropout)
+            x = block(x, cos, sin, cache)
         if cache is not None:
             cache.advance(ids.size(1))
         return self.norm(x)  # type: ignore[no-any-return]

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from cllm.dataset import Rows, Shard
 from cllm.dataset.fim import fill_in_the_middle
-from cllm.model.autograd import Autograd, gradient_of
 from cllm.model.config import fused_rows, is_matrix
-from cllm.model.gradient import Gradient
+from cllm.model.gradient import Gradient, gradient_of
 from cllm.model.loss import IGNORED, linear_cross_entropy
 from cllm.model.transformer import Transformer, initialise
 from cllm.tokenizer import Tokenizer
@@ -56,7 +55,7 @@ class Learner:
         self.model = build_model(plan, state)
         names = [place.name for place in state.places]
         self._gradients = [dict(zip(names, of_position, strict=True)) for of_position in state.gradients]
-        self._gradient: tuple[torch.Size, Gradient | Autograd] | None = None  # for the last batch's shape
+        self._gradient: tuple[torch.Size, Gradient] | None = None  # for the last batch's shape
         self._summed: dict[int, Tensor] = {}
         self._rows: dict[tuple[str, int], Rows] = {}
 
@@ -98,11 +97,11 @@ class Learner:
         nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, self._gradients[position], seed)
         return nats / targets.numel()
 
-    def _gradient_for(self, shape: torch.Size) -> Gradient | Autograd:
+    def _gradient_for(self, shape: torch.Size) -> Gradient:
         """What computes batches of a shape; that of the phase before is given up."""
         if self._gradient is None or self._gradient[0] != shape:
             recipe, self._gradient = self.plan.recipe, None  # so that there is never room for two
-            self._gradient = shape, gradient_of(self.model, (shape[0], shape[1]), recipe.dropout, recipe.ticket)
+            self._gradient = shape, gradient_of(self.model, (shape[0], shape[1]), recipe.ticket, recipe.dropout)
         return self._gradient[1]
 
     @torch.no_grad()
