@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from cllm.model.gradient import gradient_of
 from cllm.model.config import TransformerConfig, fused_rows, is_matrix
+from cllm.model.gradient import gradient_of
 from cllm.model.transformer import Transformer, initialise
 from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import OptimizerConfig, Recipe
