@@ -244,7 +244,7 @@ def swiglu_backward(gradient: Array, gate_up: Array) -> None:
 
 
 @inlined
-def _kept(key: Number, number: Number, threshold: Number) -> bool:
+def _kept(key: Number, number: Number, threshold: Number) -> Number:
     """Whether a number of a matrix is kept: a hash of both is at least the threshold (MurmurHash3's last steps)."""
     mixed = np.uint32(key + np.uint32(number) * np.uint32(0x9E3779B1))
     mixed = np.uint32((mixed ^ (mixed >> np.uint32(16))) * np.uint32(0x85EBCA6B))
