@@ -20,6 +20,8 @@ n_head = 2
 n_kv_head = 2
 head_dim = 16
 n_inner = 64
+[training]
+dropout = 0.05
 [run]
 checkpoint_seconds = 0.2
 """

@@ -124,7 +124,7 @@ def test_info_tells_of_corpus_plan_and_model(learned: Cllm) -> None:
     found = json.loads(learned("info", "--json").stdout)
     assert found["state"] == "finished" and found["holder"] is None
     assert found["corpus"]["files_kept"] == 41
-    assert found["plan"]["model"]["n_embd"] == 32
+    assert found["plan"]["model"]["n_embd"] == 32 and found["plan"]["recipe"]["dropout"] == 0.05  # as configured
     assert "C " in learned("info").stdout
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -68,15 +67,20 @@ def network_plan(
         return measured(sphere, model, engine.dtype, shapes, session.recipe)
 
     model = override(choose_model(task, measure), session.section("model"), "model")
-    settings: dict[str, Any] = {"recipe": session.recipe, "optimizer": session.optimizer}
     if task.steps is not None:
-        return dataclasses.replace(plan_of_steps(task, model), **settings)
+        return _as_configured(session, plan_of_steps(task, model))
     speed = measure(model, SHAPES)
     # What measuring took is gone from the budget.
     task = dataclasses.replace(task, seconds=max(1.0, session.seconds_left - reserve - lost))
     plan = plan_of_seconds(task, model, speed)
     assert plan.seconds is not None
-    return dataclasses.replace(plan, seconds=plan.seconds + lost, **settings)
+    return _as_configured(session, dataclasses.replace(plan, seconds=plan.seconds + lost))
+
+
+def _as_configured(session: Session, plan: Plan) -> Plan:
+    """A plan with what the configuration file says of its recipe and its optimizer."""
+    recipe = override(plan.recipe, session.section("training"), "training")
+    return dataclasses.replace(plan, recipe=recipe, optimizer=session.optimizer)
 
 
 def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:

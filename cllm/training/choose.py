@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cllm.model.config import TransformerConfig
-from cllm.training.plan import POSITIONS, Engine, Phase, Plan, rounds
+from cllm.training.plan import POSITIONS, Engine, Phase, Plan, Recipe, rounds
 
 # (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the one before.
 LADDER = (
@@ -30,8 +30,12 @@ SHAPES = [(context, 1) for context, _ in CONTEXTS]  # (context, rows) of micro-b
 # Learn from at least this many tokens for each matrix parameter: at 1.5 (3 x 192) libuv cost fewer bits than at 0.4
 # (4 x 256) in the same five minutes.
 TOKENS_PER_PARAMETER = 1.0
-MAX_PASSES = 5.0  # over the repository's tokens; more made held-out files worse (docs/LOG.md)
-MIN_STEPS = 120  # for a repository so small that its passes are fewer steps
+# Over the repository's tokens. libuv, held-out bits per byte after 5, 8 and 12 passes: 3 x 192 0.628, 0.597, 0.590;
+# 4 x 256 0.610, 0.576, and with dropout 0.566. More were not tried.
+MAX_PASSES = 16.0
+# With as many passes dropout of 0.1 costs nothing (3 x 192 learned libuv 0.596 with it, 0.597 without).
+PASSES_WITHOUT_DROPOUT, DROPOUT = 8.0, 0.1
+MIN_TOKENS = 500_000  # for a repository so small that its passes are fewer: some 120 steps
 STEP_OVERHEAD = 1.04  # beyond positions and updates: summing, waiting for the last position
 
 
@@ -79,8 +83,13 @@ def rung(number: int, vocab_size: int) -> TransformerConfig:
     )
 
 
+def most_tokens(task: Task) -> float:
+    """As many as are worth learning from, however much time there is."""
+    return max(MAX_PASSES * task.tokens, MIN_TOKENS)
+
+
 def choose_model(task: Task, measure: Measure) -> TransformerConfig:
-    """The largest rung that sees enough tokens in the time; without a time, the middling one.
+    """The largest rung that sees enough tokens in the time and the passes; without a time, the middling one.
 
     They are measured one after another, from the smallest: what a larger one would take is not as its operations say,
     by a quarter (the head's are fewer than they seem, small products run slower).
@@ -90,8 +99,11 @@ def choose_model(task: Task, measure: Measure) -> TransformerConfig:
     best = rung(0, task.vocab_size)
     for number in range(1, len(LADDER)):
         config = rung(number, task.vocab_size)
+        enough = TOKENS_PER_PARAMETER * config.matrix_parameters
+        if most_tokens(task) < enough:
+            break
         step = step_seconds(measure(config, SHAPES[:1]), task.num_workers)[0]
-        if task.seconds * POSITIONS * CONTEXTS[0][0] / step < TOKENS_PER_PARAMETER * config.matrix_parameters:
+        if task.seconds * POSITIONS * CONTEXTS[0][0] / step < enough:
             break
         best = config
     return best
@@ -110,8 +122,7 @@ def plan_of_seconds(task: Task, model: TransformerConfig, speed: Speed) -> Plan:
     seconds = step_seconds(speed, task.num_workers)
     phases = _phases_of_seconds(task.seconds, seconds)
     tokens = sum(phase.steps * phase.tokens_per_step for phase in phases)
-    most = max(MAX_PASSES * task.tokens, MIN_STEPS * tokens / sum(phase.steps for phase in phases))
-    budget = task.seconds * min(1.0, most / tokens)
+    budget = task.seconds * min(1.0, most_tokens(task) / tokens)
     return dataclasses.replace(_plan(task, model, _phases_of_seconds(budget, seconds)), seconds=budget)
 
 
@@ -147,9 +158,11 @@ def _phases_of_steps(steps: int, seconds: list[float]) -> tuple[Phase, ...]:
 
 def _plan(task: Task, model: TransformerConfig, phases: tuple[Phase, ...]) -> Plan:
     longest = max(phase.context for phase in phases)
+    passes = sum(phase.steps * phase.tokens_per_step for phase in phases) / task.tokens
     return Plan(
         model=dataclasses.replace(model, context_length=longest),
         phases=phases,
         engine=task.engine,
+        recipe=Recipe(dropout=DROPOUT if passes > PASSES_WITHOUT_DROPOUT else 0.0),
         seed=task.seed,
     )

@@ -4,7 +4,7 @@ from cllm.model.config import TransformerConfig
 from cllm.training.choose import (
     CONTEXTS,
     MAX_PASSES,
-    MIN_STEPS,
+    MIN_TOKENS,
     SHAPES,
     Measure,
     Speed,
@@ -70,9 +70,20 @@ def test_networks_are_measured_until_one_is_too_large() -> None:
     assert measured == [192, 256, 384]
 
 
-def test_a_tiny_repository_gets_enough_steps_and_no_more() -> None:
+def test_a_tiny_repository_gets_enough_tokens_and_no_more() -> None:
     plan = planned(task(seconds=300.0, tokens=1000), machine(1e11))
-    assert MIN_STEPS * 0.8 <= plan.steps <= MIN_STEPS * 1.5
+    assert MIN_TOKENS * 0.9 <= plan.tokens <= MIN_TOKENS * 1.1
+
+
+def test_more_time_than_the_passes_take_gives_no_larger_network() -> None:
+    day, week = (planned(task(seconds=days * 86_400.0), machine(1e11)) for days in (1, 7))
+    assert day.model == week.model and day.tokens == pytest.approx(week.tokens, rel=0.01)
+    assert day.model.matrix_parameters <= day.tokens
+
+
+def test_what_is_learned_many_times_is_learned_with_dropout() -> None:
+    few, many = (planned(task(seconds=seconds), machine(1e11)) for seconds in (60.0, 86_400.0))
+    assert few.recipe.dropout == 0 and many.recipe.dropout > 0
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 40, 1000])
