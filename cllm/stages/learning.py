@@ -19,11 +19,9 @@ from cllm.stages.session import Session
 from cllm.stages.watch import Watch
 from cllm.training.checkpoint import Checkpoint, Checkpointer, Spent, newest_checkpoint, restore
 from cllm.training.launch import Workers
-from cllm.training.layout import named_arrays, num_bytes
+from cllm.training.layout import named_arrays, needed_bytes
 from cllm.training.loop import StepReport, train
 from cllm.training.plan import Plan, load_plan
-
-MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
 
 
 def learn(session: Session, run: Run, workers: Workers, remembering: Remembering, interruption: Interruption) -> None:
@@ -60,7 +58,7 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
 
 def check_memory(plan: Plan, machine: Machine) -> None:
     """TrainingError where the numbers of a run are more than this machine has memory for."""
-    needed = MEMORY_MARGIN * num_bytes(plan.model, plan.engine.dtype)
+    needed = needed_bytes(plan.model, plan.engine.dtype)
     if needed > machine.available_bytes:
         raise TrainingError(
             f"a network of {num_parameters(plan.model) / 1e6:,.0f} M parameters takes {needed / 1e9:.1f} GB of memory "

@@ -61,6 +61,7 @@ def network_plan(
         seconds=seconds,
         steps=session.options.steps,
         seed=session.options.seed,
+        free_bytes=session.machine.available_bytes,
     )
 
     def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:

@@ -5,10 +5,12 @@ kilobytes to gigabytes and budgets of half a minute to hours.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from cllm.model.config import TransformerConfig
+from cllm.training.layout import needed_bytes
 from cllm.training.plan import POSITIONS, Engine, Phase, Plan, Recipe, rounds
 
 # (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the one before.
@@ -61,6 +63,7 @@ class Task:
     seconds: float | None = None  # of training
     steps: int | None = None
     seed: int = 0
+    free_bytes: float = math.inf  # of memory
 
 
 def vocab_size_for(num_bytes: int) -> int:
@@ -89,10 +92,10 @@ def most_tokens(task: Task) -> float:
 
 
 def choose_model(task: Task, measure: Measure) -> TransformerConfig:
-    """The largest rung that sees enough tokens in the time and the passes; without a time, the middling one.
+    """The largest rung that the memory holds and that sees enough tokens in the time and the passes.
 
     They are measured one after another, from the smallest: what a larger one would take is not as its operations say,
-    by a quarter (the head's are fewer than they seem, small products run slower).
+    by a quarter (the head's are fewer than they seem, small products run slower). Without a time, the middling one.
     """
     if task.seconds is None:
         return rung(RUNG_WITHOUT_TIME, task.vocab_size)
@@ -100,7 +103,7 @@ def choose_model(task: Task, measure: Measure) -> TransformerConfig:
     for number in range(1, len(LADDER)):
         config = rung(number, task.vocab_size)
         enough = TOKENS_PER_PARAMETER * config.matrix_parameters
-        if most_tokens(task) < enough:
+        if most_tokens(task) < enough or needed_bytes(config, task.engine.dtype) > task.free_bytes:
             break
         step = step_seconds(measure(config, SHAPES[:1]), task.num_workers)[0]
         if task.seconds * POSITIONS * CONTEXTS[0][0] / step < enough:

@@ -20,6 +20,7 @@ from cllm.spheres import SharedArrays
 from cllm.training.plan import POSITIONS
 
 ALIGNED_ELEMENTS = 32  # 64 bytes of bfloat16
+MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ def layout(config: TransformerConfig, dtype: str) -> dict[str, tuple[str, tuple[
     return arrays if dtype == "float32" else {**arrays, "compute": (stored, (size,))}
 
 
-def num_bytes(config: TransformerConfig, dtype: str) -> int:
-    """Bytes of memory that the shared arrays take."""
-    return sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in layout(config, dtype).values())
+def needed_bytes(config: TransformerConfig, dtype: str) -> float:
+    """Bytes of memory that learning takes: the shared arrays, and a margin."""
+    return MEMORY_MARGIN * sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in layout(config, dtype).values())
 
 
 def named_arrays(shared: SharedArrays, array: str, config: TransformerConfig) -> dict[str, Any]:

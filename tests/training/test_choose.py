@@ -70,6 +70,17 @@ def test_networks_are_measured_until_one_is_too_large() -> None:
     assert measured == [192, 256, 384]
 
 
+def test_a_network_that_the_memory_does_not_hold_is_not_even_measured() -> None:
+    measured = []
+
+    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+        measured.append(config.n_embd)
+        return machine(1e12)(config, shapes)
+
+    assert choose_model(task(seconds=3000.0, free_bytes=200e6), measure).n_embd == 192
+    assert measured == [192]
+
+
 def test_a_tiny_repository_gets_enough_tokens_and_no_more() -> None:
     plan = planned(task(seconds=300.0, tokens=1000), machine(1e11))
     assert MIN_TOKENS * 0.9 <= plan.tokens <= MIN_TOKENS * 1.1
