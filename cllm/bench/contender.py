@@ -12,6 +12,7 @@ from cllm.bench.material import Material
 from cllm.bench.plans import PlanOf
 from cllm.machine import MemorySampler
 from cllm.spheres import Nursery, Sphere
+from cllm.stages.workers import ALLOCATOR
 from cllm.training.budget import Budget
 from cllm.training.launch import Workers, worker_environment
 from cllm.training.loop import StepReport, train
@@ -159,7 +160,7 @@ class Ours(Contender):
         self._last: StepReport | None = None
 
     def environment(self) -> dict[str, str]:
-        return worker_environment()
+        return {**worker_environment(), **ALLOCATOR}
 
     def start(self, nursery: Nursery) -> Workers:
         self._workers = Workers(self._num_workers, nursery, self.module)

@@ -85,7 +85,7 @@ class Contest:
 
     def product(self, material: Material, seconds: float) -> Ours:
         """What `cllm train` would do in so many seconds of training."""
-        plan = product_plan(material, self.engine, seconds, self.seed)
+        plan = product_plan(material, self.engine, seconds, self.seed, self.machine.available_bytes)
         return Ours(f"cllm train in {seconds:.0f} s", material, self.num_workers, plan, plans_in_time=True)
 
 

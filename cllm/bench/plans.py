@@ -46,8 +46,8 @@ def recipe_plan(recipe: Recipe, material: Material, engine: Engine, seconds: flo
     return plan_of
 
 
-def product_plan(material: Material, engine: Engine, seconds: float, seed: int) -> PlanOf:
-    """What `cllm train` chooses for so many seconds of learning, its measurement included."""
+def product_plan(material: Material, engine: Engine, seconds: float, seed: int, free_bytes: float) -> PlanOf:
+    """What `cllm train` chooses for so many seconds of learning, its measurement included, and so much memory."""
 
     def plan_of(sphere: Sphere) -> Plan:
         began = time.perf_counter()
@@ -58,6 +58,7 @@ def product_plan(material: Material, engine: Engine, seconds: float, seed: int) 
             num_workers=len(sphere.workers),
             seconds=seconds,
             seed=seed,
+            free_bytes=free_bytes,
         )
 
         def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:

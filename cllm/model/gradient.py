@@ -1,8 +1,8 @@
 """The loss of some texts and its gradient, without autograd: every number has its place, made once.
 
 The matrix products are PyTorch's, into tensors that are there already; what lies between them are kernels of one pass
-(`kernels.py`). The slow twin is `Transformer` with autograd and `linear_cross_entropy`, with the same architecture in
-the same order. Shapes as there; N = B T rows, one for each token.
+(`kernels.py`). The slow twin, in the tests, is `Transformer` with autograd and `linear_cross_entropy`, with the same
+architecture in the same order. Shapes as there; N = B T rows, one for each token.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ class Addition:
         self._name, self._weight, self._dropout, self._scratch = name, weights[name], np.float32(dropout), scratch
         self._out = seen(self._weight.new_empty(num_rows, len(self._weight)))
 
-    def forward(self, x: Numbers, rows: Tensor, key: int) -> Numbers:
+    def forward(self, x: Numbers, rows: Tensor, key: np.uint32) -> Numbers:
         """The sum; `key` chooses what is left out."""
         if not self._dropout:
             torch.addmm(x.tensor, rows, self._weight.t(), out=self._out.tensor)
@@ -118,7 +118,7 @@ class Attention:
         self._chances = [seen(new(num_texts * heads, end - begin, visible)) for begin, end, visible in self._blocks]
         self._addition = Addition(weights, f"{block}attention.out.weight", rows, dropout, scratch)
 
-    def forward(self, x: Numbers, key: int) -> Numbers:
+    def forward(self, x: Numbers, key: np.uint32) -> Numbers:
         torch.mm(self._norm.forward(x), self._qkv_weight.t(), out=self._qkv.tensor)
         kernels.split_heads(self._qkv.array, self._turning, by_head(self._heads), self._scales)
         q, k, v, attended = (each.tensor.flatten(0, 1) for each in (*self._heads, self._attended))
@@ -185,7 +185,7 @@ class FeedForward:
         self._gate_up, self._active = seen(new(num_rows, 2 * config.n_inner)), seen(new(num_rows, config.n_inner))
         self._addition = Addition(weights, f"{block}feed_forward.down.weight", num_rows, dropout, scratch)
 
-    def forward(self, x: Numbers, key: int) -> Numbers:
+    def forward(self, x: Numbers, key: np.uint32) -> Numbers:
         torch.mm(self._norm.forward(x), self._weight.t(), out=self._gate_up.tensor)
         kernels.swiglu(self._gate_up.array, self._active.array)
         return self._addition.forward(x, self._active.tensor, key)
@@ -228,9 +228,9 @@ class Gradient:
         out, and which words take part by lot.
         """
         ids, lot = ids.flatten(), np.random.default_rng(seed)
+        keys = np.random.default_rng([seed, 1]).integers(1 << 32, size=len(self._parts), dtype=np.uint32)
         x = self._x
         torch.index_select(self._embedding, 0, ids, out=x.tensor)
-        keys = lot.integers(1 << 32, size=len(self._parts), dtype=np.uint32)
         for part, key in zip(self._parts, keys, strict=True):
             x = part.forward(x, key)
         d_head = seen(gradients[self._head_name])
@@ -247,7 +247,7 @@ class Gradient:
         return nats
 
 
-def gradient_of(model: Transformer, shape: tuple[int, int], ticket: float, dropout: float) -> Gradient:
+def gradient_of(model: Transformer, shape: tuple[int, int], *, ticket: float, dropout: float) -> Gradient:
     """Of a network's parameters."""
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     return Gradient(model.config, weights, shape, ticket, dropout)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,13 @@ from cllm.stages.memory_plan import plan_memory, reading_seconds, save_memory_pl
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import SHAPES, Speed, Task, choose_model, plan_of_seconds, plan_of_steps
-from cllm.training.plan import Engine, Plan, Recipe, save_plan
+from cllm.training.plan import Engine, OptimizerConfig, Plan, Recipe, save_plan
 
 # The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
 # the speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
 SCORECARD_SECONDS = 12.0
 SCORED_BYTES_PER_SECOND = 8_000
+OTHER_BYTES = 1_000_000_000  # of memory: what reads beside the training, and what workers are forks of
 SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
 
 
@@ -61,7 +63,7 @@ def network_plan(
         seconds=seconds,
         steps=session.options.steps,
         seed=session.options.seed,
-        free_bytes=session.machine.available_bytes,
+        free_bytes=session.machine.available_bytes - OTHER_BYTES,
     )
 
     def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
@@ -69,19 +71,19 @@ def network_plan(
 
     model = override(choose_model(task, measure), session.section("model"), "model")
     if task.steps is not None:
-        return _as_configured(session, plan_of_steps(task, model))
+        return as_configured(plan_of_steps(task, model), session.section("training"), session.optimizer)
     speed = measure(model, SHAPES)
     # What measuring took is gone from the budget.
     task = dataclasses.replace(task, seconds=max(1.0, session.seconds_left - reserve - lost))
     plan = plan_of_seconds(task, model, speed)
     assert plan.seconds is not None
-    return _as_configured(session, dataclasses.replace(plan, seconds=plan.seconds + lost))
+    plan = dataclasses.replace(plan, seconds=plan.seconds + lost)
+    return as_configured(plan, session.section("training"), session.optimizer)
 
 
-def _as_configured(session: Session, plan: Plan) -> Plan:
-    """A plan with what the configuration file says of its recipe and its optimizer."""
-    recipe = override(plan.recipe, session.section("training"), "training")
-    return dataclasses.replace(plan, recipe=recipe, optimizer=session.optimizer)
+def as_configured(plan: Plan, training: dict[str, Any], optimizer: OptimizerConfig) -> Plan:
+    """A plan with what the configuration file says: the fields of its section [training], and an optimizer."""
+    return dataclasses.replace(plan, recipe=override(plan.recipe, training, "training"), optimizer=optimizer)
 
 
 def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:
@@ -139,5 +141,6 @@ def described(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
         f"{num_parameters(model) / 1e6:.2f} M parameters, {plan.engine.dtype}"
     )
     phases = ", ".join(f"{phase.steps} steps of 12 x {phase.rows * phase.context} tokens" for phase in plan.phases)
+    dropout = f", dropout {plan.recipe.dropout:g}" if plan.recipe.dropout else ""
     time_text = f", {plan.seconds:.0f} s" if plan.seconds else ""
-    yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} passes{time_text}, {num_workers} workers"
+    yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} passes{dropout}{time_text}, {num_workers} workers"

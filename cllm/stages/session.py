@@ -123,7 +123,7 @@ class Session:
         self.config = override(RunConfig(), self.section("run"), "run")
         self.tokenizer_config = override(TokenizerConfig(), self.section("tokenizer"), "tokenizer")
         self.engine_choice = override(EngineChoice(), self.section("engine"), "engine")
-        self.recipe = override(Recipe(), self.section("training"), "training")
+        self.recipe = override(Recipe(), self.section("training"), "training")  # a plan's own may begin elsewhere
         self.optimizer = override(OptimizerConfig(), self.section("optimizer"), "optimizer")
         override(rung(0, SMALLEST_VOCABULARY), self.section("model"), "model")  # refused now, not after the scan
         self.corpus_config = override(CorpusConfig(), self.section("corpus"), "corpus")

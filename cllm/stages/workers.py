@@ -7,15 +7,16 @@ from cllm.training.launch import worker_environment
 
 KERNELS = "cllm.kernels"
 MODULES = ("cllm.training.worker", "cllm.memory.worker", "cllm.evaluation.worker", KERNELS)
-# Arrays of 8 MB go back to the system when they are freed: a whole run's peak is 1,283 MB with it, 1,377 without. Those
-# of 2 MB must not: where they did, a network that is read for a score took twice the time (docs/LOG.md, 2026-11-26).
-MAPPED_FROM = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+# Arrays of 8 MB go back to the system when they are freed: a whole run's peak is 1,283 MB with it, 1,377 without.
+# Smaller ones must not. With either threshold set the other stays at 128 KB, from which on the heap's end is given back
+# at every free: a training then spent a tenth of its time in the system, for 17% fewer tokens a second (docs/LOG.md).
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 KERNELS_SECONDS = 600.0  # to compile them all, where that was not done: a minute here
 
 
 def start_nursery() -> Nursery:
     """The process that a command's workers are forks of; it starts, and is not waited for."""
-    return Nursery(MODULES, {**worker_environment(), **MAPPED_FROM})
+    return Nursery(MODULES, {**worker_environment(), **ALLOCATOR})
 
 
 def load_kernels(nursery: Nursery) -> None:

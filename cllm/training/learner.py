@@ -101,7 +101,10 @@ class Learner:
         """What computes batches of a shape; that of the phase before is given up."""
         if self._gradient is None or self._gradient[0] != shape:
             recipe, self._gradient = self.plan.recipe, None  # so that there is never room for two
-            self._gradient = shape, gradient_of(self.model, (shape[0], shape[1]), recipe.ticket, recipe.dropout)
+            self._gradient = (
+                shape,
+                gradient_of(self.model, (shape[0], shape[1]), ticket=recipe.ticket, dropout=recipe.dropout),
+            )
         return self._gradient[1]
 
     @torch.no_grad()

@@ -44,7 +44,7 @@ def _median_seconds(call: Callable[[], object]) -> float:
 def _micro_batch(network: Transformer, context: int, rows: int, recipe: Recipe) -> Callable[[], object]:
     ids = torch.randint(0, network.config.vocab_size, (rows, context + 1), generator=torch.Generator().manual_seed(1))
     kept = {name: torch.empty_like(parameter) for name, parameter in network.named_parameters()}
-    gradient = gradient_of(network, (rows, context), recipe.ticket, recipe.dropout)
+    gradient = gradient_of(network, (rows, context), ticket=recipe.ticket, dropout=recipe.dropout)
     return lambda: gradient.compute(ids[:, :-1], ids[:, 1:], 1.0, kept, 0)
 
 

@@ -1,6 +1,7 @@
 """The gradient without autograd against its slow twin, and its kernels against plain arithmetic."""
 
 import dataclasses
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cllm.compiled import Array, compiled
+from cllm.model import kernels
 from cllm.model.config import TransformerConfig, parameter_shapes
 from cllm.model.gradient import gradient_of
 from cllm.model.loss import IGNORED, linear_cross_entropy
@@ -37,7 +39,8 @@ def kept(key: int, rows: Tensor, dropout: float) -> Tensor:
     mixed = key + torch.arange(rows.numel()) * 0x9E3779B1 & 0xFFFFFFFF
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
         mixed = (mixed ^ mixed >> shift) * factor & 0xFFFFFFFF
-    return rows * (mixed >= int(dropout * 2**32)).view_as(rows) / (1 - dropout)
+    threshold = int(float(np.float32(dropout)) * 2**32)
+    return rows * (mixed >= threshold).view_as(rows) / (1 - dropout)
 
 
 def by_autograd(
@@ -46,7 +49,8 @@ def by_autograd(
     """The slow twin: loss and gradients of all words."""
     x = model.embedding(inputs)
     cos, sin = rotary(model.config, 0, inputs.size(1), x.dtype)
-    keys = iter(np.random.default_rng(seed).integers(1 << 32, size=2 * model.config.n_layer, dtype=np.uint32).tolist())
+    generator = np.random.default_rng([seed, 1])
+    keys = iter(generator.integers(1 << 32, size=2 * model.config.n_layer, dtype=np.uint32).tolist())
     for block in model.blocks:
         x = x + kept(next(keys), block.attention(block.attention_norm(x), cos, sin, None), dropout)
         x = x + kept(next(keys), block.feed_forward(block.feed_forward_norm(x)), dropout)
@@ -64,7 +68,7 @@ def both(
     inputs, targets = ids[:, :-1], ids[:, 1:].clone()
     targets[0, : shape[1] // 3] = IGNORED
     gradients = {name: torch.full_like(parameter, torch.nan) for name, parameter in model.named_parameters()}
-    ours = gradient_of(model, shape, 0.0, dropout)
+    ours = gradient_of(model, shape, ticket=0.0, dropout=dropout)
     ours.compute(torch.zeros_like(inputs), torch.zeros_like(targets), 1.0, gradients, 0)  # leaves nothing behind
     nats = ours.compute(inputs, targets, 0.01, gradients, 7)
     return (nats, gradients), by_autograd(model, inputs, targets, 0.01, dropout, 7)
@@ -73,17 +77,17 @@ def both(
 SHARED = dataclasses.replace(CONFIG, n_head=4, n_kv_head=2)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+CONFIGS = [CONFIG, dataclasses.replace(CONFIG, tied=False), SHARED]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3, 0.6])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 40), (1, 128), (2, 200), (1, 300)])
-@pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(CONFIG, tied=False), SHARED], ids=str)
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_it_is_the_gradient_of_autograd(shape: tuple[int, int], config: TransformerConfig, dropout: float) -> None:
     (nats, ours), (expected_nats, expected) = both(config, shape, torch.float32, dropout)
     assert nats == pytest.approx(expected_nats, rel=1e-5)
     for name, gradient in expected.items():
         torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: name + text)
-
-
-CONFIGS = [CONFIG, dataclasses.replace(CONFIG, tied=False), SHARED]
 
 
 def errors_in_bfloat16(config: TransformerConfig, dropout: float) -> dict[str, tuple[float, float]]:
@@ -114,6 +118,19 @@ def test_in_bfloat16_with_dropout_it_is_as_close_on_the_whole(config: Transforme
 def test_what_is_written_is_the_same_bits_each_time() -> None:
     one, other = (both(CONFIG, (2, 60), torch.float32, 0.3)[0] for _ in range(2))
     assert one[0] == other[0] and all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+@pytest.mark.parametrize("dropout", [0.01, 0.5, 0.9])
+def test_what_is_left_is_a_share_and_another_one_for_each_key(dropout: float) -> None:
+    ones, found = np.ones((500, 400), np.float32), []
+    for key in (np.uint32(0), np.uint32(1), np.uint32(2**32 - 1)):
+        left = np.empty_like(ones)
+        kernels.keep(ones, key, np.float32(dropout), left)
+        assert left.sum() == pytest.approx(ones.size, rel=4 * (dropout / (1 - dropout) / ones.size) ** 0.5)
+        found.append(left > 0)
+    for one, other in combinations(found, 2):
+        both_left, expected = (one & other).mean(), (1 - dropout) ** 2
+        assert both_left == pytest.approx(expected, abs=5 * (expected / ones.size) ** 0.5)
 
 
 def gradients_of(model: Transformer, targets: Tensor) -> tuple[float, dict[str, Tensor]]:
