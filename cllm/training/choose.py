@@ -29,9 +29,11 @@ RUNG_WITHOUT_TIME = 2
 # networkx cost 5, 7 and 12% more bits after the same time (docs/LOG.md, 2026-11-26).
 CONTEXTS = ((256, 0.5), (512, 1.0))
 SHAPES = [(context, 1) for context, _ in CONTEXTS]  # (context, rows) of micro-batches
-# Learn from at least this many tokens for each matrix parameter: at 1.5 (3 x 192) libuv cost fewer bits than at 0.4
-# (4 x 256) in the same five minutes.
-TOKENS_PER_PARAMETER = 1.0
+# Learn from at least this many tokens for each matrix parameter. Where time is short: beside twice as many tokens for
+# the network below, in the same seconds, 3 x 192 cost 4 to 7% more bits with 0.6 (libuv, networkx, three), 21% fewer
+# with 1.5 (networkx). Where passes are: 216,000 tokens of C, 16 times, gave 1.290, 1.274, 1.244 bits per byte with
+# 2 x 128, 3 x 192 and 4 x 256, which has 0.9 tokens for each parameter there; fewer were not tried.
+LEAST_IN_THE_TIME, LEAST_WITH_ALL_PASSES = 1.0, 0.8
 # Over the repository's tokens. libuv, held-out bits per byte after 5, 8 and 12 passes: 3 x 192 0.628, 0.597, 0.590;
 # 4 x 256 0.610, 0.576, and with dropout 0.566. More were not tried.
 MAX_PASSES = 16.0
@@ -99,13 +101,14 @@ def choose_model(task: Task, measure: Measure) -> TransformerConfig:
     """
     if task.seconds is None:
         return rung(RUNG_WITHOUT_TIME, task.vocab_size)
-    best = rung(0, task.vocab_size)
+    best, most = rung(0, task.vocab_size), most_tokens(task)
     for number in range(1, len(LADDER)):
         config = rung(number, task.vocab_size)
-        enough = TOKENS_PER_PARAMETER * config.matrix_parameters
-        if most_tokens(task) < enough or needed_bytes(config, task.engine.dtype) > task.free_bytes:
+        passes_are_few = most < LEAST_WITH_ALL_PASSES * config.matrix_parameters
+        if passes_are_few or needed_bytes(config, task.engine.dtype) > task.free_bytes:
             break
         step = step_seconds(measure(config, SHAPES[:1]), task.num_workers)[0]
+        enough = min(most, LEAST_IN_THE_TIME * config.matrix_parameters)
         if task.seconds * POSITIONS * CONTEXTS[0][0] / step < enough:
             break
         best = config

@@ -89,7 +89,14 @@ def test_a_tiny_repository_gets_enough_tokens_and_no_more() -> None:
 def test_more_time_than_the_passes_take_gives_no_larger_network() -> None:
     day, week = (planned(task(seconds=days * 86_400.0), machine(1e11)) for days in (1, 7))
     assert day.model == week.model and day.tokens == pytest.approx(week.tokens, rel=0.01)
-    assert day.model.matrix_parameters <= day.tokens
+    assert day.model.matrix_parameters <= 1.3 * day.tokens
+
+
+def test_a_small_repository_gets_a_larger_network_where_the_time_holds_all_passes() -> None:
+    sizes = [
+        planned(task(seconds=s, tokens=216_000, vocab_size=2048), machine(1e11)).model.n_embd for s in (20, 200, 2000)
+    ]
+    assert sizes == [128, 192, 256]
 
 
 def test_what_is_learned_many_times_is_learned_with_dropout() -> None:
