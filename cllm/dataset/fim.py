@@ -15,7 +15,11 @@ from cllm.tokenizer import Tokenizer
 def fill_in_the_middle(
     row: npt.NDArray[np.int64], tokenizer: Tokenizer, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """The row (T + 1,) rearranged, or as it is where it holds no document piece of 32 tokens or more."""
+    """The row (T + 1,) rearranged.
+
+    It is as it was where it holds no document piece of 32 tokens or more, or where the prefix, whose last word may be
+    cut into more tokens than it was, leaves no room for the marks.
+    """
     begin, end = longest_piece(row, tokenizer.end_of_text)
     body = begin + header_length(row[begin:end], tokenizer)
     if end - body < 32:
@@ -26,6 +30,8 @@ def fill_in_the_middle(
     prefix, middle, suffix = (tokenizer.encode(part) for part in (text[:first], text[first:second], text[second:]))
     special = tokenizer.special
     room = len(row) - len(header) - 4
+    if len(prefix) > room:
+        return row
     suffix = suffix[: max(0, room - len(prefix) - len(middle))]
     arrange = arrange_psm if generator.random() < 0.5 else arrange_spm
     ids = [*header, *arrange(prefix, suffix, special), *middle, tokenizer.end_of_text][: len(row)]
