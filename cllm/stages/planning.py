@@ -25,8 +25,8 @@ from cllm.training.plan import Engine, OptimizerConfig, Plan, Recipe, save_plan
 # the speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
 SCORECARD_SECONDS = 12.0
 SCORED_BYTES_PER_SECOND = 8_000
-OTHER_BYTES = 1_000_000_000  # of memory: what reads beside the training, and what workers are forks of
 SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
+OTHER_BYTES = 1_000_000_000  # of memory: what reads beside the training, and what workers are forks of
 
 
 def plan_run(session: Session, run: Run, sphere: Sphere) -> None:
