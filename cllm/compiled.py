@@ -26,10 +26,11 @@ Array = npt.NDArray[Any]
 Number = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# `fastmath` lets sums be vectorised, which is most of the speed; so results are those of this kind of processor.
+# `nogil` lets other threads go on meanwhile. `fastmath` lets sums be vectorised, which is most of the speed; so results
+# are those of this kind of processor.
 # Without `nrt`, Numba's own memory, kernels make no arrays and count no references to those they are given, which took
 # two fifths of the time in which a memory reads (2026-11-25).
-OPTIONS: dict[str, Any] = {"cache": True, "fastmath": True, "error_model": "numpy", "_nrt": False}
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy", "_nrt": False}
 
 
 def compiled(function: Function) -> Function:

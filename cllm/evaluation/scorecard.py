@@ -24,6 +24,7 @@ PROMPT_TOKENS = 128
 RESAMPLES = 1000  # of the files, for a confidence interval
 DEAREST_FILES = 5  # are named
 EXPERTS = ("model", "memory", "mixed")
+CORES_OF_A_SCORER = 2  # one thread reads with the network, one with the memory, of which each scorer has its own
 LEAST_FILES = 8  # are scored, however short the time
 SPEED_FILES = 8  # after whose beginnings it is measured how fast text is written
 EXTENSIONS = {

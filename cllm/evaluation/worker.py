@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from cllm.ahead import ahead
 from cllm.corpus import Corpus
 from cllm.evaluation.compressors import size_by
 from cllm.evaluation.likelihood import Likelihood
@@ -17,7 +18,7 @@ from cllm.evaluation.lines import LINE_TOKENS, copied_line
 from cllm.evaluation.ngram import Ngram
 from cllm.evaluation.speed import writing_speed
 from cllm.generation import Prompt, SamplingParams, Writer
-from cllm.memory.network import ids_of, in_memory_terms
+from cllm.memory.network import PIECES_AHEAD, ids_of, in_memory_terms
 from cllm.model.load import load_model
 from cllm.model.reading import read
 from cllm.spheres.worker import serve
@@ -47,7 +48,8 @@ def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> di
     ids = ids_of(text, writer.tokenizer)
     likelihood = Likelihood(ids)
     logits = likelihood.watch(read(writer.model, ids, writer.tokenizer.end_of_text))
-    mixed = writer.memory.score(text, in_memory_terms(logits, writer.memory.trie), path)
+    says = ahead(in_memory_terms(logits, writer.memory.trie), PIECES_AHEAD)
+    mixed = writer.memory.score(text, says, path)
     return {
         "document": document,
         "bits": {"model": likelihood.bits, "memory": writer.memory.score(text, path=path), "mixed": mixed},

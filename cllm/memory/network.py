@@ -12,6 +12,8 @@ from cllm.memory.memory import NetworkSays
 from cllm.memory.trie import Trie
 from cllm.tokenizer import Tokenizer
 
+PIECES_AHEAD = 3  # of 4 MB each that a thread computes while the memory reads
+
 
 def in_memory_terms(chunks: Iterable[Tensor], trie: Trie) -> Iterator[NetworkSays]:
     """From logits (n, vocabulary) of one document's tokens after another."""

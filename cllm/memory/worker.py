@@ -4,15 +4,17 @@ It reads documents while the network learns others; then it reads some with what
 whom to trust; then it saves the memory.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cllm.ahead import ahead
 from cllm.corpus import Corpus, Document
 from cllm.memory.continuation import Continuation
 from cllm.memory.memory import Memory
-from cllm.memory.network import ids_of, in_memory_terms
+from cllm.memory.network import PIECES_AHEAD, ids_of, in_memory_terms
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.update import update_memory
 from cllm.model.load import load_model
@@ -32,17 +34,17 @@ class Worker:
         self._network: Transformer | None = None
 
     def begin(self, corpus: str, tokenizer: str, documents: list[int], more: list[int]) -> dict[str, float]:
-        """Read documents, given by their numbers among the learned ones; `more` follow. Bits and bytes."""
+        """Read documents, given by their numbers among the learned ones; `more` follow. Bits, bytes and seconds."""
         self._corpus = Corpus.open(Path(corpus))
         self._documents = self._corpus.train
         sizes = [self._documents[number].bytes for number in [*documents, *more]]
         self._memory = memory = Memory.new(Tokenizer.load(Path(tokenizer)), sum(sizes))
         compile_kernels(memory)  # once on a machine; nothing can be read before
-        bits = 0.0
+        bits, began = 0.0, time.monotonic()
         for number in documents:
             document = self._documents[number]
             bits += sum(memory.learning(document, self._corpus.text(document)))
-        return {"bits": bits, "bytes": sum(sizes[: len(documents)])}
+        return {"bits": bits, "bytes": sum(sizes[: len(documents)]), "seconds": time.monotonic() - began}
 
     def hear(self, model: str, dtype: str, threads: int) -> None:
         """Load the network."""
@@ -58,7 +60,8 @@ class Worker:
         text = self._corpus.text(heard)
         tokenizer, trie = self._memory.tokenizer, self._memory.trie
         logits = read(self._network, ids_of(text, tokenizer), tokenizer.end_of_text)
-        return {"bits": sum(self._memory.learning(heard, text, in_memory_terms(logits, trie))), "bytes": len(text)}
+        says = ahead(in_memory_terms(logits, trie), PIECES_AHEAD)
+        return {"bits": sum(self._memory.learning(heard, text, says)), "bytes": len(text)}
 
     def save(self, directory: str, facts: dict[str, Any]) -> None:
         """Write the memory, which also knows the documents that it did not read; `facts` are for its manifest."""

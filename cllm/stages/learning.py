@@ -13,7 +13,8 @@ from cllm.model.config import num_parameters
 from cllm.model.weights import save_model
 from cllm.run import Run
 from cllm.spheres import SharedArrays
-from cllm.stages.planning import described, differences, engine_of
+from cllm.stages.memory_plan import load_memory_plan
+from cllm.stages.planning import described, differences, engine_of, reserved_seconds
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.stages.watch import Watch
@@ -40,7 +41,8 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
     first_step, before = (checkpoint.step, checkpoint.spent) if checkpoint else (0, Spent())
     session.seconds_before = before.command_seconds
     checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
-    watch = Watch(session, run, workers.sphere, remembering, checkpointer, before, bool(dev))
+    reserve = reserved_seconds(session, corpus, load_memory_plan(run, corpus))
+    watch = Watch(session, run, workers.sphere, remembering, checkpointer, before, bool(dev), reserve)
     steps = train(
         workers.sphere,
         plan,

@@ -15,7 +15,7 @@ from cllm.machine import Machine, default_dtype
 from cllm.model.config import TransformerConfig, num_parameters
 from cllm.run import Run
 from cllm.spheres import Sphere
-from cllm.stages.memory_plan import plan_memory, reading_seconds, save_memory_plan, seconds_after
+from cllm.stages.memory_plan import MemoryPlan, plan_memory, reading_seconds, save_memory_plan, seconds_after
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import SHAPES, Speed, Task, choose_model, plan_of_seconds, plan_of_steps
@@ -35,7 +35,7 @@ def plan_run(session: Session, run: Run, sphere: Sphere) -> None:
     corpus, tokenizer = Corpus.open(run.corpus), Tokenizer.load(run.tokenizer)
     memory = plan_memory(corpus, session.options.minutes * 60, session.num_workers, session.options.seed)
     save_memory_plan(memory, run)
-    reserve = scorecard_reserve(session, corpus) + seconds_after(memory, corpus, session.num_workers)
+    reserve = reserved_seconds(session, corpus, memory)
     if session.asked_plan is not None:
         plan = fitting(session, session.asked_plan, tokenizer)
     else:
@@ -94,6 +94,11 @@ def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:
             f"{tokenizer.vocab_size}: a plan belongs to the repository it was made for"
         )
     return dataclasses.replace(plan, seconds=None)
+
+
+def reserved_seconds(session: Session, corpus: Corpus, memory: MemoryPlan) -> float:
+    """Seconds to leave for what follows the training."""
+    return scorecard_reserve(session, corpus) + seconds_after(memory, corpus, session.num_workers)
 
 
 def scorecard_reserve(session: Session, corpus: Corpus) -> float:

@@ -8,12 +8,14 @@ from cllm.artifacts import sha256_of, verify_directory
 from cllm.corpus import Corpus
 from cllm.errors import ArtifactError
 from cllm.run import Run
-from cllm.spheres import Nursery, Sphere
+from cllm.spheres import Nursery, Sphere, WorkerLost
 from cllm.stages.memory_plan import described, load_memory_plan, reading_seconds
 from cllm.stages.session import Session
 from cllm.training.plan import load_plan
 
 WORKER = "cllm.memory.worker"
+SLOWEST, FASTEST = 0.5, 2.5  # that a machine is taken for, by what it read in a time
+LEAST_SECONDS = 3.0  # of reading as planned, from which its speed follows
 
 
 def has_memory(run: Run) -> bool:
@@ -34,7 +36,9 @@ class Remembering:
     def __init__(self, session: Session, run: Run, nursery: Nursery) -> None:
         self._session, self._run, self._nursery = session, run, nursery
         self._sphere: Sphere | None = None
-        self._reads_until = 0.0  # as planned
+        self._reads_until, self._planned_seconds = 0.0, 0.0
+        self._read: dict[str, float] | None = None  # what came of it
+        self._lost: WorkerLost | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +60,8 @@ class Remembering:
             documents=plan.read,
             more=plan.heard,
         )
-        self._reads_until = time.monotonic() + reading_seconds(plan, corpus)
+        self._planned_seconds = reading_seconds(plan, corpus)
+        self._reads_until = time.monotonic() + self._planned_seconds
 
     def num_resting(self) -> int:
         """How many of the workers are to rest now."""
@@ -67,8 +72,26 @@ class Remembering:
         reads = min(seconds, self._reads_until - time.monotonic()) if self._is_reading() else 0.0
         return max(0.0, reads) * self._session.reading_share
 
+    def relative_speed(self) -> float:
+        """How fast it has read, by how fast the plan took this machine for; 1 as long as that is not known."""
+        if self._is_reading() or self._read is None or self._planned_seconds < LEAST_SECONDS:
+            return 1.0
+        return min(max(SLOWEST, self._planned_seconds / self._read["seconds"]), FASTEST)
+
     def _is_reading(self) -> bool:
-        return self._sphere is not None and not self._sphere.has_answered()
+        if self._sphere is None or self._read or self._lost:
+            return False
+        if self._sphere.has_answered():
+            self._listen()
+        return not (self._read or self._lost)
+
+    def _listen(self) -> None:
+        """Take what comes of the reading."""
+        assert self._sphere is not None
+        try:
+            self._read = self._sphere.end()
+        except WorkerLost as lost:  # which `finish` says: the network is learned first
+            self._lost = lost
 
     def finish(self) -> None:
         """Read the rest with the network that was learned, and save the memory; then know the held-out files, too."""
@@ -78,10 +101,13 @@ class Remembering:
         report, run = self._session.report, self._run
         report.phase("memory")
         began = time.monotonic()
-        read = self._sphere.end()
+        if self._is_reading():
+            self._listen()
+        if self._lost:
+            raise self._lost
         waited = time.monotonic() - began
         dtype = load_plan(run.plan).engine.dtype
-        self._sphere.call_one("hear", model=str(run.model), dtype=dtype, threads=self._session.num_workers)
+        self._sphere.call_one("hear", model=str(run.model), dtype=dtype, threads=max(1, self._session.num_workers - 1))
         plan = load_memory_plan(run, Corpus.open(run.corpus))
         heard = []
         for number, document in enumerate(plan.heard):
@@ -90,7 +116,7 @@ class Remembering:
         facts = {
             "weights_sha256": verify_directory(run.model)["weights_sha256"],
             "tokenizer_sha256": sha256_of(run.tokenizer),
-            "read": read,
+            "read": self._read,
             "heard": {key: sum(each[key] for each in heard) for key in ("bits", "bytes")},
             "seconds": {"waited": waited, "heard": time.monotonic() - began - waited},
         }

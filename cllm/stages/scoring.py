@@ -12,6 +12,7 @@ from cllm.errors import ArtifactError, UsageError
 from cllm.evaluation.baselines import compare
 from cllm.evaluation.picture import bars
 from cllm.evaluation.scorecard import (
+    CORES_OF_A_SCORER,
     EXPERTS,
     Subject,
     complete_prompts,
@@ -38,7 +39,7 @@ def score(session: Session, run: Run, nursery: Nursery) -> dict[str, Any]:
     subject, corpus = subject_of(run), Corpus.open(run.corpus)
     load_kernels(nursery)
     seconds = max(SCORECARD_SHARE * session.options.minutes * 60, session.seconds_left)
-    with launch_scorers(session.num_workers, nursery) as sphere:
+    with launch_scorers(max(1, session.num_workers // CORES_OF_A_SCORER), nursery) as sphere:
         results = score_files(sphere, subject, corpus, seconds, session.options.seed, session.report.update)
         language = main_language(corpus)
         syntax = complete_prompts(sphere, subject, language) if language else {}

@@ -34,8 +34,14 @@ class Watch:
         checkpointer: Checkpointer,
         before: Spent,
         has_dev: bool,
+        reserve: float,
     ) -> None:
-        self.checkpointer, self.budget = checkpointer, Budget(before.seconds, remembering.lost_seconds)
+        """`reserve`: seconds that were left for what follows the training, for this machine as it was taken to be."""
+        self.checkpointer = checkpointer
+        # What follows the training goes as fast as the memory reads, roughly; so that much more of the time is its own.
+        self.budget = Budget(
+            before.seconds, remembering.lost_seconds, lambda: reserve * (1 - 1 / remembering.relative_speed())
+        )
         self._session, self._run, self._sphere, self._has_dev = session, run, sphere, has_dev
         self._plan = load_plan(run.plan)
         self._saved_at, self._shown_at = time.monotonic(), 0.0
@@ -110,7 +116,7 @@ class Watch:
         left = self.budget.used / step.progress * (1 - step.progress) if step.progress > 0.02 else None
         if self._plan.seconds is None:
             return left
-        return min(left or self._plan.seconds, max(0.0, self._plan.seconds - self.budget.used))
+        return min(left or self._plan.seconds, self.budget.left(self._plan))
 
     def _show(self, step: StepReport) -> None:
         speed = step.tokens / step.seconds

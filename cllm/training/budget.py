@@ -1,7 +1,8 @@
 """Keeping to the wall clock: where the machine is not as fast as it was measured, more or fewer steps are left.
 
 A run that has a budget is looked at every few seconds. If the rest of its steps, at the speed of late, would end after
-the budget, the plan is amended to as many as fit; if they would end well before it, to as many more.
+the budget, the plan is amended to as many as fit; if they would end well before it, to as many more, as far as the plan
+finds them worth it.
 
 For a time some of the workers may rest, whose cores do other work. What counts is how long a step would have taken all
 of them, and the part of their time that the other work is still going to take is no time of theirs.
@@ -27,10 +28,14 @@ class Budget:
         self,
         used: float,
         lost: Callable[[float], float] = lambda seconds: 0.0,
+        gained: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`lost`: what of all workers' time in the next so many seconds other work is going to take."""
-        self._clock, self._lost = clock, lost
+        """`lost`: what of all workers' time in the next so many seconds other work is going to take.
+
+        `gained`: seconds by which the budget has grown since the plan was made.
+        """
+        self._clock, self._lost, self._gained = clock, lost, gained
         self._began = clock() - used
         self._looked = clock()
         self._recent: deque[tuple[float, float]] = deque(maxlen=SPEED_STEPS)  # (progress, seconds) of late steps
@@ -44,6 +49,11 @@ class Budget:
         """Note how far a step went and how long it took, or would have taken all workers."""
         self._recent.append((progress, seconds))
 
+    def left(self, plan: Plan) -> float:
+        """Seconds that are left of a plan that has a budget."""
+        assert plan.seconds is not None
+        return max(0.0, plan.seconds + self._gained() - self.used)
+
     def amend(self, plan: Plan, step: int) -> Plan:
         """The plan, or one with fewer or more steps from `step` on."""
         if plan.seconds is None or not self._recent or self._clock() - self._looked < LOOK_SECONDS:
@@ -53,10 +63,14 @@ class Budget:
         # Progress is planned time, so seconds for progress holds across phases of longer and shorter steps.
         seconds_for_all = sum(seconds for _, seconds in self._recent) / sum(part for part, _ in self._recent)
         needed = seconds_for_all * (1 - rest[0].progress) if rest else 0.0
-        left = max(0.0, plan.seconds - self.used)
+        left = self.left(plan)
         left -= self._lost(left)
         if len(rest) <= 1 or left * SLACK - 1.0 <= needed <= left * TOLERANCE + 1.0:
             return plan
         remaining = max(1, int(len(rest) * left / needed))
+        if plan.most_steps is not None:
+            remaining = min(remaining, max(len(rest), plan.most_steps - step))
+        if remaining == len(rest):
+            return plan
         self._recent.clear()  # a step goes further from here on
         return dataclasses.replace(plan, amendments=(*plan.amendments, Amendment(step=step, remaining=remaining)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cllm.model.config import TransformerConfig
 from cllm.training.layout import needed_bytes
-from cllm.training.plan import POSITIONS, Engine, Phase, Plan, Recipe, rounds
+from cllm.training.plan import MOST_STEPS, POSITIONS, Engine, Phase, Plan, Recipe, rounds
 
 # (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the one before.
 LADDER = (
@@ -128,8 +128,11 @@ def plan_of_seconds(task: Task, model: TransformerConfig, speed: Speed) -> Plan:
     seconds = step_seconds(speed, task.num_workers)
     phases = _phases_of_seconds(task.seconds, seconds)
     tokens = sum(phase.steps * phase.tokens_per_step for phase in phases)
-    budget = task.seconds * min(1.0, most_tokens(task) / tokens)
-    return dataclasses.replace(_plan(task, model, _phases_of_seconds(budget, seconds)), seconds=budget)
+    share = most_tokens(task) / tokens
+    budget = task.seconds * min(1.0, share)
+    most_steps = min(MOST_STEPS, math.ceil(share * sum(phase.steps for phase in phases)))
+    plan = _plan(task, model, _phases_of_seconds(budget, seconds))
+    return dataclasses.replace(plan, seconds=budget, most_steps=max(plan.steps, most_steps))
 
 
 def step_seconds(speed: Speed, num_workers: int) -> list[float]:

@@ -24,8 +24,9 @@ from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
 
 POSITIONS = 12  # micro-batches a step, one for each sphere that touches the control node
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 DTYPES = ("bfloat16", "float32")
+MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Phase:
     steps: int
 
     def __post_init__(self) -> None:
-        check_bounds(self, context=(2, 1 << 20), rows=(1, 1 << 16), until=(1e-9, 1), steps=(1, 10_000_000))
+        check_bounds(self, context=(2, 1 << 20), rows=(1, 1 << 16), until=(1e-9, 1), steps=(1, MOST_STEPS))
 
     @property
     def tokens_per_step(self) -> int:
@@ -53,7 +54,7 @@ class Amendment:
     remaining: int
 
     def __post_init__(self) -> None:
-        check_bounds(self, step=(0, 10_000_000), remaining=(1, 10_000_000))
+        check_bounds(self, step=(0, MOST_STEPS), remaining=(1, MOST_STEPS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +138,15 @@ class Plan:
     recipe: Recipe = Recipe()
     seed: int = 0
     seconds: float | None = None  # wall-clock budget of the training; None: as long as the steps take
+    most_steps: int | None = None  # more are worth nothing, however much time is left
     amendments: tuple[Amendment, ...] = ()
 
     def __post_init__(self) -> None:
         check_bounds(self, seed=(0, (1 << 31) - 1))
         if self.seconds is not None:
             check_bounds(self, seconds=(0, 1e9))
+        if self.most_steps is not None:
+            check_bounds(self, most_steps=(1, MOST_STEPS))
         ends = [phase.until for phase in self.phases]
         if not ends or ends[-1] != 1 or any(end <= begin for begin, end in pairwise(ends)):
             raise UsageError(f"the phases end at {ends}; these must grow, the last be 1")
@@ -157,7 +161,7 @@ class Plan:
     @property
     def identity(self) -> str:
         """What checkpoints of this plan carry, and no other's: a digest of all that is fixed before a run begins."""
-        fixed = {**dataclasses.asdict(self), "seconds": None, "amendments": None}
+        fixed = {**dataclasses.asdict(self), "seconds": None, "most_steps": None, "amendments": None}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -1,5 +1,6 @@
 """Who rests while the memory reads, and how much of the workers' time that takes."""
 
+import io
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from cllm.progress import PlainReporter
 from cllm.run import Run
+from cllm.spheres import WorkerLost
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 
@@ -43,7 +46,8 @@ def test_workers_rest_as_long_as_it_reads() -> None:
     remembering = Remembering(session(2, 2), Run(Path("nowhere")), {})
     assert remembering.num_resting() == 0 and remembering.lost_seconds(100.0) == 0.0
     answered = False
-    remembering._sphere = SimpleNamespace(has_answered=lambda: answered)  # type: ignore[assignment]
+    sphere = SimpleNamespace(has_answered=lambda: answered, end=lambda: {"seconds": 1.0})
+    remembering._sphere = sphere  # type: ignore[assignment]
     remembering._reads_until = time.monotonic() + 1000.0
     assert remembering.num_resting() == 1
     assert remembering.lost_seconds(60.0) == 30.0, "no more than there is"
@@ -52,3 +56,41 @@ def test_workers_rest_as_long_as_it_reads() -> None:
     assert remembering.lost_seconds(60.0) == 0.0, "it is late, and nobody knows how late"
     answered = True
     assert remembering.num_resting() == 0
+
+
+def reading(answer: dict[str, float] | WorkerLost, planned_seconds: float) -> Remembering:
+    """One whose process has just answered."""
+
+    def end() -> dict[str, float]:
+        if isinstance(answer, WorkerLost):
+            raise answer
+        return answer
+
+    remembering = Remembering(session(2, 2), Run(Path("nowhere")), {})
+    remembering._sphere = SimpleNamespace(has_answered=lambda: True, end=end)  # type: ignore[assignment]
+    remembering._planned_seconds = planned_seconds
+    return remembering
+
+
+@pytest.mark.parametrize(
+    ("planned", "seconds", "speed"), [(50, 25, 2), (50, 80, 0.625), (50, 1, 2.5), (50, 1e6, 0.5), (1, 0, 1), (0, 0, 1)]
+)
+def test_what_was_read_in_a_time_tells_how_fast_the_machine_is(planned: float, seconds: float, speed: float) -> None:
+    remembering = reading({"bits": 1.0, "bytes": 1, "seconds": seconds}, planned)
+    assert remembering.relative_speed() == speed
+
+
+def test_nothing_is_known_of_the_speed_before() -> None:
+    remembering = Remembering(session(2, 2), Run(Path("nowhere")), {})
+    assert remembering.relative_speed() == 1
+    remembering._planned_seconds = 50.0
+    remembering._sphere = SimpleNamespace(has_answered=lambda: False)  # type: ignore[assignment]
+    assert remembering.relative_speed() == 1
+
+
+def test_a_process_that_is_lost_while_it_reads_is_spoken_of_at_the_end() -> None:
+    remembering = reading(WorkerLost("killed"), 50.0)
+    assert remembering.num_resting() == 0 and remembering.relative_speed() == 1
+    remembering._session.report = PlainReporter(io.StringIO())
+    with pytest.raises(WorkerLost, match="killed"):
+        remembering.finish()

@@ -1,6 +1,8 @@
 import dataclasses
 from collections.abc import Callable
 
+import pytest
+
 from cllm.training.budget import LOOK_SECONDS, Budget
 from cllm.training.plan import Plan, timeline
 
@@ -14,14 +16,17 @@ class Clock:
 
 
 def run(
-    plan: Plan, seconds_of: dict[int, float], slower: Callable[[float], float] = lambda used: 1.0
+    plan: Plan,
+    seconds_of: dict[int, float],
+    slower: Callable[[float], float] = lambda used: 1.0,
+    gained: Callable[[float], float] = lambda used: 0.0,
 ) -> tuple[Plan, float]:
     """Walk through a plan at some seconds a step (by phase), and so many times slower after so many seconds.
 
     The plan at the end and the seconds used.
     """
     clock = Clock()
-    budget = Budget(0.0, clock=clock)
+    budget = Budget(0.0, gained=lambda: gained(budget.used), clock=clock)
     step, before = 0, 0.0
     while True:
         plan = budget.amend(plan, step)
@@ -65,6 +70,20 @@ def test_a_faster_machine_does_more_steps_in_the_time(plan: Plan) -> None:
     assert done.steps > 200
 
 
+def test_time_that_is_gained_on_the_way_is_used(plan: Plan) -> None:
+    done, used = run(long(plan), {0: 1.0, 1: 5.0}, gained=lambda used: 60.0 if used > 50 else 0.0)
+    assert 345 <= used <= 363 and done.steps > 150
+    _, used = run(long(plan), {0: 1.0, 1: 5.0}, gained=lambda used: -60.0 if used > 50 else 0.0)
+    assert 230 <= used <= 245
+
+
+@pytest.mark.parametrize("most, steps", [(140, 140), (150, 150), (100, 140)])
+def test_no_more_steps_than_are_worth_it(plan: Plan, most: int, steps: int) -> None:
+    done, used = run(dataclasses.replace(long(plan), most_steps=most), {0: 0.5, 1: 2.5})
+    assert done.steps == steps and used < 200
+    assert len(done.amendments) == (steps != 140), "nothing is amended to what it was"
+
+
 def test_it_is_lengthened_while_the_learning_rate_falls_too(plan: Plan) -> None:
     first, second = plan.phases
     phases = (dataclasses.replace(first, until=0.6, steps=180), dataclasses.replace(second, steps=24))
@@ -80,7 +99,7 @@ def test_a_run_that_halts_and_goes_on_uses_its_time(plan: Plan) -> None:
 
 def test_what_other_work_will_take_is_not_planned_with(plan: Plan) -> None:
     clock = Clock()
-    budget = Budget(0.0, lambda seconds: min(seconds, 300.0) / 2, clock)
+    budget = Budget(0.0, lambda seconds: min(seconds, 300.0) / 2, clock=clock)
     for _ in range(24):
         clock.now += 1.0
         budget.record(1 / 300, 1.0)

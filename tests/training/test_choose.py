@@ -10,6 +10,7 @@ from cllm.training.choose import (
     Speed,
     Task,
     choose_model,
+    most_tokens,
     plan_of_seconds,
     plan_of_steps,
     step_seconds,
@@ -90,6 +91,14 @@ def test_more_time_than_the_passes_take_gives_no_larger_network() -> None:
     day, week = (planned(task(seconds=days * 86_400.0), machine(1e11)) for days in (1, 7))
     assert day.model == week.model and day.tokens == pytest.approx(week.tokens, rel=0.01)
     assert day.model.matrix_parameters <= 1.3 * day.tokens
+
+
+def test_a_plan_says_how_many_steps_are_worth_it() -> None:
+    by_time = planned(task(seconds=300.0), machine(1e11))
+    assert by_time.most_steps is not None
+    assert by_time.most_steps * by_time.tokens / by_time.steps == pytest.approx(most_tokens(task()), rel=0.01)
+    by_passes = planned(task(seconds=86_400.0), machine(1e11))
+    assert by_passes.most_steps == pytest.approx(by_passes.steps, rel=0.01)
 
 
 def test_a_small_repository_gets_a_larger_network_where_the_time_holds_all_passes() -> None:
