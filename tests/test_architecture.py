@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "corpus": set(),
     "tokenizer": set(),
     "dataset": {"tokenizer"},
+    "lattice": set(),
     "model": set(),
     "spheres": set(),
     "memory": {"corpus", "tokenizer", "model", "spheres"},

@@ -1,0 +1,1 @@
+"""The geometry and number theory: kissing spheres, primes, the clock lattice. Arrays in, arrays out."""

@@ -1,0 +1,76 @@
+"""Spheres that touch: at most twelve of a size around one of the same (Schütte and van der Waerden 1953).
+
+Two arrangements of the twelve, and a tree of spheres of any depth, in which each touches its parent and none overlaps
+another. There a child is a sixth of its parent's size: among spheres of one size is no room for the next level.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+KISSING_NUMBER = 12
+# Up to 0.165 no tree overlaps, however deep. Seen from a child of a sphere of radius 1, that sphere is on the axis of a
+# hole, 45 degrees from the nearest of the child's own twelve; all that is below one of these is within s^2 (1 + 2 s /
+# (1 - s)) of its centre, and that centre is (1 + s) sqrt(1 + s^2 - sqrt(2) s) from the sphere's: 1 more, up to 0.165.
+SHRINKING = 0.16
+
+
+def face_centred_cubic() -> Floats:
+    """Centres (12, 3) of spheres of diameter 1 that touch one at the origin, as in the densest packing.
+
+    Each touches four of the others.
+    """
+    in_a_plane = np.array([(0, one, other) for one in (1, -1) for other in (1, -1)], np.float64)
+    corners: Floats = np.concatenate([np.roll(in_a_plane, shift, 1) for shift in range(3)])
+    return corners / math.sqrt(2)
+
+
+def icosahedral() -> Floats:
+    """Centres (12, 3) of spheres of diameter 1 that touch one at the origin, at the corners of an icosahedron.
+
+    None touches another, they are 1.0515 apart; and still there is no room for a thirteenth.
+    """
+    golden = (1 + math.sqrt(5)) / 2
+    in_a_plane = np.array([(0, one, other * golden) for one in (1, -1) for other in (1, -1)], np.float64)
+    corners: Floats = np.concatenate([np.roll(in_a_plane, shift, 1) for shift in range(3)])
+    return corners / math.sqrt(1 + golden**2)
+
+
+@dataclass(frozen=True)
+class SphereTree:
+    """Spheres, the root first and level after level: `centres` (N, 3), `radii` (N,), `parents` (N,), the root's -1."""
+
+    centres: Floats
+    radii: Floats
+    parents: Integers
+
+
+def sphere_tree(depth: int) -> SphereTree:
+    """A sphere of radius 1 at the origin, twelve that touch it, twelve that touch each of them, so many levels deep."""
+    centres, axes = np.zeros((1, 3)), np.eye(3)[None]  # a level's, and what is x, y and z to its children
+    levels, radius = [centres], 1.0
+    for _ in range(depth):
+        directions = face_centred_cubic() @ axes  # (n, 12, 3)
+        centres = (centres[:, None] + (radius + radius * SHRINKING) * directions).reshape(-1, 3)
+        axes = frames(directions.reshape(-1, 3))
+        radius *= SHRINKING
+        levels.append(centres)
+    radii = np.repeat(SHRINKING ** np.arange(depth + 1), [len(level) for level in levels])
+    parents = np.arange(-1, len(radii) - 1) // KISSING_NUMBER  # -1, then twelve of each number: levels are in order
+    return SphereTree(np.concatenate(levels), radii, parents)
+
+
+def frames(directions: Floats) -> Floats:
+    """For unit vectors (N, 3) orthonormal axes (N, 3, 3), in rows, of which the first is the direction.
+
+    The face-centred cubic twelve have a hole on every axis, between four of them: that is turned to the parent.
+    """
+    least = np.eye(3)[np.abs(directions).argmin(1)]
+    second = np.cross(directions, least)
+    second /= np.linalg.norm(second, axis=1, keepdims=True)
+    return np.stack([directions, second, np.cross(directions, second)], 1)

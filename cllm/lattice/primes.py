@@ -1,0 +1,48 @@
+"""Prime numbers, by a sieve that works in pieces of what the processor's cache holds (Bays and Hudson 1977)."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+SEGMENT = 1 << 20  # odd numbers sieved at a time
+
+
+def primes_below(limit: int) -> npt.NDArray[np.int64]:
+    """All primes below `limit`, ascending."""
+    return np.concatenate([np.zeros(0, np.int64), *prime_segments(limit)])
+
+
+def prime_segments(limit: int) -> Iterator[npt.NDArray[np.int64]]:
+    """All primes below `limit`, ascending, a piece at a time."""
+    if limit > 2:
+        yield np.array([2], np.int64)
+    factors = _odd_primes(math.isqrt(max(limit - 1, 0)) + 1)
+    for begin in range(3, limit, 2 * SEGMENT):
+        end = min(begin + 2 * SEGMENT, limit)
+        is_prime = np.ones((end - begin + 1) // 2, np.bool_)  # of begin, begin + 2, ...
+        for factor in factors[: np.searchsorted(factors, math.isqrt(end - 1), "right")].tolist():
+            # From the square on: smaller multiples have a smaller factor. Odd multiples are 2 * factor apart.
+            first = max(factor * factor, -(-begin // factor) * factor)
+            first += factor * (first % 2 == 0)
+            is_prime[(first - begin) // 2 :: factor] = False
+        yield begin + 2 * np.flatnonzero(is_prime)
+
+
+def _odd_primes(limit: int) -> npt.NDArray[np.int64]:
+    """Those below `limit`, of one piece."""
+    is_prime = np.ones(max(limit, 3), np.bool_)
+    is_prime[:3] = False
+    is_prime[4::2] = False
+    for factor in range(3, math.isqrt(max(limit - 1, 0)) + 1, 2):
+        if is_prime[factor]:
+            is_prime[factor * factor :: 2 * factor] = False
+    return np.flatnonzero(is_prime[:limit])
+
+
+def first_primes(count: int) -> npt.NDArray[np.int64]:
+    """The first so many primes."""
+    # p(n) < n (ln n + ln ln n) from n = 6 on (Rosser 1941).
+    limit = 14 if count < 6 else math.ceil(count * (math.log(count) + math.log(math.log(count)))) + 1
+    return primes_below(limit)[:count]
