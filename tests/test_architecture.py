@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "dataset": {"tokenizer"},
     "lattice": set(),
     "model": set(),
-    "spheres": set(),
+    "spheres": {"machine"},
     "memory": {"corpus", "tokenizer", "model", "spheres"},
     "training": {"dataset", "tokenizer", "model", "spheres"},
     "generation": {"dataset", "tokenizer", "model", "memory"},

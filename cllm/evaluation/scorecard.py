@@ -58,7 +58,7 @@ class Subject:
 
 def launch_scorers(num_workers: int, nursery: Nursery) -> Sphere:
     """Processes that score documents and complete prompts."""
-    return Sphere(nursery, "cllm.evaluation.worker", num_workers)
+    return Sphere(nursery, "cllm.evaluation.worker", num_workers, repeatable=True)
 
 
 def score_files(

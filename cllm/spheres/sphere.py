@@ -1,67 +1,47 @@
 """A sphere: one control node and the workers that touch it, at most twelve (the kissing number in three dimensions).
 
 The control node computes nothing. It asks for workers, deals tasks to whichever is free, and collects answers; a task's
-result does not depend on who did it. Here one sphere on one machine: its workers are forks of one process.
+result does not depend on who did it. So where calls may be made again, a worker that ends, hangs or answers what cannot
+be is replaced: the one in its place is prepared as it was, and does what it still owed.
+
+Here one sphere on one machine: its workers are forks of one process.
 """
 
 import contextlib
-import json
 import selectors
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cllm.spheres.nursery import Child, Nursery, WorkerLost, ending
+from cllm.spheres.nursery import Nursery, WorkerLost
+from cllm.spheres.remote import HUNG, LOOK_SECONDS, Answer, Call, Unfit, Worker
 
 MAX_WORKERS = 12
 ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
 PATIENCE_SECONDS = 2.0  # for a worker to end by itself
+MOST_REPLACED = 5  # one after another, without an answer in between
+
+CanBe = Callable[[Mapping[str, Any], Any], bool]  # whether a result can be, by a call's arguments
 
 
-class Worker:
-    """A child process that answers calls; `rank` is its number in the sphere."""
-
-    def __init__(self, rank: int, process: Child) -> None:
-        self.rank, self.process = rank, process
-        self._received = bytearray()
-
-    def send(self, call: str, arguments: Mapping[str, Any]) -> None:
-        try:
-            self.process.calls.write(json.dumps({"call": call, "arguments": arguments}).encode() + b"\n")
-            self.process.calls.flush()
-        except BrokenPipeError:
-            raise self.lost() from None
-
-    def receive(self) -> tuple[bool, Any]:
-        """(True, result) once a whole answer has come; call when `process.answers` are readable."""
-        data = self.process.answers.read(1 << 16)
-        if not data:
-            raise self.lost()
-        self._received += data
-        if not self._received.endswith(b"\n"):
-            return False, None
-        reply = json.loads(self._received)
-        self._received.clear()
-        if "error" in reply:
-            raise WorkerLost(reply["error"])
-        assert "bug" not in reply, f"worker {self.rank} failed:\n{reply.get('bug')}"
-        return True, reply["result"]
-
-    def lost(self) -> WorkerLost:
-        code = self.process.wait()
-        assert code is not None
-        return WorkerLost(
-            f"worker {self.rank} (process {self.process.pid}) {ending(code)}; run the same command again to go on from "
-            "the last checkpoint"
-        )
+def anything(arguments: Mapping[str, Any], result: Any) -> bool:
+    """Every result can be."""
+    return True
 
 
 class Sphere:
     """Workers that run the same `module`; a context manager that leaves none of them behind."""
 
-    def __init__(self, nursery: Nursery, module: str, num_workers: int, more: Sequence[int] = ()) -> None:
-        """They have the descriptors `more` (`Nursery.bear`)."""
+    def __init__(
+        self, nursery: Nursery, module: str, num_workers: int, more: Sequence[int] = (), repeatable: bool = False
+    ) -> None:
+        """They have the descriptors `more` (`Nursery.bear`); `repeatable`: every call may be made again by another."""
         assert 1 <= num_workers <= MAX_WORKERS
+        self._nursery, self._module, self._more, self._repeatable = nursery, module, tuple(more), repeatable
         self.workers = [Worker(rank, nursery.bear(module, more)) for rank in range(num_workers)]
+        self.replaced: list[str] = []  # why, of each worker that was
+        self._in_a_row = 0
+        self._preparations: list[Call] = []
         self._selector = selectors.DefaultSelector()
         for worker in self.workers:
             self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
@@ -76,11 +56,23 @@ class Sphere:
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self.workers]
 
-    def deal(self, call: str, tasks: Iterable[Mapping[str, Any]], num_workers: int | None = None) -> list[Any]:
+    def prepare(self, call: str, **arguments: Any) -> None:
+        """Make a call on every worker, and on each that takes the place of one later."""
+        self.call_all(call, [arguments] * len(self.workers))
+        self._preparations.append(Call(call, arguments))
+
+    def deal(
+        self,
+        call: str,
+        tasks: Iterable[Mapping[str, Any]],
+        num_workers: int | None = None,
+        can_be: CanBe = anything,
+    ) -> list[Any]:
         """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next.
 
         Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `num_workers`
-        only so many work, and the others rest.
+        only so many work, and the others rest. A result that cannot be (`can_be`) costs a worker its place; what is
+        found in its place stands.
         """
         assert num_workers is None or 1 <= num_workers <= len(self.workers)
         waiting = enumerate(tasks)
@@ -89,20 +81,22 @@ class Sphere:
         for worker in self.workers[:num_workers]:
             self._give(worker, call, waiting, working)
         while working:
-            for worker, result in self._answers():
-                results[working.pop(worker.rank)] = result
-                self._give(worker, call, waiting, working)
+            for answer in self._answers(can_be):
+                results[working.pop(answer.worker.rank)] = answer.result
+                self._give(answer.worker, call, waiting, working)
         return [results[number] for number in range(len(results))]
 
-    def call_all(self, call: str, arguments: Sequence[Mapping[str, Any]] | None = None) -> list[Any]:
+    def call_all(
+        self, call: str, arguments: Sequence[Mapping[str, Any]] | None = None, can_be: CanBe = anything
+    ) -> list[Any]:
         """Results by rank of `call`, made once on every worker, or on as many as there are arguments."""
         given = [{} for _ in self.workers] if arguments is None else arguments
         assert 1 <= len(given) <= len(self.workers)
         for worker, own in zip(self.workers, given, strict=False):
-            worker.send(call, own)
+            self._send(worker, Call(call, own))
         results: dict[int, Any] = {}
         while len(results) < len(given):
-            results.update((worker.rank, result) for worker, result in self._answers())
+            results.update((answer.worker.rank, answer.result) for answer in self._answers(can_be))
         return [results[rank] for rank in range(len(given))]
 
     def call_one(self, call: str, **arguments: Any) -> Any:
@@ -112,7 +106,7 @@ class Sphere:
 
     def begin(self, call: str, **arguments: Any) -> None:
         """Make `call` on the first worker without waiting for its result, which is `end`'s; no other call meanwhile."""
-        self.workers[0].send(call, arguments)
+        self._send(self.workers[0], Call(call, arguments))
 
     def has_answered(self) -> bool:
         """Whether `end` need not wait for the call that was begun."""
@@ -120,10 +114,10 @@ class Sphere:
 
     def end(self) -> Any:
         """Result of the call that was begun."""
-        answers: list[tuple[Worker, Any]] = []
+        answers: list[Answer] = []
         while not answers:
             answers = self._answers()
-        return answers[0][1]
+        return answers[0].result
 
     def close(self, patience: float) -> None:
         """End the workers: their input closes, and whoever has not ended after `patience` seconds is killed."""
@@ -145,16 +139,64 @@ class Sphere:
         if (following := next(waiting, None)) is not None:
             number, task = following
             working[worker.rank] = number
-            worker.send(call, task)
+            self._send(worker, Call(call, task))
 
-    def _answers(self) -> list[tuple[Worker, Any]]:
-        """The answers that have come, after waiting for at least a part of one."""
-        ready = self._selector.select(ANSWER_DEADLINE_SECONDS)
-        if not ready:
-            raise WorkerLost(f"no worker answered for {ANSWER_DEADLINE_SECONDS:.0f} s; run the same command again")
-        answers = []
+    def _send(self, worker: Worker, call: Call) -> None:
+        try:
+            worker.send(call)
+        except Unfit as why:
+            self._replace(worker, why)
+
+    def _answers(self, can_be: CanBe = anything) -> list[Answer]:
+        """The answers that have come, after waiting for at least a part of one, or for a worker in another's place."""
+        deadline = time.monotonic() + ANSWER_DEADLINE_SECONDS
+        while not (ready := self._selector.select(LOOK_SECONDS)):
+            if time.monotonic() > deadline:
+                raise WorkerLost(f"no worker answered for {ANSWER_DEADLINE_SECONDS:.0f} s; run the same command again")
+            for worker in self.workers:
+                if self._repeatable and worker.is_hung():
+                    self._replace(worker, worker.unfit(HUNG))
+        answers: list[Answer] = []
         for key, _ in ready:
-            complete, result = key.data.receive()
-            if complete:
-                answers.append((key.data, result))
+            try:
+                answer = key.data.receive()
+                if answer is not None and self._repeatable:
+                    self._check(answer, can_be)
+            except Unfit as why:
+                self._replace(key.data, why)
+                continue
+            if answer is not None:
+                self._in_a_row, answer.worker.doubted = 0, False
+                answers.append(answer)
         return answers
+
+    def _check(self, answer: Answer, can_be: CanBe) -> None:
+        """Unfit where a result cannot be, unless it was found a second time: then it is not the worker's fault."""
+        worker = answer.worker
+        if not worker.doubted and not can_be(answer.call.arguments, answer.result):
+            worker.doubted, worker.owed = True, answer.call
+            raise worker.unfit(f"answered {answer.call.name} with {answer.result!r}")
+
+    def _replace(self, worker: Worker, why: Unfit) -> None:
+        """Have another process in a worker's place, prepared as it was, which does what it owed."""
+        owed = worker.owed
+        while True:
+            if not self._repeatable or self._in_a_row == MOST_REPLACED:
+                raise why
+            if not worker.doubted:  # which happens to a call once
+                self._in_a_row += 1
+            self.replaced.append(str(why).partition(";")[0])
+            self._selector.unregister(worker.process.answers)
+            worker.put_away()
+            worker.process = self._nursery.bear(self._module, self._more)
+            worker.forget()
+            self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
+            try:
+                for call in self._preparations:
+                    worker.send(call)
+                    worker.await_answer()
+                if owed is not None:
+                    worker.send(owed)
+                return
+            except Unfit as another:
+                why = another

@@ -54,7 +54,7 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
     watch_steps(session, steps, watch, interruption)
     plan = load_plan(run.plan)
     write_json(run.training, watch.account(plan, first_step))
-    weights = named_arrays(shared, "weights", plan.model)
+    weights = named_arrays(shared, "weights", plan.model, plan.steps)
     save_model(run.model, plan.model, weights, run.tokenizer, engine=asdict(plan.engine))
 
 
@@ -74,7 +74,7 @@ def begin(session: Session, plan: Plan, checkpoint: Checkpoint | None, shared: S
         workers.sphere.call_one("initialise")
         return
     restore(checkpoint, shared, plan)
-    workers.sphere.call_one("round_weights")
+    workers.sphere.call_one("round_weights", step=checkpoint.step)
     session.report.say(f"resuming from step {checkpoint.step} of {plan.steps}")
     for sentence in differences(plan.engine, engine_of(session.machine, plan.engine.dtype)):
         session.report.say(f"not bit-exact from here: {sentence}")

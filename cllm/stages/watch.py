@@ -46,7 +46,9 @@ class Watch:
         self._plan = load_plan(run.plan)
         self._saved_at, self._shown_at = time.monotonic(), 0.0
         self._before, self._dev_looks = before, len(before.dev_bits_per_byte)
-        self._began, self._cpu_before = time.monotonic(), cpu_seconds(sphere.pids)
+        self._began, self._told = time.monotonic(), len(sphere.replaced)
+        self._cpu_before = {pid: cpu_seconds([pid]) for pid in sphere.pids}
+        self._cpu = dict(self._cpu_before)  # of workers that were replaced, too
         self._loss, self._rested = 0.0, 0.0
         self._dev_bits_per_byte = list(before.dev_bits_per_byte)
         self._last: StepReport | None = None
@@ -59,6 +61,9 @@ class Watch:
         self._rested += step.seconds * (len(self._sphere.workers) - step.num_workers)
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
         self._last = step
+        for why in self._sphere.replaced[self._told :]:
+            self._session.report.say(f"{why}; another does what it was doing")
+        self._told = len(self._sphere.replaced)
         self._look_at_dev(step)
         now = time.monotonic()
         if now - self._shown_at >= STATUS_SECONDS:
@@ -70,11 +75,13 @@ class Watch:
 
     def spent(self) -> Spent:
         """What the run has taken so far."""
+        self._cpu |= {pid: cpu_seconds([pid]) for pid in self._sphere.pids}
+        used = sum(self._cpu.values()) - sum(self._cpu_before.values())
         worker_seconds = (time.monotonic() - self._began) * len(self._sphere.workers) - self._rested
         return Spent(
             seconds=self.budget.used,
             command_seconds=self._session.total_seconds,
-            processor_seconds=self._before.processor_seconds + cpu_seconds(self._sphere.pids) - self._cpu_before,
+            processor_seconds=self._before.processor_seconds + used,
             worker_seconds=self._before.worker_seconds + worker_seconds,
             dev_bits_per_byte=tuple(self._dev_bits_per_byte),
         )

@@ -53,11 +53,11 @@ class Checkpoint:
     spent: Spent
 
 
-def saved_arrays(shared: SharedArrays, config: TransformerConfig) -> dict[str, npt.NDArray[Any]]:
-    """What a checkpoint holds, as views of the shared memory: "weights.NAME", "first.NAME", "second.NAME"."""
+def saved_arrays(shared: SharedArrays, config: TransformerConfig, step: int) -> dict[str, npt.NDArray[Any]]:
+    """What a checkpoint after so many steps holds: "weights.NAME", "first.NAME", "second.NAME", views of the memory."""
     arrays = {}
     for array in ("weights", "first", "second"):
-        for name, values in named_arrays(shared, array, config).items():
+        for name, values in named_arrays(shared, array, config, step).items():
             if array != "second" or not is_matrix(name):
                 arrays[f"{array}.{name}"] = values
     return arrays
@@ -76,7 +76,7 @@ class Checkpointer:
     def save(self, step: int, spent: Spent) -> None:
         """Copy the state now, write it while the caller goes on. Raises what the previous write failed with."""
         self.wait()
-        copy = {name: np.array(values) for name, values in saved_arrays(self._shared, self._plan.model).items()}
+        copy = {name: np.array(values) for name, values in saved_arrays(self._shared, self._plan.model, step).items()}
         self._writing = threading.Thread(target=self._write, args=(copy, step, spent))
         self._writing.start()
 
@@ -124,7 +124,7 @@ def restore(checkpoint: Checkpoint, shared: SharedArrays, plan: Plan) -> None:
     if checkpoint.plan_identity != plan.identity:
         raise ArtifactError(f"the checkpoint {checkpoint.directory} is of another plan than the one beside it")
     saved = safetensors.numpy.load_file(checkpoint.directory / STATE)
-    for name, values in saved_arrays(shared, plan.model).items():
+    for name, values in saved_arrays(shared, plan.model, checkpoint.step).items():
         if name not in saved or saved[name].shape != values.shape:
             raise ArtifactError(f"the checkpoint {checkpoint.directory} does not fit the plan: {name}")
         values[...] = saved[name]

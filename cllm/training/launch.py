@@ -25,7 +25,7 @@ class Workers:
 
     def __init__(self, num_workers: int, nursery: Nursery, module: str = "cllm.training.worker") -> None:
         self.descriptor = create_memory()
-        self.sphere = Sphere(nursery, module, num_workers, [self.descriptor])
+        self.sphere = Sphere(nursery, module, num_workers, [self.descriptor], repeatable=True)
 
     def __enter__(self) -> "Workers":
         return self
@@ -37,6 +37,5 @@ class Workers:
     def join(self, run: Path, plan: Plan, plan_path: Path, dev: list[int]) -> SharedArrays:
         """Give every worker the run's plan and data; the shared memory, zeroed."""
         shared = SharedArrays(layout(plan.model, plan.engine.dtype), self.descriptor)
-        arguments = {"run": str(run), "plan": str(plan_path), "descriptor": FIRST_MORE, "dev": dev}
-        self.sphere.call_all("join", [arguments] * len(self.sphere.workers))
+        self.sphere.prepare("join", run=str(run), plan=str(plan_path), descriptor=FIRST_MORE, dev=dev)
         return shared

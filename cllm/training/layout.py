@@ -2,11 +2,14 @@
 
 All parameters lie in one vector, each beginning on a cache line, so a position's gradient is one vector too.
 
-    weights    fp32 (P,)        what is learned, checkpointed and shipped
-    compute    bf16 (P,)        the same rounded, which the matrix products read; absent where they read fp32
+    weights    fp32 (2, P)      what is learned, checkpointed and shipped
+    first      fp32 (2, P)      momentum (Muon) or first moment (AdamW)
+    second     fp32 (2, P)      second moment (AdamW), unused for matrices
+    compute    bf16 or fp32 (P,)      the weights as the matrix products read them
     gradients  bf16 or fp32 (12, P)   one row a position, written by whoever computed it
-    first      fp32 (P,)        momentum (Muon) or first moment (AdamW)
-    second     fp32 (P,)        second moment (AdamW), unused for matrices
+
+What is learned has two sides: a step's update reads one and writes the other, so that it can be made again where a
+worker ends in the middle of it. Before step number s, counted from 0, the numbers are on the side s % 2 (`side_of`).
 """
 
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from cllm.model.config import TransformerConfig, parameter_shapes
 from cllm.spheres import SharedArrays
 from cllm.training.plan import POSITIONS
 
+SIDES = 2
 ALIGNED_ELEMENTS = 32  # 64 bytes of bfloat16
 MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
 
@@ -50,13 +54,18 @@ def layout(config: TransformerConfig, dtype: str) -> dict[str, tuple[str, tuple[
     last = parameters(config)[-1]
     size = last.offset + -(-last.size // ALIGNED_ELEMENTS) * ALIGNED_ELEMENTS
     stored = "uint16" if dtype == "bfloat16" else "float32"
-    arrays: dict[str, tuple[str, tuple[int, ...]]] = {
-        "weights": ("float32", (size,)),
+    return {
+        "weights": ("float32", (SIDES, size)),
+        "first": ("float32", (SIDES, size)),
+        "second": ("float32", (SIDES, size)),
+        "compute": (stored, (size,)),
         "gradients": (stored, (POSITIONS, size)),
-        "first": ("float32", (size,)),
-        "second": ("float32", (size,)),
     }
-    return arrays if dtype == "float32" else {**arrays, "compute": (stored, (size,))}
+
+
+def side_of(step: int) -> int:
+    """Where the numbers are when so many steps are done."""
+    return step % SIDES
 
 
 def needed_bytes(config: TransformerConfig, dtype: str) -> float:
@@ -64,7 +73,7 @@ def needed_bytes(config: TransformerConfig, dtype: str) -> float:
     return MEMORY_MARGIN * sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in layout(config, dtype).values())
 
 
-def named_arrays(shared: SharedArrays, array: str, config: TransformerConfig) -> dict[str, Any]:
-    """Each parameter's part of a shared vector, by name: views, not copies."""
-    vector = shared[array]
+def named_arrays(shared: SharedArrays, array: str, config: TransformerConfig, step: int) -> dict[str, Any]:
+    """Each parameter's part of what is learned in so many steps, by name: views, not copies."""
+    vector = shared[array][side_of(step)]
     return {p.name: vector[p.offset : p.offset + p.size].reshape(p.shape) for p in parameters(config)}

@@ -64,15 +64,14 @@ class Learner:
         with torch.device("meta"):
             model = Transformer(self.plan.model)
         names = [place.name for place in self.state.places]
-        model.load_state_dict(dict(zip(names, self.state.weights, strict=True)), assign=True)
+        model.load_state_dict(dict(zip(names, self.state.after(0).weights, strict=True)), assign=True)
         initialise(model, torch.Generator().manual_seed(self.plan.seed))
-        self.round_weights()
+        self.round_weights(0)
 
-    def round_weights(self) -> None:
-        """Bring the compute copy up to date with the weights."""
-        for weight, compute in zip(self.state.weights, self.state.compute, strict=True):
-            if compute is not weight:
-                compute.copy_(weight)
+    def round_weights(self, step: int) -> None:
+        """Bring the compute copy up to date with the weights after so many steps."""
+        for weight, compute in zip(self.state.after(step).weights, self.state.compute, strict=True):
+            compute.copy_(weight)
 
     def batch(self, step: int, position: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets (rows, T) of one position: a function of the plan, the step and the position."""
@@ -112,28 +111,36 @@ class Learner:
         """Sum the positions' gradients of some parameters, in the one order; the squared norm of each."""
         squares = []
         for index in places:
-            total = self.state.gradients[0][index].float()
-            for position in range(1, POSITIONS):
-                total.add_(self.state.gradients[position][index])
-            self._summed[index] = total
-            flat = total.view(-1)
+            self._summed[index] = self._sum(index)
+            flat = self._summed[index].view(-1)
             squares.append(torch.dot(flat, flat).item())
         return squares
 
+    def _sum(self, index: int) -> Tensor:
+        """All positions' gradient of a parameter."""
+        total = self.state.gradients[0][index].float()
+        for position in range(1, POSITIONS):
+            total.add_(self.state.gradients[position][index])
+        return total
+
     @torch.no_grad()
     def update(self, step: int, places: list[int]) -> None:
-        """Change some parameters by the gradients that `reduce` summed."""
+        """Change some parameters by the gradients that `reduce` summed, or another worker that has ended since."""
         state, config = self.state, self.plan.optimizer
+        before, after = state.after(step), state.after(step + 1)
         scale = learning_rate_scale(self.plan.recipe, timeline(self.plan)[step].progress)
         for index in places:
-            gradient, weight, name = self._summed.pop(index), state.weights[index], state.places[index].name
+            name, compute = state.places[index].name, state.compute[index]
+            gradient = self._summed.pop(index) if index in self._summed else self._sum(index)
+            weight, first = after.weights[index].copy_(before.weights[index]), after.first[index]
+            first.copy_(before.first[index])
             if is_matrix(name):
                 rows = fused_rows(self.plan.model, name)
-                update_matrix(weight, state.first[index], gradient, rows, scale, config, state.compute[index].dtype)
+                update_matrix(weight, first, gradient, rows, scale, config, compute.dtype)
             else:
-                update_other(weight, state.first[index], state.second[index], gradient, step + 1, scale, config)
-            if state.compute[index] is not weight:
-                state.compute[index].copy_(weight)
+                second = after.second[index].copy_(before.second[index])
+                update_other(weight, first, second, gradient, step + 1, scale, config)
+            compute.copy_(weight)
 
     @torch.no_grad()
     def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:

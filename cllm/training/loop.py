@@ -9,9 +9,10 @@ result, so it may be another number at each.
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cllm.errors import TrainingError
 from cllm.model.config import TransformerConfig, is_matrix
@@ -54,9 +55,10 @@ def train(
             return
         began, num_workers = time.perf_counter(), num_working()
         places = shares(plan.model, num_workers)
-        losses = sphere.deal("compute", [{"step": step, "position": p} for p in range(POSITIONS)], num_workers)
+        positions = [{"step": step, "position": position} for position in range(POSITIONS)]
+        losses = sphere.deal("compute", positions, num_workers, is_loss)
         loss = math.fsum(losses) / POSITIONS
-        squares = sphere.call_all("reduce", [{"places": share} for share in places])
+        squares = sphere.call_all("reduce", [{"places": share} for share in places], are_squares)
         square = math.fsum(value for worker in squares for value in worker)
         if not math.isfinite(loss) or not math.isfinite(square):
             raise TrainingError(
@@ -78,6 +80,20 @@ def train(
             seconds=seconds,
             num_workers=num_workers,
         )
+
+
+def is_loss(arguments: Mapping[str, Any], result: Any) -> bool:
+    """Whether a position can have this loss; the weights may be such that none has a better one."""
+    return isinstance(result, float) and math.isfinite(result)
+
+
+def are_squares(arguments: Mapping[str, Any], result: Any) -> bool:
+    """Whether summed gradients can have these squared norms."""
+    return (
+        isinstance(result, list)
+        and len(result) == len(arguments["places"])
+        and all(isinstance(square, float) and math.isfinite(square) for square in result)
+    )
 
 
 @functools.cache

@@ -1,28 +1,40 @@
 """The shared state of a run as tensors, for the processes that compute (see `cllm.training.layout`)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from cllm.model.config import TransformerConfig
 from cllm.spheres import SharedArrays
-from cllm.training.layout import parameters
+from cllm.training.layout import SIDES, parameters, side_of
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One side of what is learned, by parameter."""
+
+    weights: list[Tensor]
+    first: list[Tensor]
+    second: list[Tensor]
 
 
 class TensorState:
-    """The same memory as tensors, for the processes that compute."""
+    """The same memory as tensors: `compute` by parameter, `gradients` by position and parameter, and `after` steps."""
 
     def __init__(self, shared: SharedArrays, config: TransformerConfig, dtype: str) -> None:
         self.places = parameters(config)
-        self.weights = self._views(torch.from_numpy(shared["weights"]))
-        self.first = self._views(torch.from_numpy(shared["first"]))
-        self.second = self._views(torch.from_numpy(shared["second"]))
-        gradients = torch.from_numpy(shared["gradients"])
-        if dtype == "bfloat16":
-            self.compute = self._views(torch.from_numpy(shared["compute"]).view(torch.bfloat16))
-            gradients = gradients.view(torch.bfloat16)
-        else:
-            self.compute = self.weights
-        self.gradients = [self._views(row) for row in gradients]  # position -> parameter
+        self._sides = [
+            Learned(*(self._views(torch.from_numpy(shared[name][side])) for name in ("weights", "first", "second")))
+            for side in range(SIDES)
+        ]
+        kind = getattr(torch, dtype)
+        self.compute = self._views(torch.from_numpy(shared["compute"]).view(kind))
+        self.gradients = [self._views(row) for row in torch.from_numpy(shared["gradients"]).view(kind)]
+
+    def after(self, step: int) -> "Learned":
+        """What is learned when so many steps are done."""
+        return self._sides[side_of(step)]
 
     def _views(self, vector: Tensor) -> list[Tensor]:
         return [vector[p.offset : p.offset + p.size].view(p.shape) for p in self.places]

@@ -49,8 +49,8 @@ class Worker:
     def initialise(self) -> None:
         self.learner.initialise()
 
-    def round_weights(self) -> None:
-        self.learner.round_weights()
+    def round_weights(self, step: int) -> None:
+        self.learner.round_weights(step)
 
     def compute(self, step: int, position: int) -> float:
         return self.learner.compute(step, position)

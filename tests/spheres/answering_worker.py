@@ -35,6 +35,30 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def first_time(descriptor: int) -> bool:
+    """Whether no process has asked this before: a pipe holds one byte, for one of them."""
+    try:
+        return bool(os.read(descriptor, 1))
+    except BlockingIOError:
+        return False
+
+
+def square_later(x: int, descriptor: int, number: int) -> int:
+    """The first process that is asked sends itself a signal."""
+    if first_time(descriptor):
+        os.kill(os.getpid(), number)
+    return x * x
+
+
+def square_wrongly(x: int, descriptor: int) -> int:
+    """The first answer is wrong."""
+    return -1 if first_time(descriptor) else x * x
+
+
+def remember(x: int) -> None:
+    PREPARED.append(x)
+
+
 def end(code: int) -> None:
     os._exit(code)
 
@@ -49,6 +73,9 @@ def main() -> None:
             "bug": bug,
             "die": die,
             "end": end,
+            "square_later": square_later,
+            "square_wrongly": square_wrongly,
+            "remember": remember,
             "pid": lambda: os.getpid(),
             "prepared": lambda: PREPARED,
         }

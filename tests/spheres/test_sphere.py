@@ -5,12 +5,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from processes import is_alive, wait_until_gone
 
 from cllm.spheres import FIRST_MORE, Nursery, SharedArrays, Sphere, WorkerLost, create_memory
+from cllm.spheres.remote import Call, Unfit, Worker
+from cllm.spheres.sphere import MOST_REPLACED
 
 WORKER = "answering_worker"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -18,9 +21,21 @@ LAYOUT: dict[str, tuple[str, tuple[int, ...]]] = {"a": ("float32", (4, 5)), "b":
 
 
 @contextmanager
-def launch(num_workers: int, more: tuple[int, ...] = ()) -> Iterator[Sphere]:
-    with Nursery([WORKER], ENVIRONMENT) as nursery, Sphere(nursery, WORKER, num_workers, more) as sphere:
+def launch(num_workers: int, more: tuple[int, ...] = (), repeatable: bool = False) -> Iterator[Sphere]:
+    with Nursery([WORKER], ENVIRONMENT) as nursery, Sphere(nursery, WORKER, num_workers, more, repeatable) as sphere:
         yield sphere
+
+
+@contextmanager
+def faulty(num_workers: int) -> Iterator[Sphere]:
+    """A sphere whose workers can do something once between all of them."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.write(write, b"x")
+    with launch(num_workers, (read,), repeatable=True) as sphere:
+        yield sphere
+    os.close(read)
+    os.close(write)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +114,79 @@ def test_a_worker_that_died_before_the_call_is_noticed() -> None:
         one.workers[0].process.wait()
         with pytest.raises(WorkerLost, match="killed by signal 9"):
             one.call_all("pid")
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_a_killed_worker_is_replaced_and_its_task_done(num_workers: int) -> None:
+    with faulty(num_workers) as sphere:
+        before = sphere.call_all("pid")
+        tasks = [{"x": x, "descriptor": FIRST_MORE, "number": signal.SIGKILL} for x in range(20)]
+        assert sphere.deal("square_later", tasks) == [x * x for x in range(20)]
+        assert len(sphere.replaced) == 1 and sphere.replaced[0].endswith("was killed by signal 9")
+        now = sphere.call_all("pid")
+        assert now == sphere.pids and len(set(before) - set(now)) == 1
+        assert not any(is_alive(pid) for pid in set(before) - set(now))
+
+
+def test_workers_killed_while_they_rest_are_replaced() -> None:
+    with launch(2, repeatable=True) as two:
+        for worker in two.workers:
+            worker.process.kill()
+            worker.process.wait()
+        assert two.call_all("square", [{"x": 2}, {"x": 3}]) == [4, 9]
+        assert len(two.replaced) == 2
+
+
+def test_a_worker_in_anothers_place_is_prepared_as_it_was() -> None:
+    with launch(1, repeatable=True) as one:
+        one.prepare("remember", x=5)
+        one.prepare("remember", x=6)
+        one.workers[0].process.kill()
+        assert one.call_one("prepared") == [5, 6]
+
+
+def test_a_hung_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cllm.spheres.sphere.LOOK_SECONDS", 0.05)
+    with faulty(2) as sphere:
+        tasks = [{"x": x, "descriptor": FIRST_MORE, "number": signal.SIGSTOP} for x in range(5)]
+        assert sphere.deal("square_later", tasks) == [x * x for x in range(5)]
+        assert len(sphere.replaced) == 1 and "was on no processor" in sphere.replaced[0]
+
+
+def test_a_result_that_cannot_be_is_found_again() -> None:
+    with faulty(2) as sphere:
+        tasks = [{"x": x, "descriptor": FIRST_MORE} for x in range(9)]
+        found = sphere.deal("square_wrongly", tasks, can_be=lambda arguments, result: result == arguments["x"] ** 2)
+        assert found == [x * x for x in range(9)]
+        assert len(sphere.replaced) == 1 and sphere.replaced[0].endswith("answered square_wrongly with -1")
+    with launch(2, repeatable=True) as two:
+        assert two.call_all("square", [{"x": 2}, {"x": 3}], lambda arguments, result: result == 4) == [4, 9]
+        assert len(two.replaced) == 1, "the second answer stands"
+
+
+def test_workers_that_all_end_are_not_replaced_for_ever() -> None:
+    with launch(2, repeatable=True) as two:
+        with pytest.raises(WorkerLost, match="killed by signal 9"):
+            two.deal("die", [{}, {}])
+        assert len(two.replaced) == MOST_REPLACED
+
+
+def test_an_answer_to_another_call_is_refused() -> None:
+    calls, answers = os.pipe(), os.pipe()
+    process = SimpleNamespace(calls=os.fdopen(calls[1], "wb"), answers=os.fdopen(answers[0], "rb", buffering=0), pid=7)
+    worker = Worker(0, process)  # type: ignore[arg-type]
+    worker.send(Call("square", {"x": 2}))
+    os.write(answers[1], b'{"number": 1, "result": 4}\n')
+    answer = worker.receive()
+    assert answer is not None and answer.result == 4 and worker.owed is None
+    worker.send(Call("square", {"x": 3}))
+    os.write(answers[1], b'{"number": 1, "result": 4}\n')
+    with pytest.raises(Unfit, match="answered call 1, where 2 was asked"):
+        worker.receive()
+    for end in (process.calls, process.answers):
+        end.close()
+    os.close(calls[0])
+    os.close(answers[1])
 
 
 def test_no_worker_is_left_behind() -> None:

@@ -82,6 +82,6 @@ def train_tiny(
             shared = workers.join(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
             reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, lambda: next(numbers)))
-            return reports, shared, weights_sha256(named_arrays(shared, "weights", plan.model))
+            return reports, shared, weights_sha256(named_arrays(shared, "weights", plan.model, plan.steps))
 
     return go

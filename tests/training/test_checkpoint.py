@@ -9,7 +9,7 @@ from cllm.artifacts import MANIFEST
 from cllm.errors import ArtifactError
 from cllm.spheres import SharedArrays, create_memory
 from cllm.training.checkpoint import KEPT, Checkpointer, Spent, newest_checkpoint, restore, saved_arrays
-from cllm.training.layout import layout
+from cllm.training.layout import layout, side_of
 from cllm.training.plan import Amendment, Plan
 
 
@@ -23,8 +23,9 @@ def memory(plan: Plan) -> SharedArrays:
 @pytest.fixture
 def shared(plan: Plan) -> SharedArrays:
     shared = memory(plan)
-    for number, values in enumerate(saved_arrays(shared, plan.model).values()):
-        values[...] = np.random.default_rng(number).standard_normal(values.shape)
+    for step in (0, 1):
+        for number, values in enumerate(saved_arrays(shared, plan.model, step).values()):
+            values[...] = np.random.default_rng([number, step]).standard_normal(values.shape)
     return shared
 
 
@@ -50,8 +51,9 @@ def test_a_checkpoint_comes_back(folder: Path, shared: SharedArrays, plan: Plan)
     assert checkpoint.spent == Spent(seconds=13.5, dev_bits_per_byte=((9, 2.0),))
     other = memory(plan)
     restore(checkpoint, other, plan)
-    pairs = zip(saved_arrays(other, plan.model).values(), saved_arrays(shared, plan.model).values(), strict=True)
+    pairs = zip(saved_arrays(other, plan.model, 9).values(), saved_arrays(shared, plan.model, 9).values(), strict=True)
     assert all(np.array_equal(one, two) for one, two in pairs)
+    assert not other["weights"][side_of(8)].any(), "the other side is left alone"
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", MANIFEST])
@@ -120,7 +122,7 @@ def test_the_state_is_copied_before_save_returns(folder: Path, shared: SharedArr
     assert checkpoint is not None
     other = memory(plan)
     restore(checkpoint, other, plan)
-    assert np.array_equal(other["weights"], before)
+    assert np.array_equal(other["weights"][side_of(11)], before[side_of(11)])
 
 
 def test_one_that_was_put_aside_while_it_was_replaced_is_found(folder: Path) -> None:

@@ -1,11 +1,17 @@
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cllm.spheres import SharedArrays
-from cllm.training.loop import StepReport
-from cllm.training.plan import Amendment, Plan
+from cllm.model.config import is_matrix
+from cllm.spheres import Nursery, SharedArrays
+from cllm.spheres.remote import Call, Worker
+from cllm.training.launch import Workers
+from cllm.training.layout import parameters, side_of
+from cllm.training.loop import StepReport, shares
+from cllm.training.plan import POSITIONS, Amendment, Plan, save_plan
 
 TrainTiny = Callable[..., tuple[list[StepReport], SharedArrays, str]]
 
@@ -45,6 +51,52 @@ def test_dropout_and_shared_keys_are_the_same_for_any_number_of_workers(train_ti
     ):
         reports, _, weights = train_tiny(unusual, 1)
         assert reports[-1].loss < reports[0].loss and train_tiny(unusual, 2)[2] == weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["compute", "reduce", "update"])
+def test_workers_killed_in_the_middle_of_a_step_change_nothing(
+    train_tiny: TrainTiny, plan: Plan, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = train_tiny(plan, 1)[2]
+    asked = 0
+    send = Worker.send
+
+    def send_and_kill(worker: Worker, message: Call) -> None:
+        nonlocal asked
+        send(worker, message)
+        if message.name == call:
+            asked += 1
+            if asked % 7 == 0:
+                worker.process.kill()
+
+    monkeypatch.setattr(Worker, "send", send_and_kill)
+    assert train_tiny(plan, 3)[2] == weights
+    assert asked > 7
+
+
+@pytest.mark.slow
+def test_an_update_that_was_half_done_is_made_again(run: Path, tmp_path: Path, nursery: Nursery, plan: Plan) -> None:
+    path = tmp_path / "plan.json"
+    save_plan(plan, path)
+    with Workers(1, nursery) as workers:
+        shared = workers.join(run, plan, path, [])
+        workers.sphere.call_one("initialise")
+        everything = shares(plan.model, 1)[0]
+        for position in range(POSITIONS):
+            workers.sphere.call_one("compute", step=0, position=position)
+        workers.sphere.call_one("reduce", places=everything)
+        workers.sphere.call_one("update", step=0, places=everything)
+        done = {name: shared[name].copy() for name in ("weights", "first", "second", "compute")}
+        for name in ("weights", "first", "second"):
+            shared[name][side_of(1), ::3] = 7.0
+        shared["compute"][::3] = 7
+        workers.sphere.call_one("update", step=0, places=everything)
+        for parameter in parameters(plan.model):
+            part = slice(parameter.offset, parameter.offset + parameter.size)
+            assert np.array_equal(shared["compute"][part], done["compute"][part])
+            for name in ("weights", "first") if is_matrix(parameter.name) else ("weights", "first", "second"):
+                assert np.array_equal(shared[name][:, part], done[name][:, part]), (name, parameter.name)
 
 
 @pytest.mark.slow

@@ -1,0 +1,116 @@
+"""A worker as its control node sees it: calls go out, answers come in, and it may end or hang in between."""
+
+import json
+import select
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cllm.machine import cpu_seconds
+from cllm.spheres.nursery import Child, WorkerLost, ending
+
+LOOK_SECONDS = 1.0  # between two looks at a worker that does not answer
+HUNG_LOOKS = 10  # at one that owes an answer and was on no processor since the look before, until it counts as hung
+HUNG = f"was on no processor for {HUNG_LOOKS * LOOK_SECONDS:.0f} s"
+
+
+class Unfit(WorkerLost):
+    """A worker ended, hung, or answered what cannot be: another one may do what it could not."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is asked of a worker."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of it."""
+
+    worker: "Worker"
+    call: Call
+    result: Any
+
+
+class Worker:
+    """A child process that answers calls; `rank` is its number in the sphere."""
+
+    def __init__(self, rank: int, process: Child) -> None:
+        self.rank, self.process = rank, process
+        self.owed: Call | None = None  # what it was asked and has not answered yet
+        self.doubted = False  # whether that was answered before, with what cannot be
+        self._number = 0  # of the call
+        self._received = bytearray()
+        self._used, self._looks = 0.0, 0
+
+    def send(self, call: Call) -> None:
+        self.owed, self._looks = call, 0
+        self._number += 1
+        message = {"call": call.name, "number": self._number, "arguments": call.arguments}
+        try:
+            self.process.calls.write(json.dumps(message).encode() + b"\n")
+            self.process.calls.flush()
+        except BrokenPipeError:
+            raise self.lost() from None
+
+    def receive(self) -> Answer | None:
+        """The answer, once the whole of it has come; to be called when `process.answers` are readable."""
+        data = self.process.answers.read(1 << 16)
+        if not data:
+            raise self.lost()
+        self._received += data
+        if not self._received.endswith(b"\n"):
+            return None
+        reply = json.loads(self._received)
+        self._received.clear()
+        call = self.owed
+        if call is None or reply["number"] != self._number:
+            raise self.unfit(f"answered call {reply['number']}, where {self._number} was asked")
+        self.owed = None
+        if "error" in reply:
+            raise WorkerLost(reply["error"])
+        assert "bug" not in reply, f"worker {self.rank} failed:\n{reply.get('bug')}"
+        return Answer(self, call, reply["result"])
+
+    def await_answer(self) -> Any:
+        """The result of the call that it owes; Unfit where it hangs."""
+        while True:
+            if select.select([self.process.answers], [], [], LOOK_SECONDS)[0]:
+                if (answer := self.receive()) is not None:
+                    return answer.result
+            elif self.is_hung():
+                raise self.unfit(HUNG)
+
+    def is_hung(self) -> bool:
+        """Whether it owes an answer and has been on no processor at so many looks, of which this is one."""
+        if self.owed is None or not self.process.is_born:
+            return False
+        used = cpu_seconds([self.process.pid])
+        self._looks = self._looks + 1 if used == self._used else 0
+        self._used = used
+        return self._looks >= HUNG_LOOKS
+
+    def lost(self) -> Unfit:
+        code = self.process.wait()
+        assert code is not None
+        return self.unfit(ending(code))
+
+    def unfit(self, why: str) -> Unfit:
+        return Unfit(
+            f"worker {self.rank} (process {self.process.pid}) {why}; run the same command again to go on from the last "
+            "checkpoint"
+        )
+
+    def forget(self) -> None:
+        """What the process before this one was about to answer."""
+        self.owed, self._used, self._looks = None, 0.0, 0
+        self._received.clear()
+
+    def put_away(self) -> None:
+        """End the process, however it is."""
+        self.process.kill()
+        self.process.wait()
+        self.process.close()
