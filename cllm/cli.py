@@ -122,6 +122,11 @@ def parser() -> argparse.ArgumentParser:
     add_json(info)
     info.set_defaults(command=info_command)
 
+    top_ = commands.add_parser("top", help="watch a training: its workers, live")
+    add_repository(top_)
+    top_.add_argument("--once", action="store_true", help="one picture, and no more")
+    top_.set_defaults(command=top_command)
+
     split = commands.add_parser("split", help="export what was learned from and what was held out")
     add_repository(split)
     split.add_argument("--export", type=Path, required=True, metavar="DIR", help="a new or empty folder")
@@ -287,6 +292,16 @@ def info_command(options: argparse.Namespace) -> int:
 
     found = information(options.path)
     print_json(found) if options.json else print(printable(information_table(found)))
+    return 0
+
+
+def top_command(options: argparse.Namespace) -> int:
+    """`cllm top`."""
+    from rich.console import Console
+
+    from cllm.top import watch
+
+    watch(options.path, Console(highlight=False), options.once or not sys.stdout.isatty())
     return 0
 
 

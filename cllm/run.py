@@ -49,6 +49,11 @@ class Run:
         return self.folder / "status.json"
 
     @property
+    def history(self) -> Path:
+        """How the training went, sampled (SQLite, `cllm.stages.telemetry`)."""
+        return self.folder / "history.sqlite"
+
+    @property
     def model(self) -> Path:
         """Directory: the finished model (`cllm.model.weights`)."""
         return self.folder / "model"

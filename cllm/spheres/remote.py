@@ -2,14 +2,17 @@
 
 import json
 import select
+import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cllm.machine import cpu_seconds
 from cllm.spheres.nursery import Child, WorkerLost, ending
 
 LOOK_SECONDS = 1.0  # between two looks at a worker that does not answer
+State = Literal["joining", "working", "waiting"]
 HUNG_LOOKS = 10  # at one that owes an answer and was on no processor since the look before, until it counts as hung
 HUNG = f"was on no processor for {HUNG_LOOKS * LOOK_SECONDS:.0f} s"
 
@@ -42,12 +45,16 @@ class Worker:
         self.rank, self.process = rank, process
         self.owed: Call | None = None  # what it was asked and has not answered yet
         self.doubted = False  # whether that was answered before, with what cannot be
+        self.answered: Counter[str] = Counter()  # calls, by name
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # that they took, by name
+        self.times_replaced = 0
+        self._sent_at = 0.0
         self._number = 0  # of the call
         self._received = bytearray()
         self._used, self._looks = 0.0, 0
 
     def send(self, call: Call) -> None:
-        self.owed, self._looks = call, 0
+        self.owed, self._looks, self._sent_at = call, 0, time.monotonic()
         self._number += 1
         message = {"call": call.name, "number": self._number, "arguments": call.arguments}
         try:
@@ -70,6 +77,8 @@ class Worker:
         if call is None or reply["number"] != self._number:
             raise self.unfit(f"answered call {reply['number']}, where {self._number} was asked")
         self.owed = None
+        self.answered[call.name] += 1
+        self.seconds[call.name] += time.monotonic() - self._sent_at
         if "error" in reply:
             raise WorkerLost(reply["error"])
         assert "bug" not in reply, f"worker {self.rank} failed:\n{reply.get('bug')}"
@@ -83,6 +92,13 @@ class Worker:
                     return answer.result
             elif self.is_hung():
                 raise self.unfit(HUNG)
+
+    @property
+    def state(self) -> State:
+        """What it does, as far as its control node knows."""
+        if not self.process.is_born:
+            return "joining"
+        return "waiting" if self.owed is None else "working"
 
     def is_hung(self) -> bool:
         """Whether it owes an answer and has been on no processor at so many looks, of which this is one."""
@@ -106,6 +122,7 @@ class Worker:
 
     def forget(self) -> None:
         """What the process before this one was about to answer."""
+        self.times_replaced += 1
         self.owed, self._used, self._looks = None, 0.0, 0
         self._received.clear()
 

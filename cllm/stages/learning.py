@@ -17,6 +17,7 @@ from cllm.stages.memory_plan import load_memory_plan
 from cllm.stages.planning import described, differences, engine_of, reserved_seconds
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
+from cllm.stages.telemetry import History
 from cllm.stages.watch import Watch
 from cllm.training.checkpoint import Checkpoint, Checkpointer, Spent, newest_checkpoint, restore
 from cllm.training.launch import Workers
@@ -42,16 +43,17 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
     session.seconds_before = before.command_seconds
     checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
     reserve = reserved_seconds(session, corpus, load_memory_plan(run, corpus))
-    watch = Watch(session, run, workers.sphere, remembering, checkpointer, before, bool(dev), reserve)
-    steps = train(
-        workers.sphere,
-        plan,
-        run.plan,
-        first_step,
-        watch.budget.amend,
-        lambda: session.num_workers - remembering.num_resting(),
-    )
-    watch_steps(session, steps, watch, interruption)
+    with History(run.history) as history:
+        watch = Watch(session, run, workers.sphere, remembering, checkpointer, history, before, bool(dev), reserve)
+        steps = train(
+            workers.sphere,
+            plan,
+            run.plan,
+            first_step,
+            watch.budget.amend,
+            lambda: session.num_workers - remembering.num_resting(),
+        )
+        watch_steps(session, steps, watch, interruption)
     plan = load_plan(run.plan)
     write_json(run.training, watch.account(plan, first_step))
     weights = named_arrays(shared, "weights", plan.model, plan.steps)

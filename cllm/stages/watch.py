@@ -1,5 +1,6 @@
 """Node Zero's eyes on a training: the display, the status file, the dev documents, when to save."""
 
+import math
 import os
 import time
 from typing import Any
@@ -11,11 +12,12 @@ from cllm.run import Run
 from cllm.spheres import Sphere
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
+from cllm.stages.telemetry import HISTORY_SECONDS, History, Telemetry
 from cllm.training.budget import Budget
 from cllm.training.checkpoint import Checkpointer, Spent
 from cllm.training.dev import dev_bits_per_byte
 from cllm.training.loop import StepReport
-from cllm.training.plan import Plan, load_plan, rounds
+from cllm.training.plan import POSITIONS, Plan, load_plan, rounds
 
 STATUS_SECONDS = 0.5
 DEV_LOOKS = 8  # times that the dev documents are measured during a run
@@ -32,6 +34,7 @@ class Watch:
         sphere: Sphere,
         remembering: Remembering,
         checkpointer: Checkpointer,
+        history: History,
         before: Spent,
         has_dev: bool,
         reserve: float,
@@ -44,7 +47,8 @@ class Watch:
         )
         self._session, self._run, self._sphere, self._has_dev = session, run, sphere, has_dev
         self._plan = load_plan(run.plan)
-        self._saved_at, self._shown_at = time.monotonic(), 0.0
+        self._saved_at, self._shown_at, self._kept_at = time.monotonic(), 0.0, -math.inf
+        self._telemetry, self._history = Telemetry(sphere), history
         self._before, self._dev_looks = before, len(before.dev_bits_per_byte)
         self._began, self._told = time.monotonic(), len(sphere.replaced)
         self._cpu_before = {pid: cpu_seconds([pid]) for pid in sphere.pids}
@@ -130,16 +134,19 @@ class Watch:
         dev = f"  dev {self._dev_bits_per_byte[-1][1]:.3f} bits/byte" if self._dev_bits_per_byte else ""
         note = f"step {step.step:,}/{step.steps:,}  {speed:,.0f} tokens/s  loss {self._loss:.3f}{dev}"
         self._session.report.update(step.progress, note, self._seconds_left(step))
-        status = {
-            "run": {
-                "step": step.step,
-                "steps": step.steps,
-                "last_checkpoint_step": self.checkpointer.last_step,
-                "pid": os.getpid(),
-                "loss": self._loss,
-                "tokens_per_second": speed,
-                "gradient_norm": step.gradient_norm,
-            },
-            "workers": [{"pid": pid} for pid in self._sphere.pids],
+        run = {
+            "step": step.step,
+            "steps": step.steps,
+            "progress": step.progress,
+            "last_checkpoint_step": self.checkpointer.last_step,
+            "pid": os.getpid(),
+            "loss": self._loss,
+            "tokens_per_second": speed,
+            "gradient_norm": step.gradient_norm,
+            "seconds": self.budget.used,
         }
-        write_json(self._run.status, status, durable=False)
+        sample = self._telemetry.sample(step.tokens // POSITIONS)
+        write_json(self._run.status, {"run": run, **sample}, durable=False)
+        if self.budget.used - self._kept_at >= HISTORY_SECONDS:
+            self._kept_at = self.budget.used
+            self._history.add(self.budget.used, run, sample)

@@ -1,0 +1,96 @@
+import sqlite3
+from collections import Counter, defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cllm.stages.telemetry import MOST_SAMPLES, History, Telemetry, read_history
+
+RUN = {"step": 3, "loss": 2.5, "gradient_norm": 0.5, "tokens_per_second": 1000.0}
+
+
+def worker(rank: int) -> Any:
+    return SimpleNamespace(
+        rank=rank,
+        process=SimpleNamespace(pid=1),
+        state="working",
+        times_replaced=rank,
+        answered=Counter(),
+        seconds=defaultdict(float),
+    )
+
+
+def test_a_sample_is_about_the_time_since_the_one_before() -> None:
+    now = 10.0
+    workers = [worker(0), worker(1)]
+    telemetry = Telemetry(SimpleNamespace(workers=workers), lambda: now)  # type: ignore[arg-type]
+    now = 14.0
+    workers[0].answered.update(compute=8, reduce=1, dev_loss=1)
+    workers[0].seconds.update(compute=2.0, dev_loss=1.0, reduce=0.25, update=0.25)
+    first, second = telemetry.sample(512)["workers"]
+    assert (first["positions"], first["tokens_per_second"]) == (8, 1024.0)
+    assert (first["computing"], first["reducing"]) == (0.75, 0.125)
+    assert (second["positions"], second["computing"], second["replaced"]) == (0, 0.0, 1)
+    assert first["memory_bytes"] > 0
+    now = 15.0
+    again = telemetry.sample(512)
+    assert [each["positions"] for each in again["workers"]] == [0, 0]
+    assert again["control"]["processor"] >= 0
+
+
+def sample() -> dict[str, Any]:
+    fields = {"rank": 0, "pid": 7, "state": "working", "positions": 6, "tokens_per_second": 10.0}
+    return {
+        "control": {"pid": 1, "processor": 0.02},
+        "workers": [{**fields, "computing": 0.9, "reducing": 0.05, "memory_bytes": 5}],
+    }
+
+
+def test_samples_come_back_in_order_and_a_second_command_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    for begin in (0, 3):
+        with History(path) as history:
+            for second in range(begin, begin + 3):
+                history.add(float(second), RUN, sample())
+    found = read_history(path)
+    assert [row["seconds"] for row in found] == [0, 1, 2, 3, 4, 5]
+    assert found[0]["loss"] == 2.5 and found[0]["control"] == 0.02
+    (rows,) = sqlite3.connect(path).execute("SELECT COUNT(*) FROM workers").fetchone()
+    assert rows == 6
+
+
+def test_it_is_bounded_and_covers_the_whole_run(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        for second in range(3 * MOST_SAMPLES):
+            history.add(float(second), RUN, sample())
+    found = [row["seconds"] for row in read_history(path)]
+    assert MOST_SAMPLES // 2 <= len(found) <= MOST_SAMPLES
+    assert found == sorted(found) and found[0] < 8 and found[-1] == 3 * MOST_SAMPLES - 1
+    assert path.stat().st_size < 400_000
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 100])
+def test_one_that_cannot_be_read_is_begun_anew(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "history.sqlite"
+    path.write_bytes(content)
+    assert read_history(path) == []
+    with History(path) as history:
+        history.add(1.0, RUN, sample())
+    assert len(read_history(path)) == 1
+
+
+def test_one_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        history.add(1.0, RUN, sample())
+        with sqlite3.connect(path) as other:
+            other.execute("DROP TABLE workers")
+        history.add(2.0, RUN, sample())
+    assert [row["seconds"] for row in read_history(path)] == [1.0], "all of a sample or nothing"
+
+
+def test_none_is_none(tmp_path: Path) -> None:
+    assert read_history(tmp_path / "history.sqlite") == []

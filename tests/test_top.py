@@ -1,0 +1,39 @@
+import json
+
+import pytest
+from commandline import Cllm, wait_for
+
+from cllm.top import sparkline, time_bar
+
+
+def test_a_bar_has_all_of_the_time() -> None:
+    assert time_bar(0.5, 0.25).plain == "███████████████░░░░░  50%  25%  25%"
+    assert time_bar(1.0, 0.2).plain.startswith("█" * 20 + " ")
+    assert time_bar(0.0, 0.0).plain == "░" * 20 + "   0%   0% 100%"
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [([1.0, 8.0], "▁█"), ([3.0, 3.0, 3.0], "▁▁▁"), ([float(n) for n in range(8)], "▁▂▃▄▅▆▇█"), ([5.0] * 500, "▁" * 60)],
+)
+def test_a_sparkline(values: list[float], line: str) -> None:
+    assert sparkline(values, 60) == line
+
+
+def test_what_is_learned_is_watched(cllm: Cllm) -> None:
+    never = cllm("top")
+    assert never.returncode == 0 and "was never begun" in never.stdout
+    process = cllm.start_training("--steps", "40", "--workers", "2")
+    wait_for(lambda: bool(cllm.status()), "a step")
+    done = cllm("top", "--once")
+    process.communicate()
+    assert done.returncode == 0, done.stderr
+    if "Node Zero" in done.stdout:  # or it was over by then
+        assert "worker 0" in done.stdout and "worker 1" in done.stdout and "loss" in done.stdout
+    after = cllm("top")
+    assert after.returncode == 0 and "is finished" in after.stdout
+    (path,) = (cllm.repository / ".cllm" / "runs").glob("*/status.json")
+    status = json.loads(path.read_text())
+    assert status["control"]["pid"] == process.pid and 0 <= status["control"]["processor"] <= 1.5
+    assert [worker["rank"] for worker in status["workers"]] == [0, 1]
+    assert json.loads(cllm("info", "--json").stdout)["workers"] == []
