@@ -11,14 +11,18 @@ from typing import Any, Literal
 from cllm.machine import cpu_seconds
 from cllm.spheres.nursery import Child, WorkerLost, ending
 
-LOOK_SECONDS = 1.0  # between two looks at a worker that does not answer
 State = Literal["joining", "working", "waiting"]
+LOOK_SECONDS = 1.0  # between two looks at a worker that does not answer
 HUNG_LOOKS = 10  # at one that owes an answer and was on no processor since the look before, until it counts as hung
 HUNG = f"was on no processor for {HUNG_LOOKS * LOOK_SECONDS:.0f} s"
 
 
 class Unfit(WorkerLost):
     """A worker ended, hung, or answered what cannot be: another one may do what it could not."""
+
+
+class Refused(Unfit):
+    """It answered what cannot be. A call is refused once: what is answered then is taken."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,16 @@ class Worker:
         self._received += data
         if not self._received.endswith(b"\n"):
             return None
-        reply = json.loads(self._received)
+        line = bytes(self._received)
         self._received.clear()
         call = self.owed
-        if call is None or reply["number"] != self._number:
-            raise self.unfit(f"answered call {reply['number']}, where {self._number} was asked")
+        try:
+            reply = json.loads(line)
+            number = reply["number"]
+        except (ValueError, KeyError, TypeError):
+            raise self.unfit(f"answered what is no answer: {line[:40]!r}") from None
+        if call is None or number != self._number:
+            raise self.unfit(f"answered call {number}, where {self._number} was asked")
         self.owed = None
         self.answered[call.name] += 1
         self.seconds[call.name] += time.monotonic() - self._sent_at
@@ -114,8 +123,8 @@ class Worker:
         assert code is not None
         return self.unfit(ending(code))
 
-    def unfit(self, why: str) -> Unfit:
-        return Unfit(
+    def unfit(self, why: str, kind: type[Unfit] = Unfit) -> Unfit:
+        return kind(
             f"worker {self.rank} (process {self.process.pid}) {why}; run the same command again to go on from the last "
             "checkpoint"
         )

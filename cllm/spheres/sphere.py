@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cllm.spheres.nursery import Nursery, WorkerLost
-from cllm.spheres.remote import HUNG, LOOK_SECONDS, Answer, Call, Unfit, Worker
+from cllm.spheres.remote import HUNG, LOOK_SECONDS, Answer, Call, Refused, Unfit, Worker
 
 MAX_WORKERS = 12
 ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
@@ -171,11 +171,11 @@ class Sphere:
         return answers
 
     def _check(self, answer: Answer, can_be: CanBe) -> None:
-        """Unfit where a result cannot be, unless it was found a second time: then it is not the worker's fault."""
+        """Refused where a result cannot be, unless it was found a second time: then it is not the worker's fault."""
         worker = answer.worker
         if not worker.doubted and not can_be(answer.call.arguments, answer.result):
             worker.doubted, worker.owed = True, answer.call
-            raise worker.unfit(f"answered {answer.call.name} with {answer.result!r}")
+            raise worker.unfit(f"answered {answer.call.name} with {answer.result!r}", Refused)
 
     def _replace(self, worker: Worker, why: Unfit) -> None:
         """Have another process in a worker's place, prepared as it was, which does what it owed."""
@@ -183,7 +183,7 @@ class Sphere:
         while True:
             if not self._repeatable or self._in_a_row == MOST_REPLACED:
                 raise why
-            if not worker.doubted:  # which happens to a call once
+            if not isinstance(why, Refused):
                 self._in_a_row += 1
             self.replaced.append(str(why).partition(";")[0])
             self._selector.unregister(worker.process.answers)

@@ -183,6 +183,10 @@ def test_an_answer_to_another_call_is_refused() -> None:
     os.write(answers[1], b'{"number": 1, "result": 4}\n')
     with pytest.raises(Unfit, match="answered call 1, where 2 was asked"):
         worker.receive()
+    for garbage in (b"no answer\n", b'{"result": 4}\n', b"4\n"):
+        os.write(answers[1], garbage)
+        with pytest.raises(Unfit, match="answered what is no answer"):
+            worker.receive()
     for end in (process.calls, process.answers):
         end.close()
     os.close(calls[0])
