@@ -44,6 +44,8 @@ def score(session: Session, run: Run, nursery: Nursery) -> dict[str, Any]:
         language = main_language(corpus)
         syntax = complete_prompts(sphere, subject, language) if language else {}
         writing = measure_speed(sphere, subject, corpus)
+        for why in sphere.replaced:
+            session.report.say(f"{why}; another did what it was doing")
     return {
         **held_out_figures(results, corpus.val),
         "language": language,
