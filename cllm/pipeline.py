@@ -28,7 +28,7 @@ from cllm.stages.remembering import Remembering, has_memory, update
 from cllm.stages.scoring import account, drawn, score, score_baselines
 from cllm.stages.session import Session, TrainOptions
 from cllm.stages.workers import start_nursery
-from cllm.training.launch import Workers
+from cllm.training.launch import Workers, launch_measurers
 from cllm.workspace import Workspace
 
 
@@ -64,17 +64,19 @@ def run_stages(
             if is_learned(run):
                 session.seconds_before = read_object(run.training).get("command_seconds", 0.0)
             else:
+                if not run.plan.exists():
+                    prepare(session, run)
+                    with launch_measurers(session.num_workers, nursery) as sphere:
+                        plan_run(session, run, sphere, remembering)
+                return_memory()  # of what was read, 30 MB; and again before the scorecard
+                remembering.begin()
                 with Workers(session.num_workers, nursery) as workers:
-                    if not run.plan.exists():
-                        prepare(session, run)
-                        plan_run(session, run, workers.sphere)
-                    remembering.begin()
                     learn(session, run, workers, remembering, interruption)
             if not has_memory(run):
                 remembering.finish()
         if not run.update.exists():
             update(run, run.corpus, nursery)
-        return_memory()  # scoring takes the most of a run's memory; 30 MB go back before it
+        return_memory()
         scores = score(session, run, nursery)
         memory.sample()
     card = {**scores, **account(session, run, memory)}

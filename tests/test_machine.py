@@ -1,4 +1,5 @@
 import gc
+import mmap
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from cllm.machine import (
     descendants,
     describe,
     proportional_set_size,
+    resident_bytes,
+    written_set_size,
 )
 
 ENDED = 2**22 + 1  # above the largest process number that Linux gives
@@ -155,6 +158,21 @@ def test_a_process_that_has_ended_counts_nothing() -> None:
     assert cpu_seconds([ENDED]) == 0
     assert descendants(ENDED) == []
     assert proportional_set_size([ENDED, os.getpid()]) > 1_000_000
+    assert written_set_size([ENDED]) == resident_bytes(ENDED) == 0
+
+
+def test_what_was_written_counts_and_pages_of_files_do_not(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(20_000_000))
+    pid = os.getpid()
+    before, resident = written_set_size([pid]), resident_bytes(pid)
+    with (tmp_path / "file").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        assert sum(pages[::4096]) == 0
+        assert resident_bytes(pid) > resident + 15_000_000
+        assert abs(written_set_size([pid]) - before) < 5_000_000
+    written = bytearray(b"x") * 20_000_000
+    assert written_set_size([pid]) > before + 15_000_000
+    assert 0 < written_set_size([ENDED, pid]) < proportional_set_size([pid])
+    del written
 
 
 def test_descendants_are_found_through_generations() -> None:

@@ -13,7 +13,7 @@ from cllm.bench.contest import Contest, about, circumstances
 from cllm.bench.material import Material, prepare_material
 from cllm.bench.plans import PlanOf, network_of
 from cllm.bench.race import Course
-from cllm.machine import proportional_set_size
+from cllm.machine import written_set_size
 from cllm.progress import Reporter
 from cllm.spheres import Sphere
 from cllm.training.plan import POSITIONS, Phase, Plan
@@ -57,12 +57,12 @@ def passes_plan(contest: Contest, material: Material, epochs: int) -> PlanOf:
 
 
 def watched(ours: Ours, tokens: int, course: Course) -> list[tuple[float, int]]:
-    """Learn to the end; (seconds, bytes of memory) on the way."""
+    """Learn to the end; (seconds, bytes of memory that is no file's) on the way."""
     found: list[tuple[float, int]] = []
     while not ours.is_done:
         before = ours.tokens
         ours.learn(ours.seconds + LOOK_SECONDS)
-        found.append((ours.seconds, proportional_set_size(ours.pids)))
+        found.append((ours.seconds, written_set_size(ours.pids)))
         course.went((ours.tokens - before) / tokens, f"{ours.tokens_per_second:,.0f} tokens/s")
     return found
 

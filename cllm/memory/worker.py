@@ -4,7 +4,9 @@ It reads documents while the network learns others; then it reads some with what
 whom to trust; then it saves the memory.
 """
 
+import math
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 
 from cllm.ahead import ahead
 from cllm.corpus import Corpus, Document
+from cllm.machine import return_memory
 from cllm.memory.continuation import Continuation
 from cllm.memory.memory import Memory
 from cllm.memory.network import PIECES_AHEAD, ids_of, in_memory_terms
@@ -25,26 +28,45 @@ from cllm.tokenizer import Tokenizer
 
 
 class Worker:
-    """The calls; `begin` comes first, `hear` before `read_with_network`."""
+    """The calls; `begin` comes first, `read_rest` next, `hear` before `read_with_network`."""
 
     def __init__(self) -> None:
         self._corpus: Corpus | None = None
         self._documents: list[Document] = []
         self._memory: Memory | None = None
         self._network: Transformer | None = None
+        self._unread: deque[int] = deque()
 
-    def begin(self, corpus: str, tokenizer: str, documents: list[int], more: list[int]) -> dict[str, float]:
-        """Read documents, given by their numbers among the learned ones; `more` follow. Bits, bytes and seconds."""
+    def begin(
+        self, corpus: str, tokenizer: str, documents: list[int], more: list[int], first: int | None
+    ) -> dict[str, float]:
+        """Read documents, given by their numbers among the learned ones, `more` of which follow: so many bytes first.
+
+        Or all of them. Bits, bytes and seconds.
+        """
         self._corpus = Corpus.open(Path(corpus))
         self._documents = self._corpus.train
-        sizes = [self._documents[number].bytes for number in [*documents, *more]]
-        self._memory = memory = Memory.new(Tokenizer.load(Path(tokenizer)), sum(sizes))
-        compile_kernels(memory)  # once on a machine; nothing can be read before
-        bits, began = 0.0, time.monotonic()
-        for number in documents:
-            document = self._documents[number]
-            bits += sum(memory.learning(document, self._corpus.text(document)))
-        return {"bits": bits, "bytes": sum(sizes[: len(documents)]), "seconds": time.monotonic() - began}
+        size = sum(self._documents[number].bytes for number in [*documents, *more])
+        self._memory = None  # there is never room for two
+        self._memory = Memory.new(Tokenizer.load(Path(tokenizer)), size)
+        compile_kernels(self._memory)  # once on a machine; nothing can be read before
+        self._unread = deque(documents)
+        return self._read(math.inf if first is None else first)
+
+    def read_rest(self) -> dict[str, float]:
+        """Read what `begin` left."""
+        return self._read(math.inf)
+
+    def _read(self, most: float) -> dict[str, float]:
+        """Read until so many bytes were read, or everything."""
+        assert self._corpus is not None and self._memory is not None
+        bits, size, began = 0.0, 0, time.monotonic()
+        while self._unread and size < most:
+            document = self._documents[self._unread.popleft()]
+            bits += sum(self._memory.learning(document, self._corpus.text(document)))
+            size += document.bytes
+        return_memory()
+        return {"bits": bits, "bytes": size, "seconds": time.monotonic() - began}
 
     def hear(self, model: str, dtype: str, threads: int) -> None:
         """Load the network."""
@@ -95,5 +117,5 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     worker = Worker()
-    names = ("begin", "hear", "read_with_network", "save", "update")
+    names = ("begin", "read_rest", "hear", "read_with_network", "save", "update")
     serve({name: getattr(worker, name) for name in names})

@@ -13,8 +13,7 @@ from cllm.model.config import num_parameters
 from cllm.model.weights import save_model
 from cllm.run import Run
 from cllm.spheres import SharedArrays
-from cllm.stages.memory_plan import load_memory_plan
-from cllm.stages.planning import described, differences, engine_of, reserved_seconds
+from cllm.stages.planning import described, differences, engine_of
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.stages.telemetry import History
@@ -42,9 +41,8 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
     first_step, before = (checkpoint.step, checkpoint.spent) if checkpoint else (0, Spent())
     session.seconds_before = before.command_seconds
     checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
-    reserve = reserved_seconds(session, corpus, load_memory_plan(run, corpus))
     with History(run.history) as history:
-        watch = Watch(session, run, workers.sphere, remembering, checkpointer, history, before, bool(dev), reserve)
+        watch = Watch(session, run, workers.sphere, remembering, checkpointer, history, before, bool(dev))
         steps = train(
             workers.sphere,
             plan,

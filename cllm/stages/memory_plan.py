@@ -29,14 +29,17 @@ class MemoryPlan:
     heard: list[int]
 
 
-def plan_memory(corpus: Corpus, seconds: float, num_workers: int, seed: int) -> MemoryPlan:
-    """All documents, as far as a run of so many seconds can afford it; beyond that, a drawn part of them."""
+def plan_memory(corpus: Corpus, seconds: float, num_workers: int, seed: int, speed: float = 1.0) -> MemoryPlan:
+    """All documents, as far as a run of so many seconds can afford it; beyond that, a drawn part of them.
+
+    `speed`: of this machine, by that of the constants.
+    """
     documents = corpus.train
     order = np.random.default_rng(seed).permutation(len(documents)).tolist()
     dev = [number for number in order if documents[number].split == "dev"]
-    heard = _as_many_as(HEARD_SHARE * seconds * HEARD_BYTES_PER_SECOND * num_workers, dev, documents)
+    heard = _as_many_as(HEARD_SHARE * seconds * speed * HEARD_BYTES_PER_SECOND * num_workers, dev, documents)
     others = [number for number in order if number not in set(heard)]
-    reading = READ_SHARE * max(0.0, seconds - OTHER_SECONDS)
+    reading = READ_SHARE * speed * max(0.0, seconds - OTHER_SECONDS)
     read = _as_many_as(reading * READ_BYTES_PER_SECOND, others, documents)
     return MemoryPlan(read=sorted(read), heard=sorted(heard))
 

@@ -16,6 +16,7 @@ from cllm.model.config import TransformerConfig, num_parameters
 from cllm.run import Run
 from cllm.spheres import Sphere
 from cllm.stages.memory_plan import MemoryPlan, plan_memory, reading_seconds, save_memory_plan, seconds_after
+from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import SHAPES, Speed, Task, choose_model, plan_of_seconds, plan_of_steps
@@ -29,18 +30,20 @@ SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the hel
 OTHER_BYTES = 1_000_000_000  # of memory: what reads beside the training, and what workers are forks of
 
 
-def plan_run(session: Session, run: Run, sphere: Sphere) -> None:
+def plan_run(session: Session, run: Run, sphere: Sphere, remembering: Remembering) -> None:
     """Save the plans of a prepared run: of its memory, and of its network."""
     session.report.phase("plan")
     corpus, tokenizer = Corpus.open(run.corpus), Tokenizer.load(run.tokenizer)
-    memory = plan_memory(corpus, session.options.minutes * 60, session.num_workers, session.options.seed)
-    save_memory_plan(memory, run)
-    reserve = reserved_seconds(session, corpus, memory)
+    about = (corpus, session.options.minutes * 60, session.num_workers, session.options.seed)
+    save_memory_plan(memory := plan_memory(*about), run)
     if session.asked_plan is not None:
         plan = fitting(session, session.asked_plan, tokenizer)
     else:
         shard = Shard.open(run.dataset, "train")
-        lost = session.reading_share * min(reading_seconds(memory, corpus), session.seconds_left - reserve)
+        speed = 1.0 if session.options.steps is not None else remembering.calibrate()
+        save_memory_plan(memory := plan_memory(*about, speed), run)
+        reserve = reserved_seconds(session, corpus, memory, speed)
+        lost = session.reading_share * min(reading_seconds(memory, corpus) / speed, session.seconds_left - reserve)
         plan = network_plan(session, tokenizer, shard, sphere, reserve, lost)
     save_plan(plan, run.plan)
 
@@ -96,16 +99,12 @@ def fitting(session: Session, plan: Plan, tokenizer: Tokenizer) -> Plan:
     return dataclasses.replace(plan, seconds=None)
 
 
-def reserved_seconds(session: Session, corpus: Corpus, memory: MemoryPlan) -> float:
-    """Seconds to leave for what follows the training."""
-    return scorecard_reserve(session, corpus) + seconds_after(memory, corpus, session.num_workers)
-
-
-def scorecard_reserve(session: Session, corpus: Corpus) -> float:
-    """Seconds to leave for the scorecard."""
+def reserved_seconds(session: Session, corpus: Corpus, memory: MemoryPlan, speed: float) -> float:
+    """Seconds to leave for what follows the training, on a machine so many times as fast as the constants say."""
     size = sum(document.bytes for document in corpus.val)
-    wanted = SCORECARD_SECONDS + size / (SCORED_BYTES_PER_SECOND * session.num_workers)
-    return min(SCORECARD_SHARE * session.options.minutes * 60, wanted)
+    scorecard = SCORECARD_SECONDS + size / (SCORED_BYTES_PER_SECOND * session.num_workers)
+    most = SCORECARD_SHARE * session.options.minutes * 60
+    return min(most, scorecard / speed) + seconds_after(memory, corpus, session.num_workers) / speed
 
 
 def measured(

@@ -9,13 +9,13 @@ from cllm.corpus import Corpus
 from cllm.errors import ArtifactError
 from cllm.run import Run
 from cllm.spheres import Nursery, Sphere, WorkerLost
-from cllm.stages.memory_plan import described, load_memory_plan, reading_seconds
+from cllm.stages.memory_plan import READ_BYTES_PER_SECOND, MemoryPlan, described, load_memory_plan, reading_seconds
 from cllm.stages.session import Session
 from cllm.training.plan import load_plan
 
 WORKER = "cllm.memory.worker"
-SLOWEST, FASTEST = 0.5, 2.5  # that a machine is taken for, by what it read in a time
-LEAST_SECONDS = 3.0  # of reading as planned, from which its speed follows
+FIRST_BYTES = 100_000  # are read alone on the machine: 1 to 2 s, which tell how fast it is
+SLOWEST, FASTEST = 0.5, 3.0  # that it is taken for
 
 
 def has_memory(run: Run) -> bool:
@@ -36,8 +36,10 @@ class Remembering:
     def __init__(self, session: Session, run: Run, nursery: Nursery) -> None:
         self._session, self._run, self._nursery = session, run, nursery
         self._sphere: Sphere | None = None
-        self._reads_until, self._planned_seconds = 0.0, 0.0
-        self._read: dict[str, float] | None = None  # what came of it
+        self._plan: MemoryPlan | None = None  # that it reads by
+        self._speed, self._reads_until = 1.0, 0.0  # as planned
+        self._first: dict[str, float] = {}  # what came of the first part
+        self._read: dict[str, float] = {}  # and of all
         self._lost: WorkerLost | None = None
 
     def __enter__(self) -> Self:
@@ -47,21 +49,39 @@ class Remembering:
         if self._sphere is not None:
             self._sphere.__exit__(*error)
 
+    def calibrate(self) -> float:
+        """Read the first part; how fast this machine reads, by how fast the constants of `memory_plan` take it for."""
+        self._start(FIRST_BYTES)
+        assert self._sphere is not None
+        self._first = self._sphere.end()
+        if self._first["bytes"] >= FIRST_BYTES:
+            found = self._first["bytes"] / self._first["seconds"] / READ_BYTES_PER_SECOND
+            self._speed = min(max(SLOWEST, found), FASTEST)
+        return self._speed
+
     def begin(self) -> None:
-        """Read in the background, while the network learns for as long as its plan says."""
+        """Read all, or what is left of it, in the background, while the network learns for as long as its plan says."""
         corpus = Corpus.open(self._run.corpus)
         plan = load_memory_plan(self._run, corpus)
         self._session.report.say(described(plan, corpus))
-        self._sphere = Sphere(self._nursery, WORKER, 1)
+        if self._sphere is not None and plan == self._plan:
+            self._sphere.begin("read_rest")
+        else:
+            self._start(None)  # anew, where the plan is another one now that this machine's speed is known
+        self._reads_until = time.monotonic() + reading_seconds(plan, corpus) / self._speed
+
+    def _start(self, first: int | None) -> None:
+        """Have a process that reads so many bytes, or everything."""
+        self._plan, self._first = load_memory_plan(self._run, Corpus.open(self._run.corpus)), {}
+        self._sphere = self._sphere or Sphere(self._nursery, WORKER, 1)
         self._sphere.begin(
             "begin",
             corpus=str(self._run.corpus),
             tokenizer=str(self._run.tokenizer),
-            documents=plan.read,
-            more=plan.heard,
+            documents=self._plan.read,
+            more=self._plan.heard,
+            first=first,
         )
-        self._planned_seconds = reading_seconds(plan, corpus)
-        self._reads_until = time.monotonic() + self._planned_seconds
 
     def num_resting(self) -> int:
         """How many of the workers are to rest now."""
@@ -71,12 +91,6 @@ class Remembering:
         """What of all workers' time in so many seconds the rest of the reading is going to take."""
         reads = min(seconds, self._reads_until - time.monotonic()) if self._is_reading() else 0.0
         return max(0.0, reads) * self._session.reading_share
-
-    def relative_speed(self) -> float:
-        """How fast it has read, by how fast the plan took this machine for; 1 as long as that is not known."""
-        if self._is_reading() or self._read is None or self._planned_seconds < LEAST_SECONDS:
-            return 1.0
-        return min(max(SLOWEST, self._planned_seconds / self._read["seconds"]), FASTEST)
 
     def _is_reading(self) -> bool:
         if self._sphere is None or self._read or self._lost:
@@ -89,7 +103,8 @@ class Remembering:
         """Take what comes of the reading."""
         assert self._sphere is not None
         try:
-            self._read = self._sphere.end()
+            rest = self._sphere.end()
+            self._read = {key: rest[key] + self._first.get(key, 0.0) for key in rest}
         except WorkerLost as lost:  # which `finish` says: the network is learned first
             self._lost = lost
 

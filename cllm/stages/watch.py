@@ -37,14 +37,8 @@ class Watch:
         history: History,
         before: Spent,
         has_dev: bool,
-        reserve: float,
     ) -> None:
-        """`reserve`: seconds that were left for what follows the training, for this machine as it was taken to be."""
-        self.checkpointer = checkpointer
-        # What follows the training goes as fast as the memory reads, roughly; so that much more of the time is its own.
-        self.budget = Budget(
-            before.seconds, remembering.lost_seconds, lambda: reserve * (1 - 1 / remembering.relative_speed())
-        )
+        self.checkpointer, self.budget = checkpointer, Budget(before.seconds, remembering.lost_seconds)
         self._session, self._run, self._sphere, self._has_dev = session, run, sphere, has_dev
         self._plan = load_plan(run.plan)
         self._saved_at, self._shown_at, self._kept_at = time.monotonic(), 0.0, -math.inf

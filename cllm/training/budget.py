@@ -28,14 +28,10 @@ class Budget:
         self,
         used: float,
         lost: Callable[[float], float] = lambda seconds: 0.0,
-        gained: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`lost`: what of all workers' time in the next so many seconds other work is going to take.
-
-        `gained`: seconds by which the budget has grown since the plan was made.
-        """
-        self._clock, self._lost, self._gained = clock, lost, gained
+        """`lost`: what of all workers' time in the next so many seconds other work is going to take."""
+        self._clock, self._lost = clock, lost
         self._began = clock() - used
         self._looked = clock()
         self._recent: deque[tuple[float, float]] = deque(maxlen=SPEED_STEPS)  # (progress, seconds) of late steps
@@ -52,7 +48,7 @@ class Budget:
     def left(self, plan: Plan) -> float:
         """Seconds that are left of a plan that has a budget."""
         assert plan.seconds is not None
-        return max(0.0, plan.seconds + self._gained() - self.used)
+        return max(0.0, plan.seconds - self.used)
 
     def amend(self, plan: Plan, step: int) -> Plan:
         """The plan, or one with fewer or more steps from `step` on."""

@@ -8,6 +8,8 @@ from cllm.spheres import FIRST_MORE, Nursery, SharedArrays, Sphere, create_memor
 from cllm.training.layout import layout
 from cllm.training.plan import Plan
 
+WORKER = "cllm.training.worker"
+
 
 def worker_environment() -> dict[str, str]:
     """One thread a worker."""
@@ -20,10 +22,15 @@ def worker_environment() -> dict[str, str]:
     }
 
 
+def launch_measurers(num_workers: int, nursery: Nursery) -> Sphere:
+    """Processes that measure networks; those that learn are others, to whom they would leave 75 MB each."""
+    return Sphere(nursery, WORKER, num_workers, repeatable=True)
+
+
 class Workers:
     """Workers and the memory they share; a context manager. They are not waited for."""
 
-    def __init__(self, num_workers: int, nursery: Nursery, module: str = "cllm.training.worker") -> None:
+    def __init__(self, num_workers: int, nursery: Nursery, module: str = WORKER) -> None:
         self.descriptor = create_memory()
         self.sphere = Sphere(nursery, module, num_workers, [self.descriptor], repeatable=True)
 

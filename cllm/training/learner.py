@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cllm.dataset import Rows, Shard
 from cllm.dataset.fim import fill_in_the_middle
+from cllm.machine import return_memory
 from cllm.model.config import fused_rows, is_matrix
 from cllm.model.gradient import Gradient, gradient_of
 from cllm.model.loss import IGNORED, linear_cross_entropy
@@ -100,6 +101,7 @@ class Learner:
         """What computes batches of a shape; that of the phase before is given up."""
         if self._gradient is None or self._gradient[0] != shape:
             recipe, self._gradient = self.plan.recipe, None  # so that there is never room for two
+            return_memory()
             self._gradient = (
                 shape,
                 gradient_of(self.model, (shape[0], shape[1]), ticket=recipe.ticket, dropout=recipe.dropout),

@@ -50,6 +50,8 @@ def test_without_time_a_part_is_read_and_the_plan_says_so(corpus: Corpus) -> Non
     assert 0 < sum(documents[number].bytes for number in plan.heard) <= most and not set(plan.read) & set(plan.heard)
     assert plan == plan_memory(corpus, seconds, 1, 0) != plan_memory(corpus, seconds, 1, 1)
     assert "a part of" in described(plan, corpus)
+    faster = plan_memory(corpus, seconds, 1, 0, speed=2.0)
+    assert len(faster.read) > len(plan.read) and len(faster.heard) >= len(plan.heard)
     least = plan_memory(corpus, 0.05, 1, 0)
     assert len(least.read) == len(least.heard) == 1
 

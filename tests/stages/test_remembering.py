@@ -58,7 +58,7 @@ def test_workers_rest_as_long_as_it_reads() -> None:
     assert remembering.num_resting() == 0
 
 
-def reading(answer: dict[str, float] | WorkerLost, planned_seconds: float) -> Remembering:
+def reading(answer: dict[str, float] | WorkerLost, monkeypatch: pytest.MonkeyPatch) -> Remembering:
     """One whose process has just answered."""
 
     def end() -> dict[str, float]:
@@ -68,29 +68,29 @@ def reading(answer: dict[str, float] | WorkerLost, planned_seconds: float) -> Re
 
     remembering = Remembering(session(2, 2), Run(Path("nowhere")), {})
     remembering._sphere = SimpleNamespace(has_answered=lambda: True, end=end)  # type: ignore[assignment]
-    remembering._planned_seconds = planned_seconds
+    monkeypatch.setattr(remembering, "_start", lambda first: None)
     return remembering
 
 
 @pytest.mark.parametrize(
-    ("planned", "seconds", "speed"), [(50, 25, 2), (50, 80, 0.625), (50, 1, 2.5), (50, 1e6, 0.5), (1, 0, 1), (0, 0, 1)]
+    ("size", "seconds", "speed"),
+    [(96_000, 1, 1), (192_000, 2, 2), (192_000, 8, 0.5), (480_000, 20, 0.5), (9_600_000, 1, 3), (10, 0, 1), (0, 0, 1)],
 )
-def test_what_was_read_in_a_time_tells_how_fast_the_machine_is(planned: float, seconds: float, speed: float) -> None:
-    remembering = reading({"bits": 1.0, "bytes": 1, "seconds": seconds}, planned)
-    assert remembering.relative_speed() == speed
+def test_what_is_read_first_tells_how_fast_the_machine_is(
+    size: int, seconds: float, speed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembering = reading({"bits": 1.0, "bytes": size, "seconds": seconds}, monkeypatch)
+    assert remembering.calibrate() == speed
+    assert not remembering._is_reading() and remembering._read == {
+        "bits": 2.0,
+        "bytes": 2 * size,
+        "seconds": 2 * seconds,
+    }
 
 
-def test_nothing_is_known_of_the_speed_before() -> None:
-    remembering = Remembering(session(2, 2), Run(Path("nowhere")), {})
-    assert remembering.relative_speed() == 1
-    remembering._planned_seconds = 50.0
-    remembering._sphere = SimpleNamespace(has_answered=lambda: False)  # type: ignore[assignment]
-    assert remembering.relative_speed() == 1
-
-
-def test_a_process_that_is_lost_while_it_reads_is_spoken_of_at_the_end() -> None:
-    remembering = reading(WorkerLost("killed"), 50.0)
-    assert remembering.num_resting() == 0 and remembering.relative_speed() == 1
+def test_a_process_that_is_lost_while_it_reads_is_spoken_of_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    remembering = reading(WorkerLost("killed"), monkeypatch)
+    assert remembering.num_resting() == 0
     remembering._session.report = PlainReporter(io.StringIO())
     with pytest.raises(WorkerLost, match="killed"):
         remembering.finish()
