@@ -1,7 +1,7 @@
 """Compile every kernel: `python -m cllm.kernels`, once for a version on a machine; `make install` does it.
 
-It takes about a minute of one core. Otherwise the first training does it, beside its work and in its time. Later they
-are loaded, by whoever calls them; those of `complete` before the scorecard, so that its processes share them.
+It takes about a minute of one core. Otherwise the first training does it, in its time. Later they are loaded, in a
+second: by whoever calls them, or by the process that workers are forks of, so that these share them.
 """
 
 import tempfile

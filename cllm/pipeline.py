@@ -27,7 +27,7 @@ from cllm.stages.prepare import prepare
 from cllm.stages.remembering import Remembering, has_memory, update
 from cllm.stages.scoring import account, drawn, score, score_baselines
 from cllm.stages.session import Session, TrainOptions
-from cllm.stages.workers import start_nursery
+from cllm.stages.workers import load_kernels, start_nursery
 from cllm.training.launch import Workers, launch_measurers
 from cllm.workspace import Workspace
 
@@ -60,12 +60,15 @@ def run_stages(
         session.report.say(f"this run was begun before, with its own plan: {', '.join(unused)} not used")
     # It starts first: importing PyTorch takes it as long as reading the repository takes us.
     with start_nursery() as nursery:
+        if not run.plan.exists():
+            prepare(session, run)
+        session.report.phase("kernels")  # which are compiled here, where that was never done
+        load_kernels(nursery)
         with Remembering(session, run, nursery) as remembering:
             if is_learned(run):
                 session.seconds_before = read_object(run.training).get("command_seconds", 0.0)
             else:
                 if not run.plan.exists():
-                    prepare(session, run)
                     with launch_measurers(session.num_workers, nursery) as sphere:
                         plan_run(session, run, sphere, remembering)
                 return_memory()  # of what was read, 30 MB; and again before the scorecard
@@ -163,6 +166,7 @@ def evaluate_again(root: Path, report: Reporter, compressors: Sequence[str] | No
         external(text)  # refused now, not after the scorecard
     session = Session(workspace.root, TrainOptions(), report)
     with Interruption(), MemorySampler() as memory, workspace.lock(), start_nursery() as nursery:
+        load_kernels(nursery)
         scores = score(session, run, nursery)
         if compressors is not None:
             scores["baselines"] = score_baselines(session, run, nursery, compressors)

@@ -27,7 +27,6 @@ from cllm.run import Run
 from cllm.spheres import Nursery
 from cllm.stages.planning import SCORECARD_SHARE
 from cllm.stages.session import Session
-from cllm.stages.workers import load_kernels
 from cllm.training.plan import Engine
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter")
@@ -37,7 +36,6 @@ def score(session: Session, run: Run, nursery: Nursery) -> dict[str, Any]:
     """The figures of a run's model, measured now."""
     session.report.phase("scorecard")
     subject, corpus = subject_of(run), Corpus.open(run.corpus)
-    load_kernels(nursery)
     seconds = max(SCORECARD_SHARE * session.options.minutes * 60, session.seconds_left)
     with launch_scorers(max(1, session.num_workers // CORES_OF_A_SCORER), nursery) as sphere:
         results = score_files(sphere, subject, corpus, seconds, session.options.seed, session.report.update)

@@ -20,6 +20,6 @@ def start_nursery() -> Nursery:
 
 
 def load_kernels(nursery: Nursery) -> None:
-    """Have the kernels that score and complete in the memory that workers share from now on, instead of in each."""
+    """Have all kernels in the memory that workers share from now on, instead of in each."""
     with contextlib.suppress(WorkerLost):  # then each loads its own; and if nobody can be born, that will be said
-        nursery.run(KERNELS, "complete", KERNELS_SECONDS)
+        nursery.run(KERNELS, "main", KERNELS_SECONDS)
