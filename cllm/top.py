@@ -23,22 +23,19 @@ COLOURS = {"working": "green", "waiting": "yellow", "joining": "blue"}
 
 def watch(root: Path, console: Console, once: bool) -> None:
     """Show the training of a repository until it ends, or once."""
-    if once:
-        console.print(frame(root))
-        return
-    with Live(frame(root), console=console, auto_refresh=False) as live:
-        while is_learning(root):
-            time.sleep(FRAME_SECONDS)
-            live.update(frame(root), refresh=True)
-
-
-def is_learning(root: Path) -> bool:
-    return bool(information(root).get("state") == "learning")
-
-
-def frame(root: Path) -> Group:
-    """One picture of the sphere."""
     found = information(root)
+    if once:
+        console.print(frame(root, found))
+        return
+    with Live(frame(root, found), console=console, auto_refresh=False) as live:
+        while found.get("state") == "learning":
+            time.sleep(FRAME_SECONDS)
+            found = information(root)
+            live.update(frame(root, found), refresh=True)
+
+
+def frame(root: Path, found: dict[str, Any]) -> Group:
+    """One picture of the sphere, of what is known about a repository (`cllm.info`)."""
     run = found.get("run")
     if found.get("state") != "learning" or run is None:
         state = {"learning": "makes ready", "finished": "is finished", "interrupted": "was interrupted"}

@@ -1,9 +1,12 @@
+import io
 import json
+from pathlib import Path
 
 import pytest
 from commandline import Cllm, wait_for
+from rich.console import Console
 
-from cllm.top import sparkline, time_bar
+from cllm.top import frame, sparkline, time_bar
 
 
 def test_a_bar_has_all_of_the_time() -> None:
@@ -18,6 +21,28 @@ def test_a_bar_has_all_of_the_time() -> None:
 )
 def test_a_sparkline(values: list[float], line: str) -> None:
     assert sparkline(values, 60) == line
+
+
+def test_a_picture_shows_node_zero_and_its_workers(tmp_path: Path) -> None:
+    run = {"step": 30, "steps": 40, "progress": 0.75, "tokens_per_second": 12_345.6, "loss": 2.5, "gradient_norm": 0.5}
+    worker = {"rank": 0, "pid": 77, "state": "working", "replaced": 2, "positions": 6, "tokens_per_second": 1_024.0}
+    found = {
+        "repository": "here",
+        "state": "learning",
+        "run": {**run, "last_checkpoint_step": 20},
+        "control": {"pid": 5, "processor": 0.031},
+        "workers": [{**worker, "computing": 0.75, "reducing": 0.25, "memory_bytes": 5_000_000}],
+    }
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(frame(tmp_path, found))
+    first, second, control, _, row = console.export_text().splitlines()
+    assert first == "here" and second.startswith("step 30 of 40 (75%)  12,346 tokens/s  loss 2.500")
+    assert control.split() == ["Node", "Zero", "5", "control", "3.1%", "of", "a", "core"]
+    assert row.split() == [
+        *["worker", "0", "77", "working", "6", "1,024"],
+        "█" * 20,
+        *["75%", "25%", "0%", "5", "MB", "2"],
+    ]
 
 
 def test_what_is_learned_is_watched(cllm: Cllm) -> None:

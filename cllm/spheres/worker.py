@@ -1,8 +1,8 @@
 """The inside of a worker process: answer the control node's calls until it hangs up.
 
 A call is one line of JSON on standard input, {"call": name, "number": n, "arguments": {...}}; the answer is one line on
-standard output, {"number": n, "result": ...} or {"number": n, "error": text}. Large numbers do not travel
-here: they are in shared memory.
+standard output, {"number": n, "result": ...} or {"number": n, "error": text}. Large numbers do not travel here: they
+are in shared memory.
 
 A worker never outlives the process it is a fork of: the kernel kills it when that dies, and it ends by itself when its
 input closes. It leaves Ctrl-C to the control node, which decides what is saved first.
