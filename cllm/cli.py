@@ -162,7 +162,11 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     seed.add_argument("--epochs", type=int, default=10, help="passes over the repository (default 10)")
     seed.set_defaults(command=bench_seed_command)
 
-    for part in (train, softmax, seed):
+    lattice = kinds.add_parser("lattice", help="a network with and without each crystalline component (half an hour)")
+    lattice.add_argument("--seconds", type=float, default=60.0, help="for each network and seed (default 60)")
+    lattice.set_defaults(command=bench_lattice_command)
+
+    for part in (train, softmax, seed, lattice):
         part.add_argument("--corpus", type=Path, default=Path(), metavar="PATH", help="repository (default: here)")
         part.add_argument("--seed", type=int, default=0)
         add_json(part)
@@ -376,6 +380,21 @@ def bench_seed_command(options: argparse.Namespace) -> int:
     with Interruption(), reporter(sys.stderr) as report:
         found = bench_seed(contest, options.epochs, report)
     print_json(found) if options.json else print(seed_table(found))
+    return 0
+
+
+def bench_lattice_command(options: argparse.Namespace) -> int:
+    """`cllm bench lattice`."""
+    from cllm.bench.contest import Contest
+    from cllm.bench.lattice import bench_lattice
+    from cllm.bench.tables import lattice_table
+    from cllm.interrupt import Interruption
+    from cllm.progress import reporter
+
+    contest = Contest(root=options.corpus, seconds=options.seconds, seed=options.seed)
+    with Interruption(), reporter(sys.stderr) as report:
+        found = bench_lattice(contest, report)
+    print_json(found) if options.json else print(lattice_table(found))
     return 0
 
 

@@ -59,7 +59,7 @@ def describe(root: Path = Path("/")) -> Machine:
         system=", ".join(filter(None, (release, f"{platform.system()} {platform.release()}"))),
         architecture=platform.machine(),
         cpu=cpuinfo.get("model name", "unknown"),
-        cores=_cores(root),
+        cores=count_cores(root),
         memory_bytes=memory_bytes,
         available_bytes=available_bytes,
         features=None if flags is None else FEATURES & frozenset(flags.split()),
@@ -110,7 +110,7 @@ def _number(text: str) -> int | None:
     return int(text) if text.strip().isdecimal() else None
 
 
-def _cores(root: Path) -> int:
+def count_cores(root: Path = Path("/")) -> int:
     """Cores this process may run on, and no more than its processor quota pays for."""
     cores = len(os.sched_getaffinity(0))
     for group in _cgroups(root, "cpu"):

@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "pipeline": {"corpus", "training", "evaluation", "machine", "interrupt", "progress", "run", "workspace", "stages"},
     "bench": {
-        *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation", "stages"),
+        *("corpus", "tokenizer", "dataset", "lattice", "model", "spheres", "training", "evaluation", "stages"),
         *("doctor", "machine", "progress", "run", "__init__"),
     },
     "__main__": {"cli"},

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commandline import Cllm, make_cllm, wait_for
@@ -31,6 +32,12 @@ def kill(process: "subprocess.Popen[str]", number: int) -> int:
 
 def is_past(cllm: Cllm, step: int) -> bool:
     return bool(cllm.status()) and cllm.status()["last_checkpoint_step"] >= step
+
+
+def workers_of(cllm: Cllm) -> list[dict[str, Any]]:
+    """Those that are there; none before it trains."""
+    found = json.loads(cllm("info", "--json").stdout)
+    return found.get("workers", [])  # type: ignore[no-any-return]
 
 
 def checkpoint_of(cllm: Cllm) -> Path:
@@ -60,6 +67,21 @@ def test_stop_and_resume_equals_never_stopped_bit_for_bit(cllm: Cllm, uninterrup
     looks = [step for step, _ in card["train"]["dev_bits_per_byte"]]
     assert looks == sorted(set(looks)) and len(looks) >= 4  # those before the resume and those after it
     assert card["weights_sha256"] == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_workers_leave_and_join_with_the_cores(cllm: Cllm) -> None:
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    process = cllm.start_training("--steps", "100000")
+    for usable in (cores, cores[:1], cores):
+        os.sched_setaffinity(process.pid, usable)
+        wait_for(lambda: len(workers_of(cllm)) == len(usable), f"{len(usable)} workers")  # noqa: B023
+        assert all(os.sched_getaffinity(worker["pid"]) == set(usable) for worker in workers_of(cllm))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130 and "cores that can be used now: 1; workers: 1, not" in err, err
+    assert "workers: 2, not 1" in err and "saved at step" in err
 
 
 @pytest.mark.slow

@@ -193,7 +193,7 @@ class Ours(Contender):
             self.sphere.call_one("initialise")
         for step in self._steps:
             if self._last is not None:
-                self._budget.record(step.progress - self._last.progress, step.seconds)
+                self._budget.record(step.advance, step.seconds)
             self._last = step
             self.tokens += step.tokens
             if self._clock() >= until:

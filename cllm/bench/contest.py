@@ -75,8 +75,16 @@ class Contest:
 
     def headed(self, material: Material, head: str) -> Alone:
         """Our network and recipe by autograd, with one of the heads."""
-        settings = {"recipe": asdict(self.recipe), "head": head}
-        return Alone(head, "cllm.bench.headed", material, self.seconds, self.machine.cores, self.seed, **settings)
+        return self._by_autograd(head, material, self.seed, head, "none")
+
+    def crystalline(self, material: Material, component: str, seed: int) -> Alone:
+        """Our network and recipe by autograd, with one of the components."""
+        head = "12 classes" if component == "12 classes" else "gradient by lot"
+        return self._by_autograd(component, material, seed, head, "none" if head == component else component)
+
+    def _by_autograd(self, name: str, material: Material, seed: int, head: str, component: str) -> Alone:
+        settings = {"recipe": asdict(self.recipe), "head": head, "component": component}
+        return Alone(name, "cllm.bench.headed", material, self.seconds, self.machine.cores, seed, **settings)
 
     def ours(self, material: Material, seconds: float, name: str = "ours") -> Ours:
         """Our trainer at the recipe's shape."""

@@ -1,4 +1,4 @@
-"""Our network with one of the heads, by autograd, in one process."""
+"""Our network with one of the heads and one of the components, by autograd, in one process."""
 
 from typing import Any
 
@@ -7,25 +7,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cllm.bench.components import COMPONENTS
 from cllm.bench.heads import HEADS, Head
 from cllm.bench.plans import network_of
 from cllm.bench.process import Process, document_bits, run
 from cllm.bench.recipe import Recipe
 from cllm.model.config import fused_rows, is_matrix
-from cllm.model.transformer import Transformer, initialise
 from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import POSITIONS, OptimizerConfig, learning_rate_scale
 from cllm.training.plan import Recipe as OurRecipe
 
 
 class Headed(Process):
-    """Our optimizer and schedule on our network, float32. Settings: `recipe`, the shape; `head`, a name in `HEADS`."""
+    """Our optimizer and schedule on our network, float32.
+
+    Settings: `recipe`, the shape; `head`, a name in `HEADS`; `component`, one in `COMPONENTS`.
+    """
 
     def prepare(self, settings: dict[str, Any]) -> None:
         self._shape = Recipe(**settings["recipe"])
-        self._network = Transformer(network_of(self._shape, self.vocab_size))
-        initialise(self._network, torch.Generator().manual_seed(torch.initial_seed()))
         counts = torch.from_numpy(np.bincount(self.stream, minlength=self.vocab_size))
+        self._network = COMPONENTS[settings["component"]](network_of(self._shape, self.vocab_size), counts)
         self._head: Head = HEADS[settings["head"]](counts, self._shape.n_embd)
         named = [*self._network.named_parameters(), *(("head", weight) for weight in self._head.parameters())]
         self._parameters = [
@@ -49,9 +51,11 @@ class Headed(Process):
         for name, weight, first, second in self._parameters:
             if weight.grad is None:  # of words that nothing in the batch asked for
                 continue
-            if is_matrix(name):
-                rows = fused_rows(self._network.config, name)
-                update_matrix(weight, first, weight.grad, rows, scale, self._optimizer, torch.float32)
+            if weight.dim() > 1 and is_matrix(name):
+                rows = list(fused_rows(self._network.config, name))
+                split = (torch.split(each, rows) for each in (weight, first, weight.grad))
+                for matrix, momentum, gradient in zip(*split, strict=True):
+                    update_matrix(matrix, momentum, gradient, scale, self._optimizer, torch.float32)
             else:
                 update_other(weight, first, second, weight.grad, self._steps, scale, self._optimizer)
             weight.grad = None

@@ -73,6 +73,23 @@ def softmax_table(found: dict[str, Any]) -> str:
     return "\n".join([*tables, f"after {found['seconds']:.0f} s each; heads in float32, by autograd; {where}"])
 
 
+def lattice_table(found: dict[str, Any]) -> str:
+    """`cllm bench lattice`."""
+    rows = [["", "tokens/s", "bits per byte, by seed", "beside none (95%)", "memory (MB)"]]
+    for each in found["components"]:
+        rows.append(
+            [
+                each["name"],
+                f"{each['tokens_per_second']:,.0f}",
+                " ".join(f"{bits:.3f}" for bits in each["bits_per_byte"]),
+                "" if each["name"] == "none" else f"{each['difference']:+.1%} ± {each['margin']:.1%}",
+                f"{each['peak_memory_bytes'] / 1e6:,.0f}",
+            ]
+        )
+    where = circumstances_text(found)
+    return f"{columns(rows)}\n\nafter {found['seconds']:.0f} s each; in float32, by autograd; {where}"
+
+
 def seed_table(found: dict[str, Any]) -> str:
     """`cllm bench seed`."""
     growth = found["memory_bytes_per_minute"]

@@ -4,7 +4,7 @@ import json
 import select
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,19 +27,19 @@ class Refused(Unfit):
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of a worker."""
+    """What is asked of a worker: one function with the arguments of each of some tasks."""
 
     name: str
-    arguments: Mapping[str, Any]
+    tasks: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it."""
+    """What came of it, task by task."""
 
     worker: "Worker"
     call: Call
-    result: Any
+    results: list[Any]
 
 
 class Worker:
@@ -49,7 +49,7 @@ class Worker:
         self.rank, self.process = rank, process
         self.owed: Call | None = None  # what it was asked and has not answered yet
         self.doubted = False  # whether that was answered before, with what cannot be
-        self.answered: Counter[str] = Counter()  # calls, by name
+        self.answered: Counter[str] = Counter()  # tasks, by the name of the call
         self.seconds: defaultdict[str, float] = defaultdict(float)  # that they took, by name
         self.times_replaced = 0
         self._sent_at = 0.0
@@ -60,7 +60,7 @@ class Worker:
     def send(self, call: Call) -> None:
         self.owed, self._looks, self._sent_at = call, 0, time.monotonic()
         self._number += 1
-        message = {"call": call.name, "number": self._number, "arguments": call.arguments}
+        message = {"call": call.name, "number": self._number, "tasks": call.tasks}
         try:
             self.process.calls.write(json.dumps(message).encode() + b"\n")
             self.process.calls.flush()
@@ -85,20 +85,23 @@ class Worker:
             raise self.unfit(f"answered what is no answer: {line[:40]!r}") from None
         if call is None or number != self._number:
             raise self.unfit(f"answered call {number}, where {self._number} was asked")
-        self.owed = None
-        self.answered[call.name] += 1
-        self.seconds[call.name] += time.monotonic() - self._sent_at
         if "error" in reply:
             raise WorkerLost(reply["error"])
         assert "bug" not in reply, f"worker {self.rank} failed:\n{reply.get('bug')}"
-        return Answer(self, call, reply["result"])
+        results = reply.get("results")
+        if not isinstance(results, list) or len(results) != len(call.tasks):
+            raise self.unfit(f"answered {len(call.tasks)} of {call.name} with {str(results)[:40]}")
+        self.owed = None
+        self.answered[call.name] += len(call.tasks)
+        self.seconds[call.name] += time.monotonic() - self._sent_at
+        return Answer(self, call, results)
 
-    def await_answer(self) -> Any:
-        """The result of the call that it owes; Unfit where it hangs."""
+    def await_answer(self) -> None:
+        """Return when it has answered the call that it owes; Unfit where it hangs."""
         while True:
             if select.select([self.process.answers], [], [], LOOK_SECONDS)[0]:
-                if (answer := self.receive()) is not None:
-                    return answer.result
+                if self.receive() is not None:
+                    return
             elif self.is_hung():
                 raise self.unfit(HUNG)
 

@@ -8,9 +8,10 @@ Here one sphere on one machine: its workers are forks of one process.
 """
 
 import contextlib
+import itertools
 import selectors
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cllm.spheres.nursery import Nursery, WorkerLost
@@ -29,6 +30,21 @@ def anything(arguments: Mapping[str, Any], result: Any) -> bool:
     return True
 
 
+class Heap:
+    """Tasks that wait for a worker, numbered in their order."""
+
+    def __init__(self, tasks: Iterable[Mapping[str, Any]], num_workers: int, at_once: bool) -> None:
+        """`at_once`: all tasks are drawn now, and several taken at a time."""
+        drawn = list(tasks) if at_once else []
+        self._left, self._num_workers, self._waiting = len(drawn), num_workers, enumerate(drawn if at_once else tasks)
+
+    def take(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """The next, or of all that are left half of a worker's share; none where none is left."""
+        taken = list(itertools.islice(self._waiting, max(1, -(-self._left // (2 * self._num_workers)))))
+        self._left -= len(taken)
+        return taken
+
+
 class Sphere:
     """Workers that run the same `module`; a context manager that leaves none of them behind."""
 
@@ -36,15 +52,13 @@ class Sphere:
         self, nursery: Nursery, module: str, num_workers: int, more: Sequence[int] = (), repeatable: bool = False
     ) -> None:
         """They have the descriptors `more` (`Nursery.bear`); `repeatable`: every call may be made again by another."""
-        assert 1 <= num_workers <= MAX_WORKERS
         self._nursery, self._module, self._more, self._repeatable = nursery, module, tuple(more), repeatable
-        self.workers = [Worker(rank, nursery.bear(module, more)) for rank in range(num_workers)]
+        self.workers: list[Worker] = []
         self.replaced: list[str] = []  # why, of each worker that was
         self._in_a_row = 0
         self._preparations: list[Call] = []
         self._selector = selectors.DefaultSelector()
-        for worker in self.workers:
-            self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
+        self.resize(num_workers)
 
     def __enter__(self) -> "Sphere":
         return self
@@ -56,10 +70,28 @@ class Sphere:
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self.workers]
 
+    def resize(self, num_workers: int) -> None:
+        """Have so many workers, between two calls: others are born and prepared, or the last ones end."""
+        assert 1 <= num_workers <= MAX_WORKERS
+        for worker in self.workers[num_workers:]:
+            self._selector.unregister(worker.process.answers)
+            worker.put_away()
+        del self.workers[num_workers:]
+        joining = [
+            Worker(rank, self._nursery.bear(self._module, self._more)) for rank in range(len(self.workers), num_workers)
+        ]
+        for worker in joining:
+            self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
+        self.workers += joining
+        preparations, self._preparations = self._preparations, []  # one in the place of another begins anew
+        for call in preparations:
+            self._ask(joining, [call] * len(joining))
+            self._preparations.append(call)
+
     def prepare(self, call: str, **arguments: Any) -> None:
         """Make a call on every worker, and on each that takes the place of one later."""
         self.call_all(call, [arguments] * len(self.workers))
-        self._preparations.append(Call(call, arguments))
+        self._preparations.append(Call(call, [arguments]))
 
     def deal(
         self,
@@ -67,23 +99,26 @@ class Sphere:
         tasks: Iterable[Mapping[str, Any]],
         num_workers: int | None = None,
         can_be: CanBe = anything,
+        at_once: bool = False,
     ) -> list[Any]:
         """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next.
 
-        Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `num_workers`
-        only so many work, and the others rest. A result that cannot be (`can_be`) costs a worker its place; what is
-        found in its place stands.
+        Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `at_once` all
+        are there from the beginning: a worker takes several, and fewer as fewer are left (guided self-scheduling,
+        Polychronopoulos & Kuck 1987), which is half of the messages. With `num_workers` only so many work, and the
+        others rest. A result that cannot be (`can_be`) costs a worker its place; what is found in its place stands.
         """
         assert num_workers is None or 1 <= num_workers <= len(self.workers)
-        waiting = enumerate(tasks)
+        workers = self.workers[:num_workers]
+        heap = Heap(tasks, len(workers), at_once)
         results: dict[int, Any] = {}
-        working: dict[int, int] = {}  # rank -> task
-        for worker in self.workers[:num_workers]:
-            self._give(worker, call, waiting, working)
+        working: dict[int, list[int]] = {}  # rank -> numbers of tasks
+        for worker in workers:
+            self._give(worker, call, heap, working)
         while working:
             for answer in self._answers(can_be):
-                results[working.pop(answer.worker.rank)] = answer.result
-                self._give(answer.worker, call, waiting, working)
+                results.update(zip(working.pop(answer.worker.rank), answer.results, strict=True))
+                self._give(answer.worker, call, heap, working)
         return [results[number] for number in range(len(results))]
 
     def call_all(
@@ -92,12 +127,7 @@ class Sphere:
         """Results by rank of `call`, made once on every worker, or on as many as there are arguments."""
         given = [{} for _ in self.workers] if arguments is None else arguments
         assert 1 <= len(given) <= len(self.workers)
-        for worker, own in zip(self.workers, given, strict=False):
-            self._send(worker, Call(call, own))
-        results: dict[int, Any] = {}
-        while len(results) < len(given):
-            results.update((answer.worker.rank, answer.result) for answer in self._answers(can_be))
-        return [results[rank] for rank in range(len(given))]
+        return self._ask(self.workers[: len(given)], [Call(call, [own]) for own in given], can_be)
 
     def call_one(self, call: str, **arguments: Any) -> Any:
         """Result of `call` made on the first worker."""
@@ -106,7 +136,7 @@ class Sphere:
 
     def begin(self, call: str, **arguments: Any) -> None:
         """Make `call` on the first worker without waiting for its result, which is `end`'s; no other call meanwhile."""
-        self._send(self.workers[0], Call(call, arguments))
+        self._send(self.workers[0], Call(call, [arguments]))
 
     def has_answered(self) -> bool:
         """Whether `end` need not wait for the call that was begun."""
@@ -117,7 +147,7 @@ class Sphere:
         answers: list[Answer] = []
         while not answers:
             answers = self._answers()
-        return answers[0].result
+        return answers[0].results[0]
 
     def close(self, patience: float) -> None:
         """End the workers: their input closes, and whoever has not ended after `patience` seconds is killed."""
@@ -133,13 +163,19 @@ class Sphere:
                 worker.process.wait()
             worker.process.close()
 
-    def _give(
-        self, worker: Worker, call: str, waiting: Iterator[tuple[int, Mapping[str, Any]]], working: dict[int, int]
-    ) -> None:
-        if (following := next(waiting, None)) is not None:
-            number, task = following
-            working[worker.rank] = number
-            self._send(worker, Call(call, task))
+    def _ask(self, workers: Sequence[Worker], calls: Sequence[Call], can_be: CanBe = anything) -> list[Any]:
+        """Each worker's result of its call."""
+        for worker, call in zip(workers, calls, strict=True):
+            self._send(worker, call)
+        results: dict[int, Any] = {}
+        while len(results) < len(workers):
+            results.update((answer.worker.rank, answer.results[0]) for answer in self._answers(can_be))
+        return [results[worker.rank] for worker in workers]
+
+    def _give(self, worker: Worker, call: str, heap: "Heap", working: dict[int, list[int]]) -> None:
+        if taken := heap.take():
+            working[worker.rank] = [number for number, _ in taken]
+            self._send(worker, Call(call, [task for _, task in taken]))
 
     def _send(self, worker: Worker, call: Call) -> None:
         try:
@@ -173,9 +209,10 @@ class Sphere:
     def _check(self, answer: Answer, can_be: CanBe) -> None:
         """Refused where a result cannot be, unless it was found a second time: then it is not the worker's fault."""
         worker = answer.worker
-        if not worker.doubted and not can_be(answer.call.arguments, answer.result):
-            worker.doubted, worker.owed = True, answer.call
-            raise worker.unfit(f"answered {answer.call.name} with {answer.result!r}", Refused)
+        for task, result in zip(answer.call.tasks, answer.results, strict=True):
+            if not worker.doubted and not can_be(task, result):
+                worker.doubted, worker.owed = True, answer.call
+                raise worker.unfit(f"answered {answer.call.name} with {result!r}", Refused)
 
     def _replace(self, worker: Worker, why: Unfit) -> None:
         """Have another process in a worker's place, prepared as it was, which does what it owed."""

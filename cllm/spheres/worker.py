@@ -1,8 +1,8 @@
 """The inside of a worker process: answer the control node's calls until it hangs up.
 
-A call is one line of JSON on standard input, {"call": name, "number": n, "arguments": {...}}; the answer is one line on
-standard output, {"number": n, "result": ...} or {"number": n, "error": text}. Large numbers do not travel here: they
-are in shared memory.
+A call is one line of JSON on standard input, {"call": name, "number": n, "tasks": [{...}, ...]}: what it names is done
+with the arguments of each task. The answer is one line on standard output, {"number": n, "results": [...]} or
+{"number": n, "error": text}. Large numbers do not travel here: they are in shared memory.
 
 A worker never outlives the process it is a fork of: the kernel kills it when that dies, and it ends by itself when its
 input closes. It leaves Ctrl-C to the control node, which decides what is saved first.
@@ -39,15 +39,15 @@ def serve(handlers: Mapping[str, Handler]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in calls:
         message = json.loads(line)
-        reply = {"number": message["number"], **answer(handlers[message["call"]], message["arguments"])}
+        reply = {"number": message["number"], **answer(handlers[message["call"]], message["tasks"])}
         answers.write(json.dumps(reply) + "\n")
         answers.flush()
 
 
-def answer(handler: Handler, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The reply to one call: its result, a user's error as its sentence, a bug as its traceback."""
+def answer(handler: Handler, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The reply to one call: its results, a user's error as its sentence, a bug as its traceback."""
     try:
-        return {"result": handler(**arguments)}
+        return {"results": [handler(**task) for task in tasks]}
     except CllmError as error:
         return {"error": str(error)}
     except Exception:

@@ -13,6 +13,7 @@ from cllm.model.config import num_parameters
 from cllm.model.weights import save_model
 from cllm.run import Run
 from cllm.spheres import SharedArrays
+from cllm.stages.crew import Crew
 from cllm.stages.planning import described, differences, engine_of
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
@@ -43,14 +44,8 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
     checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
     with History(run.history) as history:
         watch = Watch(session, run, workers.sphere, remembering, checkpointer, history, before, bool(dev))
-        steps = train(
-            workers.sphere,
-            plan,
-            run.plan,
-            first_step,
-            watch.budget.amend,
-            lambda: session.num_workers - remembering.num_resting(),
-        )
+        crew = Crew(session, workers.sphere, remembering)
+        steps = train(workers.sphere, plan, run.plan, first_step, watch.budget.amend, crew.num_working)
         watch_steps(session, steps, watch, interruption)
     plan = load_plan(run.plan)
     write_json(run.training, watch.account(plan, first_step))

@@ -146,5 +146,5 @@ def described(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
     )
     phases = ", ".join(f"{phase.steps} steps of 12 x {phase.rows * phase.context} tokens" for phase in plan.phases)
     dropout = f", dropout {plan.recipe.dropout:g}" if plan.recipe.dropout else ""
-    time_text = f", {plan.seconds:.0f} s" if plan.seconds else ""
+    time_text = f", at most {plan.seconds:.0f} s" if plan.seconds else ""
     yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} passes{dropout}{time_text}, {num_workers} workers"

@@ -128,17 +128,22 @@ class Session:
         override(rung(0, SMALLEST_VOCABULARY), self.section("model"), "model")  # refused now, not after the scan
         self.corpus_config = override(CorpusConfig(), self.section("corpus"), "corpus")
         self.asked_plan: Plan | None = asked_plan(self.options.plan) if self.options.plan else None
-        self.num_workers = self.options.workers or min(self.machine.cores, MAX_WORKERS)
+        self.cores = self.machine.cores  # which may be others while it runs
+
+    @property
+    def num_workers(self) -> int:
+        """One for each core, if the user asked for no other number."""
+        return self.options.workers or min(self.cores, MAX_WORKERS)
 
     @property
     def num_resting(self) -> int:
         """How many workers leave their core to the memory while it reads: none, where a core is spare."""
-        return max(0, min(self.num_workers - 1, self.num_workers - self.machine.cores + 1))
+        return max(0, min(self.num_workers - 1, self.num_workers - self.cores + 1))
 
     @property
     def reading_share(self) -> float:
         """The share of all workers' time that is gone while the memory reads."""
-        if self.num_workers == self.machine.cores == 1:
+        if self.num_workers == self.cores == 1:
             return 0.5
         return 1 - rounds(self.num_workers) / rounds(self.num_workers - self.num_resting)
 

@@ -18,6 +18,7 @@ from cllm.machine import cpu_seconds, resident_bytes
 from cllm.spheres import Sphere
 
 COMPUTING, REDUCING = ("compute", "dev_loss"), ("reduce", "update")
+NOTHING = {"positions": 0, "computing": 0.0, "reducing": 0.0}
 HISTORY_SECONDS = 5.0  # between two samples that are kept
 MOST_SAMPLES = 1024  # that are kept: of a run of an hour one every 7 s, of a day's one every 3 minutes
 SCHEMA = """
@@ -47,7 +48,8 @@ class Telemetry:
         self._before = now
         seconds = max(now["seconds"] - before["seconds"], 1e-9)
         workers = []
-        for worker, was, is_now in zip(self._sphere.workers, before["workers"], now["workers"], strict=True):
+        for worker, is_now in now["workers"].items():
+            was = before["workers"].get(worker, NOTHING)  # of one that has joined since
             positions = is_now["positions"] - was["positions"]
             workers.append(
                 {
@@ -66,14 +68,14 @@ class Telemetry:
         return {"control": control, "workers": workers}
 
     def _counts(self) -> dict[str, Any]:
-        workers = [
-            {
+        workers = {
+            worker: {
                 "positions": worker.answered["compute"],
                 "computing": sum(worker.seconds[name] for name in COMPUTING),
                 "reducing": sum(worker.seconds[name] for name in REDUCING),
             }
             for worker in self._sphere.workers
-        ]
+        }
         return {"seconds": self._clock(), "processor": cpu_seconds([os.getpid()]), "workers": workers}
 
 

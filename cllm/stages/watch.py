@@ -44,19 +44,20 @@ class Watch:
         self._saved_at, self._shown_at, self._kept_at = time.monotonic(), 0.0, -math.inf
         self._telemetry, self._history = Telemetry(sphere), history
         self._before, self._dev_looks = before, len(before.dev_bits_per_byte)
-        self._began, self._told = time.monotonic(), len(sphere.replaced)
+        self._counted_at, self._told = time.monotonic(), len(sphere.replaced)
         self._cpu_before = {pid: cpu_seconds([pid]) for pid in sphere.pids}
         self._cpu = dict(self._cpu_before)  # of workers that were replaced, too
-        self._loss, self._rested = 0.0, 0.0
+        self._loss, self._worker_seconds = 0.0, 0.0
         self._dev_bits_per_byte = list(before.dev_bits_per_byte)
         self._last: StepReport | None = None
 
     def after(self, step: StepReport) -> None:
         """Take note of a step, and do what is due."""
-        if self._last is not None:
+        self._worker_seconds += (time.monotonic() - self._counted_at) * step.num_workers
+        self._counted_at = time.monotonic()
+        if self._last is not None:  # the first one takes longer
             share = rounds(len(self._sphere.workers)) / rounds(step.num_workers)
-            self.budget.record(step.progress - self._last.progress, step.seconds * share)
-        self._rested += step.seconds * (len(self._sphere.workers) - step.num_workers)
+            self.budget.record(step.advance, step.seconds * share)
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
         self._last = step
         for why in self._sphere.replaced[self._told :]:
@@ -75,12 +76,11 @@ class Watch:
         """What the run has taken so far."""
         self._cpu |= {pid: cpu_seconds([pid]) for pid in self._sphere.pids}
         used = sum(self._cpu.values()) - sum(self._cpu_before.values())
-        worker_seconds = (time.monotonic() - self._began) * len(self._sphere.workers) - self._rested
         return Spent(
             seconds=self.budget.used,
             command_seconds=self._session.total_seconds,
             processor_seconds=self._before.processor_seconds + used,
-            worker_seconds=self._before.worker_seconds + worker_seconds,
+            worker_seconds=self._before.worker_seconds + self._worker_seconds,
             dev_bits_per_byte=tuple(self._dev_bits_per_byte),
         )
 

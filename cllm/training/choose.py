@@ -131,10 +131,9 @@ def plan_of_seconds(task: Task, model: TransformerConfig, speed: Speed) -> Plan:
     phases = _phases_of_seconds(task.seconds, seconds)
     tokens = sum(phase.steps * phase.tokens_per_step for phase in phases)
     share = most_tokens(task) / tokens
-    budget = task.seconds * min(1.0, share)
     most_steps = min(MOST_STEPS, math.ceil(share * sum(phase.steps for phase in phases)))
-    plan = _plan(task, model, _phases_of_seconds(budget, seconds))
-    return dataclasses.replace(plan, seconds=budget, most_steps=max(plan.steps, most_steps))
+    plan = _plan(task, model, _phases_of_seconds(task.seconds * min(1.0, share), seconds))
+    return dataclasses.replace(plan, seconds=task.seconds, most_steps=max(plan.steps, most_steps))
 
 
 def step_seconds(speed: Speed, num_workers: int) -> list[float]:

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from cllm.model.config import TransformerConfig, parameter_shapes
+from cllm.model.config import TransformerConfig, fused_rows, is_matrix, parameter_shapes
 from cllm.spheres import SharedArrays
 from cllm.training.plan import POSITIONS
 
 SIDES = 2
 ALIGNED_ELEMENTS = 32  # 64 bytes of bfloat16
+PART_ELEMENTS = 1 << 16  # of what is no matrix: an embedding of 4,096 by 192 is 13 parts
 MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
 
 
@@ -47,6 +48,27 @@ def parameters(config: TransformerConfig) -> list[Parameter]:
         places.append(Parameter(name, shape, offset))
         offset += -(-prod(shape) // ALIGNED_ELEMENTS) * ALIGNED_ELEMENTS
     return places
+
+
+def parts(config: TransformerConfig) -> list[Parameter]:
+    """What one worker sums and updates at a time: each matrix, fused ones apart, and some rows of what is no matrix.
+
+    They are the same however many workers there are, so that a sum over them is, too.
+    """
+    found = []
+    for place in parameters(config):
+        width = prod(place.shape[1:])
+        if is_matrix(place.name):
+            rows = fused_rows(config, place.name)
+        else:
+            most = PART_ELEMENTS // width  # no row is longer than a part
+            whole, rest = divmod(place.shape[0], most)
+            rows = (*[most] * whole, *[rest] * (rest > 0))
+        offset = place.offset
+        for count in rows:
+            found.append(Parameter(place.name, (count, *place.shape[1:]), offset))
+            offset += count * width
+    return found
 
 
 def layout(config: TransformerConfig, dtype: str) -> dict[str, tuple[str, tuple[int, ...]]]:

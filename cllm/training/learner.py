@@ -14,7 +14,7 @@ from torch import Tensor
 from cllm.dataset import Rows, Shard
 from cllm.dataset.fim import fill_in_the_middle
 from cllm.machine import return_memory
-from cllm.model.config import fused_rows, is_matrix
+from cllm.model.config import is_matrix
 from cllm.model.gradient import Gradient, gradient_of
 from cllm.model.loss import IGNORED, linear_cross_entropy
 from cllm.model.transformer import Transformer, initialise
@@ -43,8 +43,7 @@ def build_model(plan: Plan, state: TensorState) -> Transformer:
     """A Transformer whose parameters are the shared memory."""
     with torch.device("meta"):
         model = Transformer(plan.model)
-    tensors = zip(state.places, state.compute, strict=True)
-    model.load_state_dict({place.name: tensor for place, tensor in tensors}, assign=True)
+    model.load_state_dict(state.compute, assign=True)
     return model
 
 
@@ -54,8 +53,6 @@ class Learner:
     def __init__(self, plan: Plan, state: TensorState, data: Data) -> None:
         self.plan, self.state, self.data = plan, state, data
         self.model = build_model(plan, state)
-        names = [place.name for place in state.places]
-        self._gradients = [dict(zip(names, of_position, strict=True)) for of_position in state.gradients]
         self._gradient: tuple[torch.Size, Gradient] | None = None  # for the last batch's shape
         self._summed: dict[int, Tensor] = {}
         self._rows: dict[tuple[str, int], Rows] = {}
@@ -64,15 +61,14 @@ class Learner:
         """Draw the first weights (in fp32, rounded into the compute copy)."""
         with torch.device("meta"):
             model = Transformer(self.plan.model)
-        names = [place.name for place in self.state.places]
-        model.load_state_dict(dict(zip(names, self.state.after(0).weights, strict=True)), assign=True)
+        model.load_state_dict(self.state.weights(0), assign=True)
         initialise(model, torch.Generator().manual_seed(self.plan.seed))
         self.round_weights(0)
 
     def round_weights(self, step: int) -> None:
         """Bring the compute copy up to date with the weights after so many steps."""
-        for weight, compute in zip(self.state.after(step).weights, self.state.compute, strict=True):
-            compute.copy_(weight)
+        for name, weight in self.state.weights(step).items():
+            self.state.compute[name].copy_(weight)
 
     def batch(self, step: int, position: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets (rows, T) of one position: a function of the plan, the step and the position."""
@@ -94,7 +90,7 @@ class Learner:
         inputs, targets = self.batch(step, position)
         seed = (self.plan.seed * 1_000_003 + step) * POSITIONS + position
         scale = 1 / (targets.numel() * POSITIONS)
-        nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, self._gradients[position], seed)
+        nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, self.state.gradients[position], seed)
         return nats / targets.numel()
 
     def _gradient_for(self, shape: torch.Size) -> Gradient:
@@ -109,36 +105,36 @@ class Learner:
         return self._gradient[1]
 
     @torch.no_grad()
-    def reduce(self, places: list[int]) -> list[float]:
-        """Sum the positions' gradients of some parameters, in the one order; the squared norm of each."""
+    def reduce(self, parts: list[int]) -> list[float]:
+        """Sum the positions' gradients of some parts, in the one order; the squared norm of each."""
         squares = []
-        for index in places:
+        for index in parts:
             self._summed[index] = self._sum(index)
             flat = self._summed[index].view(-1)
             squares.append(torch.dot(flat, flat).item())
         return squares
 
     def _sum(self, index: int) -> Tensor:
-        """All positions' gradient of a parameter."""
-        total = self.state.gradients[0][index].float()
+        """All positions' gradient of a part."""
+        gradients = self.state.gradient_parts
+        total = gradients[0][index].float()
         for position in range(1, POSITIONS):
-            total.add_(self.state.gradients[position][index])
+            total.add_(gradients[position][index])
         return total
 
     @torch.no_grad()
-    def update(self, step: int, places: list[int]) -> None:
-        """Change some parameters by the gradients that `reduce` summed, or another worker that has ended since."""
+    def update(self, step: int, parts: list[int]) -> None:
+        """Change some parts by the gradients that `reduce` summed, or another worker that has ended since."""
         state, config = self.state, self.plan.optimizer
         before, after = state.after(step), state.after(step + 1)
         scale = learning_rate_scale(self.plan.recipe, timeline(self.plan)[step].progress)
-        for index in places:
-            name, compute = state.places[index].name, state.compute[index]
+        for index in parts:
+            compute = state.compute_parts[index]
             gradient = self._summed.pop(index) if index in self._summed else self._sum(index)
             weight, first = after.weights[index].copy_(before.weights[index]), after.first[index]
             first.copy_(before.first[index])
-            if is_matrix(name):
-                rows = fused_rows(self.plan.model, name)
-                update_matrix(weight, first, gradient, rows, scale, config, compute.dtype)
+            if is_matrix(state.parts[index].name):
+                update_matrix(weight, first, gradient, scale, config, compute.dtype)
             else:
                 second = after.second[index].copy_(before.second[index])
                 update_other(weight, first, second, gradient, step + 1, scale, config)

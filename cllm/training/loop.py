@@ -17,7 +17,7 @@ from typing import Any
 from cllm.errors import TrainingError
 from cllm.model.config import TransformerConfig, is_matrix
 from cllm.spheres import Sphere
-from cllm.training.layout import parameters
+from cllm.training.layout import parts
 from cllm.training.plan import POSITIONS, Plan, save_plan, timeline
 
 Amend = Callable[[Plan, int], Plan]
@@ -30,6 +30,7 @@ class StepReport:
     step: int
     steps: int
     progress: float
+    advance: float  # of the progress, by this step
     phase: int
     loss: float
     gradient_norm: float
@@ -54,25 +55,27 @@ def train(
         if step >= plan.steps:
             return
         began, num_workers = time.perf_counter(), num_working()
-        places = shares(plan.model, num_workers)
+        parts_of_each = shares(plan.model, num_workers)
         positions = [{"step": step, "position": position} for position in range(POSITIONS)]
-        losses = sphere.deal("compute", positions, num_workers, is_loss)
+        losses = sphere.deal("compute", positions, num_workers, is_loss, at_once=True)
         loss = math.fsum(losses) / POSITIONS
-        squares = sphere.call_all("reduce", [{"places": share} for share in places], are_squares)
+        squares = sphere.call_all("reduce", [{"parts": share} for share in parts_of_each], are_squares)
         square = math.fsum(value for worker in squares for value in worker)
         if not math.isfinite(loss) or not math.isfinite(square):
             raise TrainingError(
                 f"step {step + 1} has a loss of {loss} and a squared gradient of {square}: training stopped before "
                 "the weights changed, and the last checkpoint is good; try --fresh with another --seed"
             )
-        sphere.call_all("update", [{"step": step, "places": share} for share in places])
+        sphere.call_all("update", [{"step": step, "parts": share} for share in parts_of_each])
         seconds = time.perf_counter() - began
         moment = timeline(plan)[step]
         step += 1
+        progress = timeline(plan)[step].progress if step < plan.steps else 1.0
         yield StepReport(
             step=step,
             steps=plan.steps,
-            progress=timeline(plan)[step].progress if step < plan.steps else 1.0,
+            progress=progress,
+            advance=progress - moment.progress,
             phase=moment.phase,
             loss=loss,
             gradient_norm=math.sqrt(square),
@@ -91,18 +94,18 @@ def are_squares(arguments: Mapping[str, Any], result: Any) -> bool:
     """Whether summed gradients can have these squared norms."""
     return (
         isinstance(result, list)
-        and len(result) == len(arguments["places"])
+        and len(result) == len(arguments["parts"])
         and all(isinstance(square, float) and math.isfinite(square) for square in result)
     )
 
 
 @functools.cache
 def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
-    """Which parameters each worker sums and updates: whole ones, the dearest first to the least burdened."""
+    """Which parts each worker sums and updates, the dearest first to the least burdened."""
     costs = []
-    for index, place in enumerate(parameters(config)):
+    for index, part in enumerate(parts(config)):
         # A Newton-Schulz product costs a matrix its smaller side many operations an element; other updates, a few.
-        costs.append((place.size * (min(place.shape) if is_matrix(place.name) else 16), index))
+        costs.append((part.size * (min(part.shape) if is_matrix(part.name) else 16), index))
     burdens = [0] * num_workers
     result: list[list[int]] = [[] for _ in range(num_workers)]
     for cost, index in sorted(costs, reverse=True):

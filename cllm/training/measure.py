@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from cllm.model.config import TransformerConfig, fused_rows, is_matrix
+from cllm.model.config import TransformerConfig, is_matrix
 from cllm.model.gradient import gradient_of
 from cllm.model.transformer import Transformer, initialise
+from cllm.training.layout import parts
 from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import OptimizerConfig, Recipe
 
@@ -28,7 +29,7 @@ def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], re
     compute = getattr(torch, dtype)
     network.to(compute)
     positions = [_median_seconds(_micro_batch(network, context, rows, Recipe(**recipe))) for context, rows in shapes]
-    return {"positions": positions, "update": _update_seconds(network, compute)}
+    return {"positions": positions, "update": _update_seconds(config, compute)}
 
 
 def _median_seconds(call: Callable[[], object]) -> float:
@@ -49,20 +50,19 @@ def _micro_batch(network: Transformer, context: int, rows: int, recipe: Recipe) 
 
 
 @torch.no_grad()
-def _update_seconds(network: Transformer, dtype: torch.dtype) -> float:
-    """Seconds of all parameters' updates: one block is timed for all of them, and what is outside the blocks."""
+def _update_seconds(config: TransformerConfig, dtype: torch.dtype) -> float:
+    """Seconds of all parts' updates: one block is timed for all of them, and what is outside the blocks."""
     optimizer = OptimizerConfig()
     seconds = 0.0
-    for name, parameter in network.named_parameters():
-        if name.startswith("blocks.") and not name.startswith("blocks.0."):
+    for part in parts(config):
+        if part.name.startswith("blocks.") and not part.name.startswith("blocks.0."):
             continue
-        weight, first, second = (torch.zeros(parameter.shape) for _ in range(3))
+        weight, first, second = (torch.zeros(part.shape) for _ in range(3))
         gradient = torch.ones_like(weight)
         began = time.perf_counter()
-        if is_matrix(name):
-            rows = fused_rows(network.config, name)
-            update_matrix(weight, first, gradient, rows, 1.0, optimizer, dtype)
+        if is_matrix(part.name):
+            update_matrix(weight, first, gradient, 1.0, optimizer, dtype)
         else:
             update_other(weight, first, second, gradient, 1, 1.0, optimizer)
-        seconds += (time.perf_counter() - began) * (network.config.n_layer if name.startswith("blocks.") else 1)
+        seconds += (time.perf_counter() - began) * (config.n_layer if part.name.startswith("blocks.") else 1)
     return seconds

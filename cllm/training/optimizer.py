@@ -2,7 +2,7 @@
 
 Muon (Jordan et al. 2024) steps along the momentum with its singular values made equal, by a few Newton-Schulz products
 in what the plan's products read: bfloat16 where the processor has it (where it has not, these took nine times as long
-as float32). Each function changes one whole parameter, on one thread: whichever process does it, the bits are the same.
+as float32). Each function changes one part, on one thread: whichever process does it, the bits are the same.
 """
 
 import torch
@@ -38,25 +38,18 @@ def orthogonalise(x: Tensor) -> Tensor:
 
 
 def update_matrix(
-    weight: Tensor,
-    momentum: Tensor,
-    gradient: Tensor,
-    rows: tuple[int, ...],
-    scale: float,
-    config: OptimizerConfig,
-    dtype: torch.dtype,
+    weight: Tensor, momentum: Tensor, gradient: Tensor, scale: float, config: OptimizerConfig, dtype: torch.dtype
 ) -> None:
-    """One Muon step in place on fp32 `weight` and `momentum` (R, D), products in `dtype`; `rows` splits fused matrices.
+    """One Muon step in place on fp32 `weight` and `momentum` (R, D), products in `dtype`.
 
     Nesterov momentum; tall matrices step by sqrt(R / D) more, which keeps the change of their output the same.
     """
     momentum.lerp_(gradient, 1 - config.matrix_momentum)
-    direction = gradient.lerp(momentum, config.matrix_momentum)
+    direction = gradient.lerp(momentum, config.matrix_momentum).to(dtype)
     step = config.matrix_lr * scale
     weight.mul_(1 - step * config.matrix_weight_decay)
-    for part, change in zip(torch.split(weight, list(rows)), torch.split(direction.to(dtype), list(rows)), strict=True):
-        size = max(1.0, part.size(0) / part.size(1)) ** 0.5
-        part.add_(orthogonalise(change).float(), alpha=-step * size)
+    size = max(1.0, weight.size(0) / weight.size(1)) ** 0.5
+    weight.add_(orthogonalise(direction).float(), alpha=-step * size)
 
 
 def update_other(

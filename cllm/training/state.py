@@ -1,5 +1,6 @@
 """The shared state of a run as tensors, for the processes that compute (see `cllm.training.layout`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,12 +8,12 @@ from torch import Tensor
 
 from cllm.model.config import TransformerConfig
 from cllm.spheres import SharedArrays
-from cllm.training.layout import SIDES, parameters, side_of
+from cllm.training.layout import SIDES, Parameter, parameters, parts, side_of
 
 
 @dataclass(frozen=True)
 class Learned:
-    """One side of what is learned, by parameter."""
+    """One side of what is learned, by part."""
 
     weights: list[Tensor]
     first: list[Tensor]
@@ -20,21 +21,38 @@ class Learned:
 
 
 class TensorState:
-    """The same memory as tensors: `compute` by parameter, `gradients` by position and parameter, and `after` steps."""
+    """The same memory as tensors: by name for who computes a position, by part for who sums and updates."""
 
     def __init__(self, shared: SharedArrays, config: TransformerConfig, dtype: str) -> None:
-        self.places = parameters(config)
+        self._places, self.parts = parameters(config), parts(config)
+        kind = getattr(torch, dtype)
+        self._weights = torch.from_numpy(shared["weights"])
+        compute = torch.from_numpy(shared["compute"]).view(kind)
+        gradients = torch.from_numpy(shared["gradients"]).view(kind)
+        self.compute = self._named(compute)
+        self.gradients = [self._named(row) for row in gradients]
+        self.compute_parts = views(compute, self.parts)
+        self.gradient_parts = [views(row, self.parts) for row in gradients]
         self._sides = [
-            Learned(*(self._views(torch.from_numpy(shared[name][side])) for name in ("weights", "first", "second")))
+            Learned(
+                *(views(torch.from_numpy(shared[name][side]), self.parts) for name in ("weights", "first", "second"))
+            )
             for side in range(SIDES)
         ]
-        kind = getattr(torch, dtype)
-        self.compute = self._views(torch.from_numpy(shared["compute"]).view(kind))
-        self.gradients = [self._views(row) for row in torch.from_numpy(shared["gradients"]).view(kind)]
 
-    def after(self, step: int) -> "Learned":
+    def after(self, step: int) -> Learned:
         """What is learned when so many steps are done."""
         return self._sides[side_of(step)]
 
-    def _views(self, vector: Tensor) -> list[Tensor]:
-        return [vector[p.offset : p.offset + p.size].view(p.shape) for p in self.places]
+    def weights(self, step: int) -> dict[str, Tensor]:
+        """The weights when so many steps are done, by name."""
+        return self._named(self._weights[side_of(step)])
+
+    def _named(self, vector: Tensor) -> dict[str, Tensor]:
+        names = [place.name for place in self._places]
+        return dict(zip(names, views(vector, self._places), strict=True))
+
+
+def views(vector: Tensor, places: Sequence[Parameter]) -> list[Tensor]:
+    """The parts of a vector that lie at some places."""
+    return [vector[place.offset : place.offset + place.size].view(place.shape) for place in places]

@@ -55,11 +55,11 @@ class Worker:
     def compute(self, step: int, position: int) -> float:
         return self.learner.compute(step, position)
 
-    def reduce(self, places: list[int]) -> list[float]:
-        return self.learner.reduce(places)
+    def reduce(self, parts: list[int]) -> list[float]:
+        return self.learner.reduce(parts)
 
-    def update(self, step: int, places: list[int]) -> None:
-        self.learner.update(step, places)
+    def update(self, step: int, parts: list[int]) -> None:
+        self.learner.update(step, parts)
 
     def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
         return self.learner.dev_loss(context, first, count)

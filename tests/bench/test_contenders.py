@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from commandline import make_cllm
 
+from cllm.bench.components import COMPONENTS
 from cllm.bench.contender import Ours
 from cllm.bench.contest import Contest
 from cllm.bench.headed import Headed
@@ -46,7 +47,13 @@ def learned_bits(process: Process, material: Material, **settings: object) -> tu
 
 @pytest.mark.parametrize("head", HEAD_NAMES)
 def test_every_head_learns(material: Material, head: str) -> None:
-    before, after = learned_bits(Headed(), material, head=head)
+    before, after = learned_bits(Headed(), material, head=head, component="none")
+    assert after < 0.9 * before
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_network_with_each_component_learns(material: Material, component: str) -> None:
+    before, after = learned_bits(Headed(), material, head="dense", component=component)
     assert after < 0.9 * before
 
 

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from commandline import Cllm
 
-from cllm.bench import softmax, training
+from cllm.bench import lattice, softmax, training
 from cllm.bench.contest import Contest
+from cllm.bench.lattice import bench_lattice
 from cllm.bench.material import prepare_material
 from cllm.bench.pictures import train_picture
 from cllm.bench.plans import network_of
 from cllm.bench.recipe import Recipe
 from cllm.bench.seed import bench_seed, slope_per_minute
 from cllm.bench.softmax import bench_softmax
-from cllm.bench.tables import seed_table, softmax_table, train_table
+from cllm.bench.tables import lattice_table, seed_table, softmax_table, train_table
 from cllm.bench.training import bench_train, can_compile
 from cllm.errors import CorpusError, UsageError
 from cllm.progress import PlainReporter
@@ -88,6 +89,23 @@ def test_softmax_compares_heads_and_vocabularies(
 
 
 @pytest.mark.slow
+def test_lattice_compares_components_by_seed(
+    contest: Contest, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lattice, "NAMES", ("none", "gcd bias", "12 classes"))
+    monkeypatch.setattr(lattice, "SEEDS", 2)
+    found = json.loads(json.dumps(bench_lattice(replace(contest, seconds=1.0), report)))
+    none, *others = found["components"]
+    assert none["difference"] == none["margin"] == 0 and len(set(none["bits_per_byte"])) == 2
+    for each in others:
+        first, second = (own / same - 1 for own, same in zip(each["bits_per_byte"], none["bits_per_byte"], strict=True))
+        assert each["difference"] == pytest.approx((first + second) / 2)
+        assert each["margin"] == pytest.approx(12.706 * abs(first - second) / 2)
+        assert all(0 < bits < 9 for bits in each["bits_per_byte"]) and each["tokens_per_second"] > 0
+    assert "gcd bias" in lattice_table(found)
+
+
+@pytest.mark.slow
 def test_seed_makes_its_passes(contest: Contest, report: PlainReporter) -> None:
     found = json.loads(json.dumps(bench_seed(replace(contest, recipe=replace(TINY, n_layer=2)), 2, report)))
     assert found["tokens"] == pytest.approx(2 * found["corpus"]["tokens"], rel=0.05)
@@ -142,7 +160,13 @@ def test_a_repository_without_held_out_files_is_refused(tmp_path: Path, contest:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("train", "--seconds", "0"), ("softmax", "--seconds", "-1"), ("seed", "--epochs", "0"), ("train", "x")],
+    [
+        ("train", "--seconds", "0"),
+        ("softmax", "--seconds", "-1"),
+        ("seed", "--epochs", "0"),
+        ("lattice", "--seconds", "0"),
+        ("train", "x"),
+    ],
 )
 def test_wrong_options_are_one_sentence(cllm: Cllm, arguments: tuple[str, ...]) -> None:
     done = cllm("bench", *arguments)

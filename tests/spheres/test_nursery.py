@@ -49,8 +49,8 @@ def test_a_worker_is_asked_for_before_it_can_be_born() -> None:
 def test_how_a_worker_ended_is_known() -> None:
     with launch() as nursery:
         for call, code in (
-            (b'{"call": "end", "number": 1, "arguments": {"code": 7}}', 7),
-            (b'{"call": "die", "number": 1, "arguments": {}}', -9),
+            (b'{"call": "end", "number": 1, "tasks": [{"code": 7}]}', 7),
+            (b'{"call": "die", "number": 1, "tasks": [{}]}', -9),
         ):
             child = nursery.bear(WORKER)
             assert child.wait(0) is None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from processes import is_alive, wait_until_gone
 
 from cllm.spheres import FIRST_MORE, Nursery, SharedArrays, Sphere, WorkerLost, create_memory
 from cllm.spheres.remote import Call, Unfit, Worker
-from cllm.spheres.sphere import MOST_REPLACED
+from cllm.spheres.sphere import MOST_REPLACED, Heap
 
 WORKER = "answering_worker"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -70,6 +71,15 @@ def test_a_call_that_was_begun_is_answered_some_time() -> None:
         assert not sphere.has_answered()
 
 
+def test_what_is_there_at_once_is_taken_in_shares_that_shrink(sphere: Sphere) -> None:
+    assert [len(taken) for taken in iter(Heap([{}] * 12, 2, at_once=True).take, [])] == [3, 3, 2, 1, 1, 1, 1]
+    assert [len(taken) for taken in iter(Heap([{}] * 12, 12, at_once=True).take, [])] == [1] * 12
+    assert [len(taken) for taken in iter(Heap([{}] * 3, 2, at_once=False).take, [])] == [1] * 3
+    for number in range(20):
+        tasks = [{"x": x} for x in range(number)]
+        assert sphere.deal("square", tasks, at_once=True) == [x * x for x in range(number)]
+
+
 def test_tasks_are_drawn_as_workers_become_free(sphere: Sphere) -> None:
     drawn = []
 
@@ -116,12 +126,12 @@ def test_a_worker_that_died_before_the_call_is_noticed() -> None:
             one.call_all("pid")
 
 
-@pytest.mark.parametrize("num_workers", [1, 3])
-def test_a_killed_worker_is_replaced_and_its_task_done(num_workers: int) -> None:
+@pytest.mark.parametrize("num_workers, at_once", [(1, False), (3, False), (1, True), (3, True)])
+def test_a_killed_worker_is_replaced_and_its_tasks_done(num_workers: int, at_once: bool) -> None:
     with faulty(num_workers) as sphere:
         before = sphere.call_all("pid")
         tasks = [{"x": x, "descriptor": FIRST_MORE, "number": signal.SIGKILL} for x in range(20)]
-        assert sphere.deal("square_later", tasks) == [x * x for x in range(20)]
+        assert sphere.deal("square_later", tasks, at_once=at_once) == [x * x for x in range(20)]
         assert len(sphere.replaced) == 1 and sphere.replaced[0].endswith("was killed by signal 9")
         now = sphere.call_all("pid")
         assert now == sphere.pids and len(set(before) - set(now)) == 1
@@ -143,6 +153,39 @@ def test_a_worker_in_anothers_place_is_prepared_as_it_was() -> None:
         one.prepare("remember", x=6)
         one.workers[0].process.kill()
         assert one.call_one("prepared") == [5, 6]
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_workers_join_and_leave_between_calls(repeatable: bool) -> None:
+    with launch(2, repeatable=repeatable) as sphere:
+        sphere.prepare("remember", x=5)
+        first = sphere.call_all("pid")
+        sphere.resize(5)
+        assert sphere.call_all("prepared") == [[5]] * 5 and sphere.call_all("pid")[:2] == first
+        assert sphere.deal("square", [{"x": x} for x in range(20)]) == [x * x for x in range(20)]
+        five = sphere.pids
+        sphere.resize(1)
+        assert sphere.call_all("pid") == first[:1] and not any(is_alive(pid) for pid in five[1:])
+        sphere.resize(3)
+        assert sphere.call_all("square", [{"x": 1}, {"x": 2}, {"x": 3}]) == [1, 4, 9]
+        assert sphere.call_all("prepared") == [[5]] * 3 and len({*sphere.pids, *five}) == 7
+    assert not any(is_alive(pid) for pid in five)
+
+
+def test_a_worker_that_ends_while_it_joins_is_replaced() -> None:
+    with launch(1, repeatable=True) as sphere:
+        sphere.prepare("remember", x=5)
+        bear, born = sphere._nursery.bear, list[Any]()
+
+        def bear_and_kill(*arguments: Any) -> Any:
+            born.append(bear(*arguments))
+            if len(born) == 1:
+                born[0].kill()
+            return born[-1]
+
+        sphere._nursery.bear = bear_and_kill  # type: ignore[method-assign]
+        sphere.resize(2)
+        assert sphere.call_all("prepared") == [[5]] * 2 and len(born) == 2 and len(sphere.replaced) == 1
 
 
 def test_a_hung_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,18 +218,23 @@ def test_an_answer_to_another_call_is_refused() -> None:
     calls, answers = os.pipe(), os.pipe()
     process = SimpleNamespace(calls=os.fdopen(calls[1], "wb"), answers=os.fdopen(answers[0], "rb", buffering=0), pid=7)
     worker = Worker(0, process)  # type: ignore[arg-type]
-    worker.send(Call("square", {"x": 2}))
-    os.write(answers[1], b'{"number": 1, "result": 4}\n')
+    worker.send(Call("square", [{"x": 2}]))
+    os.write(answers[1], b'{"number": 1, "results": [4]}\n')
     answer = worker.receive()
-    assert answer is not None and answer.result == 4 and worker.owed is None
-    worker.send(Call("square", {"x": 3}))
-    os.write(answers[1], b'{"number": 1, "result": 4}\n')
+    assert answer is not None and answer.results == [4] and worker.owed is None
+    worker.send(call := Call("square", [{"x": 3}, {"x": 4}]))
+    os.write(answers[1], b'{"number": 1, "results": [4]}\n')
     with pytest.raises(Unfit, match="answered call 1, where 2 was asked"):
         worker.receive()
-    for garbage in (b"no answer\n", b'{"result": 4}\n', b"4\n"):
+    for garbage in (b"no answer\n", b'{"results": [9, 16]}\n', b"4\n"):
         os.write(answers[1], garbage)
         with pytest.raises(Unfit, match="answered what is no answer"):
             worker.receive()
+    for results in (b"[9]", b"[9, 16, 25]", b"9", b"null"):
+        os.write(answers[1], b'{"number": 2, "results": %s}\n' % results)
+        with pytest.raises(Unfit, match="answered 2 of square with"):
+            worker.receive()
+    assert worker.owed is call and worker.answered["square"] == 1, "it still owes it"
     for end in (process.calls, process.answers):
         end.close()
     os.close(calls[0])

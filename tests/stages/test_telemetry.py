@@ -11,8 +11,14 @@ from cllm.stages.telemetry import MOST_SAMPLES, History, Telemetry, read_history
 RUN = {"step": 3, "loss": 2.5, "gradient_norm": 0.5, "tokens_per_second": 1000.0}
 
 
+class Worker(SimpleNamespace):
+    """One that is only itself."""
+
+    __hash__ = object.__hash__
+
+
 def worker(rank: int) -> Any:
-    return SimpleNamespace(
+    return Worker(
         rank=rank,
         process=SimpleNamespace(pid=1),
         state="working",
@@ -37,6 +43,9 @@ def test_a_sample_is_about_the_time_since_the_one_before() -> None:
     now = 15.0
     again = telemetry.sample(512)
     assert [each["positions"] for each in again["workers"]] == [0, 0]
+    workers[1] = worker(1)  # another has joined in the place of one that left
+    workers[1].answered.update(compute=3)
+    assert [each["positions"] for each in telemetry.sample(512)["workers"]] == [0, 3]
     assert again["control"]["processor"] >= 0
 
 

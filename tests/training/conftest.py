@@ -71,17 +71,27 @@ def train_tiny(
 ) -> Callable[..., tuple[list[StepReport], SharedArrays, str]]:
     """Train a plan from its beginning with so many workers: the reports, the shared memory, the weights' hash.
 
-    `working`: how many of them work at each step, again and again; all of them where it does not say.
+    `working`: how many of them work at each step, again and again; all of them where it does not say. `joining`: there
+    are only so many then, and others join and leave.
     """
 
-    def go(plan: Plan, num_workers: int, working: Sequence[int] = ()) -> tuple[list[StepReport], SharedArrays, str]:
+    def go(
+        plan: Plan, num_workers: int, working: Sequence[int] = (), joining: bool = False
+    ) -> tuple[list[StepReport], SharedArrays, str]:
         path = tmp_path / f"plan-{num_workers}.json"
         save_plan(plan, path)
         numbers = itertools.cycle(working or [num_workers])
         with Workers(num_workers, nursery) as workers:
             shared = workers.join(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
-            reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, lambda: next(numbers)))
+
+            def num_working() -> int:
+                number = next(numbers)
+                if joining:
+                    workers.sphere.resize(number)
+                return number
+
+            reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, num_working))
             return reports, shared, weights_sha256(named_arrays(shared, "weights", plan.model, plan.steps))
 
     return go

@@ -76,6 +76,12 @@ def test_no_more_steps_than_are_worth_it(plan: Plan, most: int, steps: int) -> N
     assert len(done.amendments) == (steps != 140), "nothing is amended to what it was"
 
 
+def test_steps_that_there_is_time_for_stay_where_the_machine_is_slower(plan: Plan) -> None:
+    bound_by_passes = dataclasses.replace(long(plan), seconds=3600.0, most_steps=140)
+    done, used = run(bound_by_passes, {0: 2.0, 1: 10.0})
+    assert done.steps == 140 and used == 600.0
+
+
 def test_it_is_lengthened_while_the_learning_rate_falls_too(plan: Plan) -> None:
     first, second = plan.phases
     phases = (dataclasses.replace(first, until=0.6, steps=180), dataclasses.replace(second, steps=24))

@@ -99,6 +99,7 @@ def test_a_plan_says_how_many_steps_are_worth_it() -> None:
     assert by_time.most_steps * by_time.tokens / by_time.steps == pytest.approx(most_tokens(task()), rel=0.01)
     by_passes = planned(task(seconds=86_400.0), machine(1e11))
     assert by_passes.most_steps == pytest.approx(by_passes.steps, rel=0.01)
+    assert by_passes.seconds == 86_400.0, "a machine that is slower than it was measured may take longer for them"
 
 
 def test_a_small_repository_gets_a_larger_network_where_the_time_holds_all_passes() -> None:

@@ -61,15 +61,19 @@ def test_the_size_of_a_gradient_does_not_count(size: float) -> None:
         torch.testing.assert_close(orthogonalise(x * size), orthogonalise(x), rtol=1e-2, atol=1e-3)
 
 
-def test_fused_matrices_step_as_if_they_were_apart() -> None:
+@pytest.mark.parametrize(("shape", "size"), [((16, 16), 1.0), ((64, 16), 2.0), ((16, 64), 1.0)])
+def test_a_matrix_steps_along_its_nesterov_momentum(shape: tuple[int, int], size: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    weight, gradient = (torch.randn(48, 16, generator=generator) for _ in range(2))
-    fused, momentum = weight.clone(), torch.zeros(48, 16)
-    update_matrix(fused, momentum, gradient, (16, 32), 1.0, CONFIG, torch.bfloat16)
-    for rows in (slice(0, 16), slice(16, 48)):
-        part, state = weight[rows].clone(), torch.zeros(rows.stop - rows.start, 16)
-        update_matrix(part, state, gradient[rows], (rows.stop - rows.start,), 1.0, CONFIG, torch.bfloat16)
-        torch.testing.assert_close(fused[rows], part)
+    weight, *gradients = (torch.randn(shape, generator=generator) for _ in range(3))
+    config = OptimizerConfig(matrix_lr=0.1, matrix_momentum=0.75, matrix_weight_decay=0.5)
+    found, state = weight.clone(), torch.zeros(shape)
+    momentum = torch.zeros(shape)
+    for gradient in gradients:
+        update_matrix(found, state, gradient, 0.5, config, torch.float32)
+        momentum = 0.75 * momentum + 0.25 * gradient
+        weight = weight * (1 - 0.05 * 0.5) - 0.05 * size * orthogonalise(0.25 * gradient + 0.75 * momentum)
+    torch.testing.assert_close(state, momentum)
+    torch.testing.assert_close(found, weight, rtol=1e-4, atol=1e-5)
 
 
 def test_adam_equals_the_librarys() -> None:

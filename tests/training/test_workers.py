@@ -44,6 +44,13 @@ def test_workers_that_rest_for_some_steps_change_nothing(train_tiny: TrainTiny, 
 
 
 @pytest.mark.slow
+def test_workers_that_join_and_leave_change_nothing(train_tiny: TrainTiny, plan: Plan) -> None:
+    reports, _, same = train_tiny(plan, 2, [2, 3, 12, 1, 5, 2], joining=True)
+    assert same == train_tiny(plan, 1)[2]
+    assert [report.num_workers for report in reports[:6]] == [2, 3, 12, 1, 5, 2]
+
+
+@pytest.mark.slow
 def test_dropout_and_shared_keys_are_the_same_for_any_number_of_workers(train_tiny: TrainTiny, plan: Plan) -> None:
     for unusual in (
         dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, dropout=0.1)),
@@ -85,13 +92,13 @@ def test_an_update_that_was_half_done_is_made_again(run: Path, tmp_path: Path, n
         everything = shares(plan.model, 1)[0]
         for position in range(POSITIONS):
             workers.sphere.call_one("compute", step=0, position=position)
-        workers.sphere.call_one("reduce", places=everything)
-        workers.sphere.call_one("update", step=0, places=everything)
+        workers.sphere.call_one("reduce", parts=everything)
+        workers.sphere.call_one("update", step=0, parts=everything)
         done = {name: shared[name].copy() for name in ("weights", "first", "second", "compute")}
         for name in ("weights", "first", "second"):
             shared[name][side_of(1), ::3] = 7.0
         shared["compute"][::3] = 7
-        workers.sphere.call_one("update", step=0, places=everything)
+        workers.sphere.call_one("update", step=0, parts=everything)
         for parameter in parameters(plan.model):
             part = slice(parameter.offset, parameter.offset + parameter.size)
             assert np.array_equal(shared["compute"][part], done["compute"][part])
