@@ -7,9 +7,9 @@ from remembered import NEW, random_network
 from cllm.memory.continuation import Continuation
 from cllm.memory.memory import NOTHING, Memory, NetworkSays
 
-# The same source, compiled as a part of two kernels, may sum in two orders; it depends on what was compiled before in the
-# same process. Sums are looked up in tables, so a last bit can be the next entry: one of twelve mixers by 0.6%. In three
-# orders of compiling the chances were the same bits or 0.0006 apart.
+# The same source, compiled as a part of two kernels, may sum in two orders; it depends on what was compiled before in
+# the same process. Sums are looked up in tables, so a last bit can be the next entry: one of twelve mixers by 0.6%. In
+# three orders of compiling the chances were the same bits or 0.0006 apart.
 OTHER_KERNEL = 2e-3
 
 
