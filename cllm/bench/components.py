@@ -41,11 +41,9 @@ def with_kissing_words(config: TransformerConfig, counts: Tensor) -> Transformer
     primes = first_primes(len(triples) + 2)[2:]  # from 5 on: none divides twelve
     turned = digits[:, triples % levels] * primes + digits[:, (triples + 1) % levels]
     places = face_centred_cubic()[turned % KISSING_NUMBER].reshape(words, -1)[:, :width]
-    deviation = initial_deviation(config, "embedding.weight")
+    size = initial_deviation(config, "embedding.weight") * 3**0.5  # the mean square of a direction's parts is 1/3
     with torch.no_grad():
-        network.embedding.weight.copy_(
-            torch.from_numpy(places * deviation * 3**0.5)
-        )  # a direction's mean square is 1/3
+        network.embedding.weight.copy_(torch.from_numpy(places * size))
     return network
 
 

@@ -1,4 +1,4 @@
-"""Who works at a step: a worker for each core, on a core of its own, but for those that rest while the memory reads.
+"""Who works at a step: a worker for each core, but for those that rest while the memory reads.
 
 The cores that a process may use can change while it runs (`taskset`, a container's quota). Then workers join or leave
 before the next step; which of them compute it makes no difference to what is learned.
