@@ -70,7 +70,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--minutes", type=float, default=5.0, help="the whole time, scorecard included (default 5)")
     train.add_argument("--steps", type=int, metavar="N", help="so many steps, instead of measuring the machine")
     train.add_argument("--plan", type=Path, metavar="FILE", help="do what a saved plan says")
-    train.add_argument("--workers", type=int, metavar="N", help="processes, 1 to 12 (default: one a core)")
+    train.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that compute, 1 to 144 (default: one a core, up to 12; more make a step 12 times as large)",
+    )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--config", type=Path, metavar="FILE.toml", help="override what is derived")
     train.add_argument("--fresh", action="store_true", help="learn anew; the old model stays in use until then")

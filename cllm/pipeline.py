@@ -27,8 +27,8 @@ from cllm.stages.prepare import prepare
 from cllm.stages.remembering import Remembering, has_memory, update
 from cllm.stages.scoring import account, drawn, score, score_baselines
 from cllm.stages.session import Session, TrainOptions
-from cllm.stages.workers import load_kernels, start_nursery
-from cllm.training.launch import Workers, launch_measurers
+from cllm.stages.workers import launch_workers, load_kernels, start_nursery
+from cllm.training.launch import launch_measurers
 from cllm.workspace import Workspace
 
 
@@ -73,7 +73,7 @@ def run_stages(
                         plan_run(session, run, sphere, remembering)
                 return_memory()  # of what was read, 30 MB; and again before the scorecard
                 remembering.begin()
-                with Workers(session.num_workers, nursery) as workers:
+                with launch_workers(session, run, nursery) as workers:
                     learn(session, run, workers, remembering, interruption)
             if not has_memory(run):
                 remembering.finish()

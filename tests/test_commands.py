@@ -143,7 +143,7 @@ def test_doctor_measures(learned: Cllm) -> None:
         (("train", "--minutes", "0"), 2, "--minutes 0"),
         (("train", "--minutes", "nan"), 2, "--minutes nan"),
         (("train", "--steps", "-3"), 2, "--steps -3"),
-        (("train", "--workers", "13"), 2, "--workers 13"),
+        (("train", "--workers", "145"), 2, "--workers 145"),
         (("train", "--config", "nowhere.toml"), 2, "nowhere.toml"),
         (("train", "--plan", "nowhere.json"), 2, "nowhere.json"),
         (("train", "--plan", "src"), 2, "cannot be read"),

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from commandline import Cllm, make_cllm, wait_for
 
+from cllm.machine import descendants
+
 STEPS = "60"
 
 
@@ -82,6 +84,36 @@ def test_workers_leave_and_join_with_the_cores(cllm: Cllm) -> None:
     _, err = process.communicate()
     assert process.returncode == 130 and "cores that can be used now: 1; workers: 1, not" in err, err
     assert "workers: 2, not 1" in err and "saved at step" in err
+
+
+@pytest.mark.slow
+def test_thirteen_workers_are_two_spheres_and_two_workers_go_on_with_the_same_bits(cllm: Cllm, tmp_path: Path) -> None:
+    process = cllm.start_training("--steps", "40", "--workers", "13")
+    wait_for(lambda: is_past(cllm, 1), "a checkpoint")
+    controls = workers_of(cllm)
+    assert len(controls) == 2, "what touches Node Zero"
+    everybody = [pid for worker in controls for pid in (worker["pid"], *descendants(worker["pid"]))]
+    assert len(everybody) == 2 + 2 + 13
+    kill(process, signal.SIGKILL)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in everybody), "the workers' end")
+    done = cllm.train("--workers", "2")
+    assert done.returncode == 0 and "resuming from step" in done.stderr and "steps of 144 x" in done.stderr, done.stderr
+    weights = cllm.scorecard()["weights_sha256"]
+    assert cllm.scorecard()["train"]["workers"] == 2 and 0 < cllm.scorecard()["train"]["busy"] <= 1.05
+    shutil.copy(cllm.repository / ".cllm" / "runs" / "0001" / "plan.json", tmp_path / "plan.json")
+    done = cllm.train("--plan", str(tmp_path / "plan.json"), "--workers", "1", "--fresh")
+    assert done.returncode == 0, done.stderr
+    assert cllm.scorecard()["weights_sha256"] == weights
+
+
+@pytest.mark.slow
+def test_a_plan_of_one_level_has_at_most_twelve_workers(cllm: Cllm, tmp_path: Path) -> None:
+    assert cllm.train("--steps", "3", "--workers", "1").returncode == 0
+    weights = cllm.scorecard()["weights_sha256"]
+    shutil.copy(cllm.repository / ".cllm" / "runs" / "0001" / "plan.json", tmp_path / "plan.json")
+    done = cllm.train("--plan", str(tmp_path / "plan.json"), "--workers", "13", "--fresh")
+    assert done.returncode == 0 and "planned for at most 12 workers" in done.stderr, done.stderr
+    assert cllm.scorecard()["weights_sha256"] == weights and cllm.scorecard()["train"]["workers"] == 12
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from cllm.training.worker import CALLS, Worker
 class ScoringWorker(Worker):
     """A worker that knows the held-out documents."""
 
-    def join(self, run: str, plan: str, descriptor: int, dev: list[int]) -> None:
-        super().join(run, plan, descriptor, dev)
+    def join(self, run: str, plan: str, descriptor: int, dev: list[int], rows: int | None = None) -> None:
+        super().join(run, plan, descriptor, dev, rows)
         self._held_out = Shard.open(Path(run) / "dataset", "val")
 
     @torch.inference_mode()

@@ -35,6 +35,11 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     modules = {name: importlib.import_module(name) for name in sys.argv[1:]}
     freeze()
+    listen(modules, calls)
+
+
+def listen(modules: dict[str, ModuleType], calls: socket.socket) -> None:
+    """Answer messages until nobody is there to send any."""
     while True:
         data, descriptors, _, _ = socket.recv_fds(calls, MOST_BYTES, MOST_DESCRIPTORS)
         if not data:

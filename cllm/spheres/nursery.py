@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from cllm.errors import TrainingError
 
@@ -27,19 +27,35 @@ class WorkerLost(TrainingError):
     """A worker process ended, hung, or answered with a failure."""
 
 
+class Process(Protocol):
+    """A child process, as in `subprocess`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int: ...
+
+
 class Nursery:
     """The process; a context manager. At its end all workers that are left are killed."""
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it; it is not waited for. `modules`: what workers may be, each with a `main`."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.process = subprocess.Popen(
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cllm.spheres.birth", *modules],
             stdin=theirs.fileno(),
             env=dict(environment),
             process_group=0,  # a terminal's Ctrl-C is for the control node alone
         )
         theirs.close()
+        self._begin(process, ours)
+
+    def _begin(self, process: "Process", calls: socket.socket) -> None:
+        """It is there, and listens to these calls."""
+        self.process, self._socket = process, calls
         self._socket.settimeout(DEADLINE_SECONDS)
         self._unborn: deque[Child] = deque()
 

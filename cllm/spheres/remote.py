@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cllm.machine import cpu_seconds
+from cllm.machine import cpu_seconds, descendants
 from cllm.spheres.nursery import Child, WorkerLost, ending
 
 State = Literal["joining", "working", "waiting"]
@@ -113,13 +113,17 @@ class Worker:
         return "waiting" if self.owed is None else "working"
 
     def is_hung(self) -> bool:
-        """Whether it owes an answer and has been on no processor at so many looks, of which this is one."""
+        """Whether it owes an answer and has been on no processor at so many looks, of which this is one.
+
+        A control node has as long again: it waits for workers of its own, and may be about to replace one of them.
+        """
         if self.owed is None or not self.process.is_born:
             return False
-        used = cpu_seconds([self.process.pid])
+        below = descendants(self.process.pid)
+        used = cpu_seconds([self.process.pid, *below])
         self._looks = self._looks + 1 if used == self._used else 0
         self._used = used
-        return self._looks >= HUNG_LOOKS
+        return self._looks >= HUNG_LOOKS * (2 if below else 1)
 
     def lost(self) -> Unfit:
         code = self.process.wait()

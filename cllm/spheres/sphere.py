@@ -56,7 +56,7 @@ class Sphere:
         self.workers: list[Worker] = []
         self.replaced: list[str] = []  # why, of each worker that was
         self._in_a_row = 0
-        self._preparations: list[Call] = []
+        self._preparations: list[Callable[[int], Call]] = []  # of a worker, by its rank
         self._selector = selectors.DefaultSelector()
         self.resize(num_workers)
 
@@ -84,14 +84,18 @@ class Sphere:
             self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
         self.workers += joining
         preparations, self._preparations = self._preparations, []  # one in the place of another begins anew
-        for call in preparations:
-            self._ask(joining, [call] * len(joining))
-            self._preparations.append(call)
+        for call_of in preparations:
+            self._ask(joining, [call_of(worker.rank) for worker in joining])
+            self._preparations.append(call_of)
 
     def prepare(self, call: str, **arguments: Any) -> None:
-        """Make a call on every worker, and on each that takes the place of one later."""
-        self.call_all(call, [arguments] * len(self.workers))
-        self._preparations.append(Call(call, [arguments]))
+        """Make a call on every worker, and on each that takes the place of one, or joins, later."""
+        self.prepare_each(call, lambda rank: arguments)
+
+    def prepare_each(self, call: str, arguments_of: Callable[[int], Mapping[str, Any]]) -> None:
+        """The same, where the arguments depend on the worker's rank."""
+        self.call_all(call, [arguments_of(worker.rank) for worker in self.workers])
+        self._preparations.append(lambda rank: Call(call, [arguments_of(rank)]))
 
     def deal(
         self,
@@ -229,8 +233,8 @@ class Sphere:
             worker.forget()
             self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
             try:
-                for call in self._preparations:
-                    worker.send(call)
+                for call_of in self._preparations:
+                    worker.send(call_of(worker.rank))
                     worker.await_answer()
                 if owed is not None:
                     worker.send(owed)

@@ -32,7 +32,7 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
         raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
     corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
     plan = load_plan(run.plan)
-    for sentence in described(plan, shard, session.num_workers):
+    for sentence in described(plan, shard, workers.number):
         session.report.say(sentence)
     check_memory(plan, session.machine)
     dev = [number for number, document in enumerate(corpus.train) if document.split == "dev"]
@@ -43,9 +43,10 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
     session.seconds_before = before.command_seconds
     checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
     with History(run.history) as history:
-        watch = Watch(session, run, workers.sphere, remembering, checkpointer, history, before, bool(dev))
+        watch = Watch(session, run, workers, remembering, checkpointer, history, before, bool(dev))
         crew = Crew(session, workers.sphere, remembering)
-        steps = train(workers.sphere, plan, run.plan, first_step, watch.budget.amend, crew.num_working)
+        num_working = crew.num_working if plan.levels == 1 else lambda: len(workers.sphere.workers)
+        steps = train(workers.sphere, plan, run.plan, first_step, watch.budget.amend, num_working)
         watch_steps(session, steps, watch, interruption)
     plan = load_plan(run.plan)
     write_json(run.training, watch.account(plan, first_step))
@@ -55,7 +56,7 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
 
 def check_memory(plan: Plan, machine: Machine) -> None:
     """TrainingError where the numbers of a run are more than this machine has memory for."""
-    needed = needed_bytes(plan.model, plan.engine.dtype)
+    needed = needed_bytes(plan.model, plan.engine.dtype, plan.levels)
     if needed > machine.available_bytes:
         raise TrainingError(
             f"a network of {num_parameters(plan.model) / 1e6:,.0f} M parameters takes {needed / 1e9:.1f} GB of memory "

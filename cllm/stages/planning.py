@@ -62,7 +62,8 @@ def network_plan(
         vocab_size=tokenizer.vocab_size,
         tokens=shard.num_tokens,
         engine=engine,
-        num_workers=len(sphere.workers),
+        num_workers=session.num_workers,
+        levels=session.levels,
         seconds=seconds,
         steps=session.options.steps,
         seed=session.options.seed,
@@ -144,7 +145,10 @@ def described(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
         f"network: {model.n_layer} layers, {model.n_embd} wide, vocabulary {model.vocab_size:,}, "
         f"{num_parameters(model) / 1e6:.2f} M parameters, {plan.engine.dtype}"
     )
-    phases = ", ".join(f"{phase.steps} steps of 12 x {phase.rows * phase.context} tokens" for phase in plan.phases)
+    positions = plan.positions
+    phases = ", ".join(
+        f"{phase.steps} steps of {positions} x {phase.tokens_per_position} tokens" for phase in plan.phases
+    )
     dropout = f", dropout {plan.recipe.dropout:g}" if plan.recipe.dropout else ""
     time_text = f", at most {plan.seconds:.0f} s" if plan.seconds else ""
     yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} passes{dropout}{time_text}, {num_workers} workers"

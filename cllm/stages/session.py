@@ -15,9 +15,10 @@ from cllm.progress import Reporter
 from cllm.spheres import MAX_WORKERS
 from cllm.tokenizer.tokenizer import SMALLEST_VOCABULARY
 from cllm.training.choose import rung
-from cllm.training.plan import OptimizerConfig, Plan, Recipe, load_plan, rounds
+from cllm.training.plan import MOST_LEVELS, OptimizerConfig, Plan, Recipe, load_plan, rounds
 
 WEEK_MINUTES = 7 * 24 * 60
+MOST_WORKERS = int(MAX_WORKERS**MOST_LEVELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,11 @@ class TrainOptions:
             raise UsageError(f"--minutes {self.minutes:g} is not between 0 and {WEEK_MINUTES} (a week)")
         if self.steps is not None and not 1 <= self.steps <= 10_000_000:
             raise UsageError(f"--steps {self.steps} is not between 1 and 10,000,000")
-        if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
-            raise UsageError(f"--workers {self.workers} is not between 1 and {MAX_WORKERS}, the spheres that touch one")
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise UsageError(
+                f"--workers {self.workers} is not between 1 and {MOST_WORKERS}: {MAX_WORKERS} spheres touch one, and "
+                "as many each of these"
+            )
         if self.plan is not None and self.steps is not None:
             raise UsageError("--plan and --steps are both given: a plan has its own number of steps")
         if not 0 <= self.seed < 1 << 31:
@@ -136,8 +140,15 @@ class Session:
         return self.options.workers or min(self.cores, MAX_WORKERS)
 
     @property
+    def levels(self) -> int:
+        """Of spheres, in a plan that is made for so many workers."""
+        return 1 if self.num_workers <= MAX_WORKERS else 2
+
+    @property
     def num_resting(self) -> int:
         """How many workers leave their core to the memory while it reads: none, where a core is spare."""
+        if self.levels > 1:
+            return 0
         return max(0, min(self.num_workers - 1, self.num_workers - self.cores + 1))
 
     @property
@@ -145,6 +156,8 @@ class Session:
         """The share of all workers' time that is gone while the memory reads."""
         if self.num_workers == self.cores == 1:
             return 0.5
+        if self.levels > 1:
+            return 1 / self.cores
         return 1 - rounds(self.num_workers) / rounds(self.num_workers - self.num_resting)
 
     def section(self, name: str) -> dict[str, Any]:

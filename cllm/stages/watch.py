@@ -9,13 +9,13 @@ from cllm.artifacts import write_json
 from cllm.machine import cpu_seconds
 from cllm.model.config import num_parameters
 from cllm.run import Run
-from cllm.spheres import Sphere
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.stages.telemetry import HISTORY_SECONDS, History, Telemetry
 from cllm.training.budget import Budget
 from cllm.training.checkpoint import Checkpointer, Spent
 from cllm.training.dev import dev_bits_per_byte
+from cllm.training.launch import Workers
 from cllm.training.loop import StepReport
 from cllm.training.plan import POSITIONS, Plan, load_plan, rounds
 
@@ -31,7 +31,7 @@ class Watch:
         self,
         session: Session,
         run: Run,
-        sphere: Sphere,
+        workers: Workers,
         remembering: Remembering,
         checkpointer: Checkpointer,
         history: History,
@@ -39,13 +39,15 @@ class Watch:
         has_dev: bool,
     ) -> None:
         self.checkpointer, self.budget = checkpointer, Budget(before.seconds, remembering.lost_seconds)
+        sphere = workers.sphere
         self._session, self._run, self._sphere, self._has_dev = session, run, sphere, has_dev
+        self._workers = workers
         self._plan = load_plan(run.plan)
         self._saved_at, self._shown_at, self._kept_at = time.monotonic(), 0.0, -math.inf
         self._telemetry, self._history = Telemetry(sphere), history
         self._before, self._dev_looks = before, len(before.dev_bits_per_byte)
         self._counted_at, self._told = time.monotonic(), len(sphere.replaced)
-        self._cpu_before = {pid: cpu_seconds([pid]) for pid in sphere.pids}
+        self._cpu_before = {pid: cpu_seconds([pid]) for pid in workers.pids}
         self._cpu = dict(self._cpu_before)  # of workers that were replaced, too
         self._loss, self._worker_seconds = 0.0, 0.0
         self._dev_bits_per_byte = list(before.dev_bits_per_byte)
@@ -53,7 +55,8 @@ class Watch:
 
     def after(self, step: StepReport) -> None:
         """Take note of a step, and do what is due."""
-        self._worker_seconds += (time.monotonic() - self._counted_at) * step.num_workers
+        computing = self._workers.number * step.num_workers / len(self._sphere.workers)
+        self._worker_seconds += (time.monotonic() - self._counted_at) * computing
         self._counted_at = time.monotonic()
         if self._last is not None:  # the first one takes longer
             share = rounds(len(self._sphere.workers)) / rounds(step.num_workers)
@@ -74,7 +77,7 @@ class Watch:
 
     def spent(self) -> Spent:
         """What the run has taken so far."""
-        self._cpu |= {pid: cpu_seconds([pid]) for pid in self._sphere.pids}
+        self._cpu |= {pid: cpu_seconds([pid]) for pid in self._workers.pids}
         used = sum(self._cpu.values()) - sum(self._cpu_before.values())
         return Spent(
             seconds=self.budget.used,
@@ -104,7 +107,7 @@ class Watch:
             "seconds": spent.seconds,
             "command_seconds": spent.command_seconds,
             "resumed_from_step": resumed_from_step,
-            "workers": len(self._sphere.workers),
+            "workers": self._workers.number,
             "busy": spent.processor_seconds / spent.worker_seconds,
             "dev_bits_per_byte": spent.dev_bits_per_byte,
         }

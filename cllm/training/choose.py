@@ -64,6 +64,7 @@ class Task:
     tokens: int  # of the documents that are learned
     engine: Engine
     num_workers: int
+    levels: int = 1  # of spheres
     seconds: float | None = None  # of training
     steps: int | None = None
     seed: int = 0
@@ -109,9 +110,9 @@ def choose_model(task: Task, measure: Measure) -> TransformerConfig:
         passes_are_few = most < LEAST_WITH_ALL_PASSES * config.matrix_parameters
         if passes_are_few or needed_bytes(config, task.engine.dtype) > task.free_bytes:
             break
-        step = step_seconds(measure(config, SHAPES[:1]), task.num_workers)[0]
+        step = step_seconds(measure(config, SHAPES[:1]), task.num_workers, task.levels)[0]
         enough = min(most, LEAST_IN_THE_TIME * config.matrix_parameters)
-        if task.seconds * POSITIONS * CONTEXTS[0][0] / step < enough:
+        if task.seconds * POSITIONS**task.levels * CONTEXTS[0][0] / step < enough:
             break
         best = config
     return best
@@ -121,26 +122,31 @@ def plan_of_steps(task: Task, model: TransformerConfig) -> Plan:
     """A plan for a network and the task's steps, without a budget."""
     assert task.steps is not None
     speed = Speed(positions=tuple(model.training_flops_per_token(c) * c for c, _ in CONTEXTS), update=0.0)
-    return _plan(task, model, _phases_of_steps(task.steps, step_seconds(speed, task.num_workers)))
+    return _plan(task, model, _phases_of_steps(task.steps, step_seconds(speed, task.num_workers, task.levels)))
 
 
 def plan_of_seconds(task: Task, model: TransformerConfig, speed: Speed) -> Plan:
     """A plan for a network and the task's seconds, with its speed at `SHAPES`."""
     assert task.seconds is not None
-    seconds = step_seconds(speed, task.num_workers)
+    seconds = step_seconds(speed, task.num_workers, task.levels)
     phases = _phases_of_seconds(task.seconds, seconds)
-    tokens = sum(phase.steps * phase.tokens_per_step for phase in phases)
-    share = most_tokens(task) / tokens
+    share = most_tokens(task) / _tokens(phases, task)
     most_steps = min(MOST_STEPS, math.ceil(share * sum(phase.steps for phase in phases)))
     plan = _plan(task, model, _phases_of_seconds(task.seconds * min(1.0, share), seconds))
     return dataclasses.replace(plan, seconds=task.seconds, most_steps=max(plan.steps, most_steps))
 
 
-def step_seconds(speed: Speed, num_workers: int) -> list[float]:
+def step_seconds(speed: Speed, num_workers: int, levels: int = 1) -> list[float]:
     """Seconds of a step in each phase, with so many workers."""
     return [
-        (position * rounds(num_workers) + speed.update / num_workers) * STEP_OVERHEAD for position in speed.positions
+        (position * rounds(num_workers, levels) + speed.update / num_workers) * STEP_OVERHEAD
+        for position in speed.positions
     ]
+
+
+def _tokens(phases: tuple[Phase, ...], task: Task) -> int:
+    """Tokens of all steps of some phases."""
+    return int(POSITIONS**task.levels) * sum(phase.steps * phase.tokens_per_position for phase in phases)
 
 
 def _phases_of_seconds(budget: float, seconds: list[float]) -> tuple[Phase, ...]:
@@ -168,11 +174,12 @@ def _phases_of_steps(steps: int, seconds: list[float]) -> tuple[Phase, ...]:
 
 def _plan(task: Task, model: TransformerConfig, phases: tuple[Phase, ...]) -> Plan:
     longest = max(phase.context for phase in phases)
-    passes = sum(phase.steps * phase.tokens_per_step for phase in phases) / task.tokens
+    passes = _tokens(phases, task) / task.tokens
     return Plan(
         model=dataclasses.replace(model, context_length=longest),
         phases=phases,
         engine=task.engine,
         recipe=Recipe(dropout=DROPOUT if passes > PASSES_WITHOUT_DROPOUT else 0.0),
+        levels=task.levels,
         seed=task.seed,
     )

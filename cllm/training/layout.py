@@ -6,7 +6,9 @@ All parameters lie in one vector, each beginning on a cache line, so a position'
     first      fp32 (2, P)      momentum (Muon) or first moment (AdamW)
     second     fp32 (2, P)      second moment (AdamW), unused for matrices
     compute    bf16 or fp32 (P,)      the weights as the matrix products read them
-    gradients  bf16 or fp32 (12, P)   one row a position, written by whoever computed it
+    gradients  bf16 or fp32 (12, P)   one row a position, written by whoever computed it; fp32 of two levels
+
+Of two levels each position is a sphere with rows of its own (`row_layout`), and writes their sum into the row here.
 
 What is learned has two sides: a step's update reads one and writes the other, so that it can be made again where a
 worker ends in the middle of it. Before step number s, counted from 0, the numbers are on the side s % 2 (`side_of`).
@@ -71,18 +73,35 @@ def parts(config: TransformerConfig) -> list[Parameter]:
     return found
 
 
-def layout(config: TransformerConfig, dtype: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+Layout = dict[str, tuple[str, tuple[int, ...]]]
+
+
+def layout(config: TransformerConfig, dtype: str, levels: int = 1) -> Layout:
     """The shared arrays of a run; bfloat16 is uint16 to NumPy."""
-    last = parameters(config)[-1]
-    size = last.offset + -(-last.size // ALIGNED_ELEMENTS) * ALIGNED_ELEMENTS
-    stored = "uint16" if dtype == "bfloat16" else "float32"
+    size, stored = vector_size(config), stored_as(dtype)
     return {
         "weights": ("float32", (SIDES, size)),
         "first": ("float32", (SIDES, size)),
         "second": ("float32", (SIDES, size)),
         "compute": (stored, (size,)),
-        "gradients": (stored, (POSITIONS, size)),
+        "gradients": (stored if levels == 1 else "float32", (POSITIONS, size)),
     }
+
+
+def row_layout(config: TransformerConfig, dtype: str) -> Layout:
+    """The shared arrays of a sphere whose control node is a worker itself: its positions' gradients."""
+    return {"gradients": (stored_as(dtype), (POSITIONS, vector_size(config)))}
+
+
+def vector_size(config: TransformerConfig) -> int:
+    """Numbers in a vector of all parameters."""
+    last = parameters(config)[-1]
+    return last.offset + -(-last.size // ALIGNED_ELEMENTS) * ALIGNED_ELEMENTS
+
+
+def stored_as(dtype: str) -> str:
+    """NumPy's name of what products read."""
+    return "uint16" if dtype == "bfloat16" else "float32"
 
 
 def side_of(step: int) -> int:
@@ -90,9 +109,11 @@ def side_of(step: int) -> int:
     return step % SIDES
 
 
-def needed_bytes(config: TransformerConfig, dtype: str) -> float:
-    """Bytes of memory that learning takes: the shared arrays, and a margin."""
-    return MEMORY_MARGIN * sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in layout(config, dtype).values())
+def needed_bytes(config: TransformerConfig, dtype: str, levels: int = 1) -> float:
+    """Bytes of memory that learning takes: the shared arrays, of two levels with two spheres, and a margin."""
+    layouts = [layout(config, dtype, levels), *[row_layout(config, dtype)] * (2 * (levels - 1))]
+    sizes = [np.dtype(kind).itemsize * prod(shape) for arrays in layouts for kind, shape in arrays.values()]
+    return MEMORY_MARGIN * sum(sizes)
 
 
 def named_arrays(shared: SharedArrays, array: str, config: TransformerConfig, step: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Every function here works on one thread and reads nothing but the plan, the data
 or a parameter can be anybody's. Sums run over the positions 0, 1, ..., 11 in that order, whoever computed them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ class Learner:
         moment = timeline(self.plan)[step]
         phase = self.plan.phases[moment.phase]
         rows = self._rows_of("all" if moment.progress >= self.plan.recipe.dev_from else "early", phase.context)
-        first = (moment.index * POSITIONS + position) * phase.rows
+        first = (moment.index * self.plan.positions + position) * phase.rows
         generator = np.random.default_rng([self.plan.seed, step, position])
         batch = np.stack([rows[index] for index in range(first, first + phase.rows)])
         for index in np.flatnonzero(generator.random(phase.rows) < self.plan.recipe.fim_rate):
@@ -86,11 +87,12 @@ class Learner:
         return ids[:, :-1], targets
 
     def compute(self, step: int, position: int) -> float:
-        """Write a position's gradient into its row; its mean loss (nats a token)."""
+        """Write a position's gradient into its row of the sphere; its mean loss (nats a token)."""
         inputs, targets = self.batch(step, position)
-        seed = (self.plan.seed * 1_000_003 + step) * POSITIONS + position
-        scale = 1 / (targets.numel() * POSITIONS)
-        nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, self.state.gradients[position], seed)
+        seed = (self.plan.seed * 1_000_003 + step) * self.plan.positions + position
+        scale = 1 / (targets.numel() * self.plan.positions)
+        row = self.state.gradients[position % POSITIONS]
+        nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, row, seed)
         return nats / targets.numel()
 
     def _gradient_for(self, shape: torch.Size) -> Gradient:
@@ -109,18 +111,16 @@ class Learner:
         """Sum the positions' gradients of some parts, in the one order; the squared norm of each."""
         squares = []
         for index in parts:
-            self._summed[index] = self._sum(index)
+            self._summed[index] = summed(self.state.gradient_parts, index)
             flat = self._summed[index].view(-1)
             squares.append(torch.dot(flat, flat).item())
         return squares
 
-    def _sum(self, index: int) -> Tensor:
-        """All positions' gradient of a part."""
-        gradients = self.state.gradient_parts
-        total = gradients[0][index].float()
-        for position in range(1, POSITIONS):
-            total.add_(gradients[position][index])
-        return total
+    @torch.no_grad()
+    def gather(self, parts: list[int], position: int) -> None:
+        """Sum the gradients of some parts in the worker's sphere, as what its control node's position is above."""
+        for index in parts:
+            self.state.gradient_parts[position][index].copy_(summed(self.state.own_gradient_parts, index))
 
     @torch.no_grad()
     def update(self, step: int, parts: list[int]) -> None:
@@ -130,7 +130,8 @@ class Learner:
         scale = learning_rate_scale(self.plan.recipe, timeline(self.plan)[step].progress)
         for index in parts:
             compute = state.compute_parts[index]
-            gradient = self._summed.pop(index) if index in self._summed else self._sum(index)
+            known = index in self._summed
+            gradient = self._summed.pop(index) if known else summed(state.gradient_parts, index)
             weight, first = after.weights[index].copy_(before.weights[index]), after.first[index]
             first.copy_(before.first[index])
             if is_matrix(state.parts[index].name):
@@ -154,3 +155,11 @@ class Learner:
             end_of_text = self.data.tokenizer.end_of_text
             self._rows[which, context] = Rows(self.data.shard, documents, context, self.plan.seed, end_of_text)
         return self._rows[which, context]
+
+
+def summed(rows: Sequence[Sequence[Tensor]], index: int) -> Tensor:
+    """The sum of a part over twelve positions, in fp32, in the one order."""
+    total = rows[0][index].to(torch.float32, copy=True)
+    for position in range(1, POSITIONS):
+        total.add_(rows[position][index])
+    return total

@@ -79,7 +79,7 @@ def train(
             phase=moment.phase,
             loss=loss,
             gradient_norm=math.sqrt(square),
-            tokens=plan.phases[moment.phase].tokens_per_step,
+            tokens=plan.positions * plan.phases[moment.phase].tokens_per_position,
             seconds=seconds,
             num_workers=num_workers,
         )

@@ -23,8 +23,9 @@ from cllm.config import check_bounds, check_choice
 from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
 
-POSITIONS = 12  # micro-batches a step, one for each sphere that touches the control node
-SCHEMA_VERSION = 4
+POSITIONS = 12  # of a sphere in a step, one for each that touches its control node
+MOST_LEVELS = 2  # 12 positions, each a micro-batch, or each a sphere of 12 of its own
+SCHEMA_VERSION = 5
 DTYPES = ("bfloat16", "float32")
 MOST_STEPS = 10_000_000
 
@@ -42,8 +43,8 @@ class Phase:
         check_bounds(self, context=(2, 1 << 20), rows=(1, 1 << 16), until=(1e-9, 1), steps=(1, MOST_STEPS))
 
     @property
-    def tokens_per_step(self) -> int:
-        return POSITIONS * self.rows * self.context
+    def tokens_per_position(self) -> int:
+        return self.rows * self.context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +137,14 @@ class Plan:
     engine: Engine
     optimizer: OptimizerConfig = OptimizerConfig()
     recipe: Recipe = Recipe()
+    levels: int = 1  # of spheres
     seed: int = 0
     seconds: float | None = None  # wall-clock budget of the training; None: as long as the steps take
     most_steps: int | None = None  # more are worth nothing, however much time is left
     amendments: tuple[Amendment, ...] = ()
 
     def __post_init__(self) -> None:
-        check_bounds(self, seed=(0, (1 << 31) - 1))
+        check_bounds(self, seed=(0, (1 << 31) - 1), levels=(1, MOST_LEVELS))
         if self.seconds is not None:
             check_bounds(self, seconds=(0, 1e9))
         if self.most_steps is not None:
@@ -165,6 +167,11 @@ class Plan:
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property
+    def positions(self) -> int:
+        """Micro-batches a step."""
+        return int(POSITIONS**self.levels)
+
+    @property
     def steps(self) -> int:
         """Steps in all, amendments included."""
         return len(timeline(self))
@@ -172,7 +179,7 @@ class Plan:
     @property
     def tokens(self) -> int:
         """Tokens learned from in all steps."""
-        return sum(self.phases[moment.phase].tokens_per_step for moment in timeline(self))
+        return self.positions * sum(self.phases[moment.phase].tokens_per_position for moment in timeline(self))
 
 
 @dataclass(frozen=True)
@@ -221,9 +228,9 @@ def save_plan(plan: Plan, path: Path) -> None:
     write_json(path, {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(plan)})
 
 
-def rounds(num_workers: int) -> int:
+def rounds(num_workers: int, levels: int = 1) -> int:
     """How many positions one after another a step takes so many workers."""
-    return math.ceil(POSITIONS / num_workers)
+    return math.ceil(int(POSITIONS**levels) / num_workers)
 
 
 def load_plan(path: Path) -> Plan:

@@ -21,18 +21,27 @@ class Learned:
 
 
 class TensorState:
-    """The same memory as tensors: by name for who computes a position, by part for who sums and updates."""
+    """The same memory as tensors: by name for who computes a position, by part for who sums and updates.
 
-    def __init__(self, shared: SharedArrays, config: TransformerConfig, dtype: str) -> None:
+    `gradients` are written by who computes; `gradient_parts` are the run's rows, which are summed for an update, and
+    `own_gradient_parts` those of the worker's sphere: the same ones, where there is one level.
+    """
+
+    def __init__(
+        self, shared: SharedArrays, config: TransformerConfig, dtype: str, rows: SharedArrays | None = None
+    ) -> None:
+        """`rows`: of the sphere below, whose workers have them; its sums are the run's rows then, in fp32."""
         self._places, self.parts = parameters(config), parts(config)
         kind = getattr(torch, dtype)
         self._weights = torch.from_numpy(shared["weights"])
         compute = torch.from_numpy(shared["compute"]).view(kind)
-        gradients = torch.from_numpy(shared["gradients"]).view(kind)
+        summed = torch.from_numpy(shared["gradients"]).view(torch.float32 if rows else kind)
+        written = torch.from_numpy(rows["gradients"]).view(kind) if rows else summed
         self.compute = self._named(compute)
-        self.gradients = [self._named(row) for row in gradients]
+        self.gradients = [self._named(row) for row in written]
         self.compute_parts = views(compute, self.parts)
-        self.gradient_parts = [views(row, self.parts) for row in gradients]
+        self.gradient_parts = [views(row, self.parts) for row in summed]
+        self.own_gradient_parts = [views(row, self.parts) for row in written]
         self._sides = [
             Learned(
                 *(views(torch.from_numpy(shared[name][side]), self.parts) for name in ("weights", "first", "second"))

@@ -10,13 +10,13 @@ from cllm.dataset import Shard
 from cllm.spheres import SharedArrays
 from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
-from cllm.training.layout import layout
+from cllm.training.layout import layout, row_layout
 from cllm.training.learner import Data, Learner
 from cllm.training.measure import measure
 from cllm.training.plan import load_plan
 from cllm.training.state import TensorState
 
-CALLS = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss")
+CALLS = ("join", "amend", "initialise", "round_weights", "compute", "gather", "reduce", "update", "dev_loss")
 
 
 class Worker:
@@ -30,11 +30,13 @@ class Worker:
         assert self._learner is not None, "called before join"
         return self._learner
 
-    def join(self, run: str, plan: str, descriptor: int, dev: list[int]) -> None:
-        """Map the shared memory, the plan and the data of a run."""
+    def join(self, run: str, plan: str, descriptor: int, dev: list[int], rows: int | None = None) -> None:
+        """Map the shared memory, the plan and the data of a run; `rows`, a descriptor, is the sphere's own memory."""
         loaded = load_plan(Path(plan))
         dtype = loaded.engine.dtype
-        state = TensorState(SharedArrays(layout(loaded.model, dtype), descriptor), loaded.model, dtype)
+        shared = SharedArrays(layout(loaded.model, dtype, loaded.levels), descriptor)
+        own = None if rows is None else SharedArrays(row_layout(loaded.model, dtype), rows)
+        state = TensorState(shared, loaded.model, dtype, own)
         data = Data(
             tokenizer=Tokenizer.load(Path(run) / "tokenizer.json"),
             shard=Shard.open(Path(run) / "dataset", "train"),
@@ -54,6 +56,9 @@ class Worker:
 
     def compute(self, step: int, position: int) -> float:
         return self.learner.compute(step, position)
+
+    def gather(self, parts: list[int], position: int) -> None:
+        self.learner.gather(parts, position)
 
     def reduce(self, parts: list[int]) -> list[float]:
         return self.learner.reduce(parts)

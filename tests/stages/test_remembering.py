@@ -18,6 +18,7 @@ from cllm.stages.session import Session
 def session(num_workers: int, cores: int) -> Any:
     """As much of a session as counts here."""
     made = SimpleNamespace(num_workers=num_workers, cores=cores)
+    made.levels = Session.levels.fget(made)  # type: ignore[attr-defined]
     made.num_resting = Session.num_resting.fget(made)  # type: ignore[attr-defined]
     made.reading_share = Session.reading_share.fget(made)  # type: ignore[attr-defined]
     return made
@@ -35,6 +36,8 @@ def session(num_workers: int, cores: int) -> Any:
         (5, 5, 1, 0),  # five or four, a step is three rounds
         (12, 12, 1, 1 / 2),  # eleven take two rounds
         (12, 16, 0, 0),
+        (13, 16, 0, 1 / 16),  # of two levels nobody rests
+        (13, 2, 0, 1 / 2),
     ],
 )
 def test_a_core_is_left_to_the_memory(num_workers: int, cores: int, resting: int, share: float) -> None:

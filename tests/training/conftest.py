@@ -61,7 +61,7 @@ def plan(run: Path) -> Plan:
 
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
-    with Nursery(["cllm.training.worker"], worker_environment()) as started:
+    with Nursery(["cllm.training.worker", "cllm.training.control"], worker_environment()) as started:
         yield started
 
 
@@ -80,13 +80,13 @@ def train_tiny(
     ) -> tuple[list[StepReport], SharedArrays, str]:
         path = tmp_path / f"plan-{num_workers}.json"
         save_plan(plan, path)
-        numbers = itertools.cycle(working or [num_workers])
-        with Workers(num_workers, nursery) as workers:
+        numbers = itertools.cycle(working or [None])
+        with Workers(num_workers, nursery, levels=plan.levels) as workers:
             shared = workers.join(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
 
             def num_working() -> int:
-                number = next(numbers)
+                number = next(numbers) or len(workers.sphere.workers)
                 if joining:
                     workers.sphere.resize(number)
                 return number

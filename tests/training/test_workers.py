@@ -1,10 +1,14 @@
 import dataclasses
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import is_alive, wait_until_gone
 
+from cllm.machine import descendants
 from cllm.model.config import is_matrix
 from cllm.spheres import Nursery, SharedArrays
 from cllm.spheres.remote import Call, Worker
@@ -48,6 +52,87 @@ def test_workers_that_join_and_leave_change_nothing(train_tiny: TrainTiny, plan:
     reports, _, same = train_tiny(plan, 2, [2, 3, 12, 1, 5, 2], joining=True)
     assert same == train_tiny(plan, 1)[2]
     assert [report.num_workers for report in reports[:6]] == [2, 3, 12, 1, 5, 2]
+
+
+@pytest.fixture
+def two_levels(plan: Plan) -> Plan:
+    """Four steps of 144 positions."""
+    phases = (
+        dataclasses.replace(plan.phases[0], rows=1, until=0.5, steps=2),
+        dataclasses.replace(plan.phases[1], steps=2),
+    )
+    return dataclasses.replace(plan, phases=phases, levels=2)
+
+
+@pytest.mark.slow
+def test_of_two_levels_any_number_of_workers_gives_the_weights_of_one(train_tiny: TrainTiny, two_levels: Plan) -> None:
+    reports, _, weights = train_tiny(two_levels, 1)
+    assert reports[0].tokens == 144 * 32 and reports[-1].loss < reports[0].loss
+    for num_workers in (2, 3, 5, 12, 13):
+        others, _, same = train_tiny(two_levels, num_workers)
+        assert same == weights, f"{num_workers} workers"
+        assert [report.loss for report in others] == [report.loss for report in reports]
+        assert others[0].num_workers == (2 if num_workers == 13 else 1)
+
+
+def killing(
+    monkeypatch: pytest.MonkeyPatch, choose: Callable[[int], int], number: int = signal.SIGKILL, every: int = 7
+) -> list[int]:
+    """Now and then a position is asked of a worker below which a process, by `choose`, gets a signal; which ones."""
+    killed: list[int] = []
+    asked, send = 0, Worker.send
+
+    def send_and_kill(worker: Worker, message: Call) -> None:
+        nonlocal asked
+        send(worker, message)
+        if message.name == "compute":
+            asked += 1
+            if asked % every == 0:
+                killed.append(choose(worker.process.pid))
+                os.kill(killed[-1], number)
+
+    monkeypatch.setattr(Worker, "send", send_and_kill)
+    return killed
+
+
+CHOICES: dict[str, Callable[[int], int]] = {
+    "control": lambda pid: pid,
+    "nursery": lambda pid: descendants(pid)[0],
+    "leaf": lambda pid: descendants(pid)[-1],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", CHOICES)
+def test_of_two_levels_whoever_is_killed_is_replaced(
+    train_tiny: TrainTiny, two_levels: Plan, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = train_tiny(two_levels, 1)[2]
+    killed = killing(monkeypatch, CHOICES[which])
+    assert train_tiny(two_levels, 13)[2] == weights
+    assert len(killed) > 2 and not any(is_alive(pid) for pid in killed)
+
+
+@pytest.mark.slow
+def test_of_two_levels_a_leaf_that_hangs_is_replaced_by_its_control_node(
+    train_tiny: TrainTiny, two_levels: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = train_tiny(two_levels, 1)[2]
+    stopped = killing(monkeypatch, CHOICES["leaf"], signal.SIGSTOP, every=15)
+    assert train_tiny(two_levels, 13)[2] == weights
+    assert len(stopped) == 1 and not is_alive(stopped[0])
+
+
+@pytest.mark.slow
+def test_of_two_levels_nobody_is_left_behind(run: Path, tmp_path: Path, nursery: Nursery, two_levels: Plan) -> None:
+    path = tmp_path / "plan.json"
+    save_plan(two_levels, path)
+    with Workers(13, nursery, levels=2) as workers:
+        workers.join(run, two_levels, path, [])
+        assert workers.number == 13 and len(workers.sphere.workers) == 2
+        pids = workers.pids
+        assert len(pids) == 2 + 2 + 13
+    wait_until_gone(pids)
 
 
 @pytest.mark.slow

@@ -1,0 +1,112 @@
+"""A control node below Node Zero: a worker to it, and to workers of its own what Node Zero is to its.
+
+Its position of a step is twelve positions, which it deals to its workers; they sum them into its row of the run's
+memory. It computes nothing itself. Who computes and who sums makes no difference to the bits, here as above.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from cllm.errors import TrainingError
+from cllm.spheres import FIRST_MORE, SharedArrays, Sphere, WorkerLost, create_memory
+from cllm.spheres.fork import ForkedNursery
+from cllm.spheres.worker import serve
+from cllm.training.layout import row_layout
+from cllm.training.loop import are_squares, is_loss, shares
+from cllm.training.plan import POSITIONS, Plan, load_plan
+
+CALLS = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss")
+WORKER = "cllm.training.worker"
+ROWS = FIRST_MORE + 1  # the number in a worker of the descriptor of the sphere's own memory
+
+
+class Control:
+    """The calls that it answers; `join` comes before all others."""
+
+    def __init__(self, processes: ExitStack) -> None:
+        """`processes`: what ends with this one."""
+        self._processes = processes
+        self._sphere: Sphere | None = None
+
+    @property
+    def sphere(self) -> Sphere:
+        assert self._sphere is not None, "called before join"
+        return self._sphere
+
+    def join(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
+        """Have so many workers, who know the run."""
+        self._plan: Plan = load_plan(Path(plan))
+        rows = create_memory()  # which stays open, for those who take a worker's place
+        SharedArrays(row_layout(self._plan.model, self._plan.engine.dtype), rows)  # it is as large as that from now on
+        nursery = self._processes.enter_context(ForkedNursery([WORKER]))
+        self._sphere = Sphere(nursery, WORKER, num_workers, [descriptor, rows], repeatable=True)
+        self._processes.enter_context(self._sphere)
+        self.sphere.prepare("join", run=run, plan=plan, descriptor=FIRST_MORE, dev=dev, rows=ROWS)
+
+    def amend(self, plan: str) -> None:
+        self.sphere.call_all("amend", [{"plan": plan}] * len(self.sphere.workers))
+
+    def initialise(self) -> None:
+        self.sphere.call_one("initialise")
+
+    def round_weights(self, step: int) -> None:
+        self.sphere.call_one("round_weights", step=step)
+
+    def compute(self, step: int, position: int) -> float:
+        """The mean loss of twelve positions, whose gradient is in this one's row."""
+        below = range(position * POSITIONS, (position + 1) * POSITIONS)
+        tasks = [{"step": step, "position": number} for number in below]
+        losses = self.sphere.deal("compute", tasks, can_be=is_loss, at_once=True)
+        mean = math.fsum(losses) / POSITIONS
+        if not math.isfinite(mean):  # which JSON could not say
+            raise TrainingError(f"step {step + 1} has a loss of {mean}; the last checkpoint is good")
+        given = shares(self._plan.model, len(self.sphere.workers))
+        self.sphere.call_all("gather", [{"parts": share, "position": position} for share in given])
+        return mean
+
+    def reduce(self, parts: list[int]) -> list[float]:
+        given = self._split(parts)
+        found = self.sphere.call_all("reduce", [{"parts": share} for share in given], are_squares)
+        of_part = {
+            part: square
+            for share, squares in zip(given, found, strict=True)
+            for part, square in zip(share, squares, strict=True)
+        }
+        return [of_part[part] for part in parts]
+
+    def update(self, step: int, parts: list[int]) -> None:
+        self.sphere.call_all("update", [{"step": step, "parts": share} for share in self._split(parts)])
+
+    def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
+        """Row by row, whoever is free."""
+        tasks = [{"context": context, "first": number, "count": 1} for number in range(first, first + count)]
+        found = self.sphere.deal("dev_loss", tasks)
+        return math.fsum(nats for nats, _ in found), sum(size for _, size in found)
+
+    def _split(self, parts: list[int]) -> list[list[int]]:
+        """Parts for each worker; the dearest come first (`shares`), so they are dealt like cards."""
+        return [parts[rank :: len(self.sphere.workers)] for rank in range(len(self.sphere.workers))]
+
+
+def main() -> None:
+    with ExitStack() as processes:
+        control = Control(processes)
+        serve({name: ending_if_lost(getattr(control, name)) for name in CALLS})
+
+
+def ending_if_lost(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call, at whose failure for want of workers the process ends: another control node does it, with others."""
+
+    @functools.wraps(call)
+    def ending(**arguments: Any) -> Any:
+        try:
+            return call(**arguments)
+        except WorkerLost:
+            os._exit(1)
+
+    return ending
