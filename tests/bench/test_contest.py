@@ -56,8 +56,10 @@ def test_train_compares_and_leaves_the_repository_as_it_was(
         seconds = [point["seconds"] for point in each["curve"]]
         assert seconds == sorted(seconds)
     assert found["stock"]["curve"][-1]["seconds"] >= contest.seconds
-    stock = found["stock"]["tokens_per_second"]  # to compile takes ten times these two seconds
-    assert all(each["tokens_per_second"] > 0.25 * stock for each in found["peers"]), "it compiled on its clock"
+    # One step that compiles outlasts these two seconds: 64 tokens in five to ten, a thousandth of stock's speed. (A
+    # quarter of it is not enough to tell: beside other work on the same cores this failed.)
+    stock = found["stock"]["tokens_per_second"]
+    assert all(each["tokens_per_second"] > 0.02 * stock for each in found["peers"]), "it compiled on its clock"
     assert found["ratio_to_stock"] == found["ours"]["tokens_per_second"] / found["stock"]["tokens_per_second"]
     assert found["matrix_peak_share"] == found["ours"]["matrix_peak_share"]
     for name in names[1:]:
