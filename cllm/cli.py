@@ -356,19 +356,27 @@ def bench_train_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def bench_softmax_command(options: argparse.Namespace) -> int:
-    """`cllm bench softmax`."""
+def compare(
+    options: argparse.Namespace, bench: Callable[..., dict[str, Any]], table: Callable[[dict[str, Any]], str]
+) -> int:
+    """Run a benchmark that has no options of its own, and print what it found."""
     from cllm.bench.contest import Contest
-    from cllm.bench.softmax import bench_softmax
-    from cllm.bench.tables import softmax_table
     from cllm.interrupt import Interruption
     from cllm.progress import reporter
 
     contest = Contest(root=options.corpus, seconds=options.seconds, seed=options.seed)
     with Interruption(), reporter(sys.stderr) as report:
-        found = bench_softmax(contest, report)
-    print_json(found) if options.json else print(softmax_table(found))
+        found = bench(contest, report)
+    print_json(found) if options.json else print(table(found))
     return 0
+
+
+def bench_softmax_command(options: argparse.Namespace) -> int:
+    """`cllm bench softmax`."""
+    from cllm.bench.softmax import bench_softmax
+    from cllm.bench.tables import softmax_table
+
+    return compare(options, bench_softmax, softmax_table)
 
 
 def bench_seed_command(options: argparse.Namespace) -> int:
@@ -390,17 +398,10 @@ def bench_seed_command(options: argparse.Namespace) -> int:
 
 def bench_lattice_command(options: argparse.Namespace) -> int:
     """`cllm bench lattice`."""
-    from cllm.bench.contest import Contest
     from cllm.bench.lattice import bench_lattice
     from cllm.bench.tables import lattice_table
-    from cllm.interrupt import Interruption
-    from cllm.progress import reporter
 
-    contest = Contest(root=options.corpus, seconds=options.seconds, seed=options.seed)
-    with Interruption(), reporter(sys.stderr) as report:
-        found = bench_lattice(contest, report)
-    print_json(found) if options.json else print(lattice_table(found))
-    return 0
+    return compare(options, bench_lattice, lattice_table)
 
 
 def doctor_command(options: argparse.Namespace) -> int:

@@ -109,8 +109,9 @@ class Sphere:
 
         Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `at_once` all
         are there from the beginning: a worker takes several, and fewer as fewer are left (guided self-scheduling,
-        Polychronopoulos & Kuck 1987), which is half of the messages. With `num_workers` only so many work, and the
-        others rest. A result that cannot be (`can_be`) costs a worker its place; what is found in its place stands.
+        Polychronopoulos & Kuck 1987): of twelve tasks two workers get 7 messages. With `num_workers` only so many work,
+        and the others rest. A result that cannot be (`can_be`) costs a worker its place; what is found in its place
+        stands.
         """
         assert num_workers is None or 1 <= num_workers <= len(self.workers)
         workers = self.workers[:num_workers]
