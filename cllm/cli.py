@@ -76,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes that compute, 1 to 144 (default: one a core, up to 12; more make a step 12 times as large)",
     )
+    train.add_argument("--listen", metavar="HOST[:PORT]", help="other machines may take part: where they find this one")
+    train.add_argument("--join", metavar="HOST[:PORT]", help="take part in the run of the machine that listens there")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--config", type=Path, metavar="FILE.toml", help="override what is derived")
     train.add_argument("--fresh", action="store_true", help="learn anew; the old model stays in use until then")
@@ -201,11 +203,26 @@ def train_command(options: argparse.Namespace) -> int:
     from cllm.stages.session import TrainOptions
     from cllm.tables import scorecard_table
 
-    fields = ("minutes", "steps", "plan", "workers", "seed", "config", "fresh")
+    if options.join is not None:
+        return join_command(options)
+    fields = ("minutes", "steps", "plan", "workers", "listen", "seed", "config", "fresh")
     chosen = TrainOptions(**{name: getattr(options, name) for name in fields})
     with reporter(sys.stderr) as report:
         card = learn_repository(options.path, chosen, report)
     print_json(card) if options.json else print(printable(scorecard_table(card)))
+    return 0
+
+
+def join_command(options: argparse.Namespace) -> int:
+    """`cllm train --join`: all but the number of workers is said where the run is."""
+    from cllm.progress import reporter
+    from cllm.stages.outpost import take_part
+
+    own = ("listen", "steps", "plan", "config", "fresh", "json")
+    if given := [f"--{name}" for name in own if getattr(options, name)]:
+        raise UsageError(f"{given[0]} does not go with --join: the run that is joined has its own")
+    with reporter(sys.stderr) as report:
+        take_part(options.join, options.workers, report)
     return 0
 
 

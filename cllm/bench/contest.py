@@ -19,7 +19,7 @@ from cllm.errors import UsageError
 from cllm.machine import Machine, default_dtype, describe
 from cllm.run import existing_directory
 from cllm.spheres import MAX_WORKERS
-from cllm.stages.planning import engine_of
+from cllm.training.engine import engine_of
 from cllm.training.plan import Engine
 
 PEER = "transformers"

@@ -13,8 +13,9 @@ from cllm.bench.plans import network_of
 from cllm.bench.process import Process, document_bits, run
 from cllm.bench.recipe import Recipe
 from cllm.model.config import fused_rows, is_matrix
+from cllm.spheres.order import POSITIONS
 from cllm.training.optimizer import update_matrix, update_other
-from cllm.training.plan import POSITIONS, OptimizerConfig, learning_rate_scale
+from cllm.training.plan import OptimizerConfig, learning_rate_scale
 from cllm.training.plan import Recipe as OurRecipe
 
 

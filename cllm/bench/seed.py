@@ -16,7 +16,8 @@ from cllm.bench.race import Course
 from cllm.machine import written_set_size
 from cllm.progress import Reporter
 from cllm.spheres import Sphere
-from cllm.training.plan import POSITIONS, Phase, Plan
+from cllm.spheres.order import POSITIONS
+from cllm.training.plan import Phase, Plan
 
 LOOK_SECONDS = 5.0  # between two looks at the memory
 SETTLED = 0.25  # share of the run after which memory is expected to be flat

@@ -14,7 +14,6 @@ from cllm.spheres.nursery import Child, WorkerLost, ending
 State = Literal["joining", "working", "waiting"]
 LOOK_SECONDS = 1.0  # between two looks at a worker that does not answer
 HUNG_LOOKS = 10  # at one that owes an answer and was on no processor since the look before, until it counts as hung
-HUNG = f"was on no processor for {HUNG_LOOKS * LOOK_SECONDS:.0f} s"
 
 
 class Unfit(WorkerLost):
@@ -45,8 +44,8 @@ class Answer:
 class Worker:
     """A child process that answers calls; `rank` is its number in the sphere."""
 
-    def __init__(self, rank: int, process: Child) -> None:
-        self.rank, self.process = rank, process
+    def __init__(self, rank: int, process: Child, hung_looks: int = HUNG_LOOKS) -> None:
+        self.rank, self.process, self._hung_looks = rank, process, hung_looks
         self.owed: Call | None = None  # what it was asked and has not answered yet
         self.doubted = False  # whether that was answered before, with what cannot be
         self.answered: Counter[str] = Counter()  # tasks, by the name of the call
@@ -103,7 +102,7 @@ class Worker:
                 if self.receive() is not None:
                     return
             elif self.is_hung():
-                raise self.unfit(HUNG)
+                raise self.hung()
 
     @property
     def state(self) -> State:
@@ -123,7 +122,10 @@ class Worker:
         used = cpu_seconds([self.process.pid, *below])
         self._looks = self._looks + 1 if used == self._used else 0
         self._used = used
-        return self._looks >= HUNG_LOOKS * (2 if below else 1)
+        return self._looks >= self._hung_looks * (2 if below else 1)
+
+    def hung(self) -> Unfit:
+        return self.unfit(f"was on no processor for {self._looks * LOOK_SECONDS:.0f} s")
 
     def lost(self) -> Unfit:
         code = self.process.wait()

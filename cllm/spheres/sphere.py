@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cllm.spheres.nursery import Nursery, WorkerLost
-from cllm.spheres.remote import HUNG, LOOK_SECONDS, Answer, Call, Refused, Unfit, Worker
+from cllm.spheres.remote import HUNG_LOOKS, LOOK_SECONDS, Answer, Call, Refused, Unfit, Worker
 
 MAX_WORKERS = 12
 ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
@@ -49,10 +49,20 @@ class Sphere:
     """Workers that run the same `module`; a context manager that leaves none of them behind."""
 
     def __init__(
-        self, nursery: Nursery, module: str, num_workers: int, more: Sequence[int] = (), repeatable: bool = False
+        self,
+        nursery: Nursery,
+        module: str,
+        num_workers: int,
+        more: Sequence[int] = (),
+        repeatable: bool = False,
+        hung_looks: int = HUNG_LOOKS,
     ) -> None:
-        """They have the descriptors `more` (`Nursery.bear`); `repeatable`: every call may be made again by another."""
+        """They have the descriptors `more` (`Nursery.bear`); `repeatable`: every call may be made again by another.
+
+        `hung_looks`: at how many, one a second, a worker that uses no processor counts as hung.
+        """
         self._nursery, self._module, self._more, self._repeatable = nursery, module, tuple(more), repeatable
+        self._hung_looks = hung_looks
         self.workers: list[Worker] = []
         self.replaced: list[str] = []  # why, of each worker that was
         self._in_a_row = 0
@@ -78,7 +88,8 @@ class Sphere:
             worker.put_away()
         del self.workers[num_workers:]
         joining = [
-            Worker(rank, self._nursery.bear(self._module, self._more)) for rank in range(len(self.workers), num_workers)
+            Worker(rank, self._nursery.bear(self._module, self._more), self._hung_looks)
+            for rank in range(len(self.workers), num_workers)
         ]
         for worker in joining:
             self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
@@ -196,7 +207,7 @@ class Sphere:
                 raise WorkerLost(f"no worker answered for {ANSWER_DEADLINE_SECONDS:.0f} s; run the same command again")
             for worker in self.workers:
                 if self._repeatable and worker.is_hung():
-                    self._replace(worker, worker.unfit(HUNG))
+                    self._replace(worker, worker.hung())
         answers: list[Answer] = []
         for key, _ in ready:
             try:

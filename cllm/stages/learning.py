@@ -14,12 +14,13 @@ from cllm.model.weights import save_model
 from cllm.run import Run
 from cllm.spheres import SharedArrays
 from cllm.stages.crew import Crew
-from cllm.stages.planning import described, differences, engine_of
+from cllm.stages.planning import described
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.stages.telemetry import History
 from cllm.stages.watch import Watch
 from cllm.training.checkpoint import Checkpoint, Checkpointer, Spent, newest_checkpoint, restore
+from cllm.training.engine import differences, engine_of
 from cllm.training.launch import Workers
 from cllm.training.layout import named_arrays, needed_bytes
 from cllm.training.loop import StepReport, train
@@ -46,8 +47,10 @@ def learn(session: Session, run: Run, workers: Workers, remembering: Remembering
         watch = Watch(session, run, workers, remembering, checkpointer, history, before, bool(dev))
         crew = Crew(session, workers.sphere, remembering)
         num_working = crew.num_working if plan.levels == 1 else lambda: len(workers.sphere.workers)
-        steps = train(workers.sphere, plan, run.plan, first_step, watch.budget.amend, num_working)
+        take = workers.take(session.report.say)
+        steps = train(workers.sphere, plan, run.plan, first_step, watch.budget.amend, num_working, take)
         watch_steps(session, steps, watch, interruption)
+    workers.end()
     plan = load_plan(run.plan)
     write_json(run.training, watch.account(plan, first_step))
     weights = named_arrays(shared, "weights", plan.model, plan.steps)

@@ -1,7 +1,6 @@
 """The plans of a new run: from the options, the configuration, the corpus and the speed of this machine."""
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from cllm.config import override
 from cllm.corpus import Corpus
 from cllm.dataset import Shard
 from cllm.errors import UsageError
-from cllm.machine import Machine, default_dtype
+from cllm.machine import default_dtype
 from cllm.model.config import TransformerConfig, num_parameters
 from cllm.run import Run
 from cllm.spheres import Sphere
@@ -20,7 +19,8 @@ from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import SHAPES, Speed, Task, choose_model, plan_of_seconds, plan_of_steps
-from cllm.training.plan import Engine, OptimizerConfig, Plan, Recipe, save_plan
+from cllm.training.engine import engine_of
+from cllm.training.plan import OptimizerConfig, Plan, Recipe, save_plan
 
 # The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
 # the speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
@@ -117,25 +117,6 @@ def measured(
     found = sphere.call_all("measure", [arguments] * len(sphere.workers))
     positions = np.mean([speed["positions"] for speed in found], 0)
     return Speed(positions=tuple(positions.tolist()), update=float(np.mean([speed["update"] for speed in found])))
-
-
-def engine_of(machine: Machine, dtype: str) -> Engine:
-    """What computes on a machine."""
-    found = sorted(machine.features or ())
-    return Engine(
-        dtype=dtype,
-        instruction_set=" ".join(name for name in found if name.startswith(("avx", "amx", "asimd", "bf16"))),
-        torch_version=importlib.metadata.version("torch"),
-        numba_version=importlib.metadata.version("numba"),
-    )
-
-
-def differences(before: Engine, now: Engine) -> Iterator[str]:
-    """In which respects two engines differ, as sentences."""
-    for field in dataclasses.fields(Engine):
-        was, is_now = getattr(before, field.name), getattr(now, field.name)
-        if was != is_now:
-            yield f"{field.name.replace('_', ' ')} was {was}, is {is_now}"
 
 
 def described(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:

@@ -17,6 +17,8 @@ from cllm.tokenizer.tokenizer import SMALLEST_VOCABULARY
 from cllm.training.choose import rung
 from cllm.training.plan import MOST_LEVELS, OptimizerConfig, Plan, Recipe, load_plan, rounds
 
+DEFAULT_PORT = 29400  # as torchrun's
+EVERY_ADDRESS = ("", "0.0.0.0", "::")
 WEEK_MINUTES = 7 * 24 * 60
 MOST_WORKERS = int(MAX_WORKERS**MOST_LEVELS)
 
@@ -29,6 +31,7 @@ class TrainOptions:
     steps: int | None = None
     plan: Path | None = None
     workers: int | None = None
+    listen: str | None = None
     seed: int = 0
     config: Path | None = None
     fresh: bool = False
@@ -43,6 +46,14 @@ class TrainOptions:
                 f"--workers {self.workers} is not between 1 and {MOST_WORKERS}: {MAX_WORKERS} spheres touch one, and "
                 "as many each of these"
             )
+        if self.listen is not None:
+            if endpoint("--listen", self.listen)[0] in EVERY_ADDRESS:
+                raise UsageError(
+                    f"--listen {self.listen} would be every address of this machine: name the one by which the others "
+                    "reach it, on a network whose machines trust each other"
+                )
+            if self.workers is not None and self.workers > MAX_WORKERS:
+                raise UsageError(f"--workers {self.workers}: one of many machines has at most {MAX_WORKERS}")
         if self.plan is not None and self.steps is not None:
             raise UsageError("--plan and --steps are both given: a plan has its own number of steps")
         if not 0 <= self.seed < 1 << 31:
@@ -54,6 +65,19 @@ class TrainOptions:
         defaults = TrainOptions()
         asked = ("minutes", "steps", "plan", "seed", "config")
         return [f"--{name}" for name in asked if getattr(self, name) != getattr(defaults, name)]
+
+
+def endpoint(option: str, text: str) -> tuple[str, int]:
+    """The host and the port of HOST, HOST:PORT, or [HOST]:PORT where the host has colons."""
+    host, port = text, str(DEFAULT_PORT)
+    if text.startswith("[") and "]" in text:
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UsageError(f"{option} {text}: {port!r} is not a port; give HOST or HOST:PORT")
+    return host, int(port)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +166,12 @@ class Session:
     @property
     def levels(self) -> int:
         """Of spheres, in a plan that is made for so many workers."""
-        return 1 if self.num_workers <= MAX_WORKERS else 2
+        return 1 if self.num_workers <= MAX_WORKERS and self.listen is None else 2
+
+    @property
+    def listen(self) -> tuple[str, int] | None:
+        """Where other machines come to take part."""
+        return None if self.options.listen is None else endpoint("--listen", self.options.listen)
 
     @property
     def num_resting(self) -> int:

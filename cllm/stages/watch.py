@@ -9,6 +9,7 @@ from cllm.artifacts import write_json
 from cllm.machine import cpu_seconds
 from cllm.model.config import num_parameters
 from cllm.run import Run
+from cllm.spheres.order import POSITIONS
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
 from cllm.stages.telemetry import HISTORY_SECONDS, History, Telemetry
@@ -17,7 +18,7 @@ from cllm.training.checkpoint import Checkpointer, Spent
 from cllm.training.dev import dev_bits_per_byte
 from cllm.training.launch import Workers
 from cllm.training.loop import StepReport
-from cllm.training.plan import POSITIONS, Plan, load_plan, rounds
+from cllm.training.plan import Plan, load_plan, rounds
 
 STATUS_SECONDS = 0.5
 DEV_LOOKS = 8  # times that the dev documents are measured during a run

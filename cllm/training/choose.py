@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cllm.model.config import TransformerConfig
+from cllm.spheres.order import POSITIONS
 from cllm.training.layout import needed_bytes
-from cllm.training.plan import MOST_STEPS, POSITIONS, Engine, Phase, Plan, Recipe, rounds
+from cllm.training.plan import MOST_STEPS, Engine, Phase, Plan, Recipe, rounds
 
 # (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the one before.
 LADDER = (

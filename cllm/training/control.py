@@ -15,10 +15,11 @@ from typing import Any
 from cllm.errors import TrainingError
 from cllm.spheres import FIRST_MORE, SharedArrays, Sphere, WorkerLost, create_memory
 from cllm.spheres.fork import ForkedNursery
+from cllm.spheres.order import POSITIONS
 from cllm.spheres.worker import serve
 from cllm.training.layout import row_layout
 from cllm.training.loop import are_squares, is_loss, shares
-from cllm.training.plan import POSITIONS, Plan, load_plan
+from cllm.training.plan import Plan, load_plan
 
 CALLS = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss")
 WORKER = "cllm.training.worker"
@@ -40,15 +41,16 @@ class Control:
 
     def join(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
         """Have so many workers, who know the run."""
-        self._plan: Plan = load_plan(Path(plan))
+        self.plan: Plan = load_plan(Path(plan))
         rows = create_memory()  # which stays open, for those who take a worker's place
-        SharedArrays(row_layout(self._plan.model, self._plan.engine.dtype), rows)  # it is as large as that from now on
+        SharedArrays(row_layout(self.plan.model, self.plan.engine.dtype), rows)  # it is as large as that from now on
         nursery = self._processes.enter_context(ForkedNursery([WORKER]))
         self._sphere = Sphere(nursery, WORKER, num_workers, [descriptor, rows], repeatable=True)
         self._processes.enter_context(self._sphere)
         self.sphere.prepare("join", run=run, plan=plan, descriptor=FIRST_MORE, dev=dev, rows=ROWS)
 
     def amend(self, plan: str) -> None:
+        self.plan = load_plan(Path(plan))
         self.sphere.call_all("amend", [{"plan": plan}] * len(self.sphere.workers))
 
     def initialise(self) -> None:
@@ -65,13 +67,14 @@ class Control:
         mean = math.fsum(losses) / POSITIONS
         if not math.isfinite(mean):  # which JSON could not say
             raise TrainingError(f"step {step + 1} has a loss of {mean}; the last checkpoint is good")
-        given = shares(self._plan.model, len(self.sphere.workers))
+        given = shares(self.plan.model, len(self.sphere.workers))
         self.sphere.call_all("gather", [{"parts": share, "position": position} for share in given])
         return mean
 
-    def reduce(self, parts: list[int]) -> list[float]:
+    def reduce(self, parts: list[int], is_summed: bool = False) -> list[float]:
         given = self._split(parts)
-        found = self.sphere.call_all("reduce", [{"parts": share} for share in given], are_squares)
+        tasks = [{"parts": share, "is_summed": is_summed} for share in given]
+        found = self.sphere.call_all("reduce", tasks, are_squares)
         of_part = {
             part: square
             for share, squares in zip(given, found, strict=True)
@@ -79,8 +82,9 @@ class Control:
         }
         return [of_part[part] for part in parts]
 
-    def update(self, step: int, parts: list[int]) -> None:
-        self.sphere.call_all("update", [{"step": step, "parts": share} for share in self._split(parts)])
+    def update(self, step: int, parts: list[int], is_summed: bool = False) -> None:
+        given = self._split(parts)
+        self.sphere.call_all("update", [{"step": step, "parts": share, "is_summed": is_summed} for share in given])
 
     def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
         """Row by row, whoever is free."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from cllm.model.config import TransformerConfig, fused_rows, is_matrix, parameter_shapes
 from cllm.spheres import SharedArrays
-from cllm.training.plan import POSITIONS
+from cllm.spheres.order import POSITIONS
 
 SIDES = 2
 ALIGNED_ELEMENTS = 32  # 64 bytes of bfloat16

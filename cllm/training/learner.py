@@ -1,7 +1,7 @@
 """What a worker does for a step: compute a position, sum a parameter's gradients, update it.
 
 Every function here works on one thread and reads nothing but the plan, the data and the shared state, so a position
-or a parameter can be anybody's. Sums run over the positions 0, 1, ..., 11 in that order, whoever computed them.
+or a parameter can be anybody's. Sums over twelve positions have one order, whoever computed them.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,10 @@ from cllm.model.config import is_matrix
 from cllm.model.gradient import Gradient, gradient_of
 from cllm.model.loss import IGNORED, linear_cross_entropy
 from cllm.model.transformer import Transformer, initialise
+from cllm.spheres.order import FOUR, POSITIONS
 from cllm.tokenizer import Tokenizer
 from cllm.training.optimizer import update_matrix, update_other
-from cllm.training.plan import POSITIONS, Plan, learning_rate_scale, timeline
+from cllm.training.plan import Plan, learning_rate_scale, timeline
 from cllm.training.state import TensorState
 
 
@@ -107,14 +108,21 @@ class Learner:
         return self._gradient[1]
 
     @torch.no_grad()
-    def reduce(self, parts: list[int]) -> list[float]:
-        """Sum the positions' gradients of some parts, in the one order; the squared norm of each."""
+    def reduce(self, parts: list[int], is_summed: bool = False) -> list[float]:
+        """Sum the positions' gradients of some parts, in the one order; the squared norm of each.
+
+        `is_summed`: the first row is their sum already, as it is of many machines.
+        """
         squares = []
         for index in parts:
-            self._summed[index] = summed(self.state.gradient_parts, index)
+            self._summed[index] = self._sum_of(index, is_summed)
             flat = self._summed[index].view(-1)
             squares.append(torch.dot(flat, flat).item())
         return squares
+
+    def _sum_of(self, index: int, is_summed: bool) -> Tensor:
+        rows = self.state.gradient_parts
+        return rows[0][index].clone() if is_summed else summed(rows, index)
 
     @torch.no_grad()
     def gather(self, parts: list[int], position: int) -> None:
@@ -123,7 +131,7 @@ class Learner:
             self.state.gradient_parts[position][index].copy_(summed(self.state.own_gradient_parts, index))
 
     @torch.no_grad()
-    def update(self, step: int, parts: list[int]) -> None:
+    def update(self, step: int, parts: list[int], is_summed: bool = False) -> None:
         """Change some parts by the gradients that `reduce` summed, or another worker that has ended since."""
         state, config = self.state, self.plan.optimizer
         before, after = state.after(step), state.after(step + 1)
@@ -131,7 +139,7 @@ class Learner:
         for index in parts:
             compute = state.compute_parts[index]
             known = index in self._summed
-            gradient = self._summed.pop(index) if known else summed(state.gradient_parts, index)
+            gradient = self._summed.pop(index) if known else self._sum_of(index, is_summed)
             weight, first = after.weights[index].copy_(before.weights[index]), after.first[index]
             first.copy_(before.first[index])
             if is_matrix(state.parts[index].name):
@@ -158,8 +166,16 @@ class Learner:
 
 
 def summed(rows: Sequence[Sequence[Tensor]], index: int) -> Tensor:
-    """The sum of a part over twelve positions, in fp32, in the one order."""
-    total = rows[0][index].to(torch.float32, copy=True)
-    for position in range(1, POSITIONS):
-        total.add_(rows[position][index])
+    """The sum of a part over twelve positions, in fp32, in the one order (`cllm.spheres.order`)."""
+    total = _four(rows, index, 0)
+    for first in range(FOUR, POSITIONS, FOUR):
+        total.add_(_four(rows, index, first))
     return total
+
+
+def _four(rows: Sequence[Sequence[Tensor]], index: int, first: int) -> Tensor:
+    return _pair(rows, index, first).add_(_pair(rows, index, first + 2))
+
+
+def _pair(rows: Sequence[Sequence[Tensor]], index: int, first: int) -> Tensor:
+    return rows[first][index].to(torch.float32, copy=True).add_(rows[first + 1][index])

@@ -17,10 +17,12 @@ from typing import Any
 from cllm.errors import TrainingError
 from cllm.model.config import TransformerConfig, is_matrix
 from cllm.spheres import Sphere
+from cllm.spheres.order import POSITIONS
 from cllm.training.layout import parts
-from cllm.training.plan import POSITIONS, Plan, save_plan, timeline
+from cllm.training.plan import Plan, save_plan, timeline
 
 Amend = Callable[[Plan, int], Plan]
+Take = Callable[[Sphere, Plan, int, int], tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +42,20 @@ class StepReport:
 
 
 def train(
-    sphere: Sphere, plan: Plan, path: Path, first_step: int, amend: Amend, num_working: Callable[[], int]
+    sphere: Sphere,
+    plan: Plan,
+    path: Path,
+    first_step: int,
+    amend: Amend,
+    num_working: Callable[[], int],
+    take: Take | None = None,
 ) -> Iterator[StepReport]:
     """Run the plan's steps from `first_step` on.
 
-    Before each step, `amend` may change what is left, and `num_working` says how many workers share it.
+    Before each step, `amend` may change what is left, and `num_working` says how many workers share it. `take` takes a
+    step, and gives its loss and the squared norm of its gradient (default: by a sphere on this machine).
     """
-    step = first_step
+    take, step = take or take_step, first_step
     while True:
         if (amended := amend(plan, step)) is not plan:
             save_plan(amended, path)
@@ -55,18 +64,7 @@ def train(
         if step >= plan.steps:
             return
         began, num_workers = time.perf_counter(), num_working()
-        parts_of_each = shares(plan.model, num_workers)
-        positions = [{"step": step, "position": position} for position in range(POSITIONS)]
-        losses = sphere.deal("compute", positions, num_workers, is_loss, at_once=True)
-        loss = math.fsum(losses) / POSITIONS
-        squares = sphere.call_all("reduce", [{"parts": share} for share in parts_of_each], are_squares)
-        square = math.fsum(value for worker in squares for value in worker)
-        if not math.isfinite(loss) or not math.isfinite(square):
-            raise TrainingError(
-                f"step {step + 1} has a loss of {loss} and a squared gradient of {square}: training stopped before "
-                "the weights changed, and the last checkpoint is good; try --fresh with another --seed"
-            )
-        sphere.call_all("update", [{"step": step, "parts": share} for share in parts_of_each])
+        loss, square = take(sphere, plan, step, num_workers)
         seconds = time.perf_counter() - began
         moment = timeline(plan)[step]
         step += 1
@@ -82,6 +80,28 @@ def train(
             tokens=plan.positions * plan.phases[moment.phase].tokens_per_position,
             seconds=seconds,
             num_workers=num_workers,
+        )
+
+
+def take_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> tuple[float, float]:
+    """One step by so many workers of a sphere; its loss and the squared norm of its gradient."""
+    parts_of_each = shares(plan.model, num_workers)
+    positions = [{"step": step, "position": position} for position in range(POSITIONS)]
+    losses = sphere.deal("compute", positions, num_workers, is_loss, at_once=True)
+    loss = math.fsum(losses) / POSITIONS
+    squares = sphere.call_all("reduce", [{"parts": share} for share in parts_of_each], are_squares)
+    square = math.fsum(value for worker in squares for value in worker)
+    check_finite(step, loss, square)
+    sphere.call_all("update", [{"step": step, "parts": share} for share in parts_of_each])
+    return loss, square
+
+
+def check_finite(step: int, loss: float, square: float) -> None:
+    """TrainingError where a step must not change the weights."""
+    if not math.isfinite(loss) or not math.isfinite(square):
+        raise TrainingError(
+            f"step {step + 1} has a loss of {loss} and a squared gradient of {square}: training stopped before "
+            "the weights changed, and the last checkpoint is good; try --fresh with another --seed"
         )
 
 

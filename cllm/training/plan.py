@@ -22,8 +22,8 @@ from cllm.artifacts import read_json, write_json
 from cllm.config import check_bounds, check_choice
 from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
+from cllm.spheres.order import POSITIONS
 
-POSITIONS = 12  # of a sphere in a step, one for each that touches its control node
 MOST_LEVELS = 2  # 12 positions, each a micro-batch, or each a sphere of 12 of its own
 SCHEMA_VERSION = 5
 DTYPES = ("bfloat16", "float32")

@@ -60,11 +60,11 @@ class Worker:
     def gather(self, parts: list[int], position: int) -> None:
         self.learner.gather(parts, position)
 
-    def reduce(self, parts: list[int]) -> list[float]:
-        return self.learner.reduce(parts)
+    def reduce(self, parts: list[int], is_summed: bool = False) -> list[float]:
+        return self.learner.reduce(parts, is_summed)
 
-    def update(self, step: int, parts: list[int]) -> None:
-        self.learner.update(step, parts)
+    def update(self, step: int, parts: list[int], is_summed: bool = False) -> None:
+        self.learner.update(step, parts, is_summed)
 
     def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
         return self.learner.dev_loss(context, first, count)

@@ -17,7 +17,7 @@ from cllm.stages.session import Session
 
 def session(num_workers: int, cores: int) -> Any:
     """As much of a session as counts here."""
-    made = SimpleNamespace(num_workers=num_workers, cores=cores)
+    made = SimpleNamespace(num_workers=num_workers, cores=cores, listen=None)
     made.levels = Session.levels.fget(made)  # type: ignore[attr-defined]
     made.num_resting = Session.num_resting.fget(made)  # type: ignore[attr-defined]
     made.reading_share = Session.reading_share.fget(made)  # type: ignore[attr-defined]

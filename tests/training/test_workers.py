@@ -11,11 +11,12 @@ from processes import is_alive, wait_until_gone
 from cllm.machine import descendants
 from cllm.model.config import is_matrix
 from cllm.spheres import Nursery, SharedArrays
+from cllm.spheres.order import POSITIONS
 from cllm.spheres.remote import Call, Worker
 from cllm.training.launch import Workers
 from cllm.training.layout import parameters, side_of
 from cllm.training.loop import StepReport, shares
-from cllm.training.plan import POSITIONS, Amendment, Plan, save_plan
+from cllm.training.plan import Amendment, Plan, save_plan
 
 TrainTiny = Callable[..., tuple[list[StepReport], SharedArrays, str]]
 

@@ -1,0 +1,213 @@
+"""The machines that take part in a run: how they meet, and the collectives between them (torch.distributed, gloo).
+
+They meet in rounds. Node Zero's machine has a store (`TCPStore`) at the address that the user named, and nowhere else.
+Whoever wants to take part enters itself there and waits. Node Zero's machine calls a round: it asks who is there, and
+writes down those who answer, itself first; they are a group until one of them is lost, or somebody new has come. Then
+all but the first enter themselves anew, and the next round is called.
+
+Not torch's elastic rendezvous: what that keeps in the store it reads back with `pickle.loads`
+(`torch/distributed/elastic/rendezvous/dynamic_rendezvous.py`), so whoever reaches the port could have this machine run
+what he likes. It lets the machines agree on who decides, too, where here Node Zero does. The store asks nobody for a
+password all the same, and what travels is not encrypted: it is for a network whose machines trust each other.
+"""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from cllm.errors import UsageError
+
+LOST_SECONDS = 20.0  # for which a machine may be silent in a collective: gloo's own patience is half an hour
+STORE_SECONDS = 5.0  # for the store to answer
+ANSWER_SECONDS = 2.0  # for those who wait for a round to say that they are there
+COMING_SECONDS = 3.0  # for those of the round before to enter themselves again
+POLL_SECONDS = 0.02
+CHUNK_BYTES = 16 << 20  # of a file, at a time
+MOST_OTHERS = 11  # machines: one position for each, of twelve
+# Its classes have no types. Not by `init_process_group`: that has one group at a time, and an interface's name in the
+# environment where a socket's address is to be said.
+dist: Any = torch.distributed
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class GroupLost(Exception):
+    """A machine of the group, or the way to it, is gone: another round is due."""
+
+
+def losing(call: Callable[P, R]) -> Callable[P, R]:
+    """What torch.distributed raises when a connection is gone is `GroupLost`."""
+
+    @wraps(call)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except RuntimeError as error:
+            raise GroupLost(reason(error)) from None
+
+    return wrapped
+
+
+def reason(error: Exception) -> str:
+    """What an error of torch.distributed says to a person: without places in its source, on one line."""
+    text = re.sub(r"^\[[^]]*\] *", "", str(error).strip().splitlines()[0])
+    return text.partition(". ")[0][:120]
+
+
+class Group:
+    """Machines of one round, by rank; the first is Node Zero's. All of them make the same calls in the same order."""
+
+    @losing
+    def __init__(self, store: Any, number: int, rank: int, addresses: Sequence[str]) -> None:
+        """`addresses`: of all machines, where they reach each other."""
+        options = dist.ProcessGroupGloo._Options()
+        options._timeout = timedelta(seconds=LOST_SECONDS)
+        options._devices = [dist.ProcessGroupGloo.create_device(hostname=addresses[rank])]
+        self.rank, self.size, self.addresses = rank, len(addresses), list(addresses)
+        self._gloo = dist.ProcessGroupGloo(dist.PrefixStore(f"round/{number}", store), rank, self.size, options)
+
+    @losing
+    def send_to_all(self, values: Tensor) -> None:
+        """The first machine's `values` become everybody's, in place; contiguous."""
+        self._gloo.broadcast([values], dist.BroadcastOptions()).wait()
+
+    def tell(self, value: Any = None) -> Any:
+        """The first machine's value, which must be JSON, to everybody."""
+        text = json.dumps(value).encode() if self.rank == 0 else b""
+        size = torch.tensor([len(text)])
+        self.send_to_all(size)
+        data = torch.zeros(int(size), dtype=torch.uint8)
+        if self.rank == 0:
+            data[:] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        self.send_to_all(data)
+        return json.loads(data.numpy().tobytes())
+
+    @losing
+    def gather(self, values: Sequence[float]) -> Tensor:
+        """Everybody's values, as many of each: (size, len(values)) float64."""
+        own = torch.tensor(values, dtype=torch.float64)
+        found = torch.empty(self.size * len(own), dtype=torch.float64)
+        self._gloo._allgather_base(found, own).wait()
+        return found.view(self.size, -1)
+
+    @losing
+    def exchange(self, given: Tensor, sizes: Sequence[int], coming: Sequence[int]) -> Tensor:
+        """`given` to everybody, `sizes` values in order of the ranks; what comes, `coming` values from each."""
+        found = torch.empty(sum(coming), dtype=given.dtype)
+        self._gloo.alltoall_base(found, given, list(coming), list(sizes)).wait()
+        return found
+
+    @losing
+    def join(self, own: Tensor) -> Tensor:
+        """Everybody's values one after another, as many of each."""
+        found = torch.empty(self.size * len(own), dtype=own.dtype)
+        self._gloo._allgather_base(found, own).wait()
+        return found
+
+
+class Lobby:
+    """Where machines meet, on Node Zero's."""
+
+    def __init__(self, address: str, port: int) -> None:
+        """Listen there, and nowhere else; UsageError where that cannot be."""
+        try:
+            listening = socket.create_server((address, port))
+        except OSError as error:
+            raise UsageError(
+                f"--listen {address}:{port} is not possible ({error.strerror or error}): give an address of this "
+                "machine that the others reach, and a free port"
+            ) from None
+        self._address = address
+        self._store = dist.TCPStore(
+            address,
+            port,
+            is_master=True,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=STORE_SECONDS),
+            master_listen_fd=listening.detach(),
+        )
+        self._seen = 0  # entries before the last round
+
+    @losing
+    def has_new(self) -> bool:
+        """Whether somebody has entered since the last round."""
+        return self._entered() > self._seen
+
+    @losing
+    def convene(self, others: int) -> Group:
+        """The next round: with those who have entered, once so many `others` as were in a round before are there, too.
+
+        Whoever has had time to come and has not is not waited for.
+        """
+        expected = others + (self._entered() - self._seen)
+        wait_until(lambda: self._entered() - self._seen >= expected, COMING_SECONDS)
+        number, entries = self._store.add("rounds", 1), range(self._seen + 1, self._entered() + 1)
+        self._seen += len(entries)
+        self._store.set(f"call/{number}", json.dumps([entries.start, entries.stop]))
+        wait_until(lambda: all(self._store.check([f"here/{number}/{n}"]) for n in entries), ANSWER_SECONDS)
+        there = [n for n in entries if self._store.check([f"here/{number}/{n}"])][:MOST_OTHERS]
+        addresses = [self._address, *(self._store.get(f"here/{number}/{n}").decode() for n in there)]
+        self._store.set(f"members/{number}", json.dumps({"entries": there, "addresses": addresses}))
+        return Group(self._store, number, 0, addresses)
+
+    def _entered(self) -> int:
+        """How many have, ever."""
+        return int(self._store.add("entries", 0))
+
+
+class Visitor:
+    """A machine that wants to take part; one object for each attempt."""
+
+    def __init__(self, address: str, port: int) -> None:
+        """Enter; GroupLost where there is nobody."""
+        try:
+            with socket.create_connection((address, port), STORE_SECONDS) as connection:
+                self._address = connection.getsockname()[0]
+            self._store = dist.TCPStore(
+                address,
+                port,
+                is_master=False,
+                wait_for_workers=False,
+                timeout=timedelta(seconds=STORE_SECONDS),
+            )
+            self._entry = self._store.add("entries", 1)
+            self._next = max(1, self._store.add("rounds", 0))  # the round whose call is listened for
+        except (OSError, RuntimeError) as error:
+            raise GroupLost(reason(error)) from None
+
+    @losing
+    def wait_for_group(self) -> Group | None:
+        """The group that this machine is of; None where no round took it for now."""
+        number = self._next
+        if not wait_until(lambda: self._store.check([f"call/{number}"]), ANSWER_SECONDS):
+            return None
+        self._next += 1
+        first, end = json.loads(self._store.get(f"call/{number}"))
+        if not first <= self._entry < end:
+            return None
+        self._store.set(f"here/{number}/{self._entry}", self._address)
+        members = json.loads(self._store.get(f"members/{number}"))  # it waits until they are written
+        if self._entry not in members["entries"]:  # not heard in time, or one too many
+            self._entry = self._store.add("entries", 1)
+            return None
+        return Group(self._store, number, 1 + members["entries"].index(self._entry), members["addresses"])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether a condition holds, now or before so many seconds have passed."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

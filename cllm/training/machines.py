@@ -1,0 +1,157 @@
+"""Many machines as one sphere: on each of them a control node, which has that machine's workers.
+
+A step's twelve positions, each of twelve micro-batches, are dealt to the machines by their speed, neighbours to each.
+What a machine has computed it sums as far as the one order allows (`cllm.spheres.order`); then every machine gets a
+slice of these sums from every other, sums its slice, and gives it to all. Each has all that is learned and updates all
+of it, by the same sum: so nothing is lost with a machine, and the others go on with the very step. The first machine is
+Node Zero's. What it has is what holds; whoever comes, or comes back, is given it.
+
+While they compute, machines tell each other twice a second that they are there, and between two steps the first does:
+one that is silent for `LOST_SECONDS` is given up, and its positions are computed by the others.
+"""
+
+import hashlib
+import json
+import math
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cllm.artifacts import sha256_of
+from cllm.errors import TrainingError
+from cllm.spheres import SharedArrays
+from cllm.spheres.group import Group
+from cllm.spheres.order import POSITIONS, Block, blocks, spans, summed
+from cllm.training.control import Control
+from cllm.training.layout import layout, side_of
+from cllm.training.loop import check_finite, shares
+
+BEAT_SECONDS = 0.5
+
+
+class Machine:
+    """One of the machines of a run, as its control node sees it."""
+
+    def __init__(self, processes: ExitStack) -> None:
+        """`processes`: what ends with this one."""
+        self._control = Control(processes)
+        self._group: Group | None = None
+        self._speeds: list[float] = []  # of the group's machines, in positions a second
+        self._speed = 0.0  # of this one; 0: it was never measured
+        self._alike = True  # all machines compute the same bits
+        self._losses: dict[int, float] = {}  # of the positions whose gradients are in their rows
+        self._losses_of = -1  # the step that these belong to
+
+    def join(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
+        """Have so many workers, who know the run; `descriptor` is of the memory of what is learned, on this machine."""
+        self._control.join(run, plan, descriptor, dev, num_workers)
+        self._run, self._plan_path, self._dev, self._num_workers = Path(run), Path(plan), dev, num_workers
+        model, engine = self._control.plan.model, self._control.plan.engine
+        self._shared = SharedArrays(layout(model, engine.dtype, self._control.plan.levels), descriptor)
+        self._identity = identity_of(self._run, self._control.plan.identity)
+
+    @property
+    def group(self) -> Group:
+        assert self._group is not None, "there is no group"
+        return self._group
+
+    def share_state(self, step: int) -> None:
+        """What the first machine has learned in so many steps becomes everybody's."""
+        for name in ("weights", "first", "second"):
+            self.group.send_to_all(torch.from_numpy(self._shared[name][side_of(step)]))
+        if self.group.rank:
+            self._control.round_weights(step)
+
+    def be_ready(self) -> None:
+        """Return when all machines have what they lacked."""
+        self.group.gather([0.0])
+
+    def take(self, step: int) -> dict[str, Any]:
+        """Take a step with the group: {"loss": ..., "square": of its gradient's norm, "positions": of each machine}."""
+        dealt = spans(self._speeds)
+        losses = self._compute(step, dealt[self.group.rank])
+        loss = math.fsum(losses) / POSITIONS
+        self._sum(dealt)
+        self._losses = {}  # their rows are not all theirs any more
+        (parts,) = shares(self._control.plan.model, 1)
+        square = math.fsum(self._control.reduce(parts, is_summed=True))
+        check_finite(step, loss, square)
+        self._control.update(step, parts, is_summed=True)
+        return {"loss": loss, "square": square, "positions": [end - first for first, end in dealt]}
+
+    def _compute(self, step: int, span: Block) -> list[float]:
+        """Compute this machine's positions while the others compute theirs; everybody's losses."""
+        if self._losses_of != step:
+            self._losses, self._losses_of = {}, step
+        enough, is_noted = threading.Event(), bool(self._losses)  # what was computed before would count as fast
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(self._compute_all, step, range(*span), enough)
+            try:
+                while True:
+                    wait([work], BEAT_SECONDS)
+                    if done := work.done():
+                        work.result()
+                    if done and not is_noted:
+                        is_noted, self._speed = True, (span[1] - span[0]) / (time.monotonic() - began)
+                    own = [self._losses.get(p, math.nan) if p in range(*span) else 0.0 for p in range(POSITIONS)]
+                    found = self.group.gather([done, self._speed, *own])
+                    if found[:, 0].all():
+                        self._speeds = measured(found[:, 1].tolist(), self._speeds)
+                        return [float(loss) for loss in found[:, 2:].sum(0)]
+            finally:
+                enough.set()
+
+    def _compute_all(self, step: int, positions: Sequence[int], enough: threading.Event) -> None:
+        for position in positions:
+            if position not in self._losses and not enough.is_set():
+                try:
+                    self._losses[position] = self._control.compute(step, position)
+                except TrainingError:  # a loss that is not finite, which all machines are to know
+                    self._losses[position] = math.nan
+
+    def _sum(self, dealt: Sequence[Block]) -> None:
+        """Sum all positions' gradients, into the first row of this machine's memory."""
+        rows, group = torch.from_numpy(self._shared["gradients"]), self.group
+        count = rows.size(1)
+        size = -(-count // group.size)
+        slices = [slice(min(count, n * size), min(count, (n + 1) * size)) for n in range(group.size)]
+        widths = [place.stop - place.start for place in slices]
+        blocks_of = [blocks(*span) for span in dealt]
+        own = blocks_of[group.rank]
+        given = torch.cat([block_sum(rows, block, place) for place in slices for block in own])
+        width = widths[group.rank]
+        coming = group.exchange(given, [len(own) * w for w in widths], [len(theirs) * width for theirs in blocks_of])
+        flat = [block for theirs in blocks_of for block in theirs]
+        piece = torch.zeros(size)
+        piece[:width] = summed(dict(zip(flat, coming.view(len(flat), width), strict=True)))
+        rows[0].copy_(group.join(piece)[:count])
+
+
+def block_sum(rows: Tensor, block: Block, place: slice) -> Tensor:
+    """The sum of a block's gradients, of a slice of them."""
+    return summed({(position, position + 1): rows[position, place] for position in range(*block)})
+
+
+def measured(speeds: Sequence[float], before: Sequence[float]) -> list[float]:
+    """The speeds of all machines; as long as one is not measured, what they were taken for."""
+    return list(speeds) if min(speeds) > 0 else list(before)
+
+
+def run_files(run: Path) -> dict[str, Path]:
+    """What a machine must have to learn a run, but for its plan, by the names that it has on another machine, too."""
+    dataset = {f"dataset/{path.name}": path for path in sorted((run / "dataset").iterdir())}
+    return {"tokenizer.json": run / "tokenizer.json", **dataset}
+
+
+def identity_of(run: Path, plan_identity: str) -> str:
+    """A digest of a run's files and plan."""
+    digests = {name: sha256_of(path) for name, path in run_files(run).items()}
+    return hashlib.sha256(json.dumps([plan_identity, digests]).encode()).hexdigest()

@@ -1,0 +1,138 @@
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+
+from cllm.errors import UsageError
+from cllm.spheres import group as group_module
+from cllm.spheres.group import Group, GroupLost, Lobby, Visitor
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def visit(port: int) -> tuple[Visitor, Group]:
+    visitor = Visitor(HOST, port)
+    while (found := visitor.wait_for_group()) is None:
+        pass
+    return visitor, found
+
+
+def meet(number: int) -> tuple[Lobby, list[Any]]:
+    """A lobby, and the groups of so many others, by rank, Node Zero's first."""
+    lobby = Lobby(HOST, port := free_port())
+    with ThreadPoolExecutor(number + 1) as pool:
+        others = [pool.submit(visit, port) for _ in range(number)]
+        first = lobby.convene(number)
+        rest = [other.result() for other in others]
+    return lobby, [(None, first), *sorted(rest, key=lambda pair: pair[1].rank)]
+
+
+def together(groups: list[Any], call: Callable[[Group], Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(groups)) as pool:
+        return list(pool.map(lambda pair: call(pair[1]), groups))
+
+
+@pytest.fixture(scope="module")
+def three() -> Any:
+    return meet(2)
+
+
+def test_those_who_come_are_a_group_with_node_zero_first(three: Any) -> None:
+    _, groups = three
+    assert [group.rank for _, group in groups] == [0, 1, 2]
+    assert all(group.addresses == [HOST] * 3 for _, group in groups)
+
+
+def test_what_the_first_tells_everybody_hears(three: Any) -> None:
+    for value in ({"call": "step", "step": 3, "plan": "ä" * 5000}, None, []):
+        assert together(three[1], lambda group: group.tell(value if group.rank == 0 else None)) == [value] * 3  # noqa: B023
+
+
+def test_values_are_gathered_by_rank_and_not_a_number_stays_none(three: Any) -> None:
+    for found in together(three[1], lambda group: group.gather([group.rank, float("nan"), 0.1])):
+        assert found.dtype == torch.float64 and found[:, 0].tolist() == [0, 1, 2]
+        assert found[:, 1].isnan().all() and (found[:, 2] == 0.1).all()
+
+
+def test_everybody_gets_its_part_from_everybody(three: Any) -> None:
+    """Rank r gives rank n so many as n + 1 times the value 10 r + n."""
+
+    def call(group: Group) -> torch.Tensor:
+        given = torch.cat([torch.full((n + 1,), 10.0 * group.rank + n) for n in range(3)])
+        return group.exchange(given, [1, 2, 3], [group.rank + 1] * 3)
+
+    for rank, found in enumerate(together(three[1], call)):
+        assert found.tolist() == [10.0 * r + rank for r in range(3) for _ in range(rank + 1)]
+
+
+def test_slices_are_joined_in_order_of_the_ranks(three: Any) -> None:
+    for found in together(three[1], lambda group: group.join(torch.tensor([group.rank, group.rank + 0.5]))):
+        assert found.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+
+
+def test_a_machine_that_goes_is_noticed_and_the_others_meet_again_with_one_that_comes() -> None:
+    lobby, groups = meet(2)
+    assert not lobby.has_new()
+    port = lobby._store.port
+    groups[2] = None  # its connections are closed
+    with pytest.raises(GroupLost):
+        groups[0][1].gather([1.0])
+    with pytest.raises(GroupLost) as lost:
+        groups[1][1].gather([1.0])
+    assert "\n" not in str(lost.value) and ".cc" not in str(lost.value)
+    groups.clear()
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(visit, port) for _ in range(2)]
+        group_module.wait_until(lobby.has_new, 10)
+        again = lobby.convene(1)
+        assert sorted(other.result()[1].rank for other in others) == [1, 2] and again.size == 3
+
+
+def test_somebody_who_entered_and_went_is_not_waited_for_long() -> None:
+    lobby = Lobby(HOST, port := free_port())
+    Visitor(HOST, port)
+    assert lobby.has_new()
+    began = time.monotonic()
+    assert lobby.convene(0).size == 1
+    assert time.monotonic() - began < 10
+    assert not lobby.has_new()
+
+
+def test_more_than_twelve_machines_are_no_group_and_the_thirteenth_stays_outside() -> None:
+    lobby = Lobby(HOST, port := free_port())
+    outside = []
+
+    def visit_once() -> None:
+        visitor = Visitor(HOST, port)
+        for _ in range(3):
+            if (found := visitor.wait_for_group()) is not None:
+                groups.append(found)
+                return
+        outside.append(visitor)
+
+    groups: list[Group] = []
+    threads = [threading.Thread(target=visit_once) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    group_module.wait_until(lambda: lobby._entered() == 12, 30)
+    first = lobby.convene(12)
+    for thread in threads:
+        thread.join()
+    assert first.size == 12 and len(groups) == 11 and len(outside) == 1
+
+
+def test_nobody_there_is_a_loss_and_a_port_that_is_taken_is_said() -> None:
+    with pytest.raises(GroupLost, match="refused"):
+        Visitor(HOST, free_port())
+    with socket.create_server((HOST, 0)) as taken, pytest.raises(UsageError, match="free port"):
+        Lobby(HOST, taken.getsockname()[1])

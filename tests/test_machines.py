@@ -1,0 +1,175 @@
+"""Many machines: hosts with their own addresses, each in a network namespace, at one switch (Linux, as root)."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from commandline import Cllm, wait_for
+from processes import wait_until_gone
+
+from cllm.machine import descendants
+
+STEPS = 120
+
+
+def have_namespaces() -> bool:
+    tool = shutil.which("ip")
+    return tool is not None and os.geteuid() == 0 and subprocess.run(["unshare", "-n", "true"]).returncode == 0
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+class Network:
+    """A switch and hosts 1, 2, 3, ..., whose addresses are 10.77.0.1 and on."""
+
+    def __init__(self, hosts: int) -> None:
+        self.name = f"cllm{os.getpid()}"
+        ip("netns", "add", self.name)
+        ip("-n", self.name, "link", "add", "switch", "type", "bridge")
+        ip("-n", self.name, "link", "set", "switch", "up")
+        self.hosts = range(1, hosts + 1)
+        for host in self.hosts:
+            own = f"{self.name}-{host}"
+            ip("netns", "add", own)
+            ip("-n", own, "link", "set", "lo", "up")
+            cable = ("link", "add", f"port{host}", "type", "veth", "peer", "name", "cable", "netns", own)
+            ip("-n", self.name, *cable)
+            ip("-n", self.name, "link", "set", f"port{host}", "master", "switch", "up")
+            ip("-n", own, "addr", "add", f"{self.address(host)}/24", "dev", "cable")
+            ip("-n", own, "link", "set", "cable", "up")
+
+    @staticmethod
+    def address(host: int) -> str:
+        return f"10.77.0.{host}"
+
+    def cable(self, host: int, state: str) -> None:
+        ip("-n", self.name, "link", "set", f"port{host}", state)
+
+    def start(self, host: int, *arguments: str, log: Path) -> "subprocess.Popen[bytes]":
+        inside = ["ip", "netns", "exec", f"{self.name}-{host}", sys.executable, "-m", "cllm", *arguments]
+        with log.open("wb") as file:
+            return subprocess.Popen(inside, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file)
+
+    def remove(self) -> None:
+        for name in (self.name, *(f"{self.name}-{host}" for host in self.hosts)):
+            subprocess.run(["ip", "netns", "del", name])
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    made = Network(4)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture
+def cllm_with_plan(cllm: Cllm) -> tuple[Cllm, Path, str]:
+    """A repository, a plan of short steps for many machines, and the weights that one machine learns by it."""
+    assert cllm.train("--steps", "2", "--workers", "13").returncode == 0
+    plan = json.loads((cllm.repository / ".cllm" / "runs" / "0001" / "plan.json").read_text())
+    plan["phases"] = [{"context": 32, "rows": 1, "until": 1.0, "steps": STEPS}]
+    path = cllm.repository.parent / "plan.json"
+    path.write_text(json.dumps(plan))
+    assert cllm.train("--plan", str(path), "--fresh", "--workers", "2").returncode == 0
+    return cllm, path, cllm.scorecard()["weights_sha256"]
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().splitlines()
+
+
+def counts(log: Path) -> list[int]:
+    """How many machines there were, each time that their number changed."""
+    return [int(line.split(" machines:")[0].split()[-1]) for line in lines(log) if " machines:" in line]
+
+
+def wait_for_machines(log: Path, number: int) -> None:
+    before = len(counts(log))
+    wait_for(lambda: len(counts(log)) > before and counts(log)[-1] == number, f"{number} machines")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not have_namespaces(), reason="needs root and `ip` (iproute2) for network namespaces")
+def test_machines_come_go_and_lose_their_cable_with_the_bits_of_one(
+    network: Network, cllm_with_plan: tuple[Cllm, Path, str], tmp_path: Path
+) -> None:
+    cllm, plan, weights = cllm_with_plan
+    log = {host: tmp_path / f"{host}.log" for host in network.hosts}
+    where = f"{network.address(1)}:29477"
+    own = ("--config", str(cllm.config), "--plan", str(plan), "--fresh")
+    with ExitStack() as processes:
+
+        def start(host: int, *arguments: str) -> "subprocess.Popen[bytes]":
+            process = network.start(host, "train", *arguments, "--workers", "1", log=log[host])
+            processes.callback(process.wait)
+            processes.callback(process.kill)
+            return process
+
+        first = start(1, str(cllm.repository), *own, "--listen", where)
+        second, third = start(2, "--join", where), start(3, "--join", where)
+        wait_for(lambda: log[1].exists() and 3 in counts(log[1]), "three machines")
+        network.cable(3, "down")
+        began = time.monotonic()
+        wait_for_machines(log[1], 2)
+        assert time.monotonic() - began < 30
+        network.cable(3, "up")
+        wait_for_machines(log[1], 3)
+        second.kill()
+        began = time.monotonic()
+        wait_for_machines(log[1], 2)
+        assert time.monotonic() - began < 10
+        fourth = start(4, "--join", where)
+        wait_for_machines(log[1], 3)
+        before = len(counts(log[1]))
+        os.kill(json.loads(cllm("info", "--json").stdout)["workers"][0]["pid"], signal.SIGKILL)  # its control node
+        wait_for(lambda: len(counts(log[1])) > before and counts(log[1])[-1] == 3, "three machines again")
+        for process in (first, third, fourth):
+            assert process.wait(120) == 0, "\n".join(lines(log[1]) + lines(log[3]) + lines(log[4]))
+        assert "does not answer" in log[3].read_text() and "the run is done" in log[4].read_text()
+    assert cllm.scorecard()["weights_sha256"] == weights
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not have_namespaces(), reason="needs root and `ip` (iproute2) for network namespaces")
+def test_nobody_listens_but_where_the_user_said(network: Network, cllm: Cllm, tmp_path: Path) -> None:
+    where = f"{network.address(1)}:29477"
+    arguments = ("--config", str(cllm.config), "--steps", "100000", "--workers", "1", "--listen", where)
+    log = {host: tmp_path / f"{host}.log" for host in network.hosts}
+    first = network.start(1, "train", str(cllm.repository), *arguments, log=log[1])
+    other = network.start(2, "train", "--join", where, "--workers", "1", log=log[2])
+    try:
+        wait_for(lambda: log[1].exists() and 2 in counts(log[1]), "two machines")
+        for host in (1, 2):
+            inside = ["ip", "netns", "exec", f"{network.name}-{host}", "ss", "-Hltn"]
+            found = subprocess.run(inside, capture_output=True, text=True, check=True).stdout.splitlines()
+            assert found and all(line.split()[3].startswith(f"{network.address(host)}:") for line in found), found
+    finally:
+        pids = descendants(other.pid)
+        first.kill()
+        first.wait()
+        other.send_signal(signal.SIGINT)
+        assert other.wait(30) == 130
+        wait_until_gone(pids)
+
+
+def test_a_port_that_is_taken_and_an_address_of_another_machine_are_said(cllm: Cllm) -> None:
+    for where, words in (("0.0.0.0", "every address"), ("198.51.100.7", "not possible"), ("localhost:x", "not a port")):
+        done = cllm.train("--steps", "2", "--listen", where)
+        assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_joining_nobody_is_said(cllm: Cllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = cllm("train", "--join", "localhost", "--fresh")
+    assert done.returncode == 2 and "--fresh does not go with --join" in done.stderr
