@@ -143,6 +143,9 @@ def parser() -> argparse.ArgumentParser:
     add_repository(clean)
     clean.set_defaults(command=clean_command)
 
+    spheres = commands.add_parser("spheres", help="what more workers and machines would be worth")
+    add_simulation(spheres)
+
     bench = commands.add_parser("bench", help="side by side with what else could be picked (minutes to an hour)")
     add_benchmarks(bench)
 
@@ -150,6 +153,22 @@ def parser() -> argparse.ArgumentParser:
     add_json(doctor)
     doctor.set_defaults(command=doctor_command)
     return top
+
+
+def add_simulation(spheres: argparse.ArgumentParser) -> None:
+    """`cllm spheres simulate`."""
+    kinds = spheres.add_subparsers(title="questions", required=True, metavar="QUESTION", parser_class=Parser)
+    simulate = kinds.add_parser("simulate", help="time, efficiency and traffic of a step, by how many share it")
+    numbers = simulate.add_argument("--workers", type=int, nargs="+", default=[12, 144, 1728, 20_736], metavar="N")
+    numbers.help = "workers in all, one a core (default 12 144 1728 20736)"
+    simulate.add_argument("--cores", type=int, default=12, metavar="N", help="of each machine (default 12)")
+    simulate.add_argument("--network", default="3x192", metavar="LxD", help="layers x width (default 3x192)")
+    simulate.add_argument("--context", type=int, default=256, metavar="TOKENS", help="of a position (default 256)")
+    simulate.add_argument("--gbit", type=float, default=1.0, metavar="X", help="of each machine's link (default 1)")
+    simulate.add_argument("--latency-ms", type=float, default=0.1, metavar="X", help="of a link (default 0.1)")
+    simulate.add_argument("--sync-every", type=int, default=1, metavar="STEPS", help="between exchanges (default 1)")
+    add_json(simulate)
+    simulate.set_defaults(command=simulate_command)
 
 
 def add_benchmarks(bench: argparse.ArgumentParser) -> None:
@@ -173,7 +192,11 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     lattice.add_argument("--seconds", type=float, default=60.0, help="for each network and seed (default 60)")
     lattice.set_defaults(command=bench_lattice_command)
 
-    for part in (train, softmax, seed, lattice):
+    spheres = kinds.add_parser("spheres", help="steps by so many workers, and what the cost model says (minutes)")
+    spheres.add_argument("--seconds", type=float, default=8.0, help="for each number of workers (default 8)")
+    spheres.set_defaults(command=bench_spheres_command)
+
+    for part in (train, softmax, seed, lattice, spheres):
         part.add_argument("--corpus", type=Path, default=Path(), metavar="PATH", help="repository (default: here)")
         part.add_argument("--seed", type=int, default=0)
         add_json(part)
@@ -352,6 +375,28 @@ def clean_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def simulate_command(options: argparse.Namespace) -> int:
+    """`cllm spheres simulate`."""
+    from cllm.interrupt import Interruption
+    from cllm.progress import reporter
+    from cllm.stages.simulating import Question, simulate
+    from cllm.tables import simulation_table
+
+    question = Question(
+        workers=tuple(options.workers),
+        cores=options.cores,
+        network=options.network,
+        context=options.context,
+        gigabits=options.gbit,
+        latency_ms=options.latency_ms,
+        sync_every=options.sync_every,
+    )
+    with Interruption(), reporter(sys.stderr) as report:
+        found = simulate(question, report)
+    print_json(found) if options.json else print(simulation_table(found))
+    return 0
+
+
 def bench_train_command(options: argparse.Namespace) -> int:
     """`cllm bench train`."""
     from cllm.artifacts import write_file
@@ -419,6 +464,14 @@ def bench_lattice_command(options: argparse.Namespace) -> int:
     from cllm.bench.tables import lattice_table
 
     return compare(options, bench_lattice, lattice_table)
+
+
+def bench_spheres_command(options: argparse.Namespace) -> int:
+    """`cllm bench spheres`."""
+    from cllm.bench.spheres import bench_spheres
+    from cllm.bench.tables import spheres_table
+
+    return compare(options, bench_spheres, spheres_table)
 
 
 def doctor_command(options: argparse.Namespace) -> int:

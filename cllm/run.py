@@ -50,7 +50,7 @@ class Run:
 
     @property
     def history(self) -> Path:
-        """How the training went, sampled (SQLite, `cllm.stages.telemetry`)."""
+        """How the training went, sampled (SQLite, `cllm.stages.history`)."""
         return self.folder / "history.sqlite"
 
     @property

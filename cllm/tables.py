@@ -4,6 +4,7 @@ from typing import Any
 
 Rows = list[tuple[str, str]]
 LARGE_SHARE = 0.2
+TREES = "the most workers, by fan-out of the tree of machines; the last is flat:"
 FIRST_SIGNS = 40  # of a copied stretch that are shown
 
 
@@ -170,5 +171,36 @@ def doctor_table(found: dict[str, Any]) -> str:
             ("python3-venv", "found" if machine["venv"] else "missing: `make` needs it (apt install python3-venv)"),
             ("make", "found" if machine["make"] else "missing: README's `make` commands need it (apt install make)"),
             ("git", "found" if machine["git"] else "missing: not needed to learn a repository"),
+        ]
+    )
+
+
+def simulation_table(found: dict[str, Any]) -> str:
+    """`cllm spheres simulate`."""
+    question, costs, machine = found["question"], found["costs"], found["machine"]
+    names = ["compute", "sum", "exchange", "update", "messages"]
+    head = ["workers", "machines", "fan-out", "levels", *names, "step (ms)", "tokens/s", "efficiency", "link (MB)"]
+    lines = [head]
+    for each in [*found["workers"], *found["fanouts"]]:
+        shape = [f"{each['workers']:,}", f"{each['machines']:,}", f"{each['fanout']:,}", str(each["levels"])]
+        times = [f"{each[name] * 1e3:,.1f}" for name in (*names, "seconds")]
+        rest = [f"{each['tokens_per_second']:,.0f}", f"{each['efficiency']:.0%}", f"{each['link_bytes'] / 1e6:,.1f}"]
+        lines.append([*shape, *times, *rest])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return "\n".join(
+        [
+            *table[: 1 + len(found["workers"])],
+            *(["", TREES] if found["fanouts"] else []),
+            *table[1 + len(found["workers"]) :],
+            "",
+            f"measured here ({machine['cores']} cores, {machine['cpu']}, {machine['dtype']}): {question['network']}, "
+            f"{found['parameters'] / 1e6:.2f} M parameters; a position of {costs['tokens']} tokens takes a core "
+            f"{costs['position'] * 1e3:.1f} ms, an update {costs['update'] * 1e3:.1f} ms, a message "
+            f"{costs['message'] * 1e6:.0f} us, sums {costs['sum_bytes_per_second'] / 1e9:.1f} GB/s.",
+            f"Assumed: machines of {question['cores']} such cores, links of {question['gigabits']:g} Gbit/s and "
+            f"{question['latency_ms']:g} ms that nobody else uses, exchanges every {question['sync_every']} steps, one "
+            "position for each worker (12, 144, 1,728, ...: the step grows with them). Beyond 144 workers no program "
+            "does this yet.",
         ]
     )

@@ -12,13 +12,14 @@ from rich.text import Text
 
 from cllm.info import information
 from cllm.run import Run
-from cllm.stages.telemetry import read_history
+from cllm.spheres.telemetry import flat
+from cllm.stages.history import read_history
 from cllm.workspace import Workspace
 
 FRAME_SECONDS = 0.5
 BAR_WIDTH = 20
 BLOCKS = "▁▂▃▄▅▆▇█"
-COLOURS = {"working": "green", "waiting": "yellow", "joining": "blue"}
+COLOURS = {"working": "green", "waiting": "yellow", "joining": "blue", "control": "magenta"}
 
 
 def watch(root: Path, console: Console, once: bool) -> None:
@@ -42,7 +43,7 @@ def frame(root: Path, found: dict[str, Any]) -> Group:
         return Group(Text(f"{found['repository']}: the run {state.get(found.get('state', ''), 'was never begun')}"))
     unfinished = Workspace(root).unfinished()
     history = read_history(Run(unfinished).history) if unfinished else []
-    return Group(head(found, run), *sphere(found), *course(history))
+    return Group(head(found, run), *tree(found), *course(history))
 
 
 def head(found: dict[str, Any], run: dict[str, Any]) -> Text:
@@ -56,16 +57,16 @@ def head(found: dict[str, Any], run: dict[str, Any]) -> Text:
     return text
 
 
-def sphere(found: dict[str, Any]) -> list[Any]:
+def tree(found: dict[str, Any]) -> list[Any]:
     """Node Zero, and the workers that touch it."""
     control = found["control"]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("", "process", "state", "positions", "tokens/s", "computes, reduces, waits", "memory", "replaced"):
         table.add_column(name, justify="right" if name in ("positions", "tokens/s", "memory", "replaced") else "left")
-    for worker in found["workers"]:
+    for sphere, worker in flat(found["workers"]):
         state = worker["state"]
         table.add_row(
-            f"worker {worker['rank']}",
+            f"{'  ' if sphere else ''}{name_of(worker)}",
             str(worker["pid"]),
             Text(state, COLOURS.get(state, "")),
             str(worker["positions"]),
@@ -75,6 +76,13 @@ def sphere(found: dict[str, Any]) -> list[Any]:
             str(worker["replaced"] or ""),
         )
     return [Text(f"Node Zero  {control['pid']}  control  {control['processor']:.1%} of a core"), table]
+
+
+def name_of(worker: dict[str, Any]) -> str:
+    """A worker's rank, a control node's, or a machine's address."""
+    if "workers" not in worker:
+        return f"worker {worker['rank']}"
+    return worker["name"] or f"control {worker['rank']}"
 
 
 def time_bar(computing: float, reducing: float) -> Text:

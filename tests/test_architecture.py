@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"machine"},
     "kernels": {"tokenizer", "model", "memory", "training", "generation"},
     "info": {"corpus", "training", "run", "workspace"},
-    "top": {"info", "run", "stages", "workspace"},
+    "top": {"info", "run", "spheres", "stages", "workspace"},
     "complete": {"evaluation", "generation", "memory", "run", "workspace"},
     "stages": {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),

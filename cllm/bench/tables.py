@@ -104,6 +104,24 @@ def seed_table(found: dict[str, Any]) -> str:
     )
 
 
+def spheres_table(found: dict[str, Any]) -> str:
+    """`cllm bench spheres`."""
+    rows = [["workers", "a step (ms)", "by the model", "error, each time"]]
+    for each in found["steps"]:
+        errors = " ".join(f"{error:+.0%}" for error in each["errors"])
+        times = [f"{each[name] * 1e3:,.0f}" for name in ("seconds", "predicted_seconds")]
+        rows.append([str(each["workers"]), *times, errors])
+    parts = [columns(rows)]
+    for numbers, sums in found["sums"].items():
+        rows = [["processes", "tree", f"sum of {int(numbers):,} numbers (ms)"]]
+        rows += [
+            [str(each["processes"]), " x ".join(map(str, each["levels"])), f"{each['seconds'] * 1e3:,.1f}"]
+            for each in sums
+        ]
+        parts += ["", columns(rows)]
+    return "\n".join([*parts, "", circumstances_text(found)])
+
+
 def circumstances_text(found: dict[str, Any]) -> str:
     """On what it was measured, in a sentence."""
     machine, corpus, versions = found["machine"], found["corpus"], found["versions"]

@@ -68,13 +68,19 @@ class Group:
     """Machines of one round, by rank; the first is Node Zero's. All of them make the same calls in the same order."""
 
     @losing
-    def __init__(self, store: Any, number: int, rank: int, addresses: Sequence[str]) -> None:
+    def __init__(self, store: Any, name: str, rank: int, addresses: Sequence[str]) -> None:
         """`addresses`: of all machines, where they reach each other."""
         options = dist.ProcessGroupGloo._Options()
         options._timeout = timedelta(seconds=LOST_SECONDS)
         options._devices = [dist.ProcessGroupGloo.create_device(hostname=addresses[rank])]
         self.rank, self.size, self.addresses = rank, len(addresses), list(addresses)
-        self._gloo = dist.ProcessGroupGloo(dist.PrefixStore(f"round/{number}", store), rank, self.size, options)
+        self._store, self._name = store, name
+        self._gloo = dist.ProcessGroupGloo(dist.PrefixStore(name, store), rank, self.size, options)
+
+    def part(self, ranks: Sequence[int], of: str) -> "Group":
+        """The group of some of these machines, this one among them, who all ask for it; under a name `of` its own."""
+        name = f"{self._name}/{of}/{'-'.join(map(str, ranks))}"
+        return Group(self._store, name, list(ranks).index(self.rank), [self.addresses[rank] for rank in ranks])
 
     @losing
     def send_to_all(self, values: Tensor) -> None:
@@ -99,6 +105,15 @@ class Group:
         found = torch.empty(self.size * len(own), dtype=torch.float64)
         self._gloo._allgather_base(found, own).wait()
         return found.view(self.size, -1)
+
+    def collect(self, value: Any) -> list[Any]:
+        """Everybody's value, which must be JSON, by rank."""
+        text = json.dumps(value).encode()
+        sizes = [int(size) for size in self.gather([len(text)])[:, 0]]
+        own = torch.zeros(max(sizes), dtype=torch.uint8)
+        own[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        rows = self.join(own).view(self.size, -1)
+        return [json.loads(row[:size].numpy().tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
     @losing
     def exchange(self, given: Tensor, sizes: Sequence[int], coming: Sequence[int]) -> Tensor:
@@ -139,30 +154,22 @@ class Lobby:
         self._seen = 0  # entries before the last round
 
     @losing
-    def has_new(self) -> bool:
-        """Whether somebody has entered since the last round."""
-        return self._entered() > self._seen
+    def waiting(self) -> int:
+        """How many have entered since the last round."""
+        return int(self._store.add("entries", 0)) - self._seen
 
     @losing
-    def convene(self, others: int) -> Group:
-        """The next round: with those who have entered, once so many `others` as were in a round before are there, too.
-
-        Whoever has had time to come and has not is not waited for.
-        """
-        expected = others + (self._entered() - self._seen)
-        wait_until(lambda: self._entered() - self._seen >= expected, COMING_SECONDS)
-        number, entries = self._store.add("rounds", 1), range(self._seen + 1, self._entered() + 1)
+    def convene(self, expected: int, most: int = MOST_OTHERS) -> Group:
+        """The next round: with those who are there once so many have entered, or have had time to, the first `most`."""
+        wait_until(lambda: self.waiting() >= expected, COMING_SECONDS)
+        number, entries = self._store.add("rounds", 1), range(self._seen + 1, self._seen + self.waiting() + 1)
         self._seen += len(entries)
         self._store.set(f"call/{number}", json.dumps([entries.start, entries.stop]))
         wait_until(lambda: all(self._store.check([f"here/{number}/{n}"]) for n in entries), ANSWER_SECONDS)
-        there = [n for n in entries if self._store.check([f"here/{number}/{n}"])][:MOST_OTHERS]
+        there = [n for n in entries if self._store.check([f"here/{number}/{n}"])][:most]
         addresses = [self._address, *(self._store.get(f"here/{number}/{n}").decode() for n in there)]
         self._store.set(f"members/{number}", json.dumps({"entries": there, "addresses": addresses}))
-        return Group(self._store, number, 0, addresses)
-
-    def _entered(self) -> int:
-        """How many have, ever."""
-        return int(self._store.add("entries", 0))
+        return Group(self._store, f"round/{number}", 0, addresses)
 
 
 class Visitor:
@@ -200,7 +207,7 @@ class Visitor:
         if self._entry not in members["entries"]:  # not heard in time, or one too many
             self._entry = self._store.add("entries", 1)
             return None
-        return Group(self._store, number, 1 + members["entries"].index(self._entry), members["addresses"])
+        return Group(self._store, f"round/{number}", 1 + members["entries"].index(self._entry), members["addresses"])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -14,10 +14,10 @@ from cllm.model.weights import save_model
 from cllm.run import Run
 from cllm.spheres import SharedArrays
 from cllm.stages.crew import Crew
+from cllm.stages.history import History
 from cllm.stages.planning import described
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
-from cllm.stages.telemetry import History
 from cllm.stages.watch import Watch
 from cllm.training.checkpoint import Checkpoint, Checkpointer, Spent, newest_checkpoint, restore
 from cllm.training.engine import differences, engine_of

@@ -9,10 +9,10 @@ from cllm.artifacts import write_json
 from cllm.machine import cpu_seconds
 from cllm.model.config import num_parameters
 from cllm.run import Run
-from cllm.spheres.order import POSITIONS
+from cllm.spheres.telemetry import Telemetry
+from cllm.stages.history import HISTORY_SECONDS, History
 from cllm.stages.remembering import Remembering
 from cllm.stages.session import Session
-from cllm.stages.telemetry import HISTORY_SECONDS, History, Telemetry
 from cllm.training.budget import Budget
 from cllm.training.checkpoint import Checkpointer, Spent
 from cllm.training.dev import dev_bits_per_byte
@@ -47,7 +47,7 @@ class Watch:
         self._saved_at, self._shown_at, self._kept_at = time.monotonic(), 0.0, -math.inf
         self._telemetry, self._history = Telemetry(sphere), history
         self._before, self._dev_looks = before, len(before.dev_bits_per_byte)
-        self._counted_at, self._told = time.monotonic(), len(sphere.replaced)
+        self._counted_at = time.monotonic()
         self._cpu_before = {pid: cpu_seconds([pid]) for pid in workers.pids}
         self._cpu = dict(self._cpu_before)  # of workers that were replaced, too
         self._loss, self._worker_seconds = 0.0, 0.0
@@ -64,9 +64,6 @@ class Watch:
             self.budget.record(step.advance, step.seconds * share)
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
         self._last = step
-        for why in self._sphere.replaced[self._told :]:
-            self._session.report.say(f"{why}; another does what it was doing")
-        self._told = len(self._sphere.replaced)
         self._look_at_dev(step)
         now = time.monotonic()
         if now - self._shown_at >= STATUS_SECONDS:
@@ -143,7 +140,11 @@ class Watch:
             "gradient_norm": step.gradient_norm,
             "seconds": self.budget.used,
         }
-        sample = self._telemetry.sample(step.tokens // POSITIONS)
+        tokens_per_position = self._plan.phases[step.phase].tokens_per_position
+        sample = self._telemetry.sample(tokens_per_position)
+        sample["workers"] = self._workers.look(tokens_per_position) or sample["workers"]
+        for why in sample["lost"] + [why for worker in sample["workers"] for why in worker.get("lost", ())]:
+            self._session.report.say(f"{why}; another does what it was doing")
         write_json(self._run.status, {"run": run, **sample}, durable=False)
         if self.budget.used - self._kept_at >= HISTORY_SECONDS:
             self._kept_at = self.budget.used

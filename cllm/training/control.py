@@ -16,12 +16,13 @@ from cllm.errors import TrainingError
 from cllm.spheres import FIRST_MORE, SharedArrays, Sphere, WorkerLost, create_memory
 from cllm.spheres.fork import ForkedNursery
 from cllm.spheres.order import POSITIONS
+from cllm.spheres.telemetry import Sample, Telemetry
 from cllm.spheres.worker import serve
 from cllm.training.layout import row_layout
 from cllm.training.loop import are_squares, is_loss, shares
 from cllm.training.plan import Plan, load_plan
 
-CALLS = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss")
+CALLS = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss", "look")
 WORKER = "cllm.training.worker"
 ROWS = FIRST_MORE + 1  # the number in a worker of the descriptor of the sphere's own memory
 
@@ -47,6 +48,7 @@ class Control:
         nursery = self._processes.enter_context(ForkedNursery([WORKER]))
         self._sphere = Sphere(nursery, WORKER, num_workers, [descriptor, rows], repeatable=True)
         self._processes.enter_context(self._sphere)
+        self._telemetry = Telemetry(self._sphere)
         self.sphere.prepare("join", run=run, plan=plan, descriptor=FIRST_MORE, dev=dev, rows=ROWS)
 
     def amend(self, plan: str) -> None:
@@ -91,6 +93,10 @@ class Control:
         tasks = [{"context": context, "first": number, "count": 1} for number in range(first, first + count)]
         found = self.sphere.deal("dev_loss", tasks)
         return math.fsum(nats for nats, _ in found), sum(size for _, size in found)
+
+    def look(self, tokens_per_position: int) -> Sample:
+        """What the workers have done since the look before."""
+        return self._telemetry.sample(tokens_per_position)
 
     def _split(self, parts: list[int]) -> list[list[int]]:
         """Parts for each worker; the dearest come first (`shares`), so they are dealt like cards."""

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from cllm.spheres.group import CHUNK_BYTES, MOST_OTHERS, GroupLost, Lobby
+from cllm.spheres.telemetry import of_control_node
 from cllm.spheres.worker import serve
 from cllm.training.control import ending_if_lost
 from cllm.training.machines import BEAT_SECONDS, Machine, measured, run_files
 
-CALLS = ("listen", "join", "amend", "initialise", "round_weights", "dev_loss", "step", "end")
+CALLS = ("listen", "join", "amend", "initialise", "round_weights", "dev_loss", "step", "look", "end")
 RENEWAL_STEPS = 50  # after so many its numbers are given to all again, where the machines do not compute the same bits
 
 
@@ -58,6 +59,20 @@ class First(Machine):
                 except GroupLost as lost:
                     self._lose(lost)
 
+    def look(self, tokens_per_position: int) -> list[dict[str, Any]]:
+        """What the workers of all machines have done since the look before."""
+        with self._lock:
+            own = self._control.look(tokens_per_position)
+            try:
+                if self._group is not None:
+                    self._group.tell({"call": "look", "tokens_per_position": tokens_per_position})
+                    samples = self._group.collect(own)
+                    pairs = enumerate(zip(self._group.addresses, samples, strict=True))
+                    return [of_control_node(rank, address, sample) for rank, (address, sample) in pairs]
+            except GroupLost as lost:
+                self._lose(lost)
+            return [of_control_node(0, "this machine", own)]
+
     def end(self) -> None:
         """Tell the others that the run is done."""
         with self._lock:
@@ -68,12 +83,15 @@ class First(Machine):
 
     def _meet(self, step: int) -> None:
         """Have a group, and a new one where somebody has come."""
+        expected = self._others
         if self._group is not None:
-            if self._group.size > MOST_OTHERS or not self._lobby.has_new():
+            new = self._lobby.waiting() if self._group.size <= MOST_OTHERS else 0
+            if not new:
                 return
             self._group.tell({"call": "regroup"})
+            expected += new
         self._group = None
-        self._group = self._lobby.convene(self._others)
+        self._group = self._lobby.convene(expected)
         self._others = self._group.size - 1
         self._welcome(step)
         if self._others or self._said:

@@ -9,6 +9,7 @@ from typing import Any
 from cllm.machine import descendants
 from cllm.spheres import FIRST_MORE, MAX_WORKERS, Nursery, SharedArrays, Sphere, create_memory
 from cllm.spheres.remote import HUNG_LOOKS
+from cllm.spheres.telemetry import of_control_node
 from cllm.training.layout import layout
 from cllm.training.loop import Take, take_step
 from cllm.training.plan import Plan
@@ -94,6 +95,17 @@ class Workers:
     def take(self, say: Callable[[str], None]) -> Take:
         """How a step is taken; `say` is told of machines that come and go."""
         return take_step if self._listen is None else functools.partial(take_step_with_others, say)
+
+    def look(self, tokens_per_position: int) -> list[dict[str, Any]]:
+        """The control nodes that touch Node Zero, with what is below them; none where workers do."""
+        if self._listen is not None:
+            found: list[dict[str, Any]] = self.sphere.call_one("look", tokens_per_position=tokens_per_position)
+            return found
+        if self._levels == 1:
+            return []
+        asked = [{"tokens_per_position": tokens_per_position}] * len(self.sphere.workers)
+        samples = self.sphere.call_all("look", asked)
+        return [of_control_node(rank, "", sample) for rank, sample in enumerate(samples)]
 
     def end(self) -> None:
         """Let other machines know that there is nothing left to learn."""

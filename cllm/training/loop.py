@@ -122,14 +122,25 @@ def are_squares(arguments: Mapping[str, Any], result: Any) -> bool:
 @functools.cache
 def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
     """Which parts each worker sums and updates, the dearest first to the least burdened."""
-    costs = []
-    for index, part in enumerate(parts(config)):
-        # A Newton-Schulz product costs a matrix its smaller side many operations an element; other updates, a few.
-        costs.append((part.size * (min(part.shape) if is_matrix(part.name) else 16), index))
+    costs = part_costs(config)
     burdens = [0] * num_workers
     result: list[list[int]] = [[] for _ in range(num_workers)]
-    for cost, index in sorted(costs, reverse=True):
+    for cost, index in sorted(((cost, index) for index, cost in enumerate(costs)), reverse=True):
         least = burdens.index(min(burdens))
         burdens[least] += cost
         result[least].append(index)
     return result
+
+
+def part_costs(config: TransformerConfig) -> list[int]:
+    """What the update of each part takes, beside each other.
+
+    A Newton-Schulz product costs a matrix its smaller side many operations an element; other updates, a few.
+    """
+    return [part.size * (min(part.shape) if is_matrix(part.name) else 16) for part in parts(config)]
+
+
+def largest_share(config: TransformerConfig, num_workers: int) -> float:
+    """The share of all updates that the most burdened of so many workers has."""
+    costs = part_costs(config)
+    return max(sum(costs[index] for index in share) for share in shares(config, num_workers)) / sum(costs)

@@ -15,7 +15,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,15 +75,21 @@ class Machine:
 
     def take(self, step: int) -> dict[str, Any]:
         """Take a step with the group: {"loss": ..., "square": of its gradient's norm, "positions": of each machine}."""
-        dealt = spans(self._speeds)
+        dealt, plan = spans(self._speeds), self._control.plan
         losses = self._compute(step, dealt[self.group.rank])
         loss = math.fsum(losses) / POSITIONS
-        self._sum(dealt)
+        together = plan.recipe.sync_every == 1
+        if together:
+            self._sum(dealt)
+        else:
+            self._sum_own(dealt[self.group.rank])
         self._losses = {}  # their rows are not all theirs any more
-        (parts,) = shares(self._control.plan.model, 1)
+        (parts,) = shares(plan.model, 1)
         square = math.fsum(self._control.reduce(parts, is_summed=True))
         check_finite(step, loss, square)
         self._control.update(step, parts, is_summed=True)
+        if not together and ((step + 1) % plan.recipe.sync_every == 0 or step + 1 == plan.steps):
+            self._average(step + 1, dealt)
         return {"loss": loss, "square": square, "positions": [end - first for first, end in dealt]}
 
     def _compute(self, step: int, span: Block) -> list[float]:
@@ -119,20 +125,53 @@ class Machine:
 
     def _sum(self, dealt: Sequence[Block]) -> None:
         """Sum all positions' gradients, into the first row of this machine's memory."""
-        rows, group = torch.from_numpy(self._shared["gradients"]), self.group
-        count = rows.size(1)
-        size = -(-count // group.size)
-        slices = [slice(min(count, n * size), min(count, (n + 1) * size)) for n in range(group.size)]
-        widths = [place.stop - place.start for place in slices]
+        rows = torch.from_numpy(self._shared["gradients"])
         blocks_of = [blocks(*span) for span in dealt]
-        own = blocks_of[group.rank]
-        given = torch.cat([block_sum(rows, block, place) for place in slices for block in own])
-        width = widths[group.rank]
-        coming = group.exchange(given, [len(own) * w for w in widths], [len(theirs) * width for theirs in blocks_of])
         flat = [block for theirs in blocks_of for block in theirs]
-        piece = torch.zeros(size)
-        piece[:width] = summed(dict(zip(flat, coming.view(len(flat), width), strict=True)))
-        rows[0].copy_(group.join(piece)[:count])
+        own = blocks_of[self.group.rank]
+
+        def in_order(pieces: Tensor) -> Tensor:
+            found: Tensor = summed(dict(zip(flat, pieces, strict=True)))
+            return found
+
+        counts = [len(theirs) for theirs in blocks_of]
+        rows[0].copy_(self._by_slices(lambda place: [block_sum(rows, block, place) for block in own], counts, in_order))
+
+    def _sum_own(self, span: Block) -> None:
+        """The same of this machine's positions alone, as if all twelve were like them."""
+        rows, everything = torch.from_numpy(self._shared["gradients"]), slice(None)
+        first, *others = [block_sum(rows, block, everything) for block in blocks(*span)]
+        for other in others:
+            first = first + other
+        torch.mul(first, POSITIONS / (span[1] - span[0]), out=rows[0])
+
+    def _average(self, step: int, dealt: Sequence[Block]) -> None:
+        """The mean of all machines' weights, by their positions, becomes everybody's (McMahan et al. 2017, FedAvg)."""
+        weights = torch.from_numpy(self._shared["weights"][side_of(step)])
+        first, end = dealt[self.group.rank]
+        share = (end - first) / POSITIONS
+        counts = [1] * self.group.size
+        weights.copy_(self._by_slices(lambda place: [weights[place] * share], counts, lambda pieces: pieces.sum(0)))
+        self._control.round_weights(step)
+
+    def _by_slices(
+        self, own: Callable[[slice], list[Tensor]], counts: Sequence[int], sum_up: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """A sum of vectors over all machines: each sums a slice of what all have, and gives it to all.
+
+        `own`: this machine's vectors, at a slice; `counts`: how many each machine has; `sum_up`: the sum of all of
+        them, at a slice (sum of counts, width).
+        """
+        group, size = self.group, self._shared["gradients"].shape[1]
+        each = -(-size // group.size)
+        slices = [slice(min(size, n * each), min(size, (n + 1) * each)) for n in range(group.size)]
+        widths = [place.stop - place.start for place in slices]
+        count, width = counts[group.rank], widths[group.rank]
+        given = torch.cat([vector for place in slices for vector in own(place)])
+        coming = group.exchange(given, [count * w for w in widths], [theirs * width for theirs in counts])
+        piece = torch.zeros(each)
+        piece[:width] = sum_up(coming.view(sum(counts), width))
+        return group.join(piece)[:size]
 
 
 def block_sum(rows: Tensor, block: Block, place: slice) -> Tensor:

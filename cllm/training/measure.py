@@ -13,7 +13,9 @@ import torch
 from cllm.model.config import TransformerConfig, is_matrix
 from cllm.model.gradient import gradient_of
 from cllm.model.transformer import Transformer, initialise
-from cllm.training.layout import parts
+from cllm.spheres.order import POSITIONS
+from cllm.training.layout import PART_ELEMENTS, parts, vector_size
+from cllm.training.learner import summed
 from cllm.training.optimizer import update_matrix, update_other
 from cllm.training.plan import OptimizerConfig, Recipe
 
@@ -30,6 +32,19 @@ def measure(model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], re
     network.to(compute)
     positions = [_median_seconds(_micro_batch(network, context, rows, Recipe(**recipe))) for context, rows in shapes]
     return {"positions": positions, "update": _update_seconds(config, compute)}
+
+
+def measure_sums(model: dict[str, Any], dtype: str) -> float:
+    """Bytes of gradients a second that this process sums, of a network's rows."""
+    size = vector_size(TransformerConfig(**model))
+    rows = torch.zeros(POSITIONS, size, dtype=getattr(torch, dtype))
+    places = range(0, size - PART_ELEMENTS, PART_ELEMENTS) or (0,)
+
+    def sum_all() -> None:
+        for place in places:
+            summed([[row[place : place + PART_ELEMENTS]] for row in rows], 0)
+
+    return len(places) * POSITIONS * min(size, PART_ELEMENTS) * rows.element_size() / _median_seconds(sum_all)
 
 
 def _median_seconds(call: Callable[[], object]) -> float:

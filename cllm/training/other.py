@@ -48,7 +48,9 @@ class Other(Machine):
             told = self.group.tell()
             if told["call"] == "step":
                 return {"state": "learning", "machines": self.group.size, **self._follow(told)}
-            if told["call"] == "wait":
+            if told["call"] == "look":
+                self.group.collect(self._control.look(told["tokens_per_position"]))
+            if told["call"] in ("wait", "look"):
                 return {"state": "learning", "machines": self.group.size}
             self._leave()
             return {"state": "done" if told["call"] == "end" else "waiting"}

@@ -114,6 +114,9 @@ class Recipe:
     # Progress from which the dev documents are learned too; at 1 they never are, and the memory and the network can be
     # weighed against each other where neither has seen the text. It costs the network nothing (docs/LOG.md).
     dev_from: float = 1.0
+    # Steps that each of many machines takes by its own gradients, until their weights are averaged; 1: every gradient
+    # is everybody's. For links that are too slow for that; the weights depend on the number of machines then.
+    sync_every: int = 1
 
     def __post_init__(self) -> None:
         check_bounds(
@@ -125,6 +128,7 @@ class Recipe:
             ticket=(0, 1),
             fim_rate=(0, 1),
             dev_from=(0, 1),
+            sync_every=(1, 10_000),
         )
 
 

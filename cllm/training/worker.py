@@ -12,7 +12,7 @@ from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
 from cllm.training.layout import layout, row_layout
 from cllm.training.learner import Data, Learner
-from cllm.training.measure import measure
+from cllm.training.measure import measure, measure_sums
 from cllm.training.plan import load_plan
 from cllm.training.state import TensorState
 
@@ -75,4 +75,4 @@ def main() -> None:
     torch.set_flush_denormal(True)
     worker = Worker()
     handlers: dict[str, Any] = {name: getattr(worker, name) for name in CALLS}
-    serve({**handlers, "measure": measure})
+    serve({**handlers, "measure": measure, "measure_sums": measure_sums, "answer": lambda: None})

@@ -82,7 +82,7 @@ def test_slices_are_joined_in_order_of_the_ranks(three: Any) -> None:
 
 def test_a_machine_that_goes_is_noticed_and_the_others_meet_again_with_one_that_comes() -> None:
     lobby, groups = meet(2)
-    assert not lobby.has_new()
+    assert lobby.waiting() == 0
     port = lobby._store.port
     groups[2] = None  # its connections are closed
     with pytest.raises(GroupLost):
@@ -93,19 +93,18 @@ def test_a_machine_that_goes_is_noticed_and_the_others_meet_again_with_one_that_
     groups.clear()
     with ThreadPoolExecutor(3) as pool:
         others = [pool.submit(visit, port) for _ in range(2)]
-        group_module.wait_until(lobby.has_new, 10)
-        again = lobby.convene(1)
+        again = lobby.convene(2)
         assert sorted(other.result()[1].rank for other in others) == [1, 2] and again.size == 3
 
 
 def test_somebody_who_entered_and_went_is_not_waited_for_long() -> None:
     lobby = Lobby(HOST, port := free_port())
     Visitor(HOST, port)
-    assert lobby.has_new()
+    assert lobby.waiting() == 1
     began = time.monotonic()
     assert lobby.convene(0).size == 1
     assert time.monotonic() - began < 10
-    assert not lobby.has_new()
+    assert lobby.waiting() == 0
 
 
 def test_more_than_twelve_machines_are_no_group_and_the_thirteenth_stays_outside() -> None:
@@ -124,7 +123,7 @@ def test_more_than_twelve_machines_are_no_group_and_the_thirteenth_stays_outside
     threads = [threading.Thread(target=visit_once) for _ in range(12)]
     for thread in threads:
         thread.start()
-    group_module.wait_until(lambda: lobby._entered() == 12, 30)
+    group_module.wait_until(lambda: lobby.waiting() == 12, 30)
     first = lobby.convene(12)
     for thread in threads:
         thread.join()

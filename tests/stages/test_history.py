@@ -1,52 +1,12 @@
 import sqlite3
-from collections import Counter, defaultdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cllm.stages.telemetry import MOST_SAMPLES, History, Telemetry, read_history
+from cllm.stages.history import MOST_SAMPLES, History, read_history
 
 RUN = {"step": 3, "loss": 2.5, "gradient_norm": 0.5, "tokens_per_second": 1000.0}
-
-
-class Worker(SimpleNamespace):
-    """One that is only itself."""
-
-    __hash__ = object.__hash__
-
-
-def worker(rank: int) -> Any:
-    return Worker(
-        rank=rank,
-        process=SimpleNamespace(pid=1),
-        state="working",
-        times_replaced=rank,
-        answered=Counter(),
-        seconds=defaultdict(float),
-    )
-
-
-def test_a_sample_is_about_the_time_since_the_one_before() -> None:
-    now = 10.0
-    workers = [worker(0), worker(1)]
-    telemetry = Telemetry(SimpleNamespace(workers=workers), lambda: now)  # type: ignore[arg-type]
-    now = 14.0
-    workers[0].answered.update(compute=8, reduce=1, dev_loss=1)
-    workers[0].seconds.update(compute=2.0, dev_loss=1.0, reduce=0.25, update=0.25)
-    first, second = telemetry.sample(512)["workers"]
-    assert (first["positions"], first["tokens_per_second"]) == (8, 1024.0)
-    assert (first["computing"], first["reducing"]) == (0.75, 0.125)
-    assert (second["positions"], second["computing"], second["replaced"]) == (0, 0.0, 1)
-    assert first["memory_bytes"] > 0
-    now = 15.0
-    again = telemetry.sample(512)
-    assert [each["positions"] for each in again["workers"]] == [0, 0]
-    workers[1] = worker(1)  # another has joined in the place of one that left
-    workers[1].answered.update(compute=3)
-    assert [each["positions"] for each in telemetry.sample(512)["workers"]] == [0, 3]
-    assert again["control"]["processor"] >= 0
 
 
 def sample() -> dict[str, Any]:

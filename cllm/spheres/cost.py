@@ -1,0 +1,136 @@
+"""What a step takes, by how many share it: a model of its parts, from a few measured numbers.
+
+It is for questions that no machine at hand can answer: is it worth it with 12 machines, with 144, over this link? Each
+part is what the program does there, taken for as fast as one core, one pipe and one link were measured:
+
+    compute    positions in rounds of as many as there are workers, or as many as the cores do, whichever is longer
+    sum        rows of gradients that are read once, and twelve to one again at each level above
+    exchange   between machines: a slice to each of the others, and one from each back, at each level; every
+               `sync_every` steps
+    update     all parameters, on every machine anew; the largest share of it decides
+    messages   calls, one after another, by the control node
+
+Left out: machines of different speed, links that others use, and that processors slow down when all cores work.
+"""
+
+import math
+from dataclasses import dataclass
+
+TALKS = 3  # small collectives in a step, however rarely the large ones are
+FANOUT = 12  # machines in a sphere, workers in a machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What was measured, in seconds and bytes, on one core where nothing else is said."""
+
+    position: float  # of a micro-batch
+    update: float  # of all parameters
+    largest_share: dict[int, float]  # of an update, of the most burdened worker, by the number of workers
+    sum_bytes_per_second: float
+    message: float  # of a call to a worker, and its answer
+    numbers: int  # in a vector of all parameters
+    row_bytes: int  # of a number in a position's gradient
+    tokens: int  # of a micro-batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """Between two machines."""
+
+    latency: float  # seconds
+    bytes_per_second: float
+    message: float = 30e-6  # seconds of a processor, for each message of a collective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Who shares a step."""
+
+    workers: int  # in all
+    cores: int  # of a machine
+    machines: int = 1
+    fanout: int = FANOUT  # of the tree of machines; as many as there are machines: flat
+    levels: int = 1  # of spheres: 12 positions to the power of it
+    sync_every: int = 1
+
+    @property
+    def positions(self) -> int:
+        return int(FANOUT**self.levels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """Seconds of the parts of a step; tokens of it; bytes that a machine sends in it."""
+
+    compute: float
+    sum: float
+    exchange: float
+    update: float
+    messages: float
+    tokens: int
+    link_bytes: float
+
+    @property
+    def seconds(self) -> float:
+        return self.compute + self.sum + self.exchange + self.update + self.messages
+
+
+def levels_for(workers: int) -> int:
+    """So many that each worker has a position."""
+    return max(1, math.ceil(round(math.log(workers, FANOUT), 9)))
+
+
+def radices(machines: int, fanout: int) -> list[int]:
+    """How many come together at each level of a tree of machines, from below: `fanout`, and at the top what is left."""
+    found = []
+    while machines > 1:
+        found.append(min(fanout, machines))
+        machines = -(-machines // fanout)
+    return found
+
+
+def step_cost(costs: Costs, shape: Shape, link: Link) -> StepCost:
+    """What a step takes."""
+    workers = -(-shape.workers // shape.machines)  # of the machine that has most
+    spheres = -(-workers // FANOUT)  # of workers there
+    touching, at_once = -(-workers // spheres), min(workers, shape.cores)
+    turns = -(-shape.positions // FANOUT // shape.machines)  # twelve positions each, on that machine
+    rounds = -(-turns // spheres) * -(-FANOUT // touching)
+    rows = turns * (FANOUT * costs.row_bytes + (4 if shape.levels > 1 else 0))
+    exchange, sent = exchange_cost(costs, shape, link)
+    # Twelve positions take touching workers twelve messages at most; a sum and an update one to each.
+    calls = turns * (FANOUT + touching) + 2 * touching
+    return StepCost(
+        compute=max(rounds * costs.position, turns * FANOUT * costs.position / at_once),
+        sum=rows * costs.numbers / costs.sum_bytes_per_second / at_once,
+        exchange=exchange / shape.sync_every + (TALKS * link.latency if shape.machines > 1 else 0.0),
+        update=costs.update * costs.largest_share[min(FANOUT, at_once)],
+        messages=calls * costs.message,
+        tokens=shape.positions * costs.tokens,
+        link_bytes=sent / shape.sync_every,
+    )
+
+
+def exchange_cost(costs: Costs, shape: Shape, link: Link) -> tuple[float, float]:
+    """Seconds of a sum over all machines, and the bytes that each sends for it.
+
+    At each level a machine gives every other of its sphere a slice of what it has, and gets as many to sum; with a
+    slice of this it goes one level up. On the way back slices are joined.
+    """
+    seconds, sent, size = 0.0, 0.0, costs.numbers * 4.0
+    for number in radices(shape.machines, shape.fanout):
+        there_and_back = 2 * size * (number - 1) / number
+        sent += there_and_back
+        seconds += there_and_back / link.bytes_per_second
+        seconds += 2 * (link.latency + (number - 1) * link.message)
+        size /= number
+    return seconds, sent
+
+
+def efficiency(costs: Costs, shape: Shape, link: Link) -> float:
+    """Tokens a second for each worker, over those of a single one that takes as large steps alone."""
+    alone = Shape(workers=1, cores=1, levels=shape.levels)
+    one = step_cost(costs, alone, link)
+    many = step_cost(costs, shape, link)
+    return one.seconds / many.seconds / shape.workers

@@ -1,0 +1,87 @@
+"""How a training went: samples of the run and of its processes, in one SQLite file.
+
+It is bounded: when it is full, every second sample of it goes, so that it covers a run of any length.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cllm.spheres.telemetry import flat
+
+HISTORY_SECONDS = 5.0  # between two samples that are kept
+MOST_SAMPLES = 1024  # that are kept: of a run of an hour one every 7 s, of a day's one every 3 minutes
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS steps (
+    seconds REAL PRIMARY KEY, step INTEGER, loss REAL, gradient_norm REAL, tokens_per_second REAL, control REAL
+);
+CREATE TABLE IF NOT EXISTS workers (
+    seconds REAL, sphere TEXT, rank INTEGER, pid INTEGER, state TEXT, positions INTEGER, tokens_per_second REAL,
+    computing REAL, reducing REAL, memory_bytes INTEGER, PRIMARY KEY (seconds, sphere, rank)
+);
+"""
+EVERY_SECOND = """
+SELECT seconds FROM (SELECT seconds, ROW_NUMBER() OVER (ORDER BY seconds) AS number FROM steps) WHERE number % 2 = 0
+"""
+
+
+class History:
+    """A run's samples in one SQLite file; a context manager.
+
+    It is a record and nothing depends on it: one that cannot be read is begun anew, and where it cannot be written, on
+    a full disk, the run goes on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._database = opened(path)
+        except sqlite3.DatabaseError:
+            path.unlink()
+            self._database = opened(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def add(self, seconds: float, run: Mapping[str, Any], sample: Mapping[str, Any]) -> None:
+        """Keep a sample of the run after so many seconds of training."""
+        step = (run["step"], run["loss"], run["gradient_norm"], run["tokens_per_second"])
+        names = ("rank", "pid", "state", "positions", "tokens_per_second", "computing", "reducing", "memory_bytes")
+        rows = [(seconds, sphere, *(worker[name] for name in names)) for sphere, worker in flat(sample["workers"])]
+        control = sample["control"]["processor"]
+        with contextlib.suppress(sqlite3.Error), self._database:
+            self._database.execute("BEGIN")
+            self._database.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)", (seconds, *step, control))
+            self._database.executemany("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            (count,) = self._database.execute("SELECT COUNT(*) FROM steps").fetchone()
+            if count > MOST_SAMPLES:
+                for table in ("workers", "steps"):
+                    self._database.execute(f"DELETE FROM {table} WHERE seconds IN ({EVERY_SECOND})")
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """A database with the tables of a history."""
+    database = sqlite3.connect(path, isolation_level=None)
+    # Not WAL: SQLite 3.7 to 3.51 can damage such a file. Nothing waits for the disk.
+    database.executescript(f"PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF; {SCHEMA}")
+    return database
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The samples of the run, as it went; none where there is no history that can be read."""
+    if not path.exists():
+        return []
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database,
+    ):
+        database.row_factory = sqlite3.Row
+        return [dict(row) for row in database.execute("SELECT * FROM steps ORDER BY seconds")]
+    return []
