@@ -247,3 +247,33 @@ def test_the_baselines_stand_beside_the_scorecard(learned: Cllm, tmp_path: Path)
     assert "<svg" in (copy.repository / ".cllm" / "baselines.svg").read_text()
     refused = copy("eval", "--compressor", "name command")
     assert refused.returncode == 2 and "--baselines" in refused.stderr
+
+
+@pytest.mark.slow
+def test_spheres_simulate_says_what_more_workers_would_be_worth(cllm: Cllm) -> None:
+    done = cllm("spheres", "simulate", "--workers", "12", "1728", "--network", "2x128", "--context", "64", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(row["workers"], row["machines"], row["levels"]) for row in found["workers"]] == [
+        (12, 1, 1),
+        (1728, 144, 3),
+    ]
+    assert found["costs"]["position"] > 0 and 0 < found["workers"][1]["efficiency"] < 1
+    assert [row["fanout"] for row in found["fanouts"]] == [2, 4, 8, 12, 16, 144]
+    text = cllm("spheres", "simulate", "--network", "2x128", "--context", "64").stdout
+    assert "20,736" in text and "Assumed: machines of 12 such cores" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--workers", "0"), "1 to 20,736"),
+        (("--cores", "13"), "not between 1 and 12"),
+        (("--network", "1x1"), "none of 2x128"),
+        (("--gbit", "0"), "--gbit 0"),
+        (("--sync-every", "0"), "--sync-every 0"),
+    ],
+)
+def test_spheres_simulate_refuses_what_cannot_be(cllm: Cllm, arguments: tuple[str, ...], words: str) -> None:
+    done = cllm("spheres", "simulate", *arguments)
+    assert done.returncode == 2 and words in done.stderr, done.stderr

@@ -164,6 +164,28 @@ def test_nobody_listens_but_where_the_user_said(network: Network, cllm: Cllm, tm
         wait_until_gone(pids)
 
 
+@pytest.mark.slow
+def test_machines_that_average_now_and_then_learn_other_weights_and_one_alone_the_same(
+    cllm_with_plan: tuple[Cllm, Path, str], tmp_path: Path
+) -> None:
+    cllm, path, weights = cllm_with_plan
+    plan = json.loads(path.read_text())
+    plan["recipe"]["sync_every"] = 7
+    path.write_text(json.dumps(plan))
+    own = ("--plan", str(path), "--fresh", "--workers", "1", "--listen")
+    assert cllm.train(*own, "127.0.0.1:29478").returncode == 0
+    alone = cllm.scorecard()
+    assert alone["weights_sha256"] == weights
+    other = cllm.popen("train", "--join", "127.0.0.1:29479", "--workers", "1")
+    done = cllm.train(*own, "127.0.0.1:29479")
+    assert done.returncode == 0 and other.wait(60) == 0 and "2 machines" in done.stderr, done.stderr
+    other.communicate()
+    together = cllm.scorecard()
+    assert together["weights_sha256"] != weights
+    bits = [card["bits_per_byte"]["model"] for card in (alone, together)]
+    assert bits[1] == pytest.approx(bits[0], rel=0.2)
+
+
 def test_a_port_that_is_taken_and_an_address_of_another_machine_are_said(cllm: Cllm) -> None:
     for where, words in (("0.0.0.0", "every address"), ("198.51.100.7", "not possible"), ("localhost:x", "not a port")):
         done = cllm.train("--steps", "2", "--listen", where)
