@@ -32,6 +32,7 @@ ANSWER_SECONDS = 2.0  # for those who wait for a round to say that they are ther
 COMING_SECONDS = 3.0  # for those of the round before to enter themselves again
 POLL_SECONDS = 0.02
 CHUNK_BYTES = 16 << 20  # of a file, at a time
+MOST_BYTES = 16 << 20  # that a machine says of itself
 MOST_OTHERS = 11  # machines: one position for each, of twelve
 # Its classes have no types. Not by `init_process_group`: that has one group at a time, and an interface's name in the
 # environment where a socket's address is to be said.
@@ -110,6 +111,8 @@ class Group:
         """Everybody's value, which must be JSON, by rank."""
         text = json.dumps(value).encode()
         sizes = [int(size) for size in self.gather([len(text)])[:, 0]]
+        if max(sizes) > MOST_BYTES:
+            raise GroupLost(f"a machine has {max(sizes):,} bytes to say")
         own = torch.zeros(max(sizes), dtype=torch.uint8)
         own[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         rows = self.join(own).view(self.size, -1)

@@ -101,14 +101,14 @@ class First(Machine):
         """Give everybody what they lack."""
         plan = self._control.plan
         self.group.tell({"run": self._identity, "step": step, "engine": dataclasses.asdict(plan.engine)})
-        found = self.group.gather([True, step, self._speed, self._num_workers, True])
+        found = self.group.gather([True, self.digest(step), self._speed, self._num_workers, True])
         self._take_stock(found)
         if not found[:, 0].all():
             self._give_run()
         self._told_plan = ""
-        if not (found[:, 1] == step).all():
+        if not (found[:, 1] == found[0, 1]).all():
             self.share_state(step)
-        self.be_ready()
+        self.be_ready(step)
 
     def _take_stock(self, found: Tensor) -> None:
         self._speeds = measured(found[:, 2].tolist(), found[:, 3].tolist())

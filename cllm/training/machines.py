@@ -15,6 +15,7 @@ import json
 import math
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -34,6 +35,7 @@ from cllm.training.layout import layout, side_of
 from cllm.training.loop import check_finite, shares
 
 BEAT_SECONDS = 0.5
+LEARNED = ("weights", "first", "second")  # of the shared memory
 
 
 class Machine:
@@ -62,15 +64,27 @@ class Machine:
         assert self._group is not None, "there is no group"
         return self._group
 
+    def digest(self, step: int) -> int:
+        """Of what this machine has learned in so many steps: the same number of steps may have been others."""
+        found = 0
+        for name in LEARNED:
+            found = zlib.crc32(self._shared[name][side_of(step)], found)
+        return found
+
     def share_state(self, step: int) -> None:
         """What the first machine has learned in so many steps becomes everybody's."""
-        for name in ("weights", "first", "second"):
+        for name in LEARNED:
             self.group.send_to_all(torch.from_numpy(self._shared[name][side_of(step)]))
+        self._losses = {}  # they were by what was there before
         if self.group.rank:
             self._control.round_weights(step)
 
-    def be_ready(self) -> None:
-        """Return when all machines have what they lacked."""
+    def be_ready(self, step: int) -> None:
+        """Return when all machines have what they lacked, and what products read is of the step that comes.
+
+        It may be of the step after: an update that one machine has made, and another has not.
+        """
+        self._control.round_weights(step)
         self.group.gather([0.0])
 
     def take(self, step: int) -> dict[str, Any]:

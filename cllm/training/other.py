@@ -19,6 +19,7 @@ from cllm.training.machines import Machine, measured
 from cllm.training.plan import Engine
 
 CALLS = ("attend", "turn")
+NOTHING = -1  # no digest
 FILE_NAME = re.compile(r"(dataset/)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -28,7 +29,6 @@ class Other(Machine):
     def __init__(self, processes: ExitStack) -> None:
         super().__init__(processes)
         self._visitor: Visitor | None = None
-        self._at = -1  # steps that what is in its memory has learned
         self._identity = ""
 
     def attend(self, address: str, port: int, folder: str, descriptor: int, num_workers: int) -> None:
@@ -69,16 +69,14 @@ class Other(Machine):
         knows = told["run"] == self._identity
         if self._identity and not knows:
             os._exit(1)  # another run than before: for another process in this one's place
-        at = self._at if knows else -1
-        found = self.group.gather([knows, at, self._speed, self._num_workers, is_alike])
+        has = self.digest(step) if knows else NOTHING
+        found = self.group.gather([knows, has, self._speed, self._num_workers, is_alike])
         self._speeds = measured(found[:, 2].tolist(), found[:, 3].tolist())
         if not found[:, 0].all():
             self._take_run(knows, told["run"])
-        if not (found[:, 1] == step).all():
-            self._at = -1  # neither the one nor the other, until all of it is there
+        if not (found[:, 1] == found[0, 1]).all():
             self.share_state(step)
-            self._at = step
-        self.be_ready()
+        self.be_ready(step)
 
     def _take_run(self, knows: bool, identity: str) -> None:
         """Take the files of the run; who has them lets them pass."""
@@ -114,8 +112,7 @@ class Other(Machine):
         if told["renew"]:
             self.share_state(step)
         done = self.take(step)
-        self._at = step + 1
-        return {"step": self._at, "steps": self._control.plan.steps, **done}
+        return {"step": step + 1, "steps": self._control.plan.steps, **done}
 
 
 def main() -> None:
