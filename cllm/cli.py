@@ -74,7 +74,8 @@ def parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         metavar="N",
-        help="processes that compute, 1 to 144 (default: one a core, up to 12; more make a step 12 times as large)",
+        help="processes that compute, 1 to 144, of one of many machines 1 to 12 (default: one a core, up to 12; more "
+        "than 12, and many machines, make a step 12 times as large)",
     )
     train.add_argument("--listen", metavar="HOST[:PORT]", help="other machines may take part: where they find this one")
     train.add_argument("--join", metavar="HOST[:PORT]", help="take part in the run of the machine that listens there")

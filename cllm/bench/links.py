@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cllm.spheres.cost import radices
-from cllm.spheres.group import Group, GroupLost, Lobby, Visitor
+from cllm.spheres.group import Group, GroupLost, Lobby, Visitor, wait_until
 
 PATIENCE_SECONDS = 120.0
 
@@ -29,8 +29,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if os.environ["RANK"] == "0":
         lobby = Lobby(host, int(port))
-        while lobby.waiting() < int(processes) - 1:
-            time.sleep(0.05)
+        if not wait_until(lambda: lobby.waiting() >= int(processes) - 1, PATIENCE_SECONDS):
+            sys.exit("not all have come")
         group = lobby.convene(int(processes) - 1, int(processes))
     else:
         group = met(host, int(port))

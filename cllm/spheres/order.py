@@ -55,14 +55,14 @@ def summed(values: Mapping[Block, T]) -> T:
     return total
 
 
-def spans(speeds: Sequence[float]) -> list[Block]:
-    """Twelve positions for at most as many machines, by their speeds: neighbours for each, and at least one.
+def spans(speeds: Sequence[float], least: int = 0) -> list[Block]:
+    """Twelve positions for at most as many machines, by their speeds: neighbours for each, and for all `least`, 0 or 1.
 
     Each next one goes to whoever would be done with it first.
     """
     assert 1 <= len(speeds) <= POSITIONS and min(speeds) > 0
-    counts = [1] * len(speeds)
-    for _ in range(POSITIONS - len(speeds)):
+    counts = [least] * len(speeds)
+    for _ in range(POSITIONS - sum(counts)):
         counts[min(range(len(speeds)), key=lambda rank: (counts[rank] + 1) / speeds[rank])] += 1
     ends = list(accumulate(counts))
     return [(end - count, end) for end, count in zip(ends, counts, strict=True)]

@@ -83,7 +83,7 @@ def of_control_node(rank: int, name: str, below: Sample) -> dict[str, Any]:
         **sums,
         **{key: sum(worker[key] for worker in workers) / len(workers) for key in AVERAGED},
         "workers": workers,
-        "lost": below["lost"],
+        "lost": ["".join(c if c.isprintable() else "?" for c in why) for why in below["lost"]],
     }
 
 

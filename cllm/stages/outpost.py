@@ -17,7 +17,7 @@ from cllm.stages.session import endpoint
 from cllm.stages.workers import load_kernels, start_nursery
 from cllm.training.launch import MACHINE_HUNG_LOOKS, OTHER
 
-PATIENCE_SECONDS = 120.0  # for a run to be there, or to be there again
+BEFORE_SECONDS, AFTER_SECONDS = 600.0, 120.0  # for a run to be there at all, which is prepared first; or again
 PAUSE_SECONDS = 0.5  # between two tries
 
 
@@ -55,7 +55,9 @@ def attend(sphere: Sphere, where: str, report: Reporter) -> None:
             return
         if state != "lost":
             heard = time.monotonic()
-        elif time.monotonic() - heard > PATIENCE_SECONDS:
+        elif learns and time.monotonic() - heard > AFTER_SECONDS:
+            raise TrainingError(f"the run at {where} has ended, or cannot be reached ({found['why']})")
+        elif time.monotonic() - heard > BEFORE_SECONDS:
             raise TrainingError(
                 f"nobody listens at {where} ({found['why']}): begin the run there with `cllm train --listen {where}`, "
                 "then this command again"

@@ -109,7 +109,7 @@ def choose_model(task: Task, measure: Measure) -> TransformerConfig:
     for number in range(1, len(LADDER)):
         config = rung(number, task.vocab_size)
         passes_are_few = most < LEAST_WITH_ALL_PASSES * config.matrix_parameters
-        if passes_are_few or needed_bytes(config, task.engine.dtype) > task.free_bytes:
+        if passes_are_few or needed_bytes(config, task.engine.dtype, task.levels) > task.free_bytes:
             break
         step = step_seconds(measure(config, SHAPES[:1]), task.num_workers, task.levels)[0]
         enough = min(most, LEAST_IN_THE_TIME * config.matrix_parameters)

@@ -10,13 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cllm.machine import describe
 from cllm.spheres.group import CHUNK_BYTES, MOST_OTHERS, GroupLost, Lobby
 from cllm.spheres.telemetry import of_control_node
 from cllm.spheres.worker import serve
 from cllm.training.control import ending_if_lost
-from cllm.training.machines import BEAT_SECONDS, Machine, measured, run_files
+from cllm.training.engine import engine_of
+from cllm.training.machines import BEAT_SECONDS, Machine, run_files
 
 CALLS = ("listen", "join", "amend", "initialise", "round_weights", "dev_loss", "step", "look", "end")
+MOST_TRIES = 2  # of a step with others, before it is taken alone: one that is lost always again must not stop it
 RENEWAL_STEPS = 50  # after so many its numbers are given to all again, where the machines do not compute the same bits
 
 
@@ -47,16 +50,22 @@ class First(Machine):
         return self._control.dev_loss(context, first, count)
 
     def step(self, step: int) -> dict[str, Any]:
-        """Take a step with whoever is there, and again where one is lost; what `take` gives, and what is to be said."""
+        """Take a step with whoever is there, and again where one is lost; what `take` gives, and what is to be said.
+
+        "lost_seconds": that went by before the attempt which succeeded.
+        """
+        began, tries = time.monotonic(), 0
         with self._lock:
             while True:
                 try:
-                    self._meet(step)
+                    self._meet(step, alone=tries >= MOST_TRIES)
+                    lost_seconds = time.monotonic() - began
                     self._tell_step(step)
                     done = self.take(step)
                     said, self._said = self._said, []
-                    return {**done, "said": said}
+                    return {**done, "said": said, "lost_seconds": lost_seconds}
                 except GroupLost as lost:
+                    tries += 1
                     self._lose(lost)
 
     def look(self, tokens_per_position: int) -> list[dict[str, Any]]:
@@ -71,6 +80,8 @@ class First(Machine):
                     return [of_control_node(rank, address, sample) for rank, (address, sample) in pairs]
             except GroupLost as lost:
                 self._lose(lost)
+            except (KeyError, TypeError, ValueError) as error:
+                self._lose(GroupLost(f"a machine says of itself what cannot be: {error!r}"[:120]))
             return [of_control_node(0, "this machine", own)]
 
     def end(self) -> None:
@@ -81,8 +92,8 @@ class First(Machine):
                     self._group.tell({"call": "end"})
                 self._group = None
 
-    def _meet(self, step: int) -> None:
-        """Have a group, and a new one where somebody has come."""
+    def _meet(self, step: int, alone: bool) -> None:
+        """Have a group, and a new one where somebody has come; `alone`: of this machine."""
         expected = self._others
         if self._group is not None:
             new = self._lobby.waiting() if self._group.size <= MOST_OTHERS else 0
@@ -91,7 +102,7 @@ class First(Machine):
             self._group.tell({"call": "regroup"})
             expected += new
         self._group = None
-        self._group = self._lobby.convene(expected)
+        self._group = self._lobby.convene(0, most=0) if alone else self._lobby.convene(expected)
         self._others = self._group.size - 1
         self._welcome(step)
         if self._others or self._said:
@@ -99,8 +110,8 @@ class First(Machine):
 
     def _welcome(self, step: int) -> None:
         """Give everybody what they lack."""
-        plan = self._control.plan
-        self.group.tell({"run": self._identity, "step": step, "engine": dataclasses.asdict(plan.engine)})
+        engine = engine_of(describe(), self._control.plan.engine.dtype)
+        self.group.tell({"run": self._identity, "step": step, "engine": dataclasses.asdict(engine)})
         found = self.group.gather([True, self.digest(step), self._speed, self._num_workers, True])
         self._take_stock(found)
         if not found[:, 0].all():
@@ -111,7 +122,7 @@ class First(Machine):
         self.be_ready(step)
 
     def _take_stock(self, found: Tensor) -> None:
-        self._speeds = measured(found[:, 2].tolist(), found[:, 3].tolist())
+        self.note_speeds(found[:, 2].tolist(), found[:, 3].tolist())
         self._alike = bool(found[:, 4].all())
         if not self._alike:
             self._said.append("not bit-exact from here: the machines' processors or libraries are not the same")
@@ -126,7 +137,8 @@ class First(Machine):
                     self.group.send_to_all(torch.frombuffer(bytearray(chunk), dtype=torch.uint8))
 
     def _tell_step(self, step: int) -> None:
-        renews = not self._alike and step % RENEWAL_STEPS == 0
+        together = self._control.plan.recipe.sync_every == 1  # else they are averaged
+        renews = together and not self._alike and step % RENEWAL_STEPS == 0
         plan = self._plan_path.read_text()
         self.group.tell(
             {"call": "step", "step": step, "renew": renews, "plan": plan if plan != self._told_plan else ""}

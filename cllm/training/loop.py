@@ -22,7 +22,7 @@ from cllm.training.layout import parts
 from cllm.training.plan import Plan, save_plan, timeline
 
 Amend = Callable[[Plan, int], Plan]
-Take = Callable[[Sphere, Plan, int, int], tuple[float, float]]
+Take = Callable[[Sphere, Plan, int, int], tuple[float, float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,8 @@ def train(
     """Run the plan's steps from `first_step` on.
 
     Before each step, `amend` may change what is left, and `num_working` says how many workers share it. `take` takes a
-    step, and gives its loss and the squared norm of its gradient (default: by a sphere on this machine).
+    step, and gives its loss, the squared norm of its gradient, and seconds that went by before it began (default: by a
+    sphere on this machine).
     """
     take, step = take or take_step, first_step
     while True:
@@ -64,8 +65,8 @@ def train(
         if step >= plan.steps:
             return
         began, num_workers = time.perf_counter(), num_working()
-        loss, square = take(sphere, plan, step, num_workers)
-        seconds = time.perf_counter() - began
+        loss, square, lost_seconds = take(sphere, plan, step, num_workers)
+        seconds = time.perf_counter() - began - lost_seconds
         moment = timeline(plan)[step]
         step += 1
         progress = timeline(plan)[step].progress if step < plan.steps else 1.0
@@ -83,8 +84,8 @@ def train(
         )
 
 
-def take_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> tuple[float, float]:
-    """One step by so many workers of a sphere; its loss and the squared norm of its gradient."""
+def take_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> tuple[float, float, float]:
+    """One step by so many workers of a sphere; its loss, the squared norm of its gradient, and no seconds lost."""
     parts_of_each = shares(plan.model, num_workers)
     positions = [{"step": step, "position": position} for position in range(POSITIONS)]
     losses = sphere.deal("compute", positions, num_workers, is_loss, at_once=True)
@@ -93,7 +94,7 @@ def take_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> tuple[
     square = math.fsum(value for worker in squares for value in worker)
     check_finite(step, loss, square)
     sphere.call_all("update", [{"step": step, "parts": share} for share in parts_of_each])
-    return loss, square
+    return loss, square, 0.0
 
 
 def check_finite(step: int, loss: float, square: float) -> None:

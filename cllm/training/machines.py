@@ -27,7 +27,7 @@ from torch import Tensor
 
 from cllm.artifacts import sha256_of
 from cllm.errors import TrainingError
-from cllm.spheres import SharedArrays
+from cllm.spheres import SharedArrays, WorkerLost
 from cllm.spheres.group import Group
 from cllm.spheres.order import POSITIONS, Block, blocks, spans, summed
 from cllm.training.control import Control
@@ -46,6 +46,7 @@ class Machine:
         self._control = Control(processes)
         self._group: Group | None = None
         self._speeds: list[float] = []  # of the group's machines, in positions a second
+        self._least = 1  # positions for each, until all are measured
         self._speed = 0.0  # of this one; 0: it was never measured
         self._alike = True  # all machines compute the same bits
         self._losses: dict[int, float] = {}  # of the positions whose gradients are in their rows
@@ -64,6 +65,11 @@ class Machine:
         assert self._group is not None, "there is no group"
         return self._group
 
+    def note_speeds(self, speeds: list[float], otherwise: list[float]) -> None:
+        """The speeds of all machines; as long as one is not measured, what they are taken for."""
+        is_known = min(speeds) > 0
+        self._speeds, self._least = (speeds, 0) if is_known else (otherwise, 1)
+
     def digest(self, step: int) -> int:
         """Of what this machine has learned in so many steps: the same number of steps may have been others."""
         found = 0
@@ -73,9 +79,11 @@ class Machine:
 
     def share_state(self, step: int) -> None:
         """What the first machine has learned in so many steps becomes everybody's."""
+        before = self.digest(step)
         for name in LEARNED:
             self.group.send_to_all(torch.from_numpy(self._shared[name][side_of(step)]))
-        self._losses = {}  # they were by what was there before
+        if self.digest(step) != before:
+            self._losses = {}  # they were by what was there before
         if self.group.rank:
             self._control.round_weights(step)
 
@@ -89,7 +97,7 @@ class Machine:
 
     def take(self, step: int) -> dict[str, Any]:
         """Take a step with the group: {"loss": ..., "square": of its gradient's norm, "positions": of each machine}."""
-        dealt, plan = spans(self._speeds), self._control.plan
+        dealt, plan = spans(self._speeds, self._least), self._control.plan
         losses = self._compute(step, dealt[self.group.rank])
         loss = math.fsum(losses) / POSITIONS
         together = plan.recipe.sync_every == 1
@@ -110,7 +118,8 @@ class Machine:
         """Compute this machine's positions while the others compute theirs; everybody's losses."""
         if self._losses_of != step:
             self._losses, self._losses_of = {}, step
-        enough, is_noted = threading.Event(), bool(self._losses)  # what was computed before would count as fast
+        # What was computed before would count as fast, and nothing as nothing.
+        enough, is_noted = threading.Event(), bool(self._losses) or span[0] == span[1]
         began = time.monotonic()
         with ThreadPoolExecutor(1) as pool:
             work = pool.submit(self._compute_all, step, range(*span), enough)
@@ -124,16 +133,21 @@ class Machine:
                     own = [self._losses.get(p, math.nan) if p in range(*span) else 0.0 for p in range(POSITIONS)]
                     found = self.group.gather([done, self._speed, *own])
                     if found[:, 0].all():
-                        self._speeds = measured(found[:, 1].tolist(), self._speeds)
+                        self.note_speeds(found[:, 1].tolist(), self._speeds)
                         return [float(loss) for loss in found[:, 2:].sum(0)]
             finally:
                 enough.set()
+                wait([work])
+                if isinstance(lost := work.exception(), WorkerLost):  # more than that a machine is lost
+                    raise lost
 
     def _compute_all(self, step: int, positions: Sequence[int], enough: threading.Event) -> None:
         for position in positions:
             if position not in self._losses and not enough.is_set():
                 try:
                     self._losses[position] = self._control.compute(step, position)
+                except WorkerLost:
+                    raise
                 except TrainingError:  # a loss that is not finite, which all machines are to know
                     self._losses[position] = math.nan
 
@@ -154,6 +168,9 @@ class Machine:
     def _sum_own(self, span: Block) -> None:
         """The same of this machine's positions alone, as if all twelve were like them."""
         rows, everything = torch.from_numpy(self._shared["gradients"]), slice(None)
+        if span[0] == span[1]:
+            rows[0].zero_()  # its weights do not count in the mean
+            return
         first, *others = [block_sum(rows, block, everything) for block in blocks(*span)]
         for other in others:
             first = first + other
@@ -181,7 +198,7 @@ class Machine:
         slices = [slice(min(size, n * each), min(size, (n + 1) * each)) for n in range(group.size)]
         widths = [place.stop - place.start for place in slices]
         count, width = counts[group.rank], widths[group.rank]
-        given = torch.cat([vector for place in slices for vector in own(place)])
+        given = torch.cat([torch.zeros(0), *(vector for place in slices for vector in own(place))])
         coming = group.exchange(given, [count * w for w in widths], [theirs * width for theirs in counts])
         piece = torch.zeros(each)
         piece[:width] = sum_up(coming.view(sum(counts), width))
@@ -191,11 +208,6 @@ class Machine:
 def block_sum(rows: Tensor, block: Block, place: slice) -> Tensor:
     """The sum of a block's gradients, of a slice of them."""
     return summed({(position, position + 1): rows[position, place] for position in range(*block)})
-
-
-def measured(speeds: Sequence[float], before: Sequence[float]) -> list[float]:
-    """The speeds of all machines; as long as one is not measured, what they were taken for."""
-    return list(speeds) if min(speeds) > 0 else list(before)
 
 
 def run_files(run: Path) -> dict[str, Path]:

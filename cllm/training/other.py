@@ -9,14 +9,15 @@ from typing import Any
 import torch
 
 from cllm.artifacts import write_file
-from cllm.errors import ArtifactError
+from cllm.errors import ArtifactError, TrainingError
 from cllm.machine import describe
 from cllm.spheres.group import CHUNK_BYTES, GroupLost, Visitor
 from cllm.spheres.worker import serve
 from cllm.training.control import ending_if_lost
 from cllm.training.engine import differences, engine_of
-from cllm.training.machines import Machine, measured
-from cllm.training.plan import Engine
+from cllm.training.layout import needed_bytes
+from cllm.training.machines import Machine
+from cllm.training.plan import Engine, Plan, load_plan
 
 CALLS = ("attend", "turn")
 NOTHING = -1  # no digest
@@ -57,6 +58,10 @@ class Other(Machine):
         except GroupLost as lost:
             self._leave()
             return {"state": "lost", "why": str(lost)}
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainingError(
+                f"what {self._address} says is not understood ({error!r}): is it another version of CLLM?"
+            ) from None
 
     def _leave(self) -> None:
         self._group = self._visitor = None
@@ -71,7 +76,7 @@ class Other(Machine):
             os._exit(1)  # another run than before: for another process in this one's place
         has = self.digest(step) if knows else NOTHING
         found = self.group.gather([knows, has, self._speed, self._num_workers, is_alike])
-        self._speeds = measured(found[:, 2].tolist(), found[:, 3].tolist())
+        self.note_speeds(found[:, 2].tolist(), found[:, 3].tolist())
         if not found[:, 0].all():
             self._take_run(knows, told["run"])
         if not (found[:, 1] == found[0, 1]).all():
@@ -92,6 +97,7 @@ class Other(Machine):
         if not knows:
             self._keep("plan.json", told["plan"].encode())
             plan = self._folder / "plan.json"
+            check_room(load_plan(plan))
             self.join(str(self._folder), str(plan), self._descriptor, told["dev"], self._num_workers)
             if self._identity != identity:
                 raise ArtifactError("what came over the network is not the run: its hash is another one")
@@ -100,8 +106,13 @@ class Other(Machine):
         if not FILE_NAME.fullmatch(name):
             raise ArtifactError(f"a file of the run is called {name!r}, which cannot be")
         path = self._folder / name
-        path.parent.mkdir(exist_ok=True)
-        write_file(path, content)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, content)
+        except OSError as error:
+            raise TrainingError(
+                f"{path} cannot be written ({error.strerror}): free some space, and join again"
+            ) from None
 
     def _follow(self, told: dict[str, Any]) -> dict[str, Any]:
         """Take the step that the first machine says."""
@@ -113,6 +124,13 @@ class Other(Machine):
             self.share_state(step)
         done = self.take(step)
         return {"step": step + 1, "steps": self._control.plan.steps, **done}
+
+
+def check_room(plan: Plan) -> None:
+    """TrainingError where this machine has not the memory for a run."""
+    needed, free = needed_bytes(plan.model, plan.engine.dtype, plan.levels), describe().available_bytes
+    if needed > free:
+        raise TrainingError(f"the run takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free here")
 
 
 def main() -> None:

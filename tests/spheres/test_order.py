@@ -62,22 +62,29 @@ def test_whoever_sums_finds_the_same_bits() -> None:
     assert not torch.equal(naive, whole) and torch.allclose(naive, whole, atol=1e-5)  # so the order is one of many
 
 
-@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=POSITIONS))
+speeds_of = st.lists(st.floats(0.01, 100), min_size=1, max_size=POSITIONS)
+
+
+@given(speeds_of)
 def test_spans_are_neighbours_and_no_other_dealing_would_end_earlier(speeds: list[float]) -> None:
     found = spans(speeds)
     assert [n for span in found for n in range(*span)] == list(range(POSITIONS))
-    counts = [end - first for first, end in found]
-    assert min(counts) >= 1
-    slowest = max(count / speed for count, speed in zip(counts, speeds, strict=True))
-    # By any moment before that, all of them together are done with fewer than twelve, or one is not done with its one.
-    earlier = slowest * (1 - 1e-9)
-    able = sum(max(1, math.floor(Fraction(speed) * Fraction(earlier))) for speed in speeds)
-    assert able < POSITIONS or slowest <= max(1 / speed for speed in speeds) * (1 + 1e-9)
+    slowest = max((end - first) / speed for (first, end), speed in zip(found, speeds, strict=True))
+    earlier = slowest * (1 - 1e-9)  # by then, all of them together are done with fewer than twelve
+    assert sum(math.floor(Fraction(speed) * Fraction(earlier)) for speed in speeds) < POSITIONS
+
+
+@given(speeds_of)
+def test_everybody_has_one_as_long_as_speeds_are_not_known(speeds: list[float]) -> None:
+    found = spans(speeds, least=1)
+    assert all(end > first for first, end in found)
+    assert [n for span in found for n in range(*span)] == list(range(POSITIONS))
 
 
 def test_equal_machines_have_equal_spans() -> None:
     for number in (1, 2, 3, 4, 6, 12):
         assert spans([1.0] * number) == [(n * 12 // number, (n + 1) * 12 // number) for n in range(number)]
     assert spans([1.0, 3.0]) == [(0, 3), (3, 12)]
+    assert spans([30.0, 1.0]) == [(0, 12), (12, 12)] and spans([30.0, 1.0], least=1) == [(0, 11), (11, 12)]
     with pytest.raises(AssertionError):
         spans([1.0] * 13)
