@@ -4,9 +4,11 @@ It is for questions that no machine at hand can answer: is it worth it with 12 m
 part is what the program does there, taken for as fast as one core, one pipe and one link were measured:
 
     compute    positions in rounds of as many as there are workers, or as many as the cores do, whichever is longer
-    sum        rows of gradients that are read once, and twelve to one again at each level above
-    exchange   between machines: a slice to each of the others, and one from each back, at each level; every
-               `sync_every` steps
+    sum        rows of gradients that are read once; of two levels, their sums again, by one core, three times: to add
+               them, to send them, and to take what comes back
+    exchange   between machines, at each level: a slice to each of the others, at once, and theirs back, from one to the
+               next in a ring; every `sync_every` steps. Before each step a word to all, and one from each (gloo's
+               broadcasts by halves, and its ring)
     update     all parameters, on every machine anew; the largest share of it decides
     messages   calls, one after another, by the control node
 
@@ -16,7 +18,8 @@ Left out: machines of different speed, links that others use, and that processor
 import math
 from dataclasses import dataclass
 
-TALKS = 3  # small collectives in a step, however rarely the large ones are
+from cllm.spheres.order import blocks, spans
+
 FANOUT = 12  # machines in a sphere, workers in a machine
 
 
@@ -97,14 +100,15 @@ def step_cost(costs: Costs, shape: Shape, link: Link) -> StepCost:
     touching, at_once = -(-workers // spheres), min(workers, shape.cores)
     turns = -(-shape.positions // FANOUT // shape.machines)  # twelve positions each, on that machine
     rounds = -(-turns // spheres) * -(-FANOUT // touching)
-    rows = turns * (FANOUT * costs.row_bytes + (4 if shape.levels > 1 else 0))
+    rows = turns * FANOUT * costs.row_bytes / at_once
+    above = 3 * turns * 4 if shape.levels > 1 else 0
     exchange, sent = exchange_cost(costs, shape, link)
     # Twelve positions take touching workers twelve messages at most; a sum and an update one to each.
     calls = turns * (FANOUT + touching) + 2 * touching
     return StepCost(
         compute=max(rounds * costs.position, turns * FANOUT * costs.position / at_once),
-        sum=rows * costs.numbers / costs.sum_bytes_per_second / at_once,
-        exchange=exchange / shape.sync_every + (TALKS * link.latency if shape.machines > 1 else 0.0),
+        sum=(rows + above) * costs.numbers / costs.sum_bytes_per_second,
+        exchange=exchange / shape.sync_every + talk(shape, link),
         update=costs.update * costs.largest_share[min(FANOUT, at_once)],
         messages=calls * costs.message,
         tokens=shape.positions * costs.tokens,
@@ -116,16 +120,29 @@ def exchange_cost(costs: Costs, shape: Shape, link: Link) -> tuple[float, float]
     """Seconds of a sum over all machines, and the bytes that each sends for it.
 
     At each level a machine gives every other of its sphere a slice of what it has, and gets as many to sum; with a
-    slice of this it goes one level up. On the way back slices are joined.
+    slice of this it goes one level up. On the way back slices are joined. At the lowest level what a machine has may be
+    several sums (`cllm.spheres.order`).
     """
     seconds, sent, size = 0.0, 0.0, costs.numbers * 4.0
-    for number in radices(shape.machines, shape.fanout):
-        there_and_back = 2 * size * (number - 1) / number
-        sent += there_and_back
-        seconds += there_and_back / link.bytes_per_second
-        seconds += 2 * (link.latency + (number - 1) * link.message)
+    for level, number in enumerate(radices(shape.machines, shape.fanout)):
+        part = size * (number - 1) / number
+        vectors = most_blocks(number) if level == 0 and number <= FANOUT else 1
+        sent += (vectors + 1) * part
+        seconds += (vectors + 1) * part / link.bytes_per_second
+        seconds += number * link.latency + 2 * (number - 1) * link.message
         size /= number
     return seconds, sent
+
+
+def talk(shape: Shape, link: Link) -> float:
+    """Seconds of a word of the first machine to all others, two broadcasts, and of one from each."""
+    hops = [2 * math.ceil(math.log2(number)) + number - 1 for number in radices(shape.machines, shape.fanout)]
+    return sum(hops) * link.latency
+
+
+def most_blocks(machines: int) -> int:
+    """How many sums the machine has that has most, of so many that are equally fast."""
+    return max(len(blocks(*span)) for span in spans([1.0] * machines))
 
 
 def efficiency(costs: Costs, shape: Shape, link: Link) -> float:

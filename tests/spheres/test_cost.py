@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.spheres.cost import Costs, Link, Shape, efficiency, exchange_cost, levels_for, radices, step_cost
+from cllm.spheres.cost import Costs, Link, Shape, efficiency, exchange_cost, levels_for, radices, step_cost, talk
 
 COSTS = Costs(
     position=0.02,
@@ -53,8 +53,15 @@ def test_machines_share_the_positions_of_the_level_below() -> None:
 
 def test_two_machines_exchange_a_half_each_way_and_back() -> None:
     seconds, sent = exchange_cost(COSTS, Shape(workers=24, cores=12, machines=2, levels=2), LINK)
-    assert sent == pytest.approx(2 * 4e6 / 2)
-    assert seconds == pytest.approx(sent / 125e6 + 2 * (1e-4 + LINK.message))
+    assert sent == pytest.approx(3 * 4e6 / 2)  # six positions are a four and a pair
+    assert seconds == pytest.approx(sent / 125e6 + 2 * 1e-4 + 2 * LINK.message)
+    _, sent = exchange_cost(COSTS, Shape(workers=36, cores=12, machines=3, levels=2), LINK)
+    assert sent == pytest.approx(2 * 4e6 * 2 / 3)
+
+
+def test_what_is_said_goes_by_halves_and_round_the_ring() -> None:
+    assert talk(Shape(workers=1, cores=1), LINK) == 0
+    assert talk(Shape(workers=144, cores=12, machines=12, levels=2), LINK) == pytest.approx((2 * 4 + 11) * 1e-4)
 
 
 @given(st.integers(1, 20_736), st.sampled_from([2, 4, 8, 12, 16, 20_736]))
