@@ -16,6 +16,7 @@ from commandline import Cllm, wait_for
 from processes import wait_until_gone
 
 from cllm.machine import descendants
+from cllm.stages.session import endpoint
 
 STEPS = 120
 
@@ -190,6 +191,20 @@ def test_a_port_that_is_taken_and_an_address_of_another_machine_are_said(cllm: C
     for where, words in (("0.0.0.0", "every address"), ("198.51.100.7", "not possible"), ("localhost:x", "not a port")):
         done = cllm.train("--steps", "2", "--listen", where)
         assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("box", "box", 29400),
+        ("10.0.0.1:7", "10.0.0.1", 7),
+        ("::1", "::1", 29400),
+        ("[::1]:7", "::1", 7),
+        ("[::1]", "::1", 29400),
+    ],
+)
+def test_an_address_may_have_a_port(text: str, host: str, port: int) -> None:
+    assert endpoint("--join", text) == (host, port)
 
 
 def test_joining_nobody_is_said(cllm: Cllm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from cllm.bench.contest import Contest, about, circumstances
 from cllm.bench.material import Material, prepare_material
 from cllm.progress import Reporter
 from cllm.spheres import Nursery
-from cllm.spheres.cost import Costs, Link, Shape, radices, step_cost
+from cllm.spheres.cost import Costs, Link, Shape, levels_for, radices, step_cost
 from cllm.stages.simulating import calibrated
 from cllm.stages.workers import load_kernels, start_nursery
 from cllm.training.choose import rung
@@ -63,7 +63,7 @@ def bench_spheres(contest: Contest, report: Reporter) -> dict[str, Any]:
 
 def predicted(costs: Costs, workers: int, cores: int) -> float:
     """Seconds of a step on this machine, by the model."""
-    return step_cost(costs, Shape(workers=workers, cores=cores, levels=1 if workers <= 12 else 2), HERE).seconds
+    return step_cost(costs, Shape(workers=workers, cores=cores, levels=levels_for(workers)), HERE).seconds
 
 
 def step_row(number: int, pairs: list[tuple[float, float]]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def step_row(number: int, pairs: list[tuple[float, float]]) -> dict[str, Any]:
 
 def step_seconds(contest: Contest, material: Material, nursery: Nursery, number: int) -> float:
     """The median step of so many workers, in the contest's seconds."""
-    levels = 1 if number <= 12 else 2
+    levels = levels_for(number)
     phase = Phase(context=CONTEXT, rows=1, until=1.0, steps=100_000)
     plan = Plan(
         model=rung(RUNG, material.vocab_size), phases=(phase,), engine=contest.engine, levels=levels, seed=contest.seed

@@ -18,9 +18,9 @@ Left out: machines of different speed, links that others use, and that processor
 import math
 from dataclasses import dataclass
 
-from cllm.spheres.order import blocks, spans
+from cllm.spheres.order import POSITIONS, blocks, spans
 
-FANOUT = 12  # machines in a sphere, workers in a machine
+FANOUT = POSITIONS  # machines in a sphere, workers in a machine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,14 +152,7 @@ class Lobby:
                 "machine that the others reach, and a free port"
             ) from None
         self._address = address
-        self._store = dist.TCPStore(
-            address,
-            port,
-            is_master=True,
-            wait_for_workers=False,
-            timeout=timedelta(seconds=STORE_SECONDS),
-            master_listen_fd=listening.detach(),
-        )
+        self._store = store_at(address, port, is_master=True, master_listen_fd=listening.detach())
         self._seen = 0  # entries before the last round
 
     @losing
@@ -189,13 +182,7 @@ class Visitor:
         try:
             with socket.create_connection((address, port), STORE_SECONDS) as connection:
                 self._address = connection.getsockname()[0]
-            self._store = dist.TCPStore(
-                address,
-                port,
-                is_master=False,
-                wait_for_workers=False,
-                timeout=timedelta(seconds=STORE_SECONDS),
-            )
+            self._store = store_at(address, port, is_master=False)
             self._next = max(1, self._store.add("rounds", 0))  # the round whose call is listened for
             self._entry = self._store.add("entries", 1)
         except (OSError, RuntimeError) as error:
@@ -219,6 +206,11 @@ class Visitor:
             self._entry = self._store.add("entries", 1)
             return None
         return Group(self._store, f"round/{number}", 1 + members["entries"].index(self._entry), members["addresses"])
+
+
+def store_at(address: str, port: int, **more: Any) -> Any:
+    """The store at an address, or a connection to it."""
+    return dist.TCPStore(address, port, wait_for_workers=False, timeout=timedelta(seconds=STORE_SECONDS), **more)
 
 
 def told(address: bytes) -> str:

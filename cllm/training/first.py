@@ -32,6 +32,7 @@ class First(Machine):
         self._said: list[str] = []
         self._others = 0  # machines in the last group
         self._told_plan = ""
+        self._alike = True  # all machines compute the same bits
         threading.Thread(target=self._keep_company, daemon=True).start()
 
     def listen(self, address: str, port: int) -> None:

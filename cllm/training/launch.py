@@ -16,7 +16,8 @@ from cllm.training.plan import Plan
 
 WORKER, CONTROL = "cllm.training.worker", "cllm.training.control"
 FIRST, OTHER = "cllm.training.first", "cllm.training.other"  # control nodes of whole machines
-# Seconds of no work after which a machine's control node counts as hung: half as long it waits for the others at most.
+# Of a machine's control node, which waits for other machines for `LOST_SECONDS` (20) at most: it counts as hung after
+# 60 s, as it has workers below it.
 MACHINE_HUNG_LOOKS = 30
 
 

@@ -48,7 +48,6 @@ class Machine:
         self._speeds: list[float] = []  # of the group's machines, in positions a second
         self._least = 1  # positions for each, until all are measured
         self._speed = 0.0  # of this one; 0: it was never measured
-        self._alike = True  # all machines compute the same bits
         self._losses: dict[int, float] = {}  # of the positions whose gradients are in their rows
         self._losses_of = -1  # the step that these belong to
 
@@ -96,7 +95,7 @@ class Machine:
         self.group.gather([0.0])
 
     def take(self, step: int) -> dict[str, Any]:
-        """Take a step with the group: {"loss": ..., "square": of its gradient's norm, "positions": of each machine}."""
+        """Take a step with the group: its "loss", and the "square" of its gradient's norm."""
         dealt, plan = spans(self._speeds, self._least), self._control.plan
         losses = self._compute(step, dealt[self.group.rank])
         loss = math.fsum(losses) / POSITIONS
@@ -112,7 +111,7 @@ class Machine:
         self._control.update(step, parts, is_summed=True)
         if not together and ((step + 1) % plan.recipe.sync_every == 0 or step + 1 == plan.steps):
             self._average(step + 1, dealt)
-        return {"loss": loss, "square": square, "positions": [end - first for first, end in dealt]}
+        return {"loss": loss, "square": square}
 
     def _compute(self, step: int, span: Block) -> list[float]:
         """Compute this machine's positions while the others compute theirs; everybody's losses."""
