@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from cllm.errors import UsageError
-from cllm.evaluation.scorecard import EXTENSIONS
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.explanation import explain
 from cllm.memory.store import load_memory
 from cllm.run import current_run, existing_directory
+from cllm.syntax.grammars import EXTENSIONS
 from cllm.workspace import Workspace
 
 MAX_SAMPLES = 64
@@ -21,7 +21,7 @@ def text_to_prompt(text: bytes, suffix: str, language: str | None) -> Prompt:
     """A prompt from text; a language makes it the beginning of a file of that language."""
     path = None
     if language is not None:
-        known = {name.lower(): extension for name, extension in EXTENSIONS.items()}
+        known = {name.lower(): extensions[0] for name, extensions in EXTENSIONS.items()}
         if language.lower() not in known:
             raise UsageError(f"--language {language} is not known; there are: {', '.join(sorted(EXTENSIONS))}")
         path = f"main{known[language.lower()]}"

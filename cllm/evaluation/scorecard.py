@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from cllm.corpus import Corpus, Document
-from cllm.evaluation.compile_c import compiles
 from cllm.evaluation.prompts import prompts_for
-from cllm.evaluation.syntax import complete_unit
 from cllm.spheres import Nursery, Sphere
+from cllm.syntax.compile_c import compiles
+from cllm.syntax.errors import complete_unit
 
 PROMPT_TOKENS = 128
 RESAMPLES = 1000  # of the files, for a confidence interval
@@ -27,19 +27,6 @@ EXPERTS = ("model", "memory", "mixed")
 CORES_OF_A_SCORER = 2  # one thread reads with the network, one with the memory, of which each scorer has its own
 LEAST_FILES = 8  # are scored, however short the time
 SPEED_FILES = 8  # after whose beginnings it is measured how fast text is written
-EXTENSIONS = {
-    "C": ".c",
-    "C++": ".cpp",
-    "Go": ".go",
-    "Java": ".java",
-    "JavaScript": ".js",
-    "JSON": ".json",
-    "Python": ".py",
-    "Rust": ".rs",
-    "Shell": ".sh",
-    "TSX": ".tsx",
-    "TypeScript": ".ts",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

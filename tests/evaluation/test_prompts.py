@@ -1,7 +1,8 @@
 import pytest
 
 from cllm.evaluation.prompts import PROMPTS, prompts_for
-from cllm.evaluation.syntax import GRAMMARS, complete_unit
+from cllm.syntax.errors import complete_unit
+from cllm.syntax.grammars import GRAMMARS
 
 # One way to go on from each prompt that ends in a complete construct.
 CONTINUATIONS = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cllm.evaluation.compile_c import (
+from cllm.syntax.compile_c import (
     COMPILES,
     CRASHED,
     FORBIDDEN,

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cllm.evaluation.syntax import GRAMMARS, complete_unit, errors, parser_for, parses
+from cllm.syntax.errors import complete_unit, errors, parses
+from cllm.syntax.grammars import GRAMMARS, parser_for
 
 VALID = {
     "C": b"#include <stdio.h>\nint main(void) { return 0; }\n",
@@ -78,7 +79,7 @@ def test_200_000_nested_parentheses_are_walked_without_recursion(language: str) 
 
 
 def test_a_text_that_is_too_slow_to_parse_is_stopped_and_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cllm.evaluation.syntax.PARSE_SECONDS", 0.05)
+    monkeypatch.setattr("cllm.syntax.grammars.PARSE_SECONDS", 0.05)
     text = b"<" * 200_000  # 100 s without the limit
     begin = time.monotonic()
     assert errors("Shell", text) == len(text)

@@ -4,67 +4,11 @@ Every grammar recovers from errors, so the question is how many ERROR and MISSIN
 hold some: a C file that calls a macro without a semicolon, or writes `__packed`, is wrong to a parser that sees no
 macros. A text is therefore judged against a baseline, the count of the real file, and not against zero. Left out:
 names, types and everything else a compiler knows (`compile_c` asks one).
-
-All grammars are imported here: with tree-sitter 0.06 s and 1 MB, beside the 2 s of torch (two-core EPYC, 2026-11),
-which is less than the machinery that would spare it.
 """
 
-import time
-from functools import cache
+from tree_sitter import Node, Tree
 
-import tree_sitter_bash
-import tree_sitter_c
-import tree_sitter_cpp
-import tree_sitter_go
-import tree_sitter_java
-import tree_sitter_javascript
-import tree_sitter_json
-import tree_sitter_python
-import tree_sitter_rust
-import tree_sitter_typescript
-from tree_sitter import Language, Node, Parser, Tree
-
-GRAMMARS = {
-    "C": tree_sitter_c.language,
-    "C++": tree_sitter_cpp.language,
-    "Go": tree_sitter_go.language,
-    "JSON": tree_sitter_json.language,
-    "Java": tree_sitter_java.language,
-    "JavaScript": tree_sitter_javascript.language,
-    "Python": tree_sitter_python.language,
-    "Rust": tree_sitter_rust.language,
-    "Shell": tree_sitter_bash.language,
-    "TSX": tree_sitter_typescript.language_tsx,
-    "TypeScript": tree_sitter_typescript.language_typescript,
-}
-
-# Most texts take a millisecond per 5 kB, but 200,000 times `<` as Shell took 100 s (quadratic); same machine.
-PARSE_SECONDS = 2.0
-PIECE_BYTES = 65536
-
-
-@cache
-def _grammar(language: str) -> Language:
-    return Language(GRAMMARS[language]())
-
-
-def parser_for(language: str) -> Parser | None:
-    """A new parser (0.3 us; parsers are not shared between threads), or None for a language without a grammar."""
-    return Parser(_grammar(language)) if language in GRAMMARS else None
-
-
-def _tree(language: str, text: bytes) -> Tree | None:
-    """The tree of `text`, or None if it took longer than PARSE_SECONDS."""
-    parser = parser_for(language)
-    assert parser is not None, f"no grammar for {language}: ask parser_for first"
-    deadline = time.monotonic() + PARSE_SECONDS
-    try:
-        return parser.parse(
-            lambda offset, _point: text[offset : offset + PIECE_BYTES],
-            progress_callback=lambda _offset, _has_error: time.monotonic() > deadline,
-        )
-    except ValueError:  # "Parsing failed": the progress callback asked for the end
-        return None
+from cllm.syntax.grammars import parse
 
 
 def errors(language: str, text: bytes) -> int:
@@ -72,16 +16,20 @@ def errors(language: str, text: bytes) -> int:
 
     `language` must have a parser. The walk is a loop and enters only subtrees that hold an error.
     """
-    tree = _tree(language, text)
-    if tree is None:
-        return len(text)
+    tree = parse(language, text)
+    return len(text) if tree is None else errors_in(tree)
+
+
+def errors_in(tree: Tree, end: int | None = None) -> int:
+    """As `errors`, of a tree; of the nodes that begin before a byte `end`, if one is given."""
     count = 0
     cursor = tree.walk()
     while True:
         node = cursor.node
         assert node is not None
-        count += node.is_error or node.is_missing
-        if node.has_error and cursor.goto_first_child():
+        is_before = end is None or node.start_byte < end
+        count += is_before and (node.is_error or node.is_missing)
+        if is_before and node.has_error and cursor.goto_first_child():
             continue
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():
@@ -105,7 +53,7 @@ def complete_unit(language: str, text: bytes, start: int) -> int:
     `try` without `except`).
     """
     assert 0 <= start <= len(text), f"start {start} outside a text of {len(text)} bytes"
-    tree = _tree(language, text)
+    tree = parse(language, text)
     if tree is None:
         return -1
     unit = next((node for node in tree.root_node.children if _is_construct(node) and node.end_byte > start), None)
