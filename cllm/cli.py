@@ -92,7 +92,14 @@ def parser() -> argparse.ArgumentParser:
     complete.add_argument("--file", type=Path, metavar="PATH", help="complete at a place in this file")
     complete.add_argument("--line", metavar="N[:COLUMN]", help="the place: before this column (default: end of line)")
     complete.add_argument("--language", metavar="NAME", help="the prompt's language, like C or Python")
-    complete.add_argument("--max-tokens", type=int, default=128)
+    complete.add_argument(
+        "--until",
+        metavar="line|block|N",
+        help="end with the line (default with --file), the block (default) or after N tokens",
+    )
+    complete.add_argument("--max-tokens", type=int, default=128, help="the most that are written (default 128)")
+    valid = complete.add_argument("--valid", action=argparse.BooleanOptionalAction, default=True)
+    valid.help = "write what the language's grammar allows there (default, where it is known)"
     complete.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest (default)")
     complete.add_argument("--top-k", type=int, default=0)
     complete.add_argument("--top-p", type=float, default=1.0)
@@ -197,6 +204,13 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     spheres.add_argument("--seconds", type=float, default=8.0, help="for each number of workers (default 8)")
     spheres.set_defaults(command=bench_spheres_command)
 
+    valid = kinds.add_parser("valid", help="do completions leave held-out files right? (minutes)")
+    add_repository(valid)
+    valid.add_argument("-n", type=int, default=500, dest="count", help="completions (default 500)")
+    valid.add_argument("--seed", type=int, default=0)
+    add_json(valid)
+    valid.set_defaults(command=bench_valid_command)
+
     for part in (train, softmax, seed, lattice, spheres):
         part.add_argument("--corpus", type=Path, default=Path(), metavar="PATH", help="repository (default: here)")
         part.add_argument("--seed", type=int, default=0)
@@ -258,8 +272,11 @@ def complete_command(options: argparse.Namespace) -> int:
 
     if "" in options.stop:
         raise UsageError("--stop is empty; it must be the text to end before")
+    until, max_tokens = end_of_completion(options)
     params = SamplingParams(
-        max_tokens=options.max_tokens,
+        max_tokens=max_tokens,
+        until=until,
+        valid=options.valid,
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
@@ -285,6 +302,16 @@ def complete_command(options: argparse.Namespace) -> int:
         if options.explain:
             print(printable(explanation_table(completion)))
     return 0
+
+
+def end_of_completion(options: argparse.Namespace) -> tuple[Any, int]:
+    """Where a completion ends, and after how many tokens at the latest."""
+    until = options.until or ("line" if options.file is not None else "block")
+    if until.isdecimal():
+        return "tokens", int(until)
+    if until not in ("line", "block"):
+        raise UsageError(f"--until {until} is not line, block or a number of tokens")
+    return until, options.max_tokens
 
 
 def refuse_with_file(options: argparse.Namespace) -> None:
@@ -473,6 +500,19 @@ def bench_spheres_command(options: argparse.Namespace) -> int:
     from cllm.bench.tables import spheres_table
 
     return compare(options, bench_spheres, spheres_table)
+
+
+def bench_valid_command(options: argparse.Namespace) -> int:
+    """`cllm bench valid`."""
+    from cllm.bench.tables import valid_table
+    from cllm.bench.valid import bench_valid
+    from cllm.interrupt import Interruption
+    from cllm.progress import reporter
+
+    with Interruption(), reporter(sys.stderr) as report:
+        found = bench_valid(options.path, options.count, options.seed, report)
+    print_json(found) if options.json else print(valid_table(found))
+    return 0
 
 
 def doctor_command(options: argparse.Namespace) -> int:

@@ -1,16 +1,19 @@
 """`cllm complete`: from a prompt, a place in a file or standard input to completions of what is in use."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cllm.corpus import Corpus
 from cllm.errors import UsageError
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.explanation import explain
 from cllm.memory.store import load_memory
 from cllm.run import current_run, existing_directory
-from cllm.syntax.grammars import EXTENSIONS
+from cllm.syntax.grammars import EXTENSIONS, grammar_of
 from cllm.workspace import Workspace
 
 MAX_SAMPLES = 64
@@ -59,21 +62,34 @@ def offset_of(text: bytes, place: str, file: Path) -> int:
     return before + len(content.encode("utf-8", "surrogateescape"))
 
 
+def main_grammar(corpus: Corpus) -> str | None:
+    """The language with a grammar that most bytes of a repository are in."""
+    sizes = Counter[str]()
+    for document in corpus.train:
+        if (language := grammar_of(document.path)) not in (None, "JSON"):
+            sizes[str(language)] += document.bytes
+    return max(sizes, key=lambda language: sizes[language], default=None)
+
+
 def complete_text(
     root: Path, prompt: Prompt, params: SamplingParams, num_samples: int, experts: str, explained: bool
 ) -> list[dict[str, Any]]:
     """Completions by what is in use, also while another is being learned.
 
-    Of each `text`, `tokens`, `finish_reason` and, if it is to be explained, where it comes from (`explain`).
+    A prompt without a language is taken to be in the one that most of the repository is. Of each `text`, `tokens`,
+    `finish_reason`, `valid`, `stopped_early` and, if it is to be explained, where it comes from (`explain`).
     """
     if not 1 <= num_samples <= MAX_SAMPLES:
         raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
     run = current_run(Workspace(existing_directory(root)))
     torch.set_num_threads(1)  # one token's products are too small to share out: 1.2 ms with one thread or two
     update = run.update if run.update.exists() else None
+    if prompt.language is None and prompt.path is None:
+        prompt = replace(prompt, language=main_grammar(Corpus.open(run.corpus)))
     writer = Writer.load(run.model, run.memory, torch.float32, experts, update)
     completions = writer.complete(prompt, params, num_samples)
-    found = [{"text": c.text, "tokens": len(c.tokens), "finish_reason": c.finish_reason} for c in completions]
+    shown = ("text", "finish_reason", "valid", "stopped_early")
+    found = [{**{name: getattr(c, name) for name in shown}, "tokens": len(c.tokens)} for c in completions]
     if not explained:
         return found
     citing = writer.memory or load_memory(run.memory, writer.tokenizer, update)

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "kernels": {"tokenizer", "model", "memory", "training", "generation"},
     "info": {"corpus", "training", "run", "workspace"},
     "top": {"info", "run", "spheres", "stages", "workspace"},
-    "complete": {"generation", "memory", "run", "syntax", "workspace"},
+    "complete": {"corpus", "generation", "memory", "run", "syntax", "workspace"},
     "stages": {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),
         *("machine", "interrupt", "progress", "run", "workspace", "__init__"),
@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": {"corpus", "training", "evaluation", "machine", "interrupt", "progress", "run", "workspace", "stages"},
     "bench": {
         *("corpus", "tokenizer", "dataset", "lattice", "model", "spheres", "training", "evaluation", "stages"),
-        *("doctor", "machine", "progress", "run", "__init__"),
+        *("doctor", "machine", "progress", "run", "workspace", "__init__"),
     },
     "__main__": {"cli"},
 }

@@ -117,11 +117,18 @@ def about(corpus: Corpus, material: Material) -> dict[str, Any]:
 
 def circumstances(contest: Contest) -> dict[str, Any]:
     """On what it was measured, for a report."""
-    installed = [*PACKAGES, PEER] if importlib.util.find_spec(PEER) else PACKAGES
     return {
         "seed": contest.seed,
         "recipe": asdict(contest.recipe),
         "engine": asdict(contest.engine),
-        "machine": {**asdict(contest.machine), "features": sorted(contest.machine.features or ())},
+        **circumstances_of(contest.machine),
+    }
+
+
+def circumstances_of(machine: Machine) -> dict[str, Any]:
+    """A machine, and the versions of what computes."""
+    installed = [*PACKAGES, PEER] if importlib.util.find_spec(PEER) else PACKAGES
+    return {
+        "machine": {**asdict(machine), "features": sorted(machine.features or ())},
         "versions": {"cllm": __version__, **{name: importlib.metadata.version(name) for name in installed}},
     }

@@ -122,6 +122,32 @@ def spheres_table(found: dict[str, Any]) -> str:
     return "\n".join([*parts, "", circumstances_text(found)])
 
 
+def valid_table(found: dict[str, Any]) -> str:
+    """`cllm bench valid`."""
+    rows = [["completions", "valid", "without guide", "exact", "without guide", "tokens", "stopped early", "time"]]
+    for name in ("fill_in_the_middle", "left_to_right", ""):
+        each = found.get(name, {}) if name else found
+        if each:
+            shares = [
+                each["valid"],
+                each["valid_without_guide"],
+                each["exact_match"],
+                each["exact_match_without_guide"],
+            ]
+            rows.append(
+                [
+                    f"{each['completions']} {name.replace('_', ' ') or 'in all'}",
+                    *(f"{share:.1%}" for share in shares),
+                    f"{each['median_tokens']:g} ({each['median_tokens_without_guide']:g})",
+                    f"{each['stopped_early']:.1%}",
+                    f"{each['seconds'] / each['seconds_without_guide']:.2f} x",
+                ]
+            )
+    machine, versions = found["machine"], found["versions"]
+    sentence = f"{machine['cores']} cores, {machine['cpu']}, PyTorch {versions['torch']}; seed {found['seed']}"
+    return "\n".join([columns(rows), "", sentence])
+
+
 def circumstances_text(found: dict[str, Any]) -> str:
     """On what it was measured, in a sentence."""
     machine, corpus, versions = found["machine"], found["corpus"], found["versions"]

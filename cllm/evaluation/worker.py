@@ -3,6 +3,7 @@
 A worker scores documents and completes prompts with a saved model, on one thread.
 """
 
+import time
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +15,10 @@ from cllm.ahead import ahead
 from cllm.corpus import Corpus
 from cllm.evaluation.compressors import size_by
 from cllm.evaluation.likelihood import Likelihood
-from cllm.evaluation.lines import LINE_TOKENS, copied_line
+from cllm.evaluation.lines import LINE_TOKENS, Cursor, copied_line
 from cllm.evaluation.ngram import Ngram
 from cllm.evaluation.speed import writing_speed
+from cllm.evaluation.validity import GUIDED, Trial, stands
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.memory.network import PIECES_AHEAD, ids_of, in_memory_terms
 from cllm.model.load import load_model
@@ -126,8 +128,35 @@ def suggest_line(
     return {**found, "copied": copied_line(learned_text(corpus), text[:begin])}
 
 
+def complete_both(
+    model: str, memory: str, corpus: str, document: int, begin: int, end: int, is_middle: bool
+) -> dict[str, dict[str, Any]]:
+    """A line at a cursor of a held-out document, with the guide and without, in fp32, as `cllm complete` computes."""
+    writer, opened = writer_of(model, memory, "float32"), corpus_of(corpus)
+    held_out = opened.val[document]
+    text = opened.text(held_out)
+    trial = Trial(cursor=Cursor(document=document, begin=begin, end=end), is_middle=is_middle)
+    prompt = Prompt(prefix=text[:begin], suffix=text[end:] if is_middle else b"", path=held_out.path)
+    found: dict[str, dict[str, Any]] = {}
+    for name, is_guided in GUIDED.items():
+        began = time.perf_counter()
+        params = SamplingParams(max_tokens=LINE_TOKENS, until="line", valid=is_guided)
+        (completion,) = writer.complete(prompt, params)
+        seconds = time.perf_counter() - began
+        written = completion.text.encode("utf-8", "surrogateescape")
+        found[name] = {
+            "valid": stands(held_out, text, trial, written),
+            "exact": written.rstrip() == text[begin:end].rstrip(),
+            "tokens": len(completion.tokens),
+            "stopped_early": completion.stopped_early,
+            "seconds": seconds,
+            "text": completion.text,
+        }
+    return found
+
+
 def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    calls = (score, complete_prompt, measure_speed, compress, ngram, suggest_line)
+    calls = (score, complete_prompt, measure_speed, compress, ngram, suggest_line, complete_both)
     serve({call.__name__: call for call in calls})

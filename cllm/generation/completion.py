@@ -1,65 +1,49 @@
-"""Complete a text, at its end or in its middle: draw a token, go on with it, again and again.
-
-Text comes out as it is complete: bytes of a character that is not finished wait for the rest of it.
-"""
+"""What a completion is, and how it comes: token by token, or where a guide watches, line by line."""
 
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import torch
-
-from cllm.generation.predictors import Predictor
-from cllm.generation.sampling import SamplingParams, draw
-from cllm.tokenizer import Tokenizer
+from cllm.generation.guide import Guide
+from cllm.generation.guided import write_valid
+from cllm.generation.walk import Walk
 
 
 @dataclass
 class Completion:
-    """One sample: its text so far, its tokens, and why it ended ("" while it goes on)."""
+    """One sample: its text so far, its tokens, and why it ended ("" while it goes on).
+
+    `finish_reason`: "stop" where it ends by itself, "length" where it may be no longer. `valid`: whether its syntax is
+    right where it stands; None where nobody asked. `stopped_early`: no way on was found, and it was cut to what is
+    valid.
+    """
 
     text: str = ""
     tokens: list[int] = field(default_factory=list)
     finish_reason: str = ""
+    valid: bool | None = None
+    stopped_early: bool = False
 
 
-def stream(predictor: Predictor, tokenizer: Tokenizer, params: SamplingParams) -> Iterator[Completion]:
-    """One completion of the predictor's prompt; yields the same object after every token."""
-    predictor.restart()
-    typed = predictor.typed
+def stream(walk: Walk, guide: Guide | None = None) -> Iterator[Completion]:
+    """One completion; yields the same object whenever there is more of it.
+
+    A character that is not finished waits for the rest of it. With a guide, the text may at last be less than it was.
+    """
     completion = Completion()
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    generator = torch.Generator().manual_seed(params.seed)
-    while not completion.finish_reason and len(completion.tokens) < params.max_tokens:
-        log_probabilities = predictor.log_probabilities(typed, params.temperature == 0)
-        token = draw(log_probabilities, params, generator)
-        extend(completion, token, tokenizer.token_bytes(token)[len(typed) :], tokenizer, decoder, params.stop)
-        typed = b""
+    for text, is_cut in _written(walk) if guide is None else write_valid(walk, guide):
+        is_last = bool(walk.finish_reason) or is_cut
+        completion.text = codecs.getincrementaldecoder("utf-8")("replace").decode(text, is_last)
+        completion.tokens = walk.tokens(len(text))
+        completion.stopped_early = is_cut
+        if is_last:
+            completion.finish_reason = "stop" if is_cut else walk.finish_reason
+            completion.valid = bool(text.strip()) if guide is not None else None
         yield completion
-        if not completion.finish_reason and len(completion.tokens) < params.max_tokens:
-            predictor.accept(token)
-    if not completion.finish_reason:
-        completion.text += decoder.decode(b"", final=True)
-        completion.finish_reason = "length"
-    yield completion
 
 
-def extend(
-    completion: Completion,
-    token: int,
-    content: bytes,
-    tokenizer: Tokenizer,
-    decoder: codecs.IncrementalDecoder,
-    stop: tuple[str, ...],
-) -> None:
-    """Add a token and its new bytes to a completion; the end of the text, or a stop string, ends it."""
-    if token == tokenizer.end_of_text:
-        completion.text += decoder.decode(b"", final=True)
-        completion.finish_reason = "stop"
-        return
-    completion.tokens.append(token)
-    completion.text += decoder.decode(content)
-    places = [place for place in (completion.text.find(word) for word in stop) if place >= 0]
-    if places:
-        completion.text = completion.text[: min(places)]
-        completion.finish_reason = "stop"
+def _written(walk: Walk) -> Iterator[tuple[bytes, bool]]:
+    while not walk.finish_reason:
+        walk.step()
+        yield walk.text, False
+    yield walk.text, False

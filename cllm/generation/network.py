@@ -7,6 +7,7 @@ of Leviathan et al. 2023, arXiv:2211.17192, for a draft that says one token and 
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,17 @@ from cllm.generation.decoder import Decoder
 from cllm.model.cache import KVCache
 from cllm.model.loss import ROWS_PER_CHUNK
 from cllm.model.transformer import Transformer
+
+
+class NetworkMark(NamedTuple):
+    """Where a text stood: what is said of the next token, tokens held, tokens come, and times that it forgot."""
+
+    logits: Tensor
+    last: int | None
+    length: int
+    position: int
+    forgot: int
+    accepted: int
 
 
 class NetworkText:
@@ -40,6 +52,27 @@ class NetworkText:
         self._last: int | None = None  # token that was read with others, and may be read again alone
         self._drafted: deque[tuple[int, Tensor]] = deque()  # tokens in the cache that have not come yet
         self.logits = self._logits_of(self._hidden[-1:])[0]
+        self._accepted: list[int] = []
+        self._forgot = 0
+
+    def mark(self) -> NetworkMark:
+        """This place, to come back to."""
+        drafted = len(self._drafted)
+        length, position = self._cache.length - drafted, self._cache.position - drafted
+        return NetworkMark(self.logits, self._last, length, position, self._forgot, len(self._accepted))
+
+    def back_to(self, mark: NetworkMark) -> None:
+        """Stand where a mark was made on the way here since the last `restart`."""
+        if mark.forgot != self._forgot:  # what the cache forgot is read again
+            accepted = self._accepted[: mark.accepted]
+            self.restart()
+            for token in accepted:
+                self.accept(token)
+            return
+        self._drafted.clear()
+        del self._accepted[mark.accepted :]
+        self._cache.length, self._cache.position = mark.length, mark.position
+        self.logits, self._last = mark.logits, mark.last
 
     def expects(self, token: int) -> bool:
         """Whether a token is read already, as a draft."""
@@ -48,12 +81,14 @@ class NetworkText:
     @torch.inference_mode()
     def accept(self, token: int, draft: Sequence[int] = ()) -> None:
         """Go on with a token. `draft`: what may come after it, read together with it unless the token is expected."""
+        self._accepted.append(token)
         if self.expects(token):
             self._last, self.logits = self._drafted.popleft()
             return
         self._cache.rewind(len(self._drafted))
         if self._cache.length == self._cache.capacity:
             self._cache.keep(self._cache.capacity // 2)
+            self._forgot += 1
         ids = [token, *draft][: self._cache.capacity - self._cache.length]
         if self._decoder is not None:
             logits = torch.from_numpy(self._decoder.read(ids, self._cache))
@@ -70,7 +105,7 @@ class NetworkText:
             return False
         self._cache.rewind(len(self._drafted) + 1)
         self._drafted.clear()
-        self.accept(self._last)
+        self.accept(self._accepted.pop())
         return True
 
     @torch.inference_mode()

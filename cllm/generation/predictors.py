@@ -1,7 +1,7 @@
 """Who predicts the next token: the network, the memory, or the memory that hears the network."""
 
 from contextlib import ExitStack
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cllm.compiled import Array
 from cllm.generation.healing import Split, heal
-from cllm.generation.network import NetworkText
+from cllm.generation.network import NetworkMark, NetworkText
 from cllm.generation.prompt import Laid
 from cllm.memory.continuation import FROM_MEMORY, Continuation
 from cllm.memory.memory import NOTHING, Memory, NetworkSays
@@ -39,6 +39,12 @@ class Predictor(Protocol):
 
     def accept(self, token: int) -> None:
         """Go on with a token."""
+
+    def mark(self) -> Any:
+        """This place, to come back to."""
+
+    def back_to(self, mark: Any) -> None:
+        """Stand where a mark was made on the way here since the last `restart`."""
 
     def __enter__(self) -> "Predictor": ...
 
@@ -79,6 +85,12 @@ class NetworkPredictor:
 
     def accept(self, token: int) -> None:
         self._text.accept(token)
+
+    def mark(self) -> NetworkMark:
+        return self._text.mark()
+
+    def back_to(self, mark: NetworkMark) -> None:
+        self._text.back_to(mark)
 
     def __enter__(self) -> "NetworkPredictor":
         return self
@@ -162,6 +174,14 @@ class MemoryPredictor:
         if self._network is not None:
             drafts = self._most_drafted and not self._network.expects(token)
             self._network.accept(token, self._text.draft(self._most_drafted) if drafts else ())
+
+    def mark(self) -> tuple[Any, NetworkMark | None]:
+        return self._text.mark(), self._network.mark() if self._network is not None else None
+
+    def back_to(self, mark: tuple[Any, NetworkMark | None]) -> None:
+        self._text.back_to(mark[0])
+        if self._network is not None and mark[1] is not None:
+            self._network.back_to(mark[1])
 
 
 def is_close(chances: Array) -> bool:

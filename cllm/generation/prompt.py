@@ -7,6 +7,7 @@ nor memory saw it cut there; so its last piece is taken back, and what is writte
 from dataclasses import dataclass
 
 from cllm.dataset.fim import arrange_spm
+from cllm.syntax.grammars import grammar_of
 from cllm.tokenizer import Tokenizer
 
 PARAGRAPH = b"\n\n"
@@ -18,11 +19,19 @@ SUFFIX_SHARE = 4  # at most one part in this many of the network's context is te
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What is known: bytes before and after the cursor; the file's path, relative to the repository."""
+    """What is known: bytes before and after the cursor; the file's path, relative to the repository; its language.
+
+    The language is that of a grammar (`cllm.syntax`), and that of the path if there is none; None: not known.
+    """
 
     prefix: bytes
     suffix: bytes = b""
     path: str | None = None
+    language: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.language is None and self.path is not None:
+            object.__setattr__(self, "language", grammar_of(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cllm.config import check_bounds
+from cllm.config import check_bounds, check_choice
+from cllm.generation.ending import Until
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """How text is drawn. Temperature 0 takes the likeliest token; the other filters are off at their defaults."""
+    """How text is drawn. Temperature 0 takes the likeliest token; the other filters are off at their defaults.
+
+    `until`: where it ends (`ending`), after at most `max_tokens`. `valid`: a text of a language with a grammar can
+    stand where it is written (`guided`).
+    """
 
     max_tokens: int = 128
     temperature: float = 0.0
@@ -19,6 +24,8 @@ class SamplingParams:
     min_p: float = 0.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    until: Until = "tokens"
+    valid: bool = False
 
     def __post_init__(self) -> None:
         check_bounds(
@@ -30,6 +37,7 @@ class SamplingParams:
             min_p=(0, 1),
             seed=(0, (1 << 31) - 1),
         )
+        check_choice("until", self.until, ("line", "block", "tokens"))
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:

@@ -10,10 +10,13 @@ import torch
 from cllm.config import check_choice
 from cllm.generation.completion import Completion, stream
 from cllm.generation.decoder import Decoder
+from cllm.generation.ending import Ending
+from cllm.generation.guide import Guide
 from cllm.generation.network import NetworkText
 from cllm.generation.predictors import MOST_DRAFTED, MemoryPredictor, NetworkPredictor, Predictor
 from cllm.generation.prompt import Laid, Prompt, lay_out
 from cllm.generation.sampling import SamplingParams
+from cllm.generation.walk import Walk
 from cllm.memory.memory import Memory
 from cllm.memory.store import load_memory
 from cllm.model.load import load_model
@@ -67,11 +70,13 @@ class Writer:
 
     def complete(self, prompt: Prompt, params: SamplingParams, num_samples: int = 1) -> list[Completion]:
         """Completions of a prompt; sample i is the one of seed `params.seed` + i."""
-        laid = self.lay_out(prompt, params.max_tokens)
+        laid, language = self.lay_out(prompt, params.max_tokens), prompt.language
+        ending = Ending(params.until, params.stop, language, prompt.prefix, prompt.suffix)
+        guide = Guide(language, prompt.prefix, prompt.suffix) if params.valid and language is not None else None
         found = []
         with self.predictor(laid) as predictor:
             for sample in range(num_samples):
-                seeded = replace(params, seed=params.seed + sample)
-                *_, completion = stream(predictor, self.tokenizer, seeded)
+                walk = Walk(predictor, self.tokenizer, replace(params, seed=params.seed + sample), ending)
+                *_, completion = stream(walk, guide)
                 found.append(completion)
         return found

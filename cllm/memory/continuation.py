@@ -14,7 +14,7 @@ from cllm.memory.index import LONGEST_CONTEXT, Source
 from cllm.memory.memory import NOTHING, Memory, NetworkSays
 from cllm.memory.search import BRANCHES_PER_BYTE, begins_with, next_tokens, pass_token
 from cllm.memory.state import NUM_MATCHES
-from cllm.memory.text import copy_cursor, new_cursor
+from cllm.memory.text import Cursor, copy_cursor, new_cursor
 
 FROM_MEMORY = -1.0  # for the chance that a text ends
 
@@ -128,6 +128,17 @@ class Continuation:
         count = draft(self.cursor, memory.trie, memory.text, memory.marks, self._position, found)
         ids: list[int] = found[:count].tolist()
         return ids
+
+    def mark(self) -> tuple[Cursor, int]:
+        """This place, to come back to."""
+        cursor = new_cursor(NUM_MATCHES)
+        copy_cursor(self.cursor, cursor)
+        return cursor, self._position
+
+    def back_to(self, mark: tuple[Cursor, int]) -> None:
+        """Stand where a mark was made on the way here since the last `restart`."""
+        copy_cursor(mark[0], self.cursor)
+        self._position = mark[1]
 
     def accept(self, token: int) -> None:
         """Go on with a token."""

@@ -1,11 +1,11 @@
 """What ends a text well: the proof that a beginning is the beginning of a right text.
 
 A text that stops in the middle holds errors whatever it says. So something is looked for that closes what is open: for
-each open bracket, from the innermost, a few words that may stand before its partner, and a few at the end. If the text then
-parses, it could be gone on with; if nothing is found, nothing is proven. 1 to 50 ms a text.
+each open bracket, from the innermost, a few words that may stand before its partner, and a few at the end. If the text
+then parses, it could be gone on with; if nothing is found, nothing is proven. 1 to 50 ms a text.
 """
 
-from itertools import product
+from collections.abc import Iterator
 
 from tree_sitter import Node
 
@@ -15,43 +15,77 @@ from cllm.syntax.growing import UNENDED, GrowingText, ends_inside
 
 PARTNER = {"(": b")", "[": b"]", "{": b"}", "${": b"}", "#if": b"\n#endif\n", "#ifdef": b"\n#endif\n"}
 PARTNER |= {"#ifndef": b"\n#endif\n", "#[": b"]", "<": b">"}
+OPENERS = {"(", "[", "{", "${"}
 CLOSERS = {")", "]", "}", "#endif", ">"}
-WORDS = (b"", b";", b"x", b"x;", b"{}", b"x{}", b"(){}", b"x(){}", b"0", b":x", b"=x;", b"\n", b"'x'", b" while(x);")
-OF_LANGUAGE = {"Rust": (b"_=>x", b"fn x(){}"), "Java": (b"class x{}", b"int x;"), "Go": (b"x int", b"func x(){}")}
+WORDS = (
+    b"",
+    b";",
+    b"x",
+    b"x;",
+    b"{}",
+    b"x{}",
+    b"(){}",
+    b"x(){}",
+    b"0",
+    b":x",
+    b"=x;",
+    b"\n",
+    b"'x'",
+    b" while(x);",
+    b"=>x",
+)
+OF_LANGUAGE = {
+    "Rust": (b"_=>x", b"fn x(){}"),
+    "Java": (b"class x{}", b"int x;", b"finally{}"),
+    "Go": (b"x int", b"func x(){}"),
+}
 MOST_OPEN = 64  # brackets
 
 
 def closing(language: str, text: bytes, most_errors: int = 0) -> bytes | None:
     """Bytes with which `text`, which must hold no fault, ends with at most so many errors; None if none were found."""
+    return next((closer for closer, errors in _closings(language, text) if errors <= most_errors), None)
+
+
+def fewest_errors(language: str, text: bytes) -> int | None:
+    """The fewest errors with which `text` was found to end; None if nothing was found that closes it."""
+    fewest: int | None = None
+    for _, errors in _closings(language, text):
+        fewest = errors if fewest is None else min(fewest, errors)
+        if fewest == 0:
+            break
+    return fewest
+
+
+def _closings(language: str, text: bytes) -> Iterator[tuple[bytes, int]]:
+    """Ways to close a text, each with the errors that it then has."""
     unended = [closer for opener, closer in UNENDED.get(language, ()) if ends_inside(text, opener, closer)]
-    for ended in (*unended, b"\n", b""):  # a line's end ends a comment, too
-        found = _closing(language, text + ended, most_errors)
-        if found is not None:
-            return ended + found
-    return None
+    for ended in (*unended, b"\n", b"", b"\nx\n"):  # a line's end ends a comment, a word a line that goes on
+        growing = GrowingText(language, text + ended)
+        words = (*fillers(language), *(blocks(text) if language == "Python" else ()))
+        closed = brackets_closed(growing, open_brackets(language, text + ended)[-MOST_OPEN:], words)
+        for some in words if closed is not None else ():
+            tree = parse(language, text + ended + (closed or b"") + some + b"\n")
+            if tree is not None:
+                yield ended + (closed or b"") + some, errors_in(tree)
 
 
-def _closing(language: str, text: bytes, most_errors: int) -> bytes | None:
-    growing = GrowingText(language, text)
-    words = (*WORDS, *OF_LANGUAGE.get(language, ()), *(blocks(text) if language == "Python" else ()))
+def fillers(language: str) -> tuple[bytes, ...]:
+    """Words that may stand before a bracket that closes, or the text's end."""
+    return (*WORDS, *OF_LANGUAGE.get(language, ()))
+
+
+def brackets_closed(growing: GrowingText, brackets: list[str], words: tuple[bytes, ...]) -> bytes | None:
+    """What closes the brackets, with what must stand in them before; or None."""
     written = b""
-    for bracket in reversed(open_brackets(language, text)[-MOST_OPEN:]):
-        for some in _phrases(words):
+    for bracket in reversed(brackets):
+        for some in words:
             if growing.fault(written + some + PARTNER[bracket] + b" ") is None:
                 written += some + PARTNER[bracket]
                 break
         else:
             return None
-    for some in _phrases(words):
-        tree = parse(language, text + written + some + b"\n")
-        if tree is not None and errors_in(tree) <= most_errors:
-            return written + some
-    return None
-
-
-def _phrases(words: tuple[bytes, ...]) -> list[bytes]:
-    """The words, then two of them."""
-    return [*words, *(one + b" " + other for one, other in product(words[1:], words[1:]))]
+    return written
 
 
 def blocks(text: bytes) -> tuple[bytes, ...]:
@@ -66,21 +100,41 @@ def blocks(text: bytes) -> tuple[bytes, ...]:
 
 def open_brackets(language: str, text: bytes) -> list[str]:
     """The brackets that are not closed, from the first to the last; conditional sections of C count as brackets."""
+    found: list[str] = []
+    for leaf in leaves(language, text):
+        _count(leaf, found)
+    return found
+
+
+def levels(language: str, text: bytes, begin: int) -> tuple[int, list[tuple[Node, int]]]:
+    """How many of `([{` are open at a byte, and the words from there on, each with how many are open behind it."""
+    level, after = 0, list[tuple[Node, int]]()
+    outside: int | None = None
+    for leaf in leaves(language, text):
+        if outside is None and leaf.start_byte >= begin:
+            outside = level
+        level += (leaf.type in OPENERS) - (leaf.type in (")", "]", "}"))
+        if outside is not None:
+            after.append((leaf, level))
+    return level if outside is None else outside, after
+
+
+def leaves(language: str, text: bytes) -> Iterator[Node]:
+    """The words of a text, as far as the parser saw them."""
     tree = parse(language, text)
     if tree is None:
-        return []
-    found: list[str] = []
+        return
     cursor = tree.walk()
     while True:
         node = cursor.node
         assert node is not None
         if node.child_count == 0 and not node.is_missing:
-            _count(node, found)
+            yield node
         if cursor.goto_first_child():
             continue
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():
-                return found
+                return
 
 
 def _count(node: Node, found: list[str]) -> None:

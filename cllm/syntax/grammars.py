@@ -79,12 +79,17 @@ def parse(language: str, text: bytes) -> Tree | None:
 def parse_with(parser: Parser, text: bytes, old: Tree | None = None) -> Tree | None:
     """As `parse`; what did not change since an `old` tree, whose edits were told, is taken from it."""
     deadline = time.monotonic() + PARSE_SECONDS
+
+    def is_late(_offset: int, _has_error: bool) -> bool:
+        return time.monotonic() > deadline
+
+    def piece(offset: int, _point: object) -> bytes:
+        return text[offset : offset + PIECE_BYTES]
+
     try:
-        return parser.parse(
-            lambda offset, _point: text[offset : offset + PIECE_BYTES],
-            *([old] if old is not None else []),
-            progress_callback=lambda _offset, _has_error: time.monotonic() > deadline,
-        )
+        if old is None:
+            return parser.parse(piece, progress_callback=is_late)
+        return parser.parse(piece, old, progress_callback=is_late)
     except ValueError:  # "Parsing failed": the progress callback asked for the end
         parser.reset()
         return None

@@ -1,7 +1,7 @@
 """A text that is written on: the first word of it that is wrong whatever follows.
 
-An LR parser refuses a word as soon as no right text begins so, and never later. Tree-sitter then recovers and goes on, and
-its tree does not show where that was: an unfinished block and a broken one are both an ERROR around everything. Its
+An LR parser refuses a word as soon as no right text begins so, and never later. Tree-sitter then recovers and goes on,
+and its tree does not show where that was: an unfinished block and a broken one are both an ERROR around everything. Its
 log does: "resume" stands where none of its readings could go on, so there the text is wrong; unless it is the text's
 end that they could not go on with, and then it is unfinished, and no more.
 
@@ -38,7 +38,8 @@ class GrowingText:
         parser = parser_for(language)
         assert parser is not None, f"no grammar for {language}"
         self._parser, self._unended = parser, UNENDED.get(language, ())
-        self._text, self._tree = b"", None  # type: bytes, Tree | None
+        self._text = b""
+        self._tree: Tree | None = None
         self._known: set[int] = set()
         self.grow(beginning)
 
@@ -48,6 +49,11 @@ class GrowingText:
         self._tree = parse_with(self._parser, text, self._edited(text))
         self._text = text
         self._known = set(self._faults(b""))
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether the beginning has faults of its own."""
+        return bool(self._known)
 
     def fault(self, written: bytes) -> int | None:
         """Where in `written` the first word begins that is wrong after the beginning, whatever follows; or None.
@@ -89,7 +95,7 @@ class GrowingText:
         try:
             parse_with(self._parser, text, self._edited(text))
         finally:
-            self._parser.logger = None
+            del self._parser.logger
         starts = line_starts(text) if places else []
         found = []
         for place in places:

@@ -6,6 +6,7 @@ from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.completion import stream
 from cllm.generation.network import NetworkText
 from cllm.generation.prompt import Laid, lay_out
+from cllm.generation.walk import Walk
 from cllm.memory.memory import Memory
 from cllm.model.transformer import Transformer
 
@@ -62,7 +63,9 @@ def test_special_tokens_never_come_out(writer: Writer) -> None:
 def test_a_stop_string_ends_the_text_before_it(writer: Writer) -> None:
     params = SamplingParams(max_tokens=100, temperature=1.0, seed=3)
     (whole,) = writer.complete(Prompt(prefix=b"int"), params)
-    stop = whole.text[10:12]
+    stop = next(
+        two for i in range(10, 80) if (two := whole.text[i : i + 2]).isascii()
+    )  # bytes that are no character aside
     stopped_params = SamplingParams(max_tokens=100, temperature=1.0, seed=3, stop=(stop,))
     (stopped,) = writer.complete(Prompt(prefix=b"int"), stopped_params)
     assert stopped.text == whole.text[: whole.text.index(stop)]
@@ -87,7 +90,7 @@ def test_the_stream_only_grows_and_holds_no_half_character(writer: Writer) -> No
     laid = writer.lay_out(Prompt(prefix=b"// "), 60)
     before = ""
     with writer.predictor(laid) as predictor:
-        for completion in stream(predictor, TOKENIZER, params):
+        for completion in stream(Walk(predictor, TOKENIZER, params)):
             assert completion.text.startswith(before)
             before = completion.text
 

@@ -9,6 +9,7 @@ from cllm.generation.completion import stream
 from cllm.generation.decoder import Decoder
 from cllm.generation.network import NetworkText
 from cllm.generation.predictors import MemoryPredictor
+from cllm.generation.walk import Walk
 from cllm.memory.memory import Memory
 from cllm.model.cache import KVCache
 from cllm.model.transformer import Transformer
@@ -69,6 +70,6 @@ def test_drafts_do_not_change_what_is_written(model: Transformer, memory: Memory
                 laid = mixed_writer.lay_out(Prompt(prefix=prefix), 80)
                 network = NetworkText(model, laid.network, mixed_writer.decoder)
                 with MemoryPredictor(memory, network, laid, most) as predictor:
-                    *_, completion = stream(predictor, TOKENIZER, params)
+                    *_, completion = stream(Walk(predictor, TOKENIZER, params))
                 texts.append(completion.text)
             assert len(set(texts)) == 1, texts

@@ -1,0 +1,75 @@
+"""Is a file as right with a completion in it as it was? Asked of the finished text, from scratch, and not of the guide.
+
+Cursors are drawn in held-out files (`lines`); at every other one the text after the line is known. A completion is
+valid if it is not blank and the file has no more errors than it had. Where nothing is known of what follows, the real
+rest of the file may follow, or else whatever closes the text (`cllm.syntax.closing`): that is looked for, and what
+cannot be shown to be the beginning of a right file counts as invalid.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cllm.corpus import Corpus, Document
+from cllm.evaluation.lines import Cursor, draw_cursors
+from cllm.syntax.closing import closing
+from cllm.syntax.errors import errors, errors_in
+from cllm.syntax.grammars import grammar_of, parse
+
+GUIDED = {"valid": True, "valid_without_guide": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A cursor in a held-out document, and whether what comes after its line is known."""
+
+    cursor: Cursor
+    is_middle: bool
+
+
+def draw_trials(corpus: Corpus, count: int, seed: int) -> list[Trial]:
+    """So many places in the held-out documents whose language has a grammar; none if there are no such documents."""
+    documents = [document for document in corpus.val if grammar_of(document.path) is not None]
+    numbers = {document.path: number for number, document in enumerate(corpus.val)}
+    found = []
+    for place, cursor in enumerate(draw_cursors(corpus, documents, count, seed)):
+        number = numbers[documents[cursor.document].path]
+        moved = Cursor(document=number, begin=cursor.begin, end=cursor.end)
+        found.append(Trial(cursor=moved, is_middle=place % 2 == 0))
+    return found
+
+
+def stands(document: Document, text: bytes, trial: Trial, written: bytes) -> bool:
+    """Whether a document has no more errors with `written` between the trial's cursor and what follows."""
+    language, begin, end = grammar_of(document.path), trial.cursor.begin, trial.cursor.end
+    assert language is not None, "trials are drawn in documents with a grammar"
+    if not written.strip():
+        return False
+    before = text[:begin] + written
+    if errors(language, before + text[end:]) <= errors(language, text):
+        return True
+    tree = parse(language, text)
+    most = errors_in(tree, end) if tree is not None else 0
+    return not trial.is_middle and closing(language, before, most) is not None
+
+
+def summary_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Fractions and medians over what the worker found at each trial (`worker.complete_both`)."""
+    guided, free = ([result[name] for result in results] for name in GUIDED)
+    return {
+        "completions": len(results),
+        "valid": _share(guided, "valid"),
+        "valid_without_guide": _share(free, "valid"),
+        "median_tokens": statistics.median(each["tokens"] for each in guided),
+        "median_tokens_without_guide": statistics.median(each["tokens"] for each in free),
+        "exact_match": _share(guided, "exact"),
+        "exact_match_without_guide": _share(free, "exact"),
+        "stopped_early": _share(guided, "stopped_early"),
+        "seconds": statistics.fmean(each["seconds"] for each in guided),
+        "seconds_without_guide": statistics.fmean(each["seconds"] for each in free),
+    }
+
+
+def _share(results: Sequence[dict[str, Any]], name: str) -> float:
+    return statistics.fmean(result[name] for result in results)

@@ -1,0 +1,131 @@
+"""Whether what is written can stand where it is written: a guide that a file's syntax gives.
+
+A guide never says no to what a right file holds there, as far as its grammar knows the language. What the file around
+the cursor already has wrong (macros, a line that is not finished) does not count.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
+
+from tree_sitter import Tree
+
+from cllm.generation.stopgaps import AS_A_LINE, ENDS, IN_PLACE
+from cllm.syntax.closing import PARTNER, brackets_closed, fewest_errors, open_brackets
+from cllm.syntax.errors import errors_in
+from cllm.syntax.grammars import parse, parse_with, parser_for
+from cllm.syntax.growing import GrowingText, point_at
+from cllm.syntax.words import word_ends
+
+MOST_BYTES = 1 << 18  # before and after the cursor that are parsed
+MOST_ENDS = 16  # lines from the last one on that are given up for the others
+MOST_TRIES = 200  # of ways to end a line
+MOST_CLOSED = 4  # brackets
+IN_BRACKETS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
+QUOTES = (b'"', b"'", b"`", b"/")
+
+
+class Guide:
+    """Asks of what is written, as it grows: is a word wrong, whatever follows; and at the end: is the file right."""
+
+    def __init__(self, language: str, prefix: bytes, suffix: bytes = b"") -> None:
+        """`language` must have a grammar. Without a suffix, the text is the beginning of a file."""
+        self.language = language
+        self._before, self._after = prefix[-MOST_BYTES:], suffix[:MOST_BYTES]
+        self._growing = GrowingText(language, self._before)
+
+    def fault(self, written: bytes, *, is_line: bool) -> int | None:
+        """Offset in `written` of the first word that cannot stand there; with `is_line`, its last line is whole."""
+        found = self._growing.fault(written + b"\n" if is_line else written)
+        # Behind faults a parser is less sure of what it reads: then what counts is how well the text can be closed.
+        if found is not None and is_line and self._growing.is_faulty and self._fewest_before is not None:
+            fewest = fewest_errors(self.language, self._before + written + b"\n")
+            return found if fewest is None or fewest > self._fewest_before else None
+        return found
+
+    @cached_property
+    def _fewest_before(self) -> int | None:
+        """Errors that the text before the cursor's line has, when it is closed."""
+        return fewest_errors(self.language, self._before[: self._before.rfind(b"\n") + 1])
+
+    def fits(self, written: bytes) -> bool:
+        """Whether the file with `written` in the cursor's place has no more errors than it must have."""
+        errors = self._errors_with(written) if self._after.strip() else 0
+        return errors == 0 or errors <= self._fewest_around
+
+    def is_inside_text(self, written: bytes) -> bool:
+        """Whether the end is inside a string or a comment, where a sign that no language knows is none the worse."""
+        return self._growing.fault(written + b"\x01 \x01") is None
+
+    @cached_property
+    def _fewest_around(self) -> int:
+        """The fewest errors that the file has with any of the stopgaps."""
+        line, fewest = self._before.rfind(b"\n") + 1, len(self._before)
+        for begin, stopgaps in ((line, AS_A_LINE), (len(self._before), IN_PLACE)):
+            for stopgap in stopgaps if fewest else ():
+                fewest = min(fewest, self._errors_with(stopgap, begin))
+        return fewest
+
+    @cached_property
+    def _around(self) -> Tree | None:
+        return parse(self.language, self._before + self._after)
+
+    def _errors_with(self, written: bytes, begin: int | None = None) -> int:
+        """Errors of the file with a text in the cursor's place, or from a byte before it on."""
+        parser, old = parser_for(self.language), len(self._before)
+        assert parser is not None
+        begin = old if begin is None else begin
+        text, new = self._before[:begin] + written + self._after, begin + len(written)
+        tree = self._around
+        if tree is not None:
+            tree, around = tree.copy(), self._before + self._after
+            tree.edit(begin, old, new, *(point_at(*at) for at in ((text, begin), (around, old), (text, new))))
+        found = parse_with(parser, text, tree)
+        return errors_in(found) if found is not None else len(text)
+
+    def mended(self, written: bytes) -> bytes | None:
+        """The most of `written` that can stand, with its brackets closed where the suffix wants it; or None."""
+        fault = self.fault(written, is_line=True)
+        found, tries = None, 0
+        for end in word_ends(written if fault is None else written[:fault]):
+            for closer in self._closers(written[:end]):
+                text, tries = written[:end] + closer, tries + 1
+                if self.fits(text) and self._can_end(text):
+                    if not self.is_inside_text(text):
+                        return text
+                    found = found or text
+            if tries > MOST_TRIES:
+                break
+        return found
+
+    def rounded(self, written: bytes) -> bytes | None:
+        """The most whole lines of `written` that can stand with the braces closed that they opened; or None."""
+        outside = len(open_brackets(self.language, self._before))
+        ends = [place for place in range(len(written)) if written.startswith(b"\n", place)]
+        for end in islice(reversed(ends), MOST_ENDS):
+            lines = written[:end].rstrip()
+            opened = open_brackets(self.language, self._before + lines)[outside:]
+            text = lines + b"".join(b"\n" + PARTNER[bracket].strip() for bracket in reversed(opened))
+            if lines.strip() and self.fits(text) and self._can_end(text):
+                return text
+        return None
+
+    def _can_end(self, text: bytes) -> bool:
+        if self._after.strip():
+            return self.fault(text, is_line=True) is None
+        return self.fault(text, is_line=True) is None and fewest_errors(self.language, self._before + text) is not None
+
+    def _closers(self, written: bytes) -> Iterator[bytes]:
+        """What may end a line: nothing; inside a text its quotes; before a suffix brackets, from the innermost on."""
+        quotes = (b"", *QUOTES) if self.is_inside_text(written) else (b"",)
+        if not self._after.strip():
+            yield from quotes
+            return
+        brackets = open_brackets(self.language, self._before + written)
+        for quote in quotes:
+            growing = GrowingText(self.language, self._before + written + quote)
+            for count in range(min(MOST_CLOSED, len(brackets)) + 1):
+                some = brackets[len(brackets) - count :]
+                closed = brackets_closed(growing, some, IN_BRACKETS)
+                for end in ENDS if closed is not None else ():
+                    yield quote + (closed or b"") + end

@@ -1,0 +1,155 @@
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from written import TEXT, TOKENIZER
+
+from cllm.generation import Prompt, SamplingParams, Writer
+from cllm.generation.completion import stream
+from cllm.generation.ending import Ending, indented_end
+from cllm.generation.guide import Guide
+from cllm.generation.guided import write_valid
+from cllm.generation.walk import Walk
+from cllm.syntax.closing import closing
+from cllm.syntax.errors import errors
+
+LINE = SamplingParams(max_tokens=24, until="line", valid=True)
+RANDOM = replace(LINE, temperature=1.0)
+FILE = b"int main_0(void) { return 1; }\n\nint f(int x) {\n  if (x) {\n    return g(x, 2);\n  }\n  return 0;\n}\n"
+PLACES = [place for place in range(len(FILE)) if FILE[place : FILE.find(b"\n", place)].strip()]
+
+
+class Permissive(Guide):
+    """Allows everything that is not blank."""
+
+    def fault(self, written: bytes, *, is_line: bool) -> int | None:
+        return None
+
+    def fits(self, written: bytes) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("params", [LINE, RANDOM])
+def test_what_a_guide_lets_through_leaves_the_file_right(writer: Writer, params: SamplingParams, seed: int) -> None:
+    """A network that learned nothing writes anything; still no file is worse for it, and hardly a place has nothing."""
+    blank = 0
+    for place in random.Random(seed).sample(PLACES, 12):
+        end = FILE.find(b"\n", place)
+        for suffix in (b"", FILE[end:]):
+            prompt = Prompt(prefix=FILE[:place], suffix=suffix, path="a.c")
+            (completion,) = writer.complete(prompt, replace(params, seed=seed))
+            text = FILE[:place] + completion.text.encode()
+            assert completion.valid is bool(completion.text.strip())
+            if not completion.text.strip():
+                blank += 1
+            elif suffix:
+                assert errors("C", text + suffix) == 0
+            else:
+                assert closing("C", text) is not None
+    assert blank <= 12
+
+
+def test_a_guide_that_allows_everything_changes_nothing(writer: Writer) -> None:
+    prompt = Prompt(prefix=b"int main_3(", path="a.c")
+    for params in (LINE, RANDOM):
+        ending = Ending("line", (), "C", prompt.prefix, b"")
+        with writer.predictor(writer.lay_out(prompt, params.max_tokens)) as predictor:
+            *_, free = stream(Walk(predictor, TOKENIZER, params, ending))
+            *_, allowed = stream(Walk(predictor, TOKENIZER, params, ending), Permissive("C", prompt.prefix))
+        if free.finish_reason == "stop":
+            assert (allowed.text, allowed.tokens) == (free.text, free.tokens)
+
+
+def test_going_back_is_going_there_from_the_beginning(writer: Writer) -> None:
+    """Also where the cache forgot something meanwhile: the context is 64 tokens, and 90 come."""
+    drawn = random.Random(1)
+    with writer.predictor(writer.lay_out(Prompt(prefix=TEXT.encode()[:90]), 24)) as predictor:
+        predictor.restart()
+        typed, tokens, marks, said = predictor.typed, list[int](), [], []
+        for _ in range(90):
+            marks.append(predictor.mark())
+            said.append(predictor.log_probabilities(b"" if tokens else typed, False))
+            possible = torch.nonzero(said[-1] > float("-inf"))[:, 0].tolist()
+            tokens.append(drawn.choice([token for token in possible if token != TOKENIZER.end_of_text]))
+            predictor.accept(tokens[-1])
+        for place in (89, 70, 69, 30, 2, 0):
+            predictor.back_to(marks[place])
+            torch.testing.assert_close(predictor.log_probabilities(b"" if place else typed, False), said[place])
+            for following in range(place, min(place + 5, 89)):
+                predictor.accept(tokens[following])
+                torch.testing.assert_close(predictor.log_probabilities(b"", False), said[following + 1])
+
+
+def test_the_guide_s_counts_are_those_of_the_whole_file_parsed_anew() -> None:
+    drawn = random.Random(2)
+    for _ in range(40):
+        place = drawn.choice(PLACES)
+        end = FILE.find(b"\n", place)
+        guide = Guide("C", FILE[:place], FILE[end:])
+        for written in (FILE[place:end], b"}", b"", b"(x", drawn.randbytes(6)):
+            assert guide._errors_with(written) == errors("C", FILE[:place] + written + FILE[end:])
+        assert guide.fits(FILE[place:end])
+        assert guide.fault(FILE[place:end], is_line=True) is None
+
+
+def test_the_way_back_is_bounded_and_what_is_cut_is_said(network_writer: Writer) -> None:
+    class Refusing(Guide):
+        asked = 0
+
+        def fault(self, written: bytes, *, is_line: bool) -> int | None:
+            Refusing.asked += 1
+            return 0
+
+    prompt = Prompt(prefix=b"int main_3(", path="a.c")
+    with network_writer.predictor(network_writer.lay_out(prompt, 24)) as predictor:
+        *_, (text, is_cut) = write_valid(Walk(predictor, TOKENIZER, LINE), Refusing("C", prompt.prefix))
+    assert (text, is_cut) == (b"", True)
+    assert Refusing.asked < 500
+
+
+@pytest.mark.parametrize(
+    ("language", "prefix", "suffix", "written", "end"),
+    [
+        ("C", b"int main", b"", b"(void) {\n  return 0;\n}\nint g;\n", b"(void) {\n  return 0;\n}"),
+        (
+            "C",
+            b"int f() {\n  if (x)",
+            b"\n}\n",
+            b" {\n    y;\n  } else {\n    z;\n  }\n  w;\n",
+            b" {\n    y;\n  } else {\n    z;\n  }",
+        ),
+        ("C", b"int f() {\n  x = ", b"\n}\n", b"1;\n  y;\n}\n", b"1;\n  y;"),
+        ("C", b"int f() {\n  x = ", b"", b"1;\n  y;\n}\n", b"1;\n  y;\n}"),
+        ("Python", b"def f", b"", b"(x):\n    y\n\n    z\nw = 1\n", b"(x):\n    y\n\n    z"),
+        ("Python", b"def f():\n    x = ", b"", b"1\n    y\ndef g():\n", b"1\n    y"),
+        ("Python", b"x = ", b"", b"f(1,\n      2)\ny = 2\n", b"f(1,\n      2)"),
+        (None, b"a", b"", b"b\nc\n\nd", b"b\nc"),
+    ],
+)
+def test_where_a_block_ends(language: str | None, prefix: bytes, suffix: bytes, written: bytes, end: bytes) -> None:
+    """However the text comes: its end is found as soon as it is there, and stays."""
+    ending = Ending("block", (), language, prefix, suffix)
+    for length in range(1, len(written) + 1):
+        place = ending.place(written[:length], 1)
+        if place is not None:
+            assert written[:place] == end
+            return
+    raise AssertionError("no end was found")
+
+
+def test_a_line_ends_where_it_is_not_blank_and_before_a_stop_word() -> None:
+    ending = Ending("line", ("return",))
+    assert ending.place(b"\n  x", 4) is None
+    assert ending.place(b"\n  x\n", 1) == 4
+    assert ending.place(b"\n  x return", 6) == 5
+    assert indented_end(b"", b"") is None
+
+
+def test_so_many_tokens_end_with_a_word(writer: Writer) -> None:
+    for count in range(1, 9):
+        for prefix in (b"int main_3(", b"int "):
+            params = SamplingParams(max_tokens=count, valid=True)
+            (completion,) = writer.complete(Prompt(prefix=prefix, path="a.c"), params)
+            assert closing("C", prefix + completion.text.encode()) is not None or not completion.text
