@@ -97,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="line|block|N",
         help="end with the line (default with --file), the block (default) or after N tokens",
     )
+    complete.add_argument("--compile", action="store_true", help="C: write what gcc accepts (0.1 s a line and more)")
     complete.add_argument("--max-tokens", type=int, default=128, help="the most that are written (default 128)")
     valid = complete.add_argument("--valid", action=argparse.BooleanOptionalAction, default=True)
     valid.help = "write what the language's grammar allows there (default, where it is known)"
@@ -272,6 +273,8 @@ def complete_command(options: argparse.Namespace) -> int:
 
     if "" in options.stop:
         raise UsageError("--stop is empty; it must be the text to end before")
+    if options.compile and not options.valid:
+        raise UsageError("--compile does not go with --no-valid: what does not parse does not compile")
     until, max_tokens = end_of_completion(options)
     params = SamplingParams(
         max_tokens=max_tokens,
@@ -290,7 +293,9 @@ def complete_command(options: argparse.Namespace) -> int:
     else:
         prompt = text_prompt(options)
     explained = options.explain or options.json
-    completions = complete_text(options.path, prompt, params, options.samples, options.experts, explained)
+    completions = complete_text(
+        options.path, prompt, params, options.samples, options.experts, explained, options.compile
+    )
     if options.json:
         print_json({"prompt": prompt.prefix.decode("utf-8", "replace"), "completions": completions})
         return 0

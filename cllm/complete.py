@@ -1,6 +1,8 @@
 """`cllm complete`: from a prompt, a place in a file or standard input to completions of what is in use."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,13 @@ import torch
 from cllm.corpus import Corpus
 from cllm.errors import UsageError
 from cllm.generation import Prompt, SamplingParams, Writer
+from cllm.generation.compiling import CompilingGuide
 from cllm.generation.explanation import explain
 from cllm.memory.store import load_memory
 from cllm.run import current_run, existing_directory
+from cllm.syntax.compile_c import Compiler
 from cllm.syntax.grammars import EXTENSIONS, grammar_of
+from cllm.syntax.preamble import preamble
 from cllm.workspace import Workspace
 
 MAX_SAMPLES = 64
@@ -62,6 +67,17 @@ def offset_of(text: bytes, place: str, file: Path) -> int:
     return before + len(content.encode("utf-8", "surrogateescape"))
 
 
+@contextmanager
+def compiling_guide(corpus: Corpus, prompt: Prompt) -> Iterator[CompilingGuide]:
+    """A guide that asks gcc, in whose folder the repository's headers are."""
+    documents = [document for document in (*corpus.train, *corpus.val) if document.path.endswith((".c", ".h"))]
+    texts = {document.path: corpus.text(document) for document in documents}
+    with Compiler({path: text for path, text in texts.items() if path.endswith(".h")}) as compiler:
+        if compiler.compiles(b"").ok is None:
+            raise UsageError(f"--compile: {compiler.compiles(b'').reason}")
+        yield CompilingGuide(prompt.prefix, prompt.suffix, compiler, preamble(compiler, texts.values()))
+
+
 def main_grammar(corpus: Corpus) -> str | None:
     """The language with a grammar that most bytes of a repository are in."""
     sizes = Counter[str]()
@@ -72,22 +88,33 @@ def main_grammar(corpus: Corpus) -> str | None:
 
 
 def complete_text(
-    root: Path, prompt: Prompt, params: SamplingParams, num_samples: int, experts: str, explained: bool
+    root: Path,
+    prompt: Prompt,
+    params: SamplingParams,
+    num_samples: int,
+    experts: str,
+    explained: bool,
+    compiled: bool = False,
 ) -> list[dict[str, Any]]:
     """Completions by what is in use, also while another is being learned.
 
     A prompt without a language is taken to be in the one that most of the repository is. Of each `text`, `tokens`,
-    `finish_reason`, `valid`, `stopped_early` and, if it is to be explained, where it comes from (`explain`).
+    `finish_reason`, `valid`, `stopped_early` and, if it is to be explained, where it comes from (`explain`). C may be
+    `compiled`: gcc, which sees the repository's headers, has to accept it.
     """
     if not 1 <= num_samples <= MAX_SAMPLES:
         raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
     run = current_run(Workspace(existing_directory(root)))
     torch.set_num_threads(1)  # one token's products are too small to share out: 1.2 ms with one thread or two
     update = run.update if run.update.exists() else None
+    corpus = Corpus.open(run.corpus)
     if prompt.language is None and prompt.path is None:
-        prompt = replace(prompt, language=main_grammar(Corpus.open(run.corpus)))
+        prompt = replace(prompt, language=main_grammar(corpus))
+    if compiled and prompt.language != "C":
+        raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'no language that is known'}")
     writer = Writer.load(run.model, run.memory, torch.float32, experts, update)
-    completions = writer.complete(prompt, params, num_samples)
+    with compiling_guide(corpus, prompt) if compiled else nullcontext() as guide:
+        completions = writer.complete(prompt, params, num_samples, guide)
     shown = ("text", "finish_reason", "valid", "stopped_early")
     found = [{**{name: getattr(c, name) for name in shown}, "tokens": len(c.tokens)} for c in completions]
     if not explained:

@@ -59,7 +59,8 @@ class Ending:
         if outside:
             return opened
         whole = complete_unit(self._language, self._prefix + written, begin)
-        return whole - begin if whole > begin else None
+        is_closed = all(level == 0 for word, level in words if word.end_byte == whole)
+        return whole - begin if whole > begin and is_closed else None
 
 
 def _construct_end(written: bytes, begin: int, outside: int, words: list[tuple[Node, int]]) -> int | None:

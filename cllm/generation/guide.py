@@ -12,13 +12,13 @@ from tree_sitter import Tree
 
 from cllm.generation.stopgaps import AS_A_LINE, ENDS, IN_PLACE
 from cllm.syntax.closing import PARTNER, brackets_closed, fewest_errors, open_brackets
-from cllm.syntax.errors import errors_in
+from cllm.syntax.errors import errors, errors_in
 from cllm.syntax.grammars import parse, parse_with, parser_for
 from cllm.syntax.growing import GrowingText, point_at
 from cllm.syntax.words import word_ends
 
 MOST_BYTES = 1 << 18  # before and after the cursor that are parsed
-MOST_ENDS = 16  # lines from the last one on that are given up for the others
+MOST_ENDS = 128  # lines from the last one on that are given up for the others
 MOST_TRIES = 200  # of ways to end a line
 MOST_CLOSED = 4  # brackets
 IN_BRACKETS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
@@ -50,8 +50,12 @@ class Guide:
 
     def fits(self, written: bytes) -> bool:
         """Whether the file with `written` in the cursor's place has no more errors than it must have."""
-        errors = self._errors_with(written) if self._after.strip() else 0
-        return errors == 0 or errors <= self._fewest_around
+        found = self._errors_with(written) if self._after.strip() else 0
+        return found == 0 or found <= self._fewest_around
+
+    def accepts(self, written: bytes) -> bool:
+        """Whether lines that parse are right in other ways, as far as anybody is asked."""
+        return True
 
     def is_inside_text(self, written: bytes) -> bool:
         """Whether the end is inside a string or a comment, where a sign that no language knows is none the worse."""
@@ -105,10 +109,16 @@ class Guide:
         for end in islice(reversed(ends), MOST_ENDS):
             lines = written[:end].rstrip()
             opened = open_brackets(self.language, self._before + lines)[outside:]
-            text = lines + b"".join(b"\n" + PARTNER[bracket].strip() for bracket in reversed(opened))
-            if lines.strip() and self.fits(text) and self._can_end(text):
-                return text
+            closed = lines + b"".join(b"\n" + PARTNER[bracket].strip() for bracket in reversed(opened))
+            for text in (closed, closed + b";") if lines.strip() else ():
+                is_whole = bool(outside) or errors(self.language, self._before + text) <= self._errors_before
+                if is_whole and self.fits(text) and self._can_end(text):
+                    return text
         return None
+
+    @cached_property
+    def _errors_before(self) -> int:
+        return errors(self.language, self._before[: self._before.rfind(b"\n") + 1])
 
     def _can_end(self, text: bytes) -> bool:
         if self._after.strip():

@@ -92,6 +92,7 @@ def _blamed(walk: Walk, guide: Guide, settled: int) -> tuple[int, int] | None:
     if fault is not None:
         place = max((place for place, step in enumerate(walk.steps) if len(step.before) <= fault), default=0)
         return max(settled, place - REACH), place
-    if not walk.finish_reason or (walk.finish_reason == "stop" and text.strip() and guide.fits(text)):
-        return None
-    return settled, last
+    if not walk.finish_reason:
+        return None if guide.accepts(text) else (settled, last)
+    is_right = walk.finish_reason == "stop" and text.strip() and guide.fits(text) and guide.accepts(text)
+    return None if is_right else (settled, last)

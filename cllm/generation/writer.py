@@ -68,11 +68,19 @@ class Writer:
             return NetworkPredictor(network, self.tokenizer, laid)
         return MemoryPredictor(self.memory, network, laid, most_drafted)
 
-    def complete(self, prompt: Prompt, params: SamplingParams, num_samples: int = 1) -> list[Completion]:
-        """Completions of a prompt; sample i is the one of seed `params.seed` + i."""
+    def complete(
+        self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None
+    ) -> list[Completion]:
+        """Completions of a prompt; sample i is the one of seed `params.seed` + i.
+
+        Where they are to be valid, `guide` stands in for that of the prompt's language.
+        """
         laid, language = self.lay_out(prompt, params.max_tokens), prompt.language
         ending = Ending(params.until, params.stop, language, prompt.prefix, prompt.suffix)
-        guide = Guide(language, prompt.prefix, prompt.suffix) if params.valid and language is not None else None
+        if not params.valid:
+            guide = None
+        elif guide is None and language is not None:
+            guide = Guide(language, prompt.prefix, prompt.suffix)
         found = []
         with self.predictor(laid) as predictor:
             for sample in range(num_samples):

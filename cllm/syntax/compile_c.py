@@ -9,7 +9,8 @@ Before gcc sees it, a text is refused that could make it open a file outside the
 like) with an absolute path, with `..`, or whose name comes from a macro. A crash or an exhausted limit is a verdict
 about the text, not an error of ours.
 
-Left out: project headers. A text that needs them does not compile here.
+A repository's own headers may be given: those that pass the same check are laid in the folder, and no other file of the
+repository is.
 """
 
 import os
@@ -18,7 +19,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +83,59 @@ INCLUSION = re.compile(
 HEADER_NAME = re.compile(rb'<\w[\w./+-]*>|"\w[\w./+-]*"')
 
 
+class Compiler:
+    """gcc in a folder that holds a repository's headers, and nothing else; a context manager."""
+
+    def __init__(self, headers: Mapping[str, bytes] | None = None, limits: CompileLimits = CompileLimits()) -> None:
+        """`headers`: texts by their paths in the repository. Those that could open other files are left out."""
+        self._headers = {path: text for path, text in (headers or {}).items() if _is_harmless(path, text, limits)}
+        self._limits = limits
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="cllm-compile-")
+        for path, text in self._headers.items():
+            place = Path(self._folder.name, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(text)
+        self._include = tuple(f"-I{folder}" for folder in include_folders(self._headers))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._folder.cleanup()
+
+    def compiles(self, source: bytes) -> Verdict:
+        """As `compiles`."""
+        if len(source) > self._limits.source_bytes:
+            return TOO_LONG
+        if b"\0" in source:  # gcc skips it as a blank, the patterns would not
+            return NOT_TEXT
+        if _may_open_files(SPLICE.sub(b"", source)):
+            return FORBIDDEN
+        gcc = shutil.which("gcc")
+        return _run(gcc, self._include, source, self._folder.name, self._limits) if gcc else NO_GCC
+
+
 def compiles(source: bytes, limits: CompileLimits = CompileLimits()) -> Verdict:
     """Whether gcc accepts `source` as a C file that may use this machine's system headers and no others.
 
     Returns within `limits.wall_seconds` (and the moment it takes to end a process); raises nothing about `source`.
     """
-    if len(source) > limits.source_bytes:
-        return TOO_LONG
-    if b"\0" in source:  # gcc skips it as a blank, the patterns would not
-        return NOT_TEXT
-    if _may_open_files(SPLICE.sub(b"", source)):
-        return FORBIDDEN
-    gcc = shutil.which("gcc")
-    return _run(gcc, source, limits) if gcc else NO_GCC
+    with Compiler(limits=limits) as compiler:
+        return compiler.compiles(source)
+
+
+def _is_harmless(path: str, text: bytes, limits: CompileLimits) -> bool:
+    """Whether a header may lie in the folder: inside of it, and opening no file that is not."""
+    inside = all(part not in ("", ".", "..") for part in path.split("/")) and "\0" not in path
+    return (
+        inside and len(text) <= limits.source_bytes and b"\0" not in text and not _may_open_files(SPLICE.sub(b"", text))
+    )
+
+
+def include_folders(headers: Iterable[str]) -> list[str]:
+    """Folders from which the headers can be named by their last parts, or by more of them; the uppermost first."""
+    folders = {"/".join(path.split("/")[:depth]) or "." for path in headers for depth in range(path.count("/") + 1)}
+    return sorted(folders, key=lambda folder: (folder.count("/"), folder))
 
 
 def _may_open_files(text: bytes) -> bool:
@@ -103,21 +147,18 @@ def _may_open_files(text: bytes) -> bool:
     return b".incbin" in text or any(b"GCC" in line and b"dependency" in line for line in text.splitlines())
 
 
-def _run(gcc: str, source: bytes, limits: CompileLimits) -> Verdict:
+def _run(gcc: str, include: tuple[str, ...], source: bytes, folder: str, limits: CompileLimits) -> Verdict:
     kibibytes, blocks = limits.memory_bytes // 1024, limits.file_bytes // 512  # the units of ulimit
-    command = ["/bin/sh", "-c", LIMITED, str(kibibytes), str(limits.cpu_seconds), str(blocks), gcc, *FLAGS, "-xc", "-"]
-    with (
-        tempfile.TemporaryDirectory(prefix="cllm-compile-") as empty,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=empty,
-            env={"PATH": os.defpath, "LC_ALL": "C", "TMPDIR": empty},
-            start_new_session=True,
-        ) as process,
-    ):
+    limited = ("/bin/sh", "-c", LIMITED, str(kibibytes), str(limits.cpu_seconds), str(blocks))
+    with subprocess.Popen(
+        [*limited, gcc, *FLAGS, *include, "-xc", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        env={"PATH": os.defpath, "LC_ALL": "C", "TMPDIR": folder},
+        start_new_session=True,
+    ) as process:
         try:
             process.communicate(source, timeout=limits.wall_seconds)
         except subprocess.TimeoutExpired:
