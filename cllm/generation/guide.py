@@ -6,7 +6,7 @@ the cursor already has wrong (macros, a line that is not finished) does not coun
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 
 from tree_sitter import Tree
 
@@ -37,11 +37,19 @@ class Guide:
     def fault(self, written: bytes, *, is_line: bool) -> int | None:
         """Offset in `written` of the first word that cannot stand there; with `is_line`, its last line is whole."""
         found = self._growing.fault(written + b"\n" if is_line else written)
+        if found is None and is_line and self._ends_in_quotes(written):
+            return max(0, len(written) - 1)
         # Behind faults a parser is less sure of what it reads: then what counts is how well the text can be closed.
         if found is not None and is_line and self._growing.is_faulty and self._fewest_before is not None:
             fewest = fewest_errors(self.language, self._before + written + b"\n")
             return found if fewest is None or fewest > self._fewest_before else None
         return found
+
+    def _ends_in_quotes(self, written: bytes) -> bool:
+        """Whether the end is inside quotes that must be closed before the line ends; in a comment they close nothing."""
+        if not self.is_inside_text(written) or self.is_inside_text(written + b"\n"):
+            return False
+        return not all(self.is_inside_text(written + quote) for quote in QUOTES)
 
     @cached_property
     def _fewest_before(self) -> int | None:
@@ -91,10 +99,10 @@ class Guide:
         """The most of `written` that can stand, with its brackets closed where the suffix wants it; or None."""
         fault = self.fault(written, is_line=True)
         found, tries = None, 0
-        for end in word_ends(written if fault is None else written[:fault]):
+        for end in chain(word_ends(written if fault is None else written[:fault]), (0,)):
             for closer in self._closers(written[:end]):
                 text, tries = written[:end] + closer, tries + 1
-                if self.fits(text) and self._can_end(text):
+                if text.strip() and self.fits(text) and self._can_end(text):
                     if not self.is_inside_text(text):
                         return text
                     found = found or text

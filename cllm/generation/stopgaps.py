@@ -2,21 +2,29 @@
 
 A file whose line is not finished has errors that the line's end may take away (a function's head, the end of a call),
 or may not (a macro elsewhere). At 400 places in each of five repositories the best of these left more errors than
-the line that was there in 13, and fewer in 35, all of those in files that the grammar cannot read without errors.
+the line that was there at 14, and fewer at 13, all of those in files that the grammar cannot read without errors.
 """
 
-IN_PLACE = (b"", *b'x){ { ; x); x } ) ( (x) x(x) , ] [ : = x: */ """ " \' ` #endif endif {} (){} > => (( ;{'.split())
-IN_PLACE = (*IN_PLACE, *b'x; x( ): ": (x): x(x): =[ =x try: pass :x x)=>{ =>{'.split())
-IN_PLACE = (*IN_PLACE, b"else x(", b"x =[", b"\n#if x\n", b"\n#if x\n{")
 AS_A_LINE = (
     b"",
     *b"{ x(){ x{ if(x){ x( x([ ({ x={ x=[ } }; ) ]) }) }); ); #endif #else x, x x: if(x): else: try:".split(),
 )
-AS_A_LINE = (
-    *AS_A_LINE,
-    *b'except: """ \'\'\' */ ` x=` x=""" "x" x; x= x=>{ (x)=>{ x? x:[ x:{ x:( x){ @x }, ],'.split(),
-)
-AS_A_LINE = (*AS_A_LINE, b"class x{", b"function x(){", b"} else {", b"case x:", b"#if x", b"fn x(){", b"def x():")
+AS_A_LINE = (*AS_A_LINE, *b'except: */ ` x=` "x" x; x= x=>{ (x)=>{ x? x:[ x:{ x:( x){ @x }, ], ] /**'.split(), b'"""')
+AS_A_LINE = (*AS_A_LINE, b"'''", b'x="""', b"class x{", b"function x(){", b"} else {", b"case x:", b"#if x")
 AS_A_LINE = (*AS_A_LINE, b"x): x {", b"export default {", b"for x in x:", b"let x=match x{", b"impl x{", b"match x{")
-AS_A_LINE = (*AS_A_LINE, b"export function x(", b"fn x(", b"def x(", b"func x(")
-ENDS = (b"", b";", b",", b" {", b":", b")", b"(", b"({", b"[", b" => {")  # of a line, behind brackets that are closed
+AS_A_LINE = (*AS_A_LINE, b"export function x(", b"fn x(", b"fn x(){", b"def x(", b"def x():", b"func x(", b"pub fn x(")
+IN_PLACE = (b"", *b'x){ { ; x); (x) ) x( : x { " x(){'.split())
+ENDS = (
+    b"",
+    b";",
+    b",",
+    b" {",
+    b":",
+    b")",
+    b"(",
+    b"({",
+    b"[",
+    b" => {",
+    b": {",
+    b": [",
+)  # of a line, behind brackets that are closed

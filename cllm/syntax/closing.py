@@ -17,27 +17,14 @@ PARTNER = {"(": b")", "[": b"]", "{": b"}", "${": b"}", "#if": b"\n#endif\n", "#
 PARTNER |= {"#ifndef": b"\n#endif\n", "#[": b"]", "<": b">"}
 OPENERS = {"(", "[", "{", "${"}
 CLOSERS = {")", "]", "}", "#endif", ">"}
-WORDS = (
-    b"",
-    b";",
-    b"x",
-    b"x;",
-    b"{}",
-    b"x{}",
-    b"(){}",
-    b"x(){}",
-    b"0",
-    b":x",
-    b"=x;",
-    b"\n",
-    b"'x'",
-    b" while(x);",
-    b"=>x",
-)
+WORDS = (b"", *b"; x x; {} x{} (){} x(){} 0 :x =x; 'x' =>x {}; finally{}".split(), b"\n", b" while(x);")
 OF_LANGUAGE = {
-    "Rust": (b"_=>x", b"fn x(){}"),
-    "Java": (b"class x{}", b"int x;", b"finally{}"),
+    "C++": (b">;",),
     "Go": (b"x int", b"func x(){}"),
+    "Java": (b"class x{}", b"int x;", b"finally{}", b">;"),
+    "Rust": (b"_=>x", b"fn x(){}", b">;"),
+    "TSX": (b">;",),
+    "TypeScript": (b">;",),
 }
 MOST_OPEN = 64  # brackets
 
