@@ -46,7 +46,7 @@ class Guide:
         return found
 
     def _ends_in_quotes(self, written: bytes) -> bool:
-        """Whether the end is inside quotes that must be closed before the line ends; in a comment they close nothing."""
+        """Whether the end is inside quotes that a line's end must not come before; in a comment they close nothing."""
         if not self.is_inside_text(written) or self.is_inside_text(written + b"\n"):
             return False
         return not all(self.is_inside_text(written + quote) for quote in QUOTES)

@@ -46,6 +46,18 @@ class NetworkText:
             self._hidden = model(torch.tensor([prompt[-(self._prompt.capacity - 1) :]]), self._prompt)[0]
         self.restart()
 
+    def extend(self, ids: Sequence[int]) -> None:
+        """Let the prompt go on with some ids; `has_room` for them."""
+        if ids:
+            with torch.inference_mode():
+                more = self._model(torch.tensor([list(ids)]), self._prompt)[0]
+            self._hidden = torch.cat([self._hidden[-1:], more])
+        self.restart()
+
+    def has_room(self, num_ids: int) -> bool:
+        """Whether the prompt may be so much longer."""
+        return self._prompt.length + num_ids < self._prompt.capacity
+
     def restart(self) -> None:
         """Stand behind the prompt again."""
         self._cache = self._prompt.copy()
@@ -110,7 +122,10 @@ class NetworkText:
 
     @torch.inference_mode()
     def said(self, count: int) -> Iterator[Tensor]:
-        """Logits (n, V) of the last `count` ids of the prompt, each from those before it, some at a time."""
+        """Logits (n, V) of the last `count` ids of the prompt, each from those before it, some at a time.
+
+        After `extend`, of those that it read.
+        """
         rows = self._hidden[len(self._hidden) - 1 - count : -1]
         for some in torch.split(rows, ROWS_PER_CHUNK) if count else ():
             yield self._logits_of(some)

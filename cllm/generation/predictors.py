@@ -1,5 +1,6 @@
 """Who predicts the next token: the network, the memory, or the memory that hears the network."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from cllm.tokenizer import Tokenizer
 # it takes 1.4 ms, to find all 290 (2026-11-24).
 LEAST_DRAWN = 1e-5
 MOST_DRAFTED = 4  # tokens
+MOST_MORE_BYTES = 1 << 12  # that a prompt may be longer before it is read anew
 
 
 class Predictor(Protocol):
@@ -103,31 +105,61 @@ class MemoryPredictor:
     """The memory, and where there is a model, with what it says of the prompt and of each token."""
 
     def __init__(
-        self, memory: Memory, network: NetworkText | None, laid: Laid, most_drafted: int = MOST_DRAFTED
+        self,
+        memory: Memory,
+        network: Callable[[], NetworkText] | None,
+        laid: Laid,
+        most_drafted: int = MOST_DRAFTED,
     ) -> None:
-        """`network` stands behind the prompt; `most_drafted` tokens that the memory proposes it reads at once."""
-        self._memory, self._network, self._laid, self._most_drafted = memory, network, laid, most_drafted
-        self._held = ExitStack()
+        """`network()` stands behind the prompt; `most_drafted` tokens that the memory proposes it reads at once."""
+        self._memory, self._reading, self._laid, self._most_drafted = memory, network, laid, most_drafted
+        self._network: NetworkText | None = None
+        self._held, self._room = ExitStack(), 0
 
     def __enter__(self) -> "MemoryPredictor":
         memory, laid, path = self._memory, self._laid, self._laid.path or ""
         read = memory.tokenizer.token_lengths()[[*laid.before, *laid.after]].sum()
-        self._held.enter_context(memory.forgetting(int(read) + 1))
+        self._held.enter_context(memory.forgetting(int(read) + MOST_MORE_BYTES + 1))
+        self._room = MOST_MORE_BYTES
         if laid.path is not None:  # a file's own old self agrees best with it, and says what was there
             memory.hide(laid.path)
         if laid.after:  # the rest of the file is read like a file before it
             memory.read_beginning(laid.after, path=path)
-        if self._network is None:
+        if self._reading is None:
             self._text = Continuation(memory, laid.before, path=path)
         else:
+            self._network = self._reading()
             silent = len(laid.before) - laid.predicted
             says = in_memory_terms(self._network.said(laid.predicted), memory.trie) if laid.predicted else ()
             self._text = Continuation(memory, laid.before, says, silent, path)
-        if laid.after:
-            self._text.look_around(memory.tokenizer.decode(laid.after))
-        self._healed = heal(laid.typed, self._split_after, memory.tokenizer)
-        self.typed = laid.typed[len(memory.tokenizer.decode(self._healed)) :]
+        self._look_around()
         return self
+
+    def extend(self, laid: Laid) -> bool:
+        """Stand behind a prompt that goes on where this one's ends, as if it had been read at once; whether it does."""
+        old, more = self._laid, laid.before[len(self._laid.before) :]
+        is_longer = laid.before[: len(old.before)] == old.before
+        if self._network is not None:
+            is_longer &= laid.network == [*old.network, *more] and self._network.has_room(len(more))
+        num_bytes = int(self._memory.tokenizer.token_lengths()[more].sum())
+        if not is_longer or (laid.after, laid.path) != (old.after, old.path) or num_bytes > self._room:
+            return False
+        if self._network is not None:
+            self._network.extend(more)
+        if more:
+            said = self._network.said(len(more)) if self._network is not None else ()
+            self._text.extend(more, in_memory_terms(said, self._memory.trie))
+        self._laid, self._room = laid, self._room - num_bytes
+        self._look_around(is_new=bool(more))
+        return True
+
+    def _look_around(self, is_new: bool = True) -> None:
+        """Find the place that is most like the cursor's, and what the prompt's last piece begins with."""
+        if self._laid.after and is_new:
+            self._text.look_around(self._memory.tokenizer.decode(self._laid.after))
+        self._healed: list[int] = []
+        self._healed = heal(self._laid.typed, self._split_after, self._memory.tokenizer)
+        self.typed = self._laid.typed[len(self._memory.tokenizer.decode(self._healed)) :]
 
     def __exit__(self, *error: object) -> None:
         self._held.close()

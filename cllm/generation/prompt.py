@@ -14,6 +14,7 @@ PARAGRAPH = b"\n\n"
 MOST_PREFIX_BYTES = 1 << 16  # that are looked at: a second and a half for the memory to learn
 MOST_SUFFIX_BYTES = 1 << 14
 MOST_TYPED_BYTES = 48  # of a last piece that are taken back
+WINDOW_STEPS = 8  # in which the windows on a text move, so that as it grows they often begin where they did
 SUFFIX_SHARE = 4  # at most one part in this many of the network's context is text after the cursor
 
 
@@ -57,7 +58,7 @@ def lay_out(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_token
     that were learned begin there, while at the beginning of a file comes what stands there (a licence, imports).
     """
     special = tokenizer.special
-    text = prompt.prefix[-MOST_PREFIX_BYTES:]
+    text = prompt.prefix[_window(prompt.prefix) :]
     header: list[int] = []
     if prompt.path is not None:
         path = f"{prompt.path}\n".encode("utf-8", "surrogateescape")
@@ -71,8 +72,19 @@ def lay_out(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_token
     while len(header) + len(before) > 1 and len(typed) < piece:
         typed = tokenizer.token_bytes(before.pop()) + typed
     room = max(1, max(context_length // 2, context_length - max_tokens) - len(header))
-    read = before[-room:]
+    read = before[_in_steps(len(before) - room, max(1, room // WINDOW_STEPS)) :]
     predicted = len(read) if header else max(0, len(read) - 1)
     return Laid(
         before=before, after=after, network=[*header, *read], predicted=predicted, typed=typed, path=prompt.path
     )
+
+
+def _window(prefix: bytes) -> int:
+    """Where what is looked at of a prefix begins: at a line, and seldom elsewhere than a few bytes earlier."""
+    begin = _in_steps(len(prefix) - MOST_PREFIX_BYTES, MOST_PREFIX_BYTES // WINDOW_STEPS)
+    return prefix.find(b"\n", begin - 1) + 1 if begin and b"\n" in prefix[begin - 1 :] else begin
+
+
+def _in_steps(place: int, step: int) -> int:
+    """The place or the next after it that is a multiple of a step; 0 for those before the beginning."""
+    return max(0, -(-place // step) * step)

@@ -1,5 +1,6 @@
 """What was learned of a repository, ready to write: network, memory and tokenizer, and which of them predict."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -63,10 +64,15 @@ class Writer:
         if self.model is None:
             assert self.memory is not None, "a writer needs a network or a memory"
             return MemoryPredictor(self.memory, None, laid)
-        network = NetworkText(self.model, laid.network, self.decoder)
         if self.memory is None:
-            return NetworkPredictor(network, self.tokenizer, laid)
-        return MemoryPredictor(self.memory, network, laid, most_drafted)
+            return NetworkPredictor(NetworkText(self.model, laid.network, self.decoder), self.tokenizer, laid)
+        # While the network reads its prompt, the memory reads what comes after the cursor.
+        reading = self._thread.submit(NetworkText, self.model, laid.network, self.decoder)
+        return MemoryPredictor(self.memory, reading.result, laid, most_drafted)
+
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "network")
 
     def complete(
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None
@@ -75,16 +81,27 @@ class Writer:
 
         Where they are to be valid, `guide` stands in for that of the prompt's language.
         """
-        laid, language = self.lay_out(prompt, params.max_tokens), prompt.language
+        with self.predictor(self.lay_out(prompt, params.max_tokens)) as predictor:
+            return self.complete_with(predictor, prompt, params, num_samples, guide)
+
+    def complete_with(
+        self,
+        predictor: Predictor,
+        prompt: Prompt,
+        params: SamplingParams,
+        num_samples: int = 1,
+        guide: Guide | None = None,
+    ) -> list[Completion]:
+        """The same by a predictor that stands behind the prompt."""
+        language = prompt.language
         ending = Ending(params.until, params.stop, language, prompt.prefix, prompt.suffix)
         if not params.valid:
             guide = None
         elif guide is None and language is not None:
             guide = Guide(language, prompt.prefix, prompt.suffix)
         found = []
-        with self.predictor(laid) as predictor:
-            for sample in range(num_samples):
-                walk = Walk(predictor, self.tokenizer, replace(params, seed=params.seed + sample), ending)
-                *_, completion = stream(walk, guide)
-                found.append(completion)
+        for sample in range(num_samples):
+            walk = Walk(predictor, self.tokenizer, replace(params, seed=params.seed + sample), ending)
+            *_, completion = stream(walk, guide)
+            found.append(completion)
         return found

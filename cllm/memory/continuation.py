@@ -10,7 +10,7 @@ import numpy as np
 from cllm.compiled import Array
 from cllm.memory.agreement import agreeing_place
 from cllm.memory.drafts import draft
-from cllm.memory.index import LONGEST_CONTEXT, Source
+from cllm.memory.index import LONGEST_CONTEXT, Index, Source
 from cllm.memory.memory import NOTHING, Memory, NetworkSays
 from cllm.memory.search import BRANCHES_PER_BYTE, begins_with, next_tokens, pass_token
 from cllm.memory.state import NUM_MATCHES
@@ -27,7 +27,8 @@ class Continuation:
     ) -> None:
         """Read the beginning (as `Memory.read_beginning`); use it inside of `memory.forgetting`."""
         self._memory, self._begin = memory, memory.size
-        self._first = memory.read_beginning(ids, says, silent, path)
+        self._read = memory.read_beginning(ids, says, silent, path)
+        self._first, self._index = self._read, Index(memory.index.segments, memory.index.sources)
         self._room = memory.longest + 1
         self._cursors = new_cursor(NUM_MATCHES, self._room + 1)
         self._branches = np.zeros((BRANCHES_PER_BYTE * self._room, 5), np.int64)
@@ -41,6 +42,12 @@ class Continuation:
         self.cursor = new_cursor(NUM_MATCHES)
         copy_cursor(self._first, self.cursor)
 
+    def extend(self, ids: Sequence[int], says: Iterable[NetworkSays] = ()) -> None:
+        """Let the beginning go on; what was looked for around it is to be looked for again."""
+        self._memory.index = Index(self._index.segments, self._index.sources)
+        self._first = self._read = self._memory.read_more(self._read, ids, says)
+        self.restart()
+
     def look_around(self, after: bytes) -> None:
         """Begin with the place that agrees most with the text here and what comes after it, if any does: as a match.
 
@@ -52,6 +59,8 @@ class Continuation:
         memory.index.sort(memory.text, self._begin, max(self._begin, memory.size - 1))
         before = memory.text[self._begin : memory.size][-LONGEST_CONTEXT:].tobytes()
         if (found := agreeing_place(memory.index, memory.text, before, after)) is not None:
+            self._first = new_cursor(NUM_MATCHES)
+            copy_cursor(self._read, self._first)
             self._first.match_at[:] = found.place
             self._first.match_length[:] = found.before + found.after
             self.restart()

@@ -159,8 +159,16 @@ class Memory:
 
         `says`: what a network says of all of these tokens but the first `silent`; or nothing. `path`: of its file.
         """
+        begin_text(self._cursor, self.size, place_hashes(path))
+        return self._read_on(ids, says, silent)
+
+    def read_more(self, cursor: Cursor, ids: Sequence[int], says: Iterable[NetworkSays] = ()) -> Cursor:
+        """Learn more of a beginning, at whose end the cursor stands, as if it had been read with it; another cursor."""
+        copy_cursor(cursor, self._cursor)
+        return self._read_on(ids, says, 0)
+
+    def _read_on(self, ids: Sequence[int], says: Iterable[NetworkSays], silent: int) -> Cursor:
         begin = self.lay(ids)
-        begin_text(self._cursor, begin, place_hashes(path))
         if ids:
             for piece in self._pieces(begin, says, silent):
                 self.walk(self._cursor, *piece)

@@ -69,7 +69,7 @@ def test_drafts_do_not_change_what_is_written(model: Transformer, memory: Memory
             for most in (0, 1, 4, 16):
                 laid = mixed_writer.lay_out(Prompt(prefix=prefix), 80)
                 network = NetworkText(model, laid.network, mixed_writer.decoder)
-                with MemoryPredictor(memory, network, laid, most) as predictor:
+                with MemoryPredictor(memory, lambda network=network: network, laid, most) as predictor:
                     *_, completion = stream(Walk(predictor, TOKENIZER, params))
                 texts.append(completion.text)
             assert len(set(texts)) == 1, texts
