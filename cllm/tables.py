@@ -218,7 +218,7 @@ def export_table(found: dict[str, Any]) -> str:
         ),
         *rounding_rows(found),
         peer_row(found["peer"]),
-        ("stays here", left_text(found)),
+        *left_rows(found),
     ]
     if "sha256" in found:
         rows.insert(1, ("SHA-256", found["sha256"]))
@@ -245,13 +245,14 @@ def peer_row(peer: dict[str, Any]) -> tuple[str, str]:
     return peer["name"], f"{text} ({peer['package']} {peer['version']})"
 
 
-def left_text(found: dict[str, Any]) -> str:
+def left_rows(found: dict[str, Any]) -> Rows:
     """That memory and guide are not exported, and what the first costs."""
     mixed, alone = (found["bits_per_byte"][expert] for expert in ("mixed", "model"))
-    what = "the memory and the guide, which no other program has a place for"
     if mixed is None or alone is None:
-        return f"{what}; run {found['run']} has no scorecard that says what that costs (`cllm eval` makes one)"
-    return (
-        f"{what}; {mixed:.4f} bits per byte of held-out files with the memory are {alone:.4f} by the network alone: "
-        f"{alone - mixed:.4f} more (scorecard of run {found['run']})"
-    )
+        cost = f"run {found['run']} has no scorecard that says what that costs (`cllm eval` makes one)"
+    else:
+        cost = (
+            f"which costs {alone - mixed:.4f} bits per byte of held-out files: {alone:.4f} by the network alone, "
+            f"{mixed:.4f} with the memory (scorecard of run {found['run']})"
+        )
+    return [("stays here", "the memory and the guide, which no other program has a place for"), ("", cost)]

@@ -48,8 +48,8 @@ def test_a_folder_for_transformers(learned: Cllm, tmp_path: Path) -> None:
         "transformers  ids equal, logits within",
         "(transformers 5.24.0)",
         "the memory and the guide, which no other program has a place for",
-        f"{bits['mixed']:.4f} bits per byte of held-out files with the memory are {bits['model']:.4f} by the network",
-        f"{bits['model'] - bits['mixed']:.4f} more (scorecard of run 0001)",
+        f"costs {bits['model'] - bits['mixed']:.4f} bits per byte of held-out files: {bits['model']:.4f} by",
+        f"{bits['mixed']:.4f} with the memory (scorecard of run 0001)",
         learned.scorecard()["weights_sha256"][:16],
     ):
         assert text in done.stdout, done.stdout

@@ -18,10 +18,11 @@ from cllm.export.encoding import ENCODINGS
 from cllm.tokenizer import SPECIAL_TOKENS
 
 PROGRAM = """
-import json, os, sys
+import json, os, pathlib, sys
 from cllm.export import beside_llama
 folder, export, params, requests = sys.argv[1:]
 os.chdir(folder)
+pathlib.Path(beside_llama.SOCKET).unlink(missing_ok=True)
 server = beside_llama.serve(export, **json.loads(params))
 print(json.dumps([beside_llama.post(path, **body) for path, body in json.loads(open(requests).read())]))
 """
@@ -78,22 +79,22 @@ def test_the_middle_is_asked_for_as_the_network_has_learned(grouped: Learned, fi
 
 
 def test_a_long_text_around_a_gap_is_cut_to_what_the_network_has_learned(tmp_path: Path) -> None:
-    # Of a context of 256, as docs/export.md says: batches of 192 tokens, 32 to write.
     learned = saved(tmp_path, dataclasses.replace(UNTIED, context_length=256))
     write_gguf(learned, tmp_path / "model.gguf", "f32")
-    text = TEXTS[0].decode() * 3
-    (answer,) = ask_server(
-        tmp_path / "model.gguf",
-        tmp_path,
-        [("/infill", {"input_prefix": text, "input_suffix": text, "n_predict": 32, "temperature": 0})],
-        n_batch=192,
-        n_predict=32,
-    )
-    ours = learned.tokenizer
+    text, ours = TEXTS[0].decode() * 3, learned.tokenizer
+    request = ("/infill", {"input_prefix": text, "input_suffix": text, "n_predict": 32, "temperature": 0})
+    # As docs/export.md says, of a context of 256: batches of three quarters, an eighth to write.
+    (answer,) = ask_server(tmp_path / "model.gguf", tmp_path, [request], n_batch=192, n_predict=32)
     before, after = ours.encode(text.encode())[-144:], ours.encode(text.encode())[:46]
     assert answer["tokens_evaluated"] == len(arrange_psm(before, after, ours.special)) == 193
     parts = [ours.decode(part).decode(errors="replace") for part in (before, after)]
-    assert answer["prompt"] == f"<|fim_prefix|>{parts[0]}<|fim_suffix|>{parts[1]}<|fim_middle|>"
+    prompt = f"<|fim_prefix|>{parts[0]}<|fim_suffix|>{parts[1]}<|fim_middle|>"
+    assert answer["prompt"] == prompt
+    # And why: what else it would do.
+    (answer,) = ask_server(tmp_path / "model.gguf", tmp_path, [request], n_batch=192)
+    assert answer["prompt"] == f"<|repo_name|>myproject\n<|file_sep|>filename\n{prompt}"
+    with pytest.raises(AssertionError, match="exceeds the available context size"):
+        ask_server(tmp_path / "model.gguf", tmp_path, [request])
 
 
 def test_text_that_looks_like_a_special_token(grouped: Learned, file: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +131,15 @@ def test_a_folder_that_it_cannot_read_is_refused_with_its_words(
     write_huggingface(grouped, tmp_path)
     with pytest.raises(ExportError, match=r"transformers cannot use what was written: .*no such model"):
         verify_huggingface(grouped, material_of(grouped), tmp_path)
+
+
+@pytest.mark.parametrize("version", PATHS)
+def test_the_program_in_the_documents_runs(grouped: Learned, tmp_path: Path, version: str) -> None:
+    (tmp_path / "out").mkdir()
+    write_huggingface(grouped, tmp_path / "out")
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    command = [sys.executable, "-P", "-W", "error::UserWarning", "-c", program]
+    done = subprocess.run(command, env=environment(version), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("\n\nint main(") and "int a = ;\n" in done.stdout
