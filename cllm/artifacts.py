@@ -92,8 +92,8 @@ def write_directory(path: Path, fill: Callable[[Path], None], **about: Any) -> N
     """
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     try:
+        temporary.mkdir(parents=True)
         fill(temporary)
         files = {}
         for file in sorted(temporary.iterdir()):

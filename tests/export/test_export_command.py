@@ -4,6 +4,8 @@ import json
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +226,13 @@ def test_a_repository_with_a_package_of_the_peers_name_is_not_imported(learned: 
     done = learned(*arguments, cwd=here, environment={"PYTHONSAFEPATH": "1"})
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "gguf"])
+def test_all_of_it_needs_no_network(learned: Cllm, tmp_path: Path, kind: str) -> None:
+    alone = ["unshare", "--map-root-user", "--net"]  # not even a loopback that is up
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here")
+    command = [*alone, sys.executable, "-m", "cllm", "export", kind, str(tmp_path / "model")]
+    done = subprocess.run(command, cwd=learned.repository, capture_output=True, text=True)
+    assert done.returncode == 0 and "ids equal" in done.stdout, done.stderr
