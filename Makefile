@@ -8,9 +8,11 @@ STAMP := .venv/.installed
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml tests/export/transformers-4.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/transformers-4 \
+		--requirement tests/export/transformers-4.txt
 	.venv/bin/python -P -m cllm.kernels
 	touch $@
 

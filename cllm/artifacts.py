@@ -5,11 +5,12 @@ and carries a `MANIFEST.json` with the size and SHA-256 of each of its files; it
 without one was never finished. Nothing here knows what the files mean, and nothing is ever unpickled.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +35,29 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write `content` to `path` atomically; `durable` also waits until a power cut cannot take it back."""
+@contextlib.contextmanager
+def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
+    """A file beside `path`, to write and to look at, which takes its name when the block ends, and goes if it fails.
+
+    `durable` also waits until a power cut cannot take it back.
+    """
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
+        yield temporary
+        if durable:
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
     if durable:
         sync_directory(path.parent)
+
+
+def write_file(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write `content` to `path` atomically; `durable` as in `whole_file`."""
+    with whole_file(path, durable) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
@@ -82,8 +92,8 @@ def write_directory(path: Path, fill: Callable[[Path], None], **about: Any) -> N
     """
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     try:
+        temporary.mkdir(parents=True)
         fill(temporary)
         files = {}
         for file in sorted(temporary.iterdir()):

@@ -148,6 +148,9 @@ def parser() -> argparse.ArgumentParser:
     split.add_argument("--export", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     split.set_defaults(command=split_command)
 
+    export = commands.add_parser("export", help="the network for other programs, proven to say the same there")
+    add_exports(export)
+
     clean = commands.add_parser("clean", help="remove everything that was learned")
     add_repository(clean)
     clean.set_defaults(command=clean_command)
@@ -178,6 +181,24 @@ def add_simulation(spheres: argparse.ArgumentParser) -> None:
     simulate.add_argument("--sync-every", type=int, default=1, metavar="STEPS", help="between exchanges (default 1)")
     add_json(simulate)
     simulate.set_defaults(command=simulate_command)
+
+
+def add_exports(export: argparse.ArgumentParser) -> None:
+    """`cllm export` and the formats that it knows."""
+    kinds = export.add_subparsers(title="formats", required=True, metavar="FORMAT", parser_class=Parser)
+
+    huggingface = kinds.add_parser("huggingface", help="a folder that Hugging Face's transformers reads")
+    huggingface.add_argument("target", type=Path, metavar="DIR", help="a new folder")
+    huggingface.set_defaults(command=export_huggingface_command)
+
+    gguf = kinds.add_parser("gguf", help="a file that llama.cpp reads")
+    gguf.add_argument("target", type=Path, metavar="FILE", help="a new file")
+    gguf.add_argument("--type", default="f32", choices=("f32", "f16", "q8_0"), help="of its numbers (default: f32)")
+    gguf.set_defaults(command=export_gguf_command)
+
+    for part in (huggingface, gguf):
+        add_repository(part)
+        add_json(part)
 
 
 def add_benchmarks(bench: argparse.ArgumentParser) -> None:
@@ -395,6 +416,32 @@ def split_command(options: argparse.Namespace) -> int:
     corpus = current_corpus(options.path)
     export_split(corpus, options.export)
     print(f"{len(corpus.train)} files in {options.export / 'train'}, {len(corpus.val)} in {options.export / 'val'}")
+    return 0
+
+
+def export_huggingface_command(options: argparse.Namespace) -> int:
+    """`cllm export huggingface`."""
+    from cllm.export_run import export_huggingface
+    from cllm.interrupt import Interruption
+    from cllm.progress import reporter
+    from cllm.tables import export_table
+
+    with Interruption(), reporter(sys.stderr) as report:
+        found = export_huggingface(options.path, options.target, report)
+    print_json(found) if options.json else print(printable(export_table(found)))
+    return 0
+
+
+def export_gguf_command(options: argparse.Namespace) -> int:
+    """`cllm export gguf`."""
+    from cllm.export_run import export_gguf
+    from cllm.interrupt import Interruption
+    from cllm.progress import reporter
+    from cllm.tables import export_table
+
+    with Interruption(), reporter(sys.stderr) as report:
+        found = export_gguf(options.path, options.target, options.type, report)
+    print_json(found) if options.json else print(printable(export_table(found)))
     return 0
 
 

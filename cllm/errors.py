@@ -31,3 +31,7 @@ class WorkspaceError(CllmError):
 
 class TrainingError(CllmError):
     """Training cannot go on: a loss that is not finite, or workers that do not stay alive."""
+
+
+class ExportError(CllmError):
+    """A model cannot be written in another program's format, or what was written is not what was learned."""

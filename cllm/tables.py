@@ -204,3 +204,55 @@ def simulation_table(found: dict[str, Any]) -> str:
             "does this yet.",
         ]
     )
+
+
+def export_table(found: dict[str, Any]) -> str:
+    """`cllm export`: what was written, what was proven of it, and what stays here."""
+    kind = f"gguf, {found['type']}" if found["format"] == "gguf" else "Hugging Face"
+    rows: Rows = [
+        ("written", f"{found['path']} ({kind}, {found['bytes'] / 1e6:.1f} MB)"),
+        ("network", f"{found['parameters'] / 1e6:.2f} M parameters, weights {found['weights_sha256'][:16]}"),
+        (
+            "read back",
+            f"{found['tensors']} tensors, and the ids of {found['texts']} texts ({found['text_bytes']:,} bytes)",
+        ),
+        *rounding_rows(found),
+        peer_row(found["peer"]),
+        *left_rows(found),
+    ]
+    if "sha256" in found:
+        rows.insert(1, ("SHA-256", found["sha256"]))
+    return aligned(rows)
+
+
+def rounding_rows(found: dict[str, Any]) -> Rows:
+    """What the file's numbers cost the network, where they are rounded."""
+    rounding = found.get("rounding")
+    if rounding is None:
+        return []
+    more = rounding["rounded"] - rounding["bits_per_byte"]
+    return [("rounding", f"costs {more:+.5f} bits per byte, over {rounding['tokens']:,} tokens of its files")]
+
+
+def peer_row(peer: dict[str, Any]) -> tuple[str, str]:
+    """How far the program that an export is for is from ours, or that it was not asked."""
+    if peer["version"] is None:
+        text = f"ids, {peer['compared']} and text were not compared: {peer['package']} is not installed"
+        return peer["name"], f"{text}; pip install 'cllm[export]', and export again"
+    difference = f"{peer['compared']} within {peer['difference']:.1e} at {peer['places']:,} places"
+    ties = f" but for {peer['others']} as good as tied" if peer["others"] else ""
+    text = f"ids equal, {difference} ({peer['bound']:g} allowed); {peer['tokens']} written tokens equal{ties}"
+    return peer["name"], f"{text} ({peer['package']} {peer['version']})"
+
+
+def left_rows(found: dict[str, Any]) -> Rows:
+    """That memory and guide are not exported, and what the first costs."""
+    mixed, alone = (found["bits_per_byte"][expert] for expert in ("mixed", "model"))
+    if mixed is None or alone is None:
+        cost = f"run {found['run']} has no scorecard that says what that costs (`cllm eval` makes one)"
+    else:
+        cost = (
+            f"which costs {alone - mixed:.4f} bits per byte of held-out files: {alone:.4f} by the network alone, "
+            f"{mixed:.4f} with the memory (scorecard of run {found['run']})"
+        )
+    return [("stays here", "the memory and the guide, which no other program has a place for"), ("", cost)]

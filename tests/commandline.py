@@ -48,12 +48,14 @@ class Cllm:
     def popen(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "cllm", *arguments]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, cwd=self.repository, text=True, **{**pipes, **options})
+        return subprocess.Popen(command, text=True, **{"cwd": self.repository, **pipes, **options})
 
     def __call__(
-        self, *arguments: str, text: str = "", environment: dict[str, str] | None = None
+        self, *arguments: str, text: str = "", environment: dict[str, str] | None = None, cwd: Path | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        process = self.popen(*arguments, stdin=subprocess.PIPE, env={**os.environ, **(environment or {})})
+        process = self.popen(
+            *arguments, stdin=subprocess.PIPE, env={**os.environ, **(environment or {})}, cwd=cwd or self.repository
+        )
         out, err = process.communicate(text)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 

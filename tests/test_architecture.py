@@ -39,6 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "kernels": {"tokenizer", "model", "memory", "training", "generation"},
     "info": {"corpus", "training", "run", "workspace"},
     "top": {"info", "run", "spheres", "stages", "workspace"},
+    "export": {"dataset", "tokenizer", "model"},
+    "export_run": {"corpus", "export", "model", "progress", "run", "workspace"},
     "complete": {"corpus", "generation", "memory", "run", "syntax", "workspace"},
     "stages": {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),
@@ -116,10 +118,21 @@ def test_node_zero_computes_no_batch_because_it_has_nothing_to_compute_with(modu
     assert done.stdout.strip() == "False"
 
 
-def test_only_benchmarks_know_the_peers() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        names = {name.split(".")[0] for name in imported_names(ast.parse(path.read_text()))}
-        assert "transformers" not in names or path == PACKAGE / "bench" / "gpt2.py", path
+def test_the_peers_are_known_to_processes_of_their_own() -> None:
+    knowing = {
+        "transformers": {PACKAGE / "bench" / "gpt2.py", PACKAGE / "export" / "beside_transformers.py"},
+        "xllamacpp": {PACKAGE / "export" / "beside_llama.py"},
+    }
+    found: dict[str, set[Path]] = {name: set() for name in knowing}
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    for path in modules.values():
+        names = imported_names(ast.parse(path.read_text()))
+        for peer in knowing.keys() & {name.split(".")[0] for name in names}:
+            found[peer].add(path)
+        for name in names:
+            inside = modules.get(name, modules.get(name.rpartition(".")[0]))
+            assert inside not in set.union(*knowing.values()), f"{path} imports {name}"
+    assert found == knowing
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:

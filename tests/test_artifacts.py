@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from cllm.artifacts import MANIFEST, read_json, sweep, verify_directory, write_directory, write_file, write_json
+from cllm.artifacts import (
+    MANIFEST,
+    read_json,
+    sweep,
+    verify_directory,
+    whole_file,
+    write_directory,
+    write_file,
+    write_json,
+)
 from cllm.errors import ArtifactError
 
 
@@ -96,6 +105,16 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     write_file(tmp_path / "f", b"two", durable=False)
     assert (tmp_path / "f").read_bytes() == b"two"
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_file_that_is_found_wanting_never_gets_its_name(tmp_path: Path) -> None:
+    write_file(tmp_path / "file", b"old")
+    with pytest.raises(ValueError), whole_file(tmp_path / "file") as temporary:
+        temporary.write_bytes(b"new")
+        assert temporary.parent == tmp_path and (tmp_path / "file").read_bytes() == b"old"
+        raise ValueError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_json_that_is_none_is_refused_by_name(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ SLOW = (
     "clean",
     "doctor",
     "bench",
+    "export",
 )  # run by tests of their own; here they would change what others read
 
 

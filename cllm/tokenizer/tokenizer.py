@@ -72,11 +72,7 @@ class Tokenizer:
     @classmethod
     def learn(cls, texts: Iterable[bytes], vocab_size: int) -> "Tokenizer":
         """Learn merges from UTF-8 texts until the vocabulary has `vocab_size` entries or no pair occurs twice."""
-        tokenizer: Any = tokenizers.Tokenizer(models.BPE())
-        split = pre_tokenizers.Split(tokenizers.Regex(QWEN2_PATTERN), "isolated")
-        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
-        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer = _byte_level(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             min_frequency=2,
@@ -85,6 +81,13 @@ class Tokenizer:
             show_progress=False,
         )
         tokenizer.train_from_iterator(_pieces(texts), trainer)
+        return cls(tokenizer.to_str())
+
+    @classmethod
+    def of(cls, tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> "Tokenizer":
+        """From tokens in the order of their ids, and the merges in the order in which they were learned."""
+        tokenizer = _byte_level(models.BPE({token: index for index, token in enumerate(tokens)}, list(merges)))
+        tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
         return cls(tokenizer.to_str())
 
     @classmethod
@@ -139,6 +142,16 @@ class Tokenizer:
     def token_lengths(self) -> npt.NDArray[np.int64]:
         """Bytes of each token (V,)."""
         return np.array([len(token) for token in self._bytes], dtype=np.int64)
+
+
+def _byte_level(model: Any) -> Any:
+    """The library's tokenizer of bytes with this model."""
+    tokenizer: Any = tokenizers.Tokenizer(model)
+    split = pre_tokenizers.Split(tokenizers.Regex(QWEN2_PATTERN), "isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def _pieces(texts: Iterable[bytes]) -> Iterator[Sequence[str]]:

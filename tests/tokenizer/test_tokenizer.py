@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,12 @@ def test_learning_twice_in_two_processes_gives_the_same_bytes(tmp_path: Path) ->
     for name in ("a", "b"):
         subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_tokens_and_merges_alone_give_the_same_tokenizer(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    definition = json.loads((tmp_path / "tokenizer.json").read_text())
+    vocabulary: dict[str, int] = definition["model"]["vocab"]
+    merges = [(first, second) for first, second in definition["model"]["merges"]]
+    Tokenizer.of(sorted(vocabulary, key=vocabulary.__getitem__), merges).save(tmp_path / "again.json")
+    assert json.loads((tmp_path / "again.json").read_text()) == definition

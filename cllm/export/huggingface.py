@@ -1,0 +1,84 @@
+"""A model as Hugging Face's transformers reads it: a folder with a Qwen3 in safetensors, and its tokenizer.
+
+What transformers itself writes differs between its versions 4 and 5, and 4 reads some of what 5 writes wrongly and
+without a word: the base of the rotary positions, which is written here under both of their names, the tokenizer's
+class, and the names of its special tokens. Both versions read this folder alike (`tests/export/test_transformers.py`).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from cllm.artifacts import read_object, write_file, write_json
+from cllm.errors import ArtifactError
+from cllm.export.learned import Learned
+from cllm.export.names import Array, parts
+
+WEIGHTS, CONFIG, WORDS, WORDS_CONFIG = "model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"
+END, PAD = "<|endoftext|>", "<|fim_pad|>"
+
+
+def write_huggingface(learned: Learned, folder: Path) -> None:
+    """Write the files of a model into an empty folder."""
+    tensors = {names.huggingface: np.ascontiguousarray(part) for names, part in parts(learned.config, learned.weights)}
+    about = {"format": "pt"}  # without which version 4 refuses the file
+    write_file(folder / WEIGHTS, safetensors.numpy.save(tensors, about))
+    write_json(folder / CONFIG, config_of(learned))
+    write_json(folder / WORDS_CONFIG, words_config_of(learned))
+    write_file(folder / WORDS, (learned.directory / WORDS).read_bytes())
+
+
+def read_huggingface(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The configuration and the tensors of such a folder. ArtifactError: a file cannot be read."""
+    try:
+        tensors = safetensors.numpy.load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"{folder / WEIGHTS} cannot be read: {error}") from None
+    return read_object(folder / CONFIG), tensors
+
+
+def config_of(learned: Learned) -> dict[str, Any]:
+    """`config.json`."""
+    config, special = learned.config, learned.tokenizer.special
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.n_embd,
+        "intermediate_size": config.n_inner,
+        "num_hidden_layers": config.n_layer,
+        "num_attention_heads": config.n_head,
+        "num_key_value_heads": config.n_kv_head,
+        "head_dim": config.head_dim,
+        "hidden_act": "silu",
+        "max_position_embeddings": config.context_length,
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": config.rope_theta,  # version 4's name
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},  # version 5's
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "use_sliding_window": False,
+        "tie_word_embeddings": config.tied,
+        "bos_token_id": special[END],
+        "eos_token_id": special[END],
+        "pad_token_id": special[PAD],
+        "dtype": "float32",
+    }
+
+
+def words_config_of(learned: Learned) -> dict[str, Any]:
+    """`tokenizer_config.json`."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": learned.config.context_length,
+        "bos_token": END,
+        "eos_token": END,
+        "pad_token": PAD,
+        "additional_special_tokens": [token for token in learned.tokenizer.special if token not in (END, PAD)],
+        "add_bos_token": False,
+        "model_input_names": ["input_ids", "attention_mask"],  # else version 4 gives `generate` what it refuses
+        "clean_up_tokenization_spaces": False,  # else decoded text loses the blank before a full stop
+    }

@@ -1,0 +1,69 @@
+"""Small networks with drawn weights, saved as a run would, and the texts that their words were learned from."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cllm.export import Learned, gather
+from cllm.export.material import Material
+from cllm.model.config import TransformerConfig, parameter_shapes
+from cllm.model.weights import save_model
+from cllm.tokenizer import Tokenizer
+
+OLDER = Path(sys.prefix) / "transformers-4"  # made by `make install`
+TEXTS = [
+    "".join(
+        f"int main_{i % 5}(void) {{\n  return {i * 37 % 1000};  // größer\n}}\n\n" for i in range(part, part + 30)
+    ).encode()
+    for part in range(4)
+]
+TOKENIZER = Tokenizer.learn(TEXTS, 283)  # a prime: nothing divides the vocabulary
+# Rows of 48 and 80 numbers cannot be q8_0, those of 64 can; two heads share keys and values.
+GROUPED = TransformerConfig(
+    vocab_size=TOKENIZER.vocab_size,
+    n_layer=2,
+    n_head=4,
+    n_kv_head=2,
+    n_embd=48,
+    head_dim=16,
+    n_inner=80,
+    context_length=64,
+    rope_theta=5_000.0,
+)
+UNTIED = TransformerConfig(
+    vocab_size=TOKENIZER.vocab_size,
+    n_layer=1,
+    n_head=2,
+    n_kv_head=2,
+    n_embd=64,
+    head_dim=32,
+    n_inner=96,
+    context_length=128,
+    norm_eps=1e-5,
+    tied=False,
+)
+CONFIGS = {"grouped": GROUPED, "untied": UNTIED}
+
+
+def drawn(config: TransformerConfig) -> dict[str, npt.NDArray[np.float32]]:
+    """Weights by which some words are much likelier than others."""
+    generator = np.random.default_rng(0)
+    weights = {}
+    for name, shape in parameter_shapes(config).items():
+        values = generator.standard_normal(shape, np.float32)
+        weights[name] = 1 + values * np.float32(0.2) if len(shape) == 1 else values * np.float32(2 * shape[-1] ** -0.5)
+    return weights
+
+
+def saved(folder: Path, config: TransformerConfig) -> Learned:
+    """A model directory in a folder, read again."""
+    TOKENIZER.save(folder / "tokenizer.json")
+    save_model(folder / "model", config, drawn(config), folder / "tokenizer.json")
+    return Learned.load(folder / "model")
+
+
+def material_of(learned: Learned) -> Material:
+    """What it is compared on."""
+    return gather(TEXTS, learned.tokenizer, learned.config.context_length)

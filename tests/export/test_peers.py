@@ -1,0 +1,49 @@
+"""What becomes of a program that fails."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from exported import material_of
+
+from cllm.errors import ExportError
+from cllm.export import Learned, peers
+from cllm.export.peers import LLAMA, TRANSFORMERS, Peer, ask
+
+
+def failing(learned: Learned, tmp_path: Path, program: str) -> str:
+    """What is said of one that runs this."""
+    (tmp_path / "failing_peer.py").write_text(program)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with pytest.raises(ExportError) as error:
+        ask(replace(LLAMA, module="failing_peer"), tmp_path, material_of(learned), 283, environment)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("raise ValueError('first\\n  second')", "ValueError: first"),
+        ("import sys; print('a\\nb', file=sys.stderr); sys.exit(3)", "b"),
+        ("import os; os.kill(os.getpid(), 11)", "it ended with exit code -11"),
+        ("raise ValueError('x' * 1000)", "ValueError: " + "x" * 288),
+    ],
+)
+def test_one_that_fails_is_quoted_in_one_line(grouped: Learned, tmp_path: Path, program: str, says: str) -> None:
+    assert failing(grouped, tmp_path, program) == f"llama.cpp cannot use what was written: {says}"
+
+
+def test_one_that_does_not_end_is_ended(grouped: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "SECONDS", 0.5)
+    assert "llama.cpp did not come to an end" in failing(grouped, tmp_path, "while True: pass")
+
+
+def test_each_is_told_to_stay_offline_and_sees_nothing_of_the_current_folder(grouped: Learned, tmp_path: Path) -> None:
+    program = "import os, sys; raise ValueError([os.environ['HF_HUB_OFFLINE'], sys.flags.safe_path, '' in sys.path])"
+    assert failing(grouped, tmp_path, program).endswith("ValueError: ['1', True, False]")
+
+
+def test_whether_one_is_installed() -> None:
+    assert TRANSFORMERS.is_installed and LLAMA.is_installed
+    assert not Peer("none", "no-such-package", "json", "logits").is_installed
