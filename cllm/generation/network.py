@@ -14,8 +14,9 @@ from torch import Tensor
 
 from cllm.generation.decoder import Decoder
 from cllm.model.cache import KVCache
-from cllm.model.loss import ROWS_PER_CHUNK
 from cllm.model.transformer import Transformer
+
+IDS_AT_ONCE = 128  # of a prompt: whoever hears what is said of it does so while the next are read
 
 
 class NetworkMark(NamedTuple):
@@ -35,23 +36,29 @@ class NetworkText:
     When the cache is full its older half is forgotten: keys are rotary, so the rest stays as it is.
     """
 
-    def __init__(self, model: Transformer, prompt: list[int], decoder: Decoder | None = None) -> None:
-        """Read a prompt of at least one id; one longer than the context loses its beginning.
-
-        With a decoder of the same network, it reads what comes after.
-        """
+    def __init__(self, model: Transformer, decoder: Decoder | None = None) -> None:
+        """Stand before a text. With a decoder of the same network, it reads what comes after the prompt."""
         self._model, self._decoder = model, decoder
         self._prompt = KVCache(model.config, 1, model.config.context_length, model.embedding.weight.dtype)
-        with torch.inference_mode():
-            self._hidden = model(torch.tensor([prompt[-(self._prompt.capacity - 1) :]]), self._prompt)[0]
-        self.restart()
+        self._behind: Tensor | None = None  # hidden state (1, D) behind the prompt
 
-    def extend(self, ids: Sequence[int]) -> None:
-        """Let the prompt go on with some ids; `has_room` for them."""
-        if ids:
-            with torch.inference_mode():
-                more = self._model(torch.tensor([list(ids)]), self._prompt)[0]
-            self._hidden = torch.cat([self._hidden[-1:], more])
+    @torch.inference_mode()
+    def read(self, ids: Sequence[int], said: int = 0) -> Iterator[Tensor]:
+        """Let the prompt go on with ids (at least one at first; those beyond the context lose their beginning).
+
+        Yields logits (n, V) of the last `said` of them, each from those before it, some at a time, as it reads; to be
+        exhausted.
+        """
+        ids = ids[-(self._prompt.capacity - 1) :]
+        silent = len(ids) - said
+        for begin in range(0, len(ids), IDS_AT_ONCE):
+            part = ids[begin : begin + IDS_AT_ONCE]
+            hidden = self._model(torch.tensor([list(part)]), self._prompt)[0]
+            before = hidden[:-1] if self._behind is None else torch.cat([self._behind, hidden[:-1]])
+            first = max(0, silent - begin)  # of the part's ids, that is spoken of
+            self._behind = hidden[-1:]
+            if first < len(part):
+                yield self._logits_of(before[len(before) - (len(part) - first) :])
         self.restart()
 
     def has_room(self, num_ids: int) -> bool:
@@ -63,7 +70,8 @@ class NetworkText:
         self._cache = self._prompt.copy()
         self._last: int | None = None  # token that was read with others, and may be read again alone
         self._drafted: deque[tuple[int, Tensor]] = deque()  # tokens in the cache that have not come yet
-        self.logits = self._logits_of(self._hidden[-1:])[0]
+        assert self._behind is not None, "nothing was read"
+        self.logits = self._logits_of(self._behind)[0]
         self._accepted: list[int] = []
         self._forgot = 0
 
@@ -119,16 +127,6 @@ class NetworkText:
         self._drafted.clear()
         self.accept(self._accepted.pop())
         return True
-
-    @torch.inference_mode()
-    def said(self, count: int) -> Iterator[Tensor]:
-        """Logits (n, V) of the last `count` ids of the prompt, each from those before it, some at a time.
-
-        After `extend`, of those that it read.
-        """
-        rows = self._hidden[len(self._hidden) - 1 - count : -1]
-        for some in torch.split(rows, ROWS_PER_CHUNK) if count else ():
-            yield self._logits_of(some)
 
     @torch.inference_mode()
     def _logits_of(self, hidden: Tensor) -> Tensor:

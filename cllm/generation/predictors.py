@@ -1,6 +1,6 @@
 """Who predicts the next token: the network, the memory, or the memory that hears the network."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cllm.ahead import ahead
 from cllm.compiled import Array
 from cllm.generation.healing import Split, heal
 from cllm.generation.network import NetworkMark, NetworkText
@@ -22,6 +23,7 @@ from cllm.tokenizer import Tokenizer
 # it takes 1.4 ms, to find all 290 (2026-11-24).
 LEAST_DRAWN = 1e-5
 MOST_DRAFTED = 4  # tokens
+PARTS_AHEAD = 4  # of what the network says of a prompt
 MOST_MORE_BYTES = 1 << 12  # that a prompt may be longer before it is read anew
 
 
@@ -58,6 +60,8 @@ class NetworkPredictor:
 
     def __init__(self, network: NetworkText, tokenizer: Tokenizer, laid: Laid) -> None:
         self._text, self._tokenizer, self._healed = network, tokenizer, list[int]()
+        for _ in network.read(laid.network):
+            pass
         self._banned = banned(tokenizer)
         self._healed = heal(laid.typed, self._split_after, tokenizer)
         self.typed = laid.typed[len(tokenizer.decode(self._healed)) :]
@@ -105,15 +109,10 @@ class MemoryPredictor:
     """The memory, and where there is a model, with what it says of the prompt and of each token."""
 
     def __init__(
-        self,
-        memory: Memory,
-        network: Callable[[], NetworkText] | None,
-        laid: Laid,
-        most_drafted: int = MOST_DRAFTED,
+        self, memory: Memory, network: NetworkText | None, laid: Laid, most_drafted: int = MOST_DRAFTED
     ) -> None:
-        """`network()` stands behind the prompt; `most_drafted` tokens that the memory proposes it reads at once."""
-        self._memory, self._reading, self._laid, self._most_drafted = memory, network, laid, most_drafted
-        self._network: NetworkText | None = None
+        """`network` stands before the prompt; `most_drafted` tokens that the memory proposes it reads at once."""
+        self._memory, self._network, self._laid, self._most_drafted = memory, network, laid, most_drafted
         self._held, self._room = ExitStack(), 0
 
     def __enter__(self) -> "MemoryPredictor":
@@ -123,17 +122,21 @@ class MemoryPredictor:
         self._room = MOST_MORE_BYTES
         if laid.path is not None:  # a file's own old self agrees best with it, and says what was there
             memory.hide(laid.path)
+        heard = ahead(self._heard(laid.network, laid.predicted), PARTS_AHEAD)  # begins now, in a thread of its own
         if laid.after:  # the rest of the file is read like a file before it
             memory.read_beginning(laid.after, path=path)
-        if self._reading is None:
-            self._text = Continuation(memory, laid.before, path=path)
-        else:
-            self._network = self._reading()
-            silent = len(laid.before) - laid.predicted
-            says = in_memory_terms(self._network.said(laid.predicted), memory.trie) if laid.predicted else ()
-            self._text = Continuation(memory, laid.before, says, silent, path)
+        silent = len(laid.before) - laid.predicted if self._network is not None else 0
+        self._text = Continuation(memory, laid.before, heard, silent, path)
+        for _ in heard:
+            raise AssertionError("the network speaks of more tokens than there are")
         self._look_around()
         return self
+
+    def _heard(self, ids: list[int], said: int) -> Iterator[NetworkSays]:
+        """What the network says of the last `said` of some ids that it reads now."""
+        if self._network is None:
+            return iter(())
+        return in_memory_terms(self._network.read(ids, said), self._memory.trie)
 
     def extend(self, laid: Laid) -> bool:
         """Stand behind a prompt that goes on where this one's ends, as if it had been read at once; whether it does."""
@@ -144,11 +147,8 @@ class MemoryPredictor:
         num_bytes = int(self._memory.tokenizer.token_lengths()[more].sum())
         if not is_longer or (laid.after, laid.path) != (old.after, old.path) or num_bytes > self._room:
             return False
-        if self._network is not None:
-            self._network.extend(more)
         if more:
-            said = self._network.said(len(more)) if self._network is not None else ()
-            self._text.extend(more, in_memory_terms(said, self._memory.trie))
+            self._text.extend(more, self._heard(more, len(more)))
         self._laid, self._room = laid, self._room - num_bytes
         self._look_around(is_new=bool(more))
         return True

@@ -1,6 +1,5 @@
 """What was learned of a repository, ready to write: network, memory and tokenizer, and which of them predict."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -64,15 +63,10 @@ class Writer:
         if self.model is None:
             assert self.memory is not None, "a writer needs a network or a memory"
             return MemoryPredictor(self.memory, None, laid)
+        network = NetworkText(self.model, self.decoder)
         if self.memory is None:
-            return NetworkPredictor(NetworkText(self.model, laid.network, self.decoder), self.tokenizer, laid)
-        # While the network reads its prompt, the memory reads what comes after the cursor.
-        reading = self._thread.submit(NetworkText, self.model, laid.network, self.decoder)
-        return MemoryPredictor(self.memory, reading.result, laid, most_drafted)
-
-    @cached_property
-    def _thread(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, "network")
+            return NetworkPredictor(network, self.tokenizer, laid)
+        return MemoryPredictor(self.memory, network, laid, most_drafted)
 
     def complete(
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None

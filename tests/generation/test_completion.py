@@ -1,6 +1,6 @@
 import pytest
 import torch
-from written import TEXT, TOKENIZER
+from written import TEXT, TOKENIZER, behind
 
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.completion import stream
@@ -22,7 +22,7 @@ def greedy_without_cache(model: Transformer, prompt: list[int], count: int) -> l
 
 def test_cached_decoding_equals_uncached_token_by_token(model: Transformer) -> None:
     prompt = TOKENIZER.encode(b"int main(")
-    text, decoded = NetworkText(model, prompt), []
+    text, decoded = behind(model, prompt), []
     for _ in range(40):
         decoded.append(int(text.logits.argmax()))
         text.accept(decoded[-1])
@@ -33,9 +33,10 @@ def test_cached_decoding_equals_uncached_token_by_token(model: Transformer) -> N
 
 def test_what_the_network_said_of_its_prompt(model: Transformer) -> None:
     prompt = TOKENIZER.encode(b"int main_3(void) { return")
-    said = torch.cat(list(NetworkText(model, prompt).said(len(prompt) - 1)))
+    network = NetworkText(model)
+    said = torch.cat(list(network.read(prompt[:7], 6)) + list(network.read(prompt[7:], len(prompt) - 7)))
     torch.testing.assert_close(said, model.logits(torch.tensor([prompt]))[0, :-1])
-    assert list(NetworkText(model, prompt).said(0)) == []
+    assert list(NetworkText(model).read(prompt, 0)) == []
 
 
 def test_same_seed_same_text(writer: Writer) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from written import TEXT, TOKENIZER
+from written import TEXT, TOKENIZER, behind
 
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.completion import stream
@@ -41,7 +41,7 @@ def test_more_than_there_is_room_for_is_refused(model: Transformer) -> None:
 @pytest.mark.parametrize("kernel", [False, True])
 def test_a_draft_right_or_wrong_leaves_the_text_as_it_is(model: Transformer, kernel: bool) -> None:
     decoder = Decoder(model) if kernel else None
-    plain, drafted = NetworkText(model, PROMPT, decoder), NetworkText(model, PROMPT, decoder)
+    plain, drafted = behind(model, PROMPT, decoder), behind(model, PROMPT, decoder)
     drafts = {0: IDS[1:4], 4: [7, 8, 9], 5: IDS[6:7], 6: [5]}  # right, wrong, right, wrong in a row
     for number, token in enumerate(IDS):
         expected = drafted.expects(token)
@@ -52,11 +52,11 @@ def test_a_draft_right_or_wrong_leaves_the_text_as_it_is(model: Transformer, ker
 
 
 def test_what_was_read_with_others_can_be_read_alone(model: Transformer) -> None:
-    text = NetworkText(model, PROMPT)
+    text = behind(model, PROMPT)
     text.accept(IDS[0], IDS[1:3])
     text.accept(IDS[1])
     assert text.alone() and not text.alone() and not text.expects(IDS[2])
-    plain = NetworkText(model, PROMPT)
+    plain = behind(model, PROMPT)
     for token in IDS[:2]:
         plain.accept(token)
     torch.testing.assert_close(text.logits, plain.logits, rtol=1e-5, atol=1e-5)
@@ -68,8 +68,8 @@ def test_drafts_do_not_change_what_is_written(model: Transformer, memory: Memory
             params, texts = SamplingParams(max_tokens=80, temperature=temperature, seed=3), []
             for most in (0, 1, 4, 16):
                 laid = mixed_writer.lay_out(Prompt(prefix=prefix), 80)
-                network = NetworkText(model, laid.network, mixed_writer.decoder)
-                with MemoryPredictor(memory, lambda network=network: network, laid, most) as predictor:
+                network = NetworkText(model, mixed_writer.decoder)
+                with MemoryPredictor(memory, network, laid, most) as predictor:
                     *_, completion = stream(Walk(predictor, TOKENIZER, params))
                 texts.append(completion.text)
             assert len(set(texts)) == 1, texts
