@@ -36,10 +36,15 @@ class NetworkText:
     When the cache is full its older half is forgotten: keys are rotary, so the rest stays as it is.
     """
 
-    def __init__(self, model: Transformer, decoder: Decoder | None = None) -> None:
-        """Stand before a text. With a decoder of the same network, it reads what comes after the prompt."""
-        self._model, self._decoder = model, decoder
+    def __init__(self, model: Transformer, decoder: Decoder | None = None, reader: Transformer | None = None) -> None:
+        """Stand before a text. A decoder, if there is one, reads what comes after the prompt, a reader the prompt.
+
+        They are the same network: the decoder token by token, the reader perhaps in another dtype.
+        """
+        self._model, self._decoder, self._reader = model, decoder, reader or model
         self._prompt = KVCache(model.config, 1, model.config.context_length, model.embedding.weight.dtype)
+        dtype = self._reader.embedding.weight.dtype
+        self._as_read = self._prompt if reader is None else KVCache(model.config, 1, self._prompt.capacity, dtype)
         self._behind: Tensor | None = None  # hidden state (1, D) behind the prompt
 
     @torch.inference_mode()
@@ -53,12 +58,13 @@ class NetworkText:
         silent = len(ids) - said
         for begin in range(0, len(ids), IDS_AT_ONCE):
             part = ids[begin : begin + IDS_AT_ONCE]
-            hidden = self._model(torch.tensor([list(part)]), self._prompt)[0]
+            hidden = self._reader(torch.tensor([list(part)]), self._as_read)[0]
             before = hidden[:-1] if self._behind is None else torch.cat([self._behind, hidden[:-1]])
             first = max(0, silent - begin)  # of the part's ids, that is spoken of
             self._behind = hidden[-1:]
             if first < len(part):
                 yield self._logits_of(before[len(before) - (len(part) - first) :])
+        self._prompt.take(self._as_read)
         self.restart()
 
     def has_room(self, num_ids: int) -> bool:
@@ -130,4 +136,5 @@ class NetworkText:
 
     @torch.inference_mode()
     def _logits_of(self, hidden: Tensor) -> Tensor:
-        return torch.mm(hidden, self._model.head_weight.t()).float()
+        head = self._model.head_weight if hidden.dtype == self._model.head_weight.dtype else self._reader.head_weight
+        return torch.mm(hidden, head.t()).float()

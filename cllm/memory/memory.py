@@ -99,8 +99,9 @@ class Memory:
 
     def hide(self, path: str) -> None:
         """Look no more at a file as it was read: neither by the index nor by matches."""
-        self.index.forget(path)
-        self.hide_gone()
+        if any(source.path == path and not source.gone for source in self.index.sources):
+            self.index.forget(path)
+            self.hide_gone()
 
     def hide_gone(self) -> None:
         """Let matches find nothing of what the index counts as gone."""

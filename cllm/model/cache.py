@@ -29,6 +29,13 @@ class KVCache:
         other.keys, other.values = self.keys.clone(), self.values.clone()
         return other
 
+    def take(self, other: "KVCache") -> None:
+        """Hold what another one of this shape holds, in this one's dtype, beginning with what both hold already."""
+        if other is not self:
+            new = slice(self.length, other.length)
+            self.keys[:, :, :, new], self.values[:, :, :, new] = other.keys[:, :, :, new], other.values[:, :, :, new]
+            self.length, self.position = other.length, other.position
+
     @property
     def capacity(self) -> int:
         return self.keys.size(3)
