@@ -10,7 +10,7 @@ from itertools import chain, islice
 
 from tree_sitter import Tree
 
-from cllm.generation.stopgaps import AS_A_LINE, ENDS, IN_PLACE
+from cllm.generation.stopgaps import AS_A_LINE, ENDS, IN_PLACE, USUAL
 from cllm.syntax.closing import PARTNER, brackets_closed, fewest_errors, open_brackets
 from cllm.syntax.errors import errors, errors_in
 from cllm.syntax.grammars import parse, parse_with, parser_for
@@ -20,6 +20,7 @@ from cllm.syntax.words import word_ends
 MOST_BYTES = 1 << 18  # before and after the cursor that are parsed
 MOST_ENDS = 128  # lines from the last one on that are given up for the others
 MOST_TRIES = 200  # of ways to end a line
+MOST_OPINIONS = 2  # by way of closing a text, each up to 0.2 s
 MOST_CLOSED = 4  # brackets
 IN_BRACKETS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
 QUOTES = (b'"', b"'", b"`", b"/")
@@ -32,7 +33,7 @@ class Guide:
         """`language` must have a grammar. Without a suffix, the text is the beginning of a file."""
         self.language = language
         self._before, self._after = prefix[-MOST_BYTES:], suffix[:MOST_BYTES]
-        self._growing = GrowingText(language, self._before)
+        self._growing, self._opinions = GrowingText(language, self._before), 0
 
     def fault(self, written: bytes, *, is_line: bool) -> int | None:
         """Offset in `written` of the first word that cannot stand there; with `is_line`, its last line is whole."""
@@ -40,14 +41,21 @@ class Guide:
         if found is None and is_line and self._ends_in_quotes(written):
             return max(0, len(written) - 1)
         # Behind faults a parser is less sure of what it reads: then what counts is how well the text can be closed.
-        if found is not None and is_line and self._growing.is_faulty and self._fewest_before is not None:
-            fewest = fewest_errors(self.language, self._before + written + b"\n")
+        is_unsure = found is not None and is_line and self._growing.is_faulty and self._opinions < MOST_OPINIONS
+        if is_unsure and self._fewest_before is not None:
+            self._opinions += 1
+            fewest = fewest_errors(self.language, self._before + written + b"\n", self._fewest_before)
             return found if fewest is None or fewest > self._fewest_before else None
         return found
 
     def _ends_in_quotes(self, written: bytes) -> bool:
         """Whether the end is inside quotes that a line's end must not come before; in a comment they close nothing."""
-        if not self.is_inside_text(written) or self.is_inside_text(written + b"\n"):
+        line = (self._before + written).rpartition(b"\n")[2]
+        if (
+            not any(quote in line for quote in QUOTES)
+            or not self.is_inside_text(written)
+            or self.is_inside_text(written + b"\n")
+        ):
             return False
         return not all(self.is_inside_text(written + quote) for quote in QUOTES)
 
@@ -58,8 +66,15 @@ class Guide:
 
     def fits(self, written: bytes) -> bool:
         """Whether the file with `written` in the cursor's place has no more errors than it must have."""
-        found = self._errors_with(written) if self._after.strip() else 0
-        return found == 0 or found <= self._fewest_around
+        if not self._after.strip():
+            return True
+        tree, begin = self._tree_with(written), len(self._before)
+        found = errors_in(tree) if tree is not None else begin
+        if found == 0 or found > self._fewest_by_some:
+            return found == 0
+        # Errors elsewhere alone, if some stopgaps have them, too, were there before.
+        is_right_here = tree is not None and not has_errors_at(tree, begin, begin + len(written))
+        return is_right_here or found <= self._fewest_by_all
 
     def accepts(self, written: bytes) -> bool:
         """Whether lines that parse are right in other ways, as far as anybody is asked."""
@@ -70,9 +85,14 @@ class Guide:
         return self._growing.fault(written + b"\x01 \x01") is None
 
     @cached_property
-    def _fewest_around(self) -> int:
-        """The fewest errors that the file has with any of the stopgaps."""
-        line, fewest = self._before.rfind(b"\n") + 1, len(self._before)
+    def _fewest_by_some(self) -> int:
+        """The fewest errors that the file has with any of the most usual stopgaps."""
+        line = self._before.rfind(b"\n") + 1
+        return min(self._errors_with(stopgap, line) for stopgap in USUAL)
+
+    @cached_property
+    def _fewest_by_all(self) -> int:
+        line, fewest = self._before.rfind(b"\n") + 1, self._fewest_by_some
         for begin, stopgaps in ((line, AS_A_LINE), (len(self._before), IN_PLACE)):
             for stopgap in stopgaps if fewest else ():
                 fewest = min(fewest, self._errors_with(stopgap, begin))
@@ -83,7 +103,11 @@ class Guide:
         return parse(self.language, self._before + self._after)
 
     def _errors_with(self, written: bytes, begin: int | None = None) -> int:
-        """Errors of the file with a text in the cursor's place, or from a byte before it on."""
+        tree = self._tree_with(written, begin)
+        return errors_in(tree) if tree is not None else len(self._before)
+
+    def _tree_with(self, written: bytes, begin: int | None = None) -> Tree | None:
+        """The file with a text in the cursor's place, or from a byte before it on."""
         parser, old = parser_for(self.language), len(self._before)
         assert parser is not None
         begin = old if begin is None else begin
@@ -92,8 +116,7 @@ class Guide:
         if tree is not None:
             tree, around = tree.copy(), self._before + self._after
             tree.edit(begin, old, new, *(point_at(*at) for at in ((text, begin), (around, old), (text, new))))
-        found = parse_with(parser, text, tree)
-        return errors_in(found) if found is not None else len(text)
+        return parse_with(parser, text, tree)
 
     def mended(self, written: bytes) -> bytes | None:
         """The most of `written` that can stand, with its brackets closed where the suffix wants it; or None."""
@@ -147,3 +170,10 @@ class Guide:
                 closed = brackets_closed(growing, some, IN_BRACKETS)
                 for end in ENDS if closed is not None else ():
                     yield quote + (closed or b"") + end
+
+
+def has_errors_at(tree: Tree, begin: int, end: int) -> bool:
+    """Whether there are errors in the constructs, at the top level, that a stretch lies in or touches."""
+    root = tree.root_node
+    touching = [child for child in root.children if child.end_byte >= begin and child.start_byte <= end]
+    return root.is_error or any(child.has_error for child in touching)

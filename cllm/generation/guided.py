@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from cllm.generation.guide import Guide
 from cllm.generation.walk import Step, Walk
 
-MOST_WAYS = 16  # that are tried for a line
-MOST_TOKENS = 128  # that are written for a line, on all ways
+MOST_WAYS = 8  # that are tried for a line
+MOST_TOKENS = 64  # that are written for a line, on all ways
 MOST_OTHERS = 3  # tokens for a step
 REACH = 4  # steps back from a wrong word that may be to blame; for a file that does not fit, all of the line
 ENDS_A_WORD = (b",", b";", b"(", b")", b"[", b"]", b"{", b"}")

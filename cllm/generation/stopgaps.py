@@ -5,6 +5,8 @@ or may not (a macro elsewhere). At 400 places in each of five repositories the b
 the line that was there at 14, and fewer at 13, all of those in files that the grammar cannot read without errors.
 """
 
+# As a line, too; they stood for nine in ten of those that others need.
+USUAL = (b"", *b"{ x( */ #endif x(){ if(x){ } fn x(){ x=[ )".split(), b'"""', b"def x():", b"case x:")
 AS_A_LINE = (
     b"",
     *b"{ x(){ x{ if(x){ x( x([ ({ x={ x=[ } }; ) ]) }) }); ); #endif #else x, x x: if(x): else: try:".split(),

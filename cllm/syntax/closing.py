@@ -34,12 +34,15 @@ def closing(language: str, text: bytes, most_errors: int = 0) -> bytes | None:
     return next((closer for closer, errors in _closings(language, text) if errors <= most_errors), None)
 
 
-def fewest_errors(language: str, text: bytes) -> int | None:
-    """The fewest errors with which `text` was found to end; None if nothing was found that closes it."""
+def fewest_errors(language: str, text: bytes, enough: int = 0) -> int | None:
+    """The fewest errors with which `text` was found to end; None if nothing was found that closes it.
+
+    No more is looked for where there are few `enough`.
+    """
     fewest: int | None = None
     for _, errors in _closings(language, text):
         fewest = errors if fewest is None else min(fewest, errors)
-        if fewest == 0:
+        if fewest <= enough:
             break
     return fewest
 

@@ -40,15 +40,20 @@ class GrowingText:
         self._parser, self._unended = parser, UNENDED.get(language, ())
         self._text = b""
         self._tree: Tree | None = None
-        self._known: set[int] = set()
+        self._faults_known: set[int] | None = None
         self.grow(beginning)
 
     def grow(self, written: bytes) -> None:
         """What was written belongs to the beginning now, with its faults."""
         text = self._text + written
         self._tree = parse_with(self._parser, text, self._edited(text))
-        self._text = text
-        self._known = set(self._faults(b""))
+        self._text, self._faults_known = text, None
+
+    @property
+    def _known(self) -> set[int]:
+        if self._faults_known is None:
+            self._faults_known = set(self._faults(b""))
+        return self._faults_known
 
     @property
     def is_faulty(self) -> bool:
@@ -61,7 +66,8 @@ class GrowingText:
         The last word counts as it stands, though it may be the beginning of a longer one. 0 where the word begins
         before what is written. None, too, where parsing took longer than `PARSE_SECONDS`.
         """
-        new = [place for place in self._faults(written) if place not in self._known]
+        found = self._faults(written)
+        new = [place for place in found if place not in self._known] if found else []
         return max(0, min(new) - len(self._text)) if new else None
 
     def _faults(self, written: bytes) -> list[int]:
