@@ -233,6 +233,13 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     add_json(valid)
     valid.set_defaults(command=bench_valid_command)
 
+    speed = kinds.add_parser("complete", help="tokens and lines a second, beside llama.cpp and transformers (minutes)")
+    add_repository(speed)
+    speed.add_argument("-n", type=int, default=200, dest="count", help="cursors (default 200)")
+    speed.add_argument("--seed", type=int, default=0)
+    add_json(speed)
+    speed.set_defaults(command=bench_complete_command)
+
     for part in (train, softmax, seed, lattice, spheres):
         part.add_argument("--corpus", type=Path, default=Path(), metavar="PATH", help="repository (default: here)")
         part.add_argument("--seed", type=int, default=0)
@@ -564,6 +571,19 @@ def bench_valid_command(options: argparse.Namespace) -> int:
     with Interruption(), reporter(sys.stderr) as report:
         found = bench_valid(options.path, options.count, options.seed, report)
     print_json(found) if options.json else print(valid_table(found))
+    return 0
+
+
+def bench_complete_command(options: argparse.Namespace) -> int:
+    """`cllm bench complete`."""
+    from cllm.bench.complete import bench_complete
+    from cllm.bench.tables import complete_table
+    from cllm.interrupt import Interruption
+    from cllm.progress import reporter
+
+    with Interruption(), reporter(sys.stderr) as report:
+        found = bench_complete(options.path, options.count, options.seed, report)
+    print_json(found) if options.json else print(complete_table(found))
     return 0
 
 

@@ -148,6 +148,29 @@ def valid_table(found: dict[str, Any]) -> str:
     return "\n".join([columns(rows), "", sentence])
 
 
+def complete_table(found: dict[str, Any]) -> str:
+    """`cllm bench complete`."""
+    speeds = found["tokens_per_second"]
+    best = max((each["decode"] for name, each in speeds.items() if name.startswith("llama.cpp")), default=None)
+    rows = [["", "prompt (tokens/s)", "written (tokens/s)", "beside llama.cpp's best"]]
+    for name, each in speeds.items():
+        ratio = f"{each['decode'] / best:.2f} x" if best else ""
+        rows.append([name, f"{each['prefill']:,.0f}", f"{each['decode']:,.0f}", ratio])
+    names = {
+        "first": "first token, file just opened",
+        "cold": "finished line, file just opened",
+        "typed": "finished line, one more character typed",
+        "typed_without_guide": "the same without guide",
+    }
+    times = [["", "p50 (ms)", "p95 (ms)"]]
+    times += [
+        [names[name], *(f"{each[p] * 1e3:.0f}" for p in ("p50", "p95"))] for name, each in found["seconds"].items()
+    ]
+    machine, versions = found["machine"], found["versions"]
+    sentence = f"{found['cursors']} cursors, {machine['cores']} cores, {machine['cpu']}, PyTorch {versions['torch']}"
+    return "\n".join([columns(rows), "", columns(times), "", f"{sentence}; seed {found['seed']}"])
+
+
 def circumstances_text(found: dict[str, Any]) -> str:
     """On what it was measured, in a sentence."""
     machine, corpus, versions = found["machine"], found["corpus"], found["versions"]

@@ -1,0 +1,56 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cllm.evaluation.lines import Cursor
+from cllm.evaluation.validity import Trial, stands, summary_of
+
+TEXT = b"int f(int x) {\n  if (x) {\n    g(x);\n  }\n  return 0;\n}\n"
+
+
+def trial(is_middle: bool, line: bytes = b"if (x) {") -> Trial:
+    begin = TEXT.index(line) + 3
+    return Trial(cursor=Cursor(document=0, begin=begin, end=TEXT.index(b"\n", begin)), is_middle=is_middle)
+
+
+@pytest.mark.parametrize(
+    ("written", "in_the_middle", "at_the_end"),
+    [
+        (b"(x) {", True, True),
+        (b"(y && g(x)) {", True, True),
+        (b"(x)", False, True),  # there is a bracket that closes nothing now; at the end an instruction may follow
+        (b"(x) { g(", False, True),
+        (b"x) {", False, False),
+        (b"(x) { } )", False, False),
+        (b"", False, False),
+        (b"  ", False, False),
+    ],
+)
+def test_what_leaves_a_file_right(written: bytes, in_the_middle: bool, at_the_end: bool) -> None:
+    document: Any = SimpleNamespace(path="a.c")
+    assert stands(document, TEXT, trial(True), written) is in_the_middle
+    assert stands(document, TEXT, trial(False), written) is at_the_end
+
+
+def test_an_error_that_the_file_had_does_not_count() -> None:
+    wrong = b"int h( {\n" + TEXT
+    moved = trial(True).cursor
+    shifted = Trial(cursor=Cursor(document=0, begin=moved.begin + 9, end=moved.end + 9), is_middle=True)
+    document: Any = SimpleNamespace(path="a.c")
+    assert stands(document, wrong, shifted, b"(x) {")
+
+
+def test_a_summary_compares_with_and_without_guide() -> None:
+    def found(valid: bool, tokens: int) -> dict[str, Any]:
+        return {"valid": valid, "exact": valid, "tokens": tokens, "stopped_early": not valid, "seconds": 1.0}
+
+    figures = summary_of(
+        [
+            {"valid": found(True, 4), "valid_without_guide": found(False, 8)},
+            {"valid": found(True, 6), "valid_without_guide": found(True, 2)},
+        ]
+    )
+    assert (figures["valid"], figures["valid_without_guide"]) == (1.0, 0.5)
+    assert (figures["median_tokens"], figures["median_tokens_without_guide"]) == (5, 5)
+    assert (figures["exact_match"], figures["stopped_early"]) == (1.0, 0.0)
