@@ -6,7 +6,7 @@ the cursor already has wrong (macros, a line that is not finished) does not coun
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import chain, islice
+from itertools import islice
 
 from tree_sitter import Tree
 
@@ -19,7 +19,8 @@ from cllm.syntax.words import word_ends
 
 MOST_BYTES = 1 << 18  # before and after the cursor that are parsed
 MOST_ENDS = 128  # lines from the last one on that are given up for the others
-MOST_TRIES = 200  # of ways to end a line
+MOST_CUTS = 24  # words from the last one on that are given up for the others
+MOST_TRIES = 60  # of ways to end behind a word
 MOST_OPINIONS = 2  # by way of closing a text, each up to 0.2 s
 MOST_CLOSED = 4  # brackets
 IN_BRACKETS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
@@ -37,9 +38,9 @@ class Guide:
 
     def fault(self, written: bytes, *, is_line: bool) -> int | None:
         """Offset in `written` of the first word that cannot stand there; with `is_line`, its last line is whole."""
-        found = self._growing.fault(written + b"\n" if is_line else written)
-        if found is None and is_line and self._ends_in_quotes(written):
+        if is_line and self._ends_in_quotes(written):
             return max(0, len(written) - 1)
+        found = self._growing.fault(written + b"\n" if is_line else written)
         # Behind faults a parser is less sure of what it reads: then what counts is how well the text can be closed.
         is_unsure = found is not None and is_line and self._growing.is_faulty and self._opinions < MOST_OPINIONS
         if is_unsure and self._fewest_before is not None:
@@ -120,17 +121,14 @@ class Guide:
 
     def mended(self, written: bytes) -> bytes | None:
         """The most of `written` that can stand, with its brackets closed where the suffix wants it; or None."""
-        fault = self.fault(written, is_line=True)
-        found, tries = None, 0
-        for end in chain(word_ends(written if fault is None else written[:fault]), (0,)):
-            for closer in self._closers(written[:end]):
-                text, tries = written[:end] + closer, tries + 1
+        fault, found = self.fault(written, is_line=False), None
+        for end in (*islice(word_ends(written if fault is None else written[:fault]), MOST_CUTS), 0):
+            for closer in islice(self._closers(written[:end]), MOST_TRIES):
+                text = written[:end] + closer
                 if text.strip() and self.fits(text) and self._can_end(text):
                     if not self.is_inside_text(text):
                         return text
                     found = found or text
-            if tries > MOST_TRIES:
-                break
         return found
 
     def rounded(self, written: bytes) -> bytes | None:

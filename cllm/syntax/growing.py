@@ -29,6 +29,9 @@ UNENDED = {
 }
 Point = tuple[int, int]
 
+# Of other languages the lexer takes a string that its line has not ended yet word by word.
+LINE_QUOTES = {"Python": (b'"', b"'")}
+
 
 class GrowingText:
     """A beginning, parsed once, and whatever is written after it: 0.1 to 1 ms a question."""
@@ -38,6 +41,7 @@ class GrowingText:
         parser = parser_for(language)
         assert parser is not None, f"no grammar for {language}"
         self._parser, self._unended = parser, UNENDED.get(language, ())
+        self._quotes = LINE_QUOTES.get(language, ())
         self._text = b""
         self._tree: Tree | None = None
         self._faults_known: set[int] | None = None
@@ -75,7 +79,9 @@ class GrowingText:
         text = self._text + written
         end = len(text.rstrip())
         found: list[int] = []
-        for closer in (*(closer for opener, closer in self._unended if ends_inside(text, opener, closer)), b""):
+        line = text.rpartition(b"\n")[2]
+        closers = [closer for opener, closer in self._unended if ends_inside(text, opener, closer)]
+        for closer in (*closers, *(quote for quote in self._quotes if line.count(quote) % 2), b""):
             places = self._heard(text + closer, end)
             if not places:
                 return []

@@ -94,6 +94,19 @@ def test_the_guide_s_counts_are_those_of_the_whole_file_parsed_anew() -> None:
         assert guide.fault(FILE[place:end], is_line=True) is None
 
 
+@pytest.mark.parametrize(
+    ("language", "prefix"),
+    [("C", b'f("a '), ("Python", b'f("a '), ("JavaScript", b"f('a "), ("Rust", b'fn f() { g("a ')],
+)
+def test_a_string_must_be_closed_on_its_line(language: str, prefix: bytes) -> None:
+    guide, quote = Guide(language, prefix), prefix[-3:-2]
+    assert guide.fault(b"b c", is_line=False) is None
+    if language != "Rust":  # there it may go on
+        assert guide.fault(b"b c", is_line=True) == 2
+    assert guide.fault(b"b" + quote + b",", is_line=True) is None
+    assert guide.mended(b"b c") == b"b c" + quote
+
+
 def test_the_way_back_is_bounded_and_what_is_cut_is_said(network_writer: Writer) -> None:
     class Refusing(Guide):
         asked = 0

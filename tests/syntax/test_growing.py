@@ -71,6 +71,8 @@ def test_growing_by_pieces_is_growing_at_once() -> None:
         ("Python", b'def f():\n    """A text', b" that (goes on\n", None),
         ("Python", b"x = [1,\n", b"     2,\n", None),
         ("Python", b"x = [1,\n", b"     2 3\n", 7),
+        ("Python", b'f(x, "a ', b"b c", None),
+        ("Python", b'f(x, "a ', b"b c)\n", 0),
         ("JavaScript", b"const s = `a", b" ${b} c\n", None),
         ("Rust", b"fn f() { /* ", b"a } } }\n", None),
     ],
