@@ -21,7 +21,7 @@ MOST_BYTES = 1 << 18  # before and after the cursor that are parsed
 MOST_ENDS = 128  # lines from the last one on that are given up for the others
 MOST_CUTS = 24  # words from the last one on that are given up for the others
 MOST_TRIES = 60  # of ways to end behind a word
-MOST_OPINIONS = 2  # by way of closing a text, each up to 0.2 s
+MOST_OPINIONS = 6  # by way of closing a text, each up to 0.2 s
 MOST_CLOSED = 4  # brackets
 IN_BRACKETS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
 QUOTES = (b'"', b"'", b"`", b"/")
@@ -41,13 +41,20 @@ class Guide:
         if is_line and self._ends_in_quotes(written):
             return max(0, len(written) - 1)
         found = self._growing.fault(written + b"\n" if is_line else written)
-        # Behind faults a parser is less sure of what it reads: then what counts is how well the text can be closed.
-        is_unsure = found is not None and is_line and self._growing.is_faulty and self._opinions < MOST_OPINIONS
-        if is_unsure and self._fewest_before is not None:
-            self._opinions += 1
-            fewest = fewest_errors(self.language, self._before + written + b"\n", self._fewest_before)
-            return found if fewest is None or fewest > self._fewest_before else None
-        return found
+        # Behind faults a parser is less sure of what it reads: then what counts is how right the whole can be.
+        if found is None or not is_line or not self._growing.is_faulty:
+            return found
+        return None if self._is_no_worse(written) else found
+
+    def _is_no_worse(self, written: bytes) -> bool:
+        """Whether the file, or where nothing follows, the text when it is closed, has no more errors than before."""
+        if self._after.strip():
+            return self.fits(written)
+        if self._opinions == MOST_OPINIONS or self._fewest_before is None:
+            return False
+        self._opinions += 1
+        fewest = fewest_errors(self.language, self._before + written + b"\n", self._fewest_before)
+        return fewest is not None and fewest <= self._fewest_before
 
     def _ends_in_quotes(self, written: bytes) -> bool:
         """Whether the end is inside quotes that a line's end must not come before; in a comment they close nothing."""
