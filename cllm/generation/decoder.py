@@ -2,6 +2,9 @@
 
 A token's products are small, and a framework spends more time between them than in them: 3.5 ms a token for a network
 of 0.95 million parameters, 0.23 ms here (EPYC Zen 3, one core, 2026-11-25).
+
+Its matrices are rounded to bfloat16, and computed with in float32: fetching them is what takes the time (4.2 million
+parameters, Zen 5: 0.13 ms instead of 0.31; as int8 0.12, which would need scales).
 """
 
 import math
@@ -55,18 +58,21 @@ class Decoder:
         def stacked(name: str) -> Array:
             return np.stack([state[f"blocks.{layer}.{name}.weight"].numpy() for layer in range(config.n_layer)])
 
+        def matrices(name: str) -> Array:
+            return halves(torch.from_numpy(stacked(name)))
+
         self._weights = Weights(
             embedding=state["embedding.weight"].numpy(),
             attention_norm=stacked("attention_norm"),
-            qkv=stacked("attention.qkv"),
+            qkv=matrices("attention.qkv"),
             q_norm=stacked("attention.q_norm"),
             k_norm=stacked("attention.k_norm"),
-            out=stacked("attention.out"),
+            out=matrices("attention.out"),
             feed_forward_norm=stacked("feed_forward_norm"),
-            gate_up=stacked("feed_forward.gate_up"),
-            down=stacked("feed_forward.down"),
+            gate_up=matrices("feed_forward.gate_up"),
+            down=matrices("feed_forward.down"),
             norm=state["norm.weight"].numpy(),
-            head=model.head_weight.detach().numpy(),
+            head=halves(model.head_weight.detach()),
             frequencies=config.rope_theta ** (np.arange(0, config.head_dim, 2) / -config.head_dim),
             eps=config.norm_eps,
         )
@@ -84,6 +90,12 @@ class Decoder:
         _read(weights, keys, values, cache.length, cache.position, np.array(tokens, np.int64), room, logits)
         cache.advance(len(tokens))
         return logits
+
+
+def halves(weights: torch.Tensor) -> Array:
+    """Numbers rounded to bfloat16, as the upper halves (uint16) of float32's bits."""
+    bits: Array = weights.to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16)
+    return bits
 
 
 @compiled
@@ -157,12 +169,16 @@ def _add(vectors: Array, result: Array) -> None:
 
 @inlined
 def _multiply(matrix: Array, vectors: Array, products: Array) -> None:
-    """Each row of the matrix (N, D) with the first D numbers of each vector: (T, N). A row is fetched once for all."""
+    """Each row of the matrix (N, D), in `halves`, with the first D numbers of each vector: (T, N).
+
+    A row is fetched once for all.
+    """
     for row in range(len(matrix)):
         for number in range(len(vectors)):
             total = np.float32(0)
             for place in range(matrix.shape[1]):
-                total += matrix[row, place] * vectors[number, place]
+                weight = np.uint32(np.uint32(matrix[row, place]) << np.uint32(16)).view(np.float32)
+                total += weight * vectors[number, place]
             products[number, row] = total
 
 

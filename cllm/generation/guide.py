@@ -139,14 +139,15 @@ class Guide:
         return found
 
     def rounded(self, written: bytes) -> bytes | None:
-        """The most whole lines of `written` that can stand with the braces closed that they opened; or None."""
+        """The most lines of `written`, or else words, that can stand with their brackets closed; or None."""
         outside = len(open_brackets(self.language, self._before))
-        ends = [place for place in range(len(written)) if written.startswith(b"\n", place)]
-        for end in islice(reversed(ends), MOST_ENDS):
-            lines = written[:end].rstrip()
-            opened = open_brackets(self.language, self._before + lines)[outside:]
-            closed = lines + b"".join(b"\n" + PARTNER[bracket].strip() for bracket in reversed(opened))
-            for text in (closed, closed + b";") if lines.strip() else ():
+        lines = reversed([place for place in range(len(written)) if written.startswith(b"\n", place)])
+        for end in (*islice(lines, MOST_ENDS), *islice(word_ends(written), MOST_CUTS)):
+            begun = written[:end].rstrip()
+            opened = open_brackets(self.language, self._before + begun)[outside:]
+            braces = {"{": b"\n}", "${": b"}"}
+            closed = begun + b"".join(braces.get(bracket, PARTNER[bracket]) for bracket in reversed(opened))
+            for text in (closed, closed + b";") if begun.strip() else ():
                 is_whole = bool(outside) or errors(self.language, self._before + text) <= self._errors_before
                 if is_whole and self.fits(text) and self._can_end(text):
                     return text

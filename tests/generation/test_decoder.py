@@ -6,7 +6,7 @@ from written import TEXT, TOKENIZER, behind
 
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.completion import stream
-from cllm.generation.decoder import Decoder
+from cllm.generation.decoder import Decoder, halves
 from cllm.generation.network import NetworkText
 from cllm.generation.predictors import MemoryPredictor
 from cllm.generation.walk import Walk
@@ -30,6 +30,12 @@ def test_the_kernel_and_its_slow_twin_agree_token_by_token_and_together(model: T
     torch.testing.assert_close(singles, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(at_once, expected, rtol=1e-4, atol=1e-4)
     assert (single.length, single.position) == (together.length, together.position) == (slow.length, slow.position)
+
+
+def test_weights_are_rounded_to_the_nearest_half() -> None:
+    numbers = torch.tensor([1.0, -2.5, 1 + 2**-9, 1 + 3 * 2**-9, 0.0, 3e38])
+    wide = torch.from_numpy((halves(numbers).astype("uint32") << 16).view("float32"))
+    assert wide.tolist() == numbers.bfloat16().float().tolist()
 
 
 def test_more_than_there_is_room_for_is_refused(model: Transformer) -> None:
