@@ -11,7 +11,7 @@ AS_A_LINE = (
     b"",
     *b"{ x(){ x{ if(x){ x( x([ ({ x={ x=[ } }; ) ]) }) }); ); #endif #else x, x x: if(x): else: try:".split(),
 )
-AS_A_LINE = (*AS_A_LINE, *b'except: */ ` x=` "x" x; x= x=>{ (x)=>{ x? x:[ x:{ x:( x){ @x }, ], ] /**'.split(), b'"""')
+AS_A_LINE = (*AS_A_LINE, *b'except: */ ` x=` "x" x; x= x=>{ (x)=>{ x? x:[ x:{ x:( x){ @x }, ], ]'.split(), b'"""')
 AS_A_LINE = (*AS_A_LINE, b"'''", b'x="""', b"class x{", b"function x(){", b"} else {", b"case x:", b"#if x")
 AS_A_LINE = (*AS_A_LINE, b"x): x {", b"export default {", b"for x in x:", b"let x=match x{", b"impl x{", b"match x{")
 AS_A_LINE = (*AS_A_LINE, b"export function x(", b"fn x(", b"fn x(){", b"def x(", b"def x():", b"func x(", b"pub fn x(")
