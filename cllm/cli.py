@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
         help="end with the line (default with --file), the block (default) or after N tokens",
     )
     complete.add_argument("--compile", action="store_true", help="C: write what gcc accepts (0.1 s a line and more)")
+    add_grammars(complete)
     complete.add_argument("--max-tokens", type=int, default=128, help="the most that are written (default 128)")
     valid = complete.add_argument("--valid", action=argparse.BooleanOptionalAction, default=True)
     valid.help = "write what the language's grammar allows there (default, where it is known)"
@@ -246,6 +247,15 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
         add_json(part)
 
 
+def add_grammars(part: argparse.ArgumentParser) -> None:
+    """What the whole text is to be, one of them; it ends where that ends."""
+    kinds = part.add_mutually_exclusive_group()
+    kinds.add_argument("--as-json", action="store_true", help="write JSON")
+    kinds.add_argument("--json-schema", type=Path, metavar="FILE", help="write JSON of this schema")
+    kinds.add_argument("--regex", metavar="TEXT", help="write what this matches (Rust's syntax, no lookaround)")
+    kinds.add_argument("--grammar", type=Path, metavar="FILE.lark|FILE.gbnf", help="write what this grammar allows")
+
+
 def add_repository(part: argparse.ArgumentParser) -> None:
     part.add_argument("-C", type=Path, default=Path(), dest="path", metavar="PATH", help="repository (default: here)")
 
@@ -303,6 +313,7 @@ def complete_command(options: argparse.Namespace) -> int:
         raise UsageError("--stop is empty; it must be the text to end before")
     if options.compile and not options.valid:
         raise UsageError("--compile does not go with --no-valid: what does not parse does not compile")
+    grammar = chosen_grammar(options)
     until, max_tokens = end_of_completion(options)
     params = SamplingParams(
         max_tokens=max_tokens,
@@ -322,7 +333,7 @@ def complete_command(options: argparse.Namespace) -> int:
         prompt = text_prompt(options)
     explained = options.explain or options.json
     completions = complete_text(
-        options.path, prompt, params, options.samples, options.experts, explained, options.compile
+        options.path, prompt, params, options.samples, options.experts, explained, options.compile, grammar
     )
     if options.json:
         print_json({"prompt": prompt.prefix.decode("utf-8", "replace"), "completions": completions})
@@ -335,6 +346,17 @@ def complete_command(options: argparse.Namespace) -> int:
         if options.explain:
             print(printable(explanation_table(completion)))
     return 0
+
+
+def chosen_grammar(options: argparse.Namespace) -> Any:
+    """What the whole text is to be, if anything; only that says where it ends, and what is right."""
+    from cllm.generation.grammar_file import named_grammar
+
+    grammar = named_grammar(options.as_json, options.json_schema, options.regex, options.grammar)
+    given = {"--until": options.until, "--stop": options.stop, "--compile": options.compile}
+    if grammar is not None and (extra := [name for name, value in given.items() if value]):
+        raise UsageError(f"{extra[0]} does not go with a grammar, which says where the text ends and what is right")
+    return grammar
 
 
 def end_of_completion(options: argparse.Namespace) -> tuple[Any, int]:

@@ -14,6 +14,8 @@ from cllm.errors import UsageError
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.compiling import CompilingGuide
 from cllm.generation.explanation import explain
+from cllm.generation.grammar import Grammar
+from cllm.generation.matching import complete_matching
 from cllm.memory.store import load_memory
 from cllm.run import current_run, existing_directory
 from cllm.syntax.compile_c import Compiler
@@ -95,12 +97,13 @@ def complete_text(
     experts: str,
     explained: bool,
     compiled: bool = False,
+    grammar: Grammar | None = None,
 ) -> list[dict[str, Any]]:
     """Completions by what is in use, also while another is being learned.
 
     A prompt without a language is taken to be in the one that most of the repository is. Of each `text`, `tokens`,
     `finish_reason`, `valid`, `stopped_early` and, if it is to be explained, where it comes from (`explain`). C may be
-    `compiled`: gcc, which sees the repository's headers, has to accept it.
+    `compiled`: gcc, which sees the repository's headers, has to accept it. A `grammar` stands in for all of that.
     """
     if not 1 <= num_samples <= MAX_SAMPLES:
         raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
@@ -113,8 +116,11 @@ def complete_text(
     if compiled and prompt.language != "C":
         raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'no language that is known'}")
     writer = Writer.load(run.model, run.memory, torch.float32, experts, update)
-    with compiling_guide(corpus, prompt) if compiled else nullcontext() as guide:
-        completions = writer.complete(prompt, params, num_samples, guide)
+    if grammar is not None:
+        completions = complete_matching(writer, grammar, prompt, params, num_samples)
+    else:
+        with compiling_guide(corpus, prompt) if compiled else nullcontext() as guide:
+            completions = writer.complete(prompt, params, num_samples, guide)
     shown = ("text", "finish_reason", "valid", "stopped_early")
     found = [{**{name: getattr(c, name) for name in shown}, "tokens": len(c.tokens)} for c in completions]
     if not explained:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,33 @@ def test_complete_at_a_place_in_a_file(learned: Cllm) -> None:
     done = learned("complete", "--file", str(file), "--line", "4:5", "--max-tokens", "8", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["prompt"] == "\n".join(file.read_text().split("\n")[:3]) + "\nint "
+
+
+def test_complete_with_a_grammar(learned: Cllm, tmp_path: Path) -> None:
+    def texts(*arguments: str) -> list[str]:
+        done = learned(
+            "complete", "int x = ", "--max-tokens", "12", "--temperature", "1", "-n", "3", "--json", *arguments
+        )
+        assert done.returncode == 0, done.stderr
+        completions = json.loads(done.stdout)["completions"]
+        assert [completion["valid"] for completion in completions] == [True] * 3
+        return [completion["text"] for completion in completions]
+
+    files = {
+        "schema.json": '{"enum": ["a", 1]}',
+        "a.lark": 'start: "f(" /[0-9]/ ");"',
+        "a.gbnf": 'root ::= "g(" [a-z]+ ");"',
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert [json.loads(text) for text in texts("--as-json")]
+    assert set(texts("--json-schema", str(tmp_path / "schema.json"))) <= {'"a"', "1"}
+    assert all(re.fullmatch("[a-z]{3}_[0-9]+", text) for text in texts("--regex", "[a-z]{3}_[0-9]+"))
+    assert all(re.fullmatch(r"f\([0-9]\);", text) for text in texts("--grammar", str(tmp_path / "a.lark")))
+    assert all(re.fullmatch(r"g\([a-z]+\);", text) for text in texts("--grammar", str(tmp_path / "a.gbnf")))
+    assert learned("complete", "int x = ", "--regex", "3;").stdout == "int x = 3;\n"
+    nowhere = learned("complete", "x", "--regex", "[^\\s\\S]")
+    assert nowhere.returncode == 2 and nowhere.stderr.startswith("cllm: the grammar leads nowhere at its beginning")
 
 
 def test_a_completion_says_where_it_comes_from(learned: Cllm) -> None:
@@ -159,6 +187,15 @@ def test_doctor_measures(learned: Cllm) -> None:
         (("complete", "x", "--file", "README.md"), 2, "a prompt does not go with --file"),
         (("complete", "--file", "README.md", "--suffix", "x"), 2, "--suffix does not go with --file"),
         (("complete", "x", "--stop", ""), 2, "--stop is empty"),
+        (("complete", "x", "--regex", "(a"), 2, "unclosed group, at character 1 of the regex"),
+        (("complete", "x", "--regex", "a", "--as-json"), 2, "--as-json: not allowed with argument --regex"),
+        (("complete", "x", "--as-json", "--until", "line"), 2, "--until does not go with a grammar"),
+        (("complete", "x", "--as-json", "--stop", "x"), 2, "--stop does not go with a grammar"),
+        (("complete", "x", "--as-json", "--compile"), 2, "--compile does not go with a grammar"),
+        (("complete", "x", "--json-schema", "nowhere.json"), 2, "--json-schema nowhere.json cannot be read"),
+        (("complete", "x", "--json-schema", "README.md"), 2, "the JSON schema cannot be used: line 1, column 1"),
+        (("complete", "x", "--grammar", "README.md"), 2, "README.md ends neither in .lark nor in .gbnf"),
+        (("complete", "x", "--as-json"), 1, "cllm train"),
         (("clean", "-C", "nowhere"), 1, "nowhere"),
         (("complete", "--file", "README.md", "--line", "0"), 2, "--line 0"),
         (("complete", "--file", "README.md", "--line", "900"), 2, "lines"),

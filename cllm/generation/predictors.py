@@ -35,10 +35,10 @@ class Predictor(Protocol):
 
     typed: bytes  # that the first token begins with: the end of the prompt
 
-    def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
+    def log_probabilities(self, typed: bytes, only_best: bool, least: float = LEAST_DRAWN) -> Tensor:
         """(V,) of the next token, which begins with the bytes `typed`; -inf for what cannot come.
 
-        With `only_best`, all that is sure is which is the largest.
+        With `only_best`, all that is sure is which is the largest; tokens with a chance below `least` may be left out.
         """
 
     def accept(self, token: int) -> None:
@@ -82,7 +82,7 @@ class NetworkPredictor:
     def _begin_with(self, typed: bytes) -> list[int]:
         return [i for i in range(self._tokenizer.vocab_size) if self._tokenizer.token_bytes(i).startswith(typed)]
 
-    def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
+    def log_probabilities(self, typed: bytes, only_best: bool, least: float = LEAST_DRAWN) -> Tensor:
         logits = self._text.logits.masked_fill(self._banned, float("-inf"))
         if typed:
             begins = self._begin_with(typed)
@@ -176,10 +176,10 @@ class MemoryPredictor:
         self.restart()
         return Split(*self._text.split(typed, self._said()[0]))
 
-    def log_probabilities(self, typed: bytes, only_best: bool) -> Tensor:
-        chances = self._chances(typed, only_best)
+    def log_probabilities(self, typed: bytes, only_best: bool, least: float = LEAST_DRAWN) -> Tensor:
+        chances = self._chances(typed, only_best, least)
         if only_best and self._network is not None and is_close(chances) and self._network.alone():
-            chances = self._chances(typed, only_best)
+            chances = self._chances(typed, only_best, least)
         tokenizer = self._memory.tokenizer
         found = np.full(tokenizer.vocab_size, -np.inf, np.float32)
         possible = np.flatnonzero(chances)
@@ -187,10 +187,10 @@ class MemoryPredictor:
         found[ids[possible]] = np.log(chances[possible])
         return torch.from_numpy(found)
 
-    def _chances(self, typed: bytes, only_best: bool) -> Array:
+    def _chances(self, typed: bytes, only_best: bool, least: float) -> Array:
         """Of the trie's tokens and of the end."""
         says, end_chance = self._said()
-        least = 0.0 if only_best else LEAST_DRAWN
+        least = 0.0 if only_best else least
         return self._text.chances(says, forced=typed, end_chance=end_chance, least=least, only_best=only_best)
 
     def _said(self) -> tuple[NetworkSays, float]:

@@ -1,0 +1,84 @@
+import random
+
+import pytest
+from test_grammar import matches
+
+from cllm.errors import UsageError
+from cllm.generation.grammar import Grammar
+
+JSON_LIKE = r"""
+# as in llama.cpp's grammars/json.gbnf
+root   ::= object
+value  ::= object | array | string | number | ("true" | "false" | "null") ws
+object ::=
+  "{" ws (
+            string ":" ws value
+    ("," ws string ":" ws value)*
+  )? "}" ws
+array  ::= "[" ws ( value ("," ws value)* )? "]" ws   # of anything
+string ::= "\"" ( [^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) )* "\"" ws
+number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ([eE] [-+]? [0-9]{1,15})? ws
+ws ::= | " " | "\n" [ \t]{0,20}
+"""
+
+
+@pytest.mark.parametrize(
+    ("gbnf", "right", "wrong"),
+    [
+        (JSON_LIKE, ['{"a": [1.5e3, "\\u00e9ö"]}', "{}\n\t"], ["1", '{"a"}', "{}  "]),
+        ('root ::= "a"* "ab"', ["ab", "aaab"], ["aa", "b"]),  # a word of Lark takes all the a's
+        ('root ::= ("a" | "ab") "bc"', ["abc", "abbc"], ["ac", "ab"]),
+        ('root ::= [a-z] "1" | "a" "2"', ["b1", "a1", "a2"], ["b2"]),
+        ('root ::= "\\u00e9\\x41\\U0001F600\\n\\"\\[" [é-\\u00ef]', ['éA😀\n"[ê'], ['éA😀\n"[f']),
+        ("root ::= [^a\\]-]", ["b", "\n", "😀", "["], ["a", "]", "-", ""]),
+        ("root ::= [-a] [a-]", ["-a", "a-"], ["b-"]),
+        ("root ::= . .", ["\n\n", "éa"], ["a"]),
+        ("root ::= my-Rule2 2x? | \r\n ()\nmy-Rule2 ::= [/]\r\n2x ::= root", ["", "//"], ["x"]),
+        ('root ::= "ab"{2} [c]{1,} [d]{0,1} | "e"{ 0 , 2 }', ["ababc", "ababccd", "", "ee"], ["abab", "eee", "abb"]),
+        ('root ::= ""', [""], ["a"]),
+    ],
+)
+def test_a_grammar_of_characters(gbnf: str, right: list[str], wrong: list[str]) -> None:
+    grammar = Grammar.gbnf(gbnf)
+    assert [text for text in right if not matches(grammar, text)] == []
+    assert [text for text in wrong if matches(grammar, text)] == []
+
+
+@pytest.mark.parametrize(
+    ("gbnf", "says"),
+    [
+        ("", "line 1, column 1: there is no rule root"),
+        ('a ::= "x"', "there is no rule root"),
+        ('root ::= "a"\n\nb ::= c "d"', "line 3, column 7: there is no rule c"),
+        ('root ::= "a"\nroot ::= "b"', "line 2, column 1: the rule root is there already"),
+        ('root = "a"', "line 1, column 6: ::= was expected"),
+        ('root ::= "a', "line 1, column 12: a character"),
+        ('root ::= "a\n"', "line 1, column 12: a character"),
+        ('root ::= "\\q"', "line 1, column 11: a character"),
+        ("root ::= [a", "line 1, column 12: a character"),
+        ("root ::= []", "line 1, column 10: a class [] of no character"),
+        ('root ::= ("a"', "line 1, column 14: ) was expected"),
+        ('root ::= "a")', "')' was not expected"),
+        ('root ::= * "a"', "'*' was not expected"),
+        ('root ::= "a"{3,2}', "line 1, column 13: {3,2} ends before it begins"),
+        ("root ::= [\\uD800]", "is no character"),
+        ("root ::= <think>", "tokens of a tokenizer"),
+        ("root ::= " + "(" * 50, "more than 25 brackets are open"),
+        ("?", "a rule's name was expected, not '?'"),
+        ("root ::= [z-a]", "the GBNF grammar cannot be used: "),
+    ],
+)
+def test_a_wrong_grammar_is_named_with_its_place(gbnf: str, says: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        Grammar.gbnf(gbnf)
+    assert says in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_any_text_at_all_is_a_grammar_or_an_error() -> None:
+    drawn = random.Random(0)
+    for _ in range(300):
+        begin, end = sorted(drawn.sample(range(len(JSON_LIKE)), 2))
+        try:
+            Grammar.gbnf(JSON_LIKE[:begin] + drawn.choice('"[](){}*|\\\n:x') + JSON_LIKE[end:])
+        except UsageError as error:
+            assert str(error).startswith("the GBNF grammar cannot be used: line ")

@@ -1,0 +1,121 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from written import TOKENIZER
+
+from cllm.errors import UsageError
+from cllm.generation.grammar import MOST_NAMES, Grammar
+from cllm.generation.grammar_file import named_grammar
+from cllm.generation.matcher import Matcher
+
+
+def matches(grammar: Grammar, text: str) -> bool:
+    """Whether a text is one of the grammar's, asked byte by byte."""
+    matcher = Matcher(grammar, TOKENIZER)
+    tokens = [TOKENIZER.id_of(bytes([byte])) for byte in text.encode()]
+    return all(token is not None and matcher.accepts(token) for token in tokens) and matcher.can_end
+
+
+@pytest.mark.parametrize(
+    ("grammar", "right", "wrong"),
+    [
+        (
+            Grammar.json(),
+            ["0", "-1.5e3", '"größer \\" \\n"', "[]", '{"a": [1, null], "b":{}}', '{\n  "a": true\n}', "[1 , 2]"],
+            ["", "01", "{", "'a'", '{"a"}', '"\x01"', "nul", "[1,]", '"a', "NaN"],
+        ),
+        (
+            Grammar.schema('{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}'),
+            ['{"n": 3}', '{"n":-1,"m":[]}'],
+            ["{}", '{"n": "3"}', '{"n": 1.5}', "[]"],
+        ),
+        (Grammar.schema("true"), ["1", "[]"], ["x"]),
+        (Grammar.schema('{"x-guidance": {"whitespace_pattern": "_?"}, "type": "array"}'), ["[_]"], ["[ ]"]),
+        (Grammar.regex("[a-c]+(/|é)?\n?"), ["a", "abc/", "cé\n"], ["", "ad", "é"]),
+        (Grammar.regex("^a$"), ["a"], ["", "aa"]),
+        (Grammar.regex(""), [""], ["a"]),
+        (Grammar.lark('start: "a" start "b" | "c"'), ["c", "aacbb"], ["ac", "cb", ""]),
+        (Grammar.lark('%import common.INT\nstart: INT ("," INT)*'), ["1,22"], [",", "1,"]),
+    ],
+)
+def test_what_a_grammar_allows(grammar: Grammar, right: list[str], wrong: list[str]) -> None:
+    assert [text for text in right if not matches(grammar, text)] == []
+    assert [text for text in wrong if matches(grammar, text)] == []
+
+
+def deep(begin: str, end: str) -> str:
+    return begin * 5000 + end * 5000
+
+
+@pytest.mark.parametrize(
+    ("make", "text", "says"),
+    [
+        (Grammar.regex, "[a", "the regex cannot be used: unclosed character class, at character 1 of the regex"),
+        (Grammar.regex, "ab(?=c)", "look-around"),
+        (Grammar.regex, "(a)\\1", "backreferences are not supported, at character 4"),
+        (Grammar.regex, "\\bx", "lookarounds not supported"),
+        (Grammar.regex, "(?-u:\\xFF)", "invalid UTF-8"),
+        (Grammar.regex, "a\udcff", "character 2 is not UTF-8"),
+        (Grammar.regex, deep("(", ")"), "250"),
+        (Grammar.lark, "", "the Lark grammar cannot be used: no start rule found"),
+        (Grammar.lark, 'start: "a" x\nx: b\n', 'line 2, column 4: unknown name: "b"'),
+        (Grammar.lark, "start: (\n", "line 1, column 9: Expected token"),
+        (Grammar.lark, "start: /[a/\n", "line 1, column 8: unclosed character class"),
+        (Grammar.lark, "start: " + deep("(", ")"), "too deeply nested"),
+        (Grammar.lark, "start: <|fim_prefix|>", "fim_prefix"),
+        (Grammar.schema, "{", "the JSON schema cannot be used: line 1, column 2:"),
+        (Grammar.schema, '{"type":\n foo}', "line 2, column 2"),
+        (Grammar.schema, "[]", "neither an object nor true or false"),
+        (Grammar.schema, "false", "schema is false"),
+        (Grammar.schema, '{"minimum": NaN}', "NaN is no JSON"),
+        (Grammar.schema, '{"type": "text"}', "Invalid type: text"),
+        (Grammar.schema, '{"not": {}}', '"not"'),
+        (Grammar.schema, '{"$ref": "http://example.com/x"}', "does not fetch"),
+        (Grammar.schema, '{"const": "\\ud800"}', "hex escape"),
+        (Grammar.schema, '{"x-guidance": 3}', "JsonCompileOptions"),
+        (Grammar.schema, deep('{"items":', "}"), "recursion"),
+        (Grammar.schema, "1" * 5000, "the JSON schema cannot be used"),
+    ],
+)
+def test_a_wrong_grammar_is_one_sentence(make: Callable[[str], Grammar], text: str, says: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        Matcher(make(text), TOKENIZER).allowed()
+    assert says in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 500
+
+
+def test_a_grammar_of_too_many_names_is_refused_before_it_overflows_a_stack() -> None:
+    def chain(count: int) -> str:
+        return "start: r0\n" + "".join(f"r{i}: r{i + 1}\n" for i in range(count)) + f'r{count}: "a"\n'
+
+    assert matches(Grammar.lark(chain(MOST_NAMES - 2)), "a")
+    names = {f"a{i}": {"$ref": f"#/$defs/a{i + 1}"} for i in range(20_000)} | {"a20000": {}}
+    for make in (
+        lambda: Grammar.lark(chain(20_000)),
+        lambda: Grammar.lark(chain(20_000).upper().replace("START", "start")),
+        lambda: Grammar.gbnf(chain(20_000).replace("start", "root").replace(":", " ::=")),
+        lambda: Grammar.schema(json.dumps({"$ref": "#/$defs/a0", "$defs": names})),
+    ):
+        with pytest.raises(UsageError, match="rules or references, more than 1,000"):
+            make()
+
+
+def test_a_grammar_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.lark"
+    file.write_text('\ufeffstart: "é"')
+    named = named_grammar(False, None, None, file)
+    assert named is not None and matches(named, "é")
+    assert named_grammar(True, None, None, None) == Grammar.json()
+    assert named_grammar(False, None, "", None) == Grammar.regex("")
+    assert named_grammar(False, None, None, None) is None
+    file.write_bytes(b'start: "\xff"')
+    with pytest.raises(UsageError, match="a.lark is not UTF-8: byte 9 is 0xff"):
+        named_grammar(False, None, None, file)
+    file.write_bytes(b" " * 1_000_001)
+    with pytest.raises(UsageError, match="larger than 1 MB"):
+        named_grammar(False, file, None, None)
+    with pytest.raises(UsageError, match="ends neither in .lark nor in .gbnf"):
+        named_grammar(False, None, None, tmp_path / "a.txt")
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        named_grammar(False, tmp_path, None, None)

@@ -1,0 +1,105 @@
+"""Every mask against a slow twin: a list of all texts, and the grammar asked byte by byte."""
+
+import random
+
+import pytest
+import torch
+from written import TOKENIZER
+
+from cllm.errors import UsageError
+from cllm.generation.grammar import Grammar
+from cllm.generation.matcher import Matcher
+
+END = TOKENIZER.end_of_text
+GRAMMARS = {
+    "json": Grammar.json(),
+    "schema": Grammar.schema('{"type": "object", "properties": {"größer": {"enum": ["int", "main_1", 3]}}}'),
+    "regex": Grammar.regex("(int|void) +[a-zé_]{1,9}\\((void)?\\);?"),
+    "unicode": Grammar.regex("[ö-ü😀]+|\\p{Han}x"),
+    "lark": Grammar.lark('start: "(" start ")" | NAME\nNAME: /[a-z_]+/ | "main"'),
+    "gbnf": Grammar.gbnf('root ::= "int" " main"? ("_" [0-9])* | [^x] root'),
+}
+
+
+def allowed(matcher: Matcher) -> set[int]:
+    return set(torch.nonzero(matcher.allowed())[:, 0].tolist())
+
+
+def test_the_mask_of_a_regex_is_what_begins_the_rest_of_one_of_its_texts() -> None:
+    texts = [f"int main_{i}(void){s}{{ return {j}ö; }}".encode() for i in range(5) for j in range(3) for s in ("", " ")]
+    texts += [text.rstrip(b" }") for text in texts]
+    grammar = Grammar.regex("int main_[0-4]\\(void\\) ?\\{ return [0-2]ö;( \\})?")
+    drawn = random.Random(0)
+    for _ in range(20):
+        matcher, written = Matcher(grammar, TOKENIZER), b""
+        while True:
+            rests = [text[len(written) :] for text in texts if text.startswith(written)]
+            content = {index: TOKENIZER.token_bytes(index) for index in range(TOKENIZER.vocab_size)}
+            expected = {index for index, own in content.items() if own and any(r.startswith(own) for r in rests)}
+            assert allowed(matcher) == expected | ({END} if written in texts else set())
+            if not expected:
+                break
+            token = drawn.choice(sorted(expected))
+            matcher.accept(token)
+            written += TOKENIZER.token_bytes(token)
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_the_mask_is_each_token_s_bytes_asked_one_by_one(name: str) -> None:
+    drawn, matcher = random.Random(1), Matcher(GRAMMARS[name], TOKENIZER)
+    for _ in range(12):
+        found, expected = allowed(matcher), {END} if matcher.can_end else set()
+        for index in range(TOKENIZER.vocab_size):
+            copy, content = matcher.copy(), TOKENIZER.token_bytes(index)
+            ids = [TOKENIZER.id_of(bytes([byte])) for byte in content]
+            if content and all(id_ is not None and copy.accepts(id_) for id_ in ids):
+                expected.add(index)
+        assert found == expected
+        if found == {END}:
+            return
+        matcher.accept(drawn.choice(sorted(found - {END})))
+
+
+def test_a_copy_and_a_way_back_stand_where_they_say() -> None:
+    matcher = Matcher(GRAMMARS["json"], TOKENIZER)
+    first = allowed(matcher)
+    for byte in b'{"a':
+        matcher.accept(TOKENIZER.id_of(bytes([byte])) or 0)
+    here, copy = allowed(matcher), matcher.copy()
+    copy.accept(TOKENIZER.id_of(b'"') or 0)
+    assert allowed(matcher) == here != allowed(copy)
+    copy.back(1)
+    assert allowed(copy) == here
+    copy.back(3)
+    assert allowed(copy) == first
+    matcher.restart()
+    assert allowed(matcher) == first
+
+
+@pytest.mark.parametrize(
+    ("lark", "written", "says"),
+    [
+        ("start: start", b"", "leads nowhere at its beginning: no text of it goes on"),
+        ('start: "x" /[^\\s\\S]/', b"x", "leads nowhere after 1 tokens: no text of it goes on"),
+        ("start: <[1]>", b"", "leads nowhere at its beginning: it asks for tokens that no text has"),
+        ("start: <[1-6]>", b"", "leads nowhere at its beginning: it asks for tokens that no text has"),
+    ],
+)
+def test_where_a_grammar_leads_nowhere_it_says_so(lark: str, written: bytes, says: str) -> None:
+    matcher = Matcher(Grammar.lark(lark), TOKENIZER)
+    with pytest.raises(UsageError, match=says):
+        for token in TOKENIZER.encode(written):
+            matcher.accept(token)
+        matcher.allowed()
+
+
+def test_what_grows_with_every_byte_is_bounded() -> None:
+    """An ambiguous grammar, and one whose only text is endless: the library's limits, not this machine's memory."""
+    for lark in ('start: "a" start', 'start: /a+/ "a"', "start: a\na: a a | /[ab]/", "start: /(.*a){200}b/"):
+        matcher = Matcher(Grammar.lark(lark), TOKENIZER)
+        try:
+            for _ in range(100):
+                matcher.allowed()
+                matcher.accept(TOKENIZER.id_of(b"a") or 0)
+        except UsageError as error:
+            assert "the grammar is too large to go on with after" in str(error)
