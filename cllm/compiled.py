@@ -48,7 +48,8 @@ def _keep_kernels() -> None:
     base = package / "__pycache__"
     if "NUMBA_CACHE_DIR" in os.environ or not os.access(base if base.exists() else package, os.W_OK):
         return
-    files = [Path(__file__), package / "model" / "scalars.py", *sorted((package / "memory").glob("*.py"))]
+    others = ("vectors.py", "model/scalars.py", "generation/attention.py", "generation/products.py")
+    files = [Path(__file__), *(package / name for name in others), *sorted((package / "memory").glob("*.py"))]
     content = b"".join(path.read_bytes() for path in files)
     kind = "checked" if numba.core.config.BOUNDSCHECK else "kernels"  # type: ignore[attr-defined]
     folder = base / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}"

@@ -5,6 +5,7 @@ second: by whoever calls them, or by the process that workers are forks of, so t
 """
 
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -41,8 +42,9 @@ def complete() -> None:
         save_memory(memory, Path(folder) / "memory")
         memory = load_memory(Path(folder) / "memory", tokenizer)
     network = small_network(tokenizer.vocab_size).requires_grad_(False)
-    writer = Writer(tokenizer=tokenizer, model=network, memory=memory)
-    writer.complete(Prompt(prefix=b"int mai", suffix=b"\n"), SamplingParams(max_tokens=4))
+    for reader in (None, deepcopy(network).to(torch.bfloat16)):
+        writer = Writer(tokenizer=tokenizer, model=network, memory=memory, reader=reader)
+        writer.complete(Prompt(prefix=b"int mai", suffix=b"\n"), SamplingParams(max_tokens=4))
 
 
 def small_network(vocab_size: int) -> Transformer:

@@ -29,11 +29,12 @@ def decode(
 ) -> dict[str, Any]:
     """Seconds to read a prompt, and to write `count` tokens after it, the network's likeliest; and which.
 
-    With `drafts`, the memory, which has read the prompt, too, proposes some, which the network verifies.
+    With `drafts`, the text itself and the memory, which has read the prompt, too, propose some, which the network
+    verifies.
     """
     writer = session_of(model, memory, reading, threads).writer
     assert writer.model is not None and writer.memory is not None
-    network = NetworkText(writer.model, writer.decoder, writer.reader)
+    network = NetworkText(writer.model, writer.decoder, writer.reader, MOST_DRAFTED if drafts else 0)
     began = time.perf_counter()
     for _ in network.read(prompt):
         pass

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cllm.generation.decoder import Decoder
+from cllm.generation.repeats import Repeats
 from cllm.model.cache import KVCache
 from cllm.model.transformer import Transformer
 
@@ -36,15 +37,23 @@ class NetworkText:
     When the cache is full its older half is forgotten: keys are rotary, so the rest stays as it is.
     """
 
-    def __init__(self, model: Transformer, decoder: Decoder | None = None, reader: Transformer | None = None) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        decoder: Decoder | None = None,
+        reader: Transformer | None = None,
+        most_drafted: int = 0,
+    ) -> None:
         """Stand before a text. A decoder, if there is one, reads what comes after the prompt, a reader the prompt.
 
-        They are the same network: the decoder token by token, the reader perhaps in another dtype.
+        They are the same network: the decoder token by token, the reader perhaps in another dtype. With each token
+        it reads up to `most_drafted` that the text itself proposes (`repeats`).
         """
         self._model, self._decoder, self._reader = model, decoder, reader or model
-        self._prompt = KVCache(model.config, 1, model.config.context_length, model.embedding.weight.dtype)
         dtype = self._reader.embedding.weight.dtype
-        self._as_read = self._prompt if reader is None else KVCache(model.config, 1, self._prompt.capacity, dtype)
+        assert decoder is not None or dtype == model.embedding.weight.dtype, "they share a cache"
+        self._prompt = KVCache(model.config, 1, model.config.context_length, dtype)
+        self._repeats, self._most_drafted = Repeats(), most_drafted
         self._behind: Tensor | None = None  # hidden state (1, D) behind the prompt
 
     @torch.inference_mode()
@@ -56,15 +65,17 @@ class NetworkText:
         """
         ids = ids[-(self._prompt.capacity - 1) :]
         silent = len(ids) - said
+        self._repeats.back_to(self._prompt.length)
+        for id_ in ids:
+            self._repeats.accept(id_)
         for begin in range(0, len(ids), IDS_AT_ONCE):
             part = ids[begin : begin + IDS_AT_ONCE]
-            hidden = self._reader(torch.tensor([list(part)]), self._as_read)[0]
+            hidden = self._reader(torch.tensor([list(part)]), self._prompt)[0]
             before = hidden[:-1] if self._behind is None else torch.cat([self._behind, hidden[:-1]])
             first = max(0, silent - begin)  # of the part's ids, that is spoken of
             self._behind = hidden[-1:]
             if first < len(part):
                 yield self._logits_of(before[len(before) - (len(part) - first) :])
-        self._prompt.take(self._as_read)
         self.restart()
 
     def has_room(self, num_ids: int) -> bool:
@@ -79,6 +90,7 @@ class NetworkText:
         assert self._behind is not None, "nothing was read"
         self.logits = self._logits_of(self._behind)[0]
         self._accepted: list[int] = []
+        self._repeats.back_to(self._prompt.length)
         self._forgot = 0
 
     def mark(self) -> NetworkMark:
@@ -97,6 +109,7 @@ class NetworkText:
             return
         self._drafted.clear()
         del self._accepted[mark.accepted :]
+        self._repeats.back_to(self._prompt.length + mark.accepted)
         self._cache.length, self._cache.position = mark.length, mark.position
         self.logits, self._last = mark.logits, mark.last
 
@@ -106,8 +119,12 @@ class NetworkText:
 
     @torch.inference_mode()
     def accept(self, token: int, draft: Sequence[int] = ()) -> None:
-        """Go on with a token. `draft`: what may come after it, read together with it unless the token is expected."""
+        """Go on with a token. `draft`: what may come after it, read together with it unless the token is expected.
+
+        What the text itself proposes goes before that.
+        """
         self._accepted.append(token)
+        self._repeats.accept(token)
         if self.expects(token):
             self._last, self.logits = self._drafted.popleft()
             return
@@ -115,7 +132,7 @@ class NetworkText:
         if self._cache.length == self._cache.capacity:
             self._cache.keep(self._cache.capacity // 2)
             self._forgot += 1
-        ids = [token, *draft][: self._cache.capacity - self._cache.length]
+        ids = [token, *(self._repeats.draft(self._most_drafted) or draft)][: self._cache.capacity - self._cache.length]
         if self._decoder is not None:
             logits = torch.from_numpy(self._decoder.read(ids, self._cache))
         else:
@@ -131,7 +148,9 @@ class NetworkText:
             return False
         self._cache.rewind(len(self._drafted) + 1)
         self._drafted.clear()
-        self.accept(self._accepted.pop())
+        token = self._accepted.pop()
+        self._repeats.back_to(self._prompt.length + len(self._accepted))
+        self.accept(token)
         return True
 
     @torch.inference_mode()

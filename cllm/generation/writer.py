@@ -77,7 +77,7 @@ class Writer:
         if self.model is None:
             assert self.memory is not None, "a writer needs a network or a memory"
             return MemoryPredictor(self.memory, None, laid)
-        network = NetworkText(self.model, self.decoder, self.reader)
+        network = NetworkText(self.model, self.decoder, self.reader, most_drafted)
         if self.memory is None:
             return NetworkPredictor(network, self.tokenizer, laid)
         return MemoryPredictor(self.memory, network, laid, most_drafted)

@@ -5,7 +5,7 @@ from cllm.memory.decisions import ENDS, INSIDE
 from cllm.memory.text import Cursor
 from cllm.memory.trie import Trie
 
-LEAST_MATCH = 8  # bytes that must agree before a place for it to propose anything
+LEAST_MATCH = 16  # bytes that must agree before a place for it to propose anything
 
 
 @compiled

@@ -7,9 +7,11 @@ context.
 
 from copy import copy
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cllm.compiled import Array
 from cllm.model.config import TransformerConfig
 
 
@@ -18,23 +20,19 @@ class KVCache:
 
     def __init__(self, config: TransformerConfig, batch_size: int, capacity: int, dtype: torch.dtype) -> None:
         shape = (config.n_layer, batch_size, config.n_kv_head, capacity, config.head_dim)
-        self.keys = torch.empty(shape, dtype=dtype)
-        self.values = torch.empty(shape, dtype=dtype)
+        self._hold(torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype))
         self.length = 0  # tokens held
         self.position = 0  # absolute position of the next token
 
     def copy(self) -> "KVCache":
         """Another one that holds the same."""
         other = copy(self)
-        other.keys, other.values = self.keys.clone(), self.values.clone()
+        other._hold(self.keys.clone(), self.values.clone())
         return other
 
-    def take(self, other: "KVCache") -> None:
-        """Hold what another one of this shape holds, in this one's dtype, beginning with what both hold already."""
-        if other is not self:
-            new = slice(self.length, other.length)
-            self.keys[:, :, :, new], self.values[:, :, :, new] = other.keys[:, :, :, new], other.values[:, :, :, new]
-            self.length, self.position = other.length, other.position
+    def _hold(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values
+        self.arrays = _numbers_of(keys[:, 0]), _numbers_of(values[:, 0])  # of the first text, as kernels see them
 
     @property
     def capacity(self) -> int:
@@ -65,3 +63,11 @@ class KVCache:
             self.keys[:, :, :, :num_tokens] = self.keys[:, :, :, drop : self.length].clone()
             self.values[:, :, :, :num_tokens] = self.values[:, :, :, drop : self.length].clone()
             self.length = num_tokens
+
+
+def _numbers_of(tensor: Tensor) -> Array:
+    """The same memory as an array of float32s, or of bfloat16s seen as uint16."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    array: Array = tensor.numpy()
+    return array

@@ -1,0 +1,65 @@
+"""Matrices in 8 bits: each product is the one that NumPy computes in whole numbers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cllm.compiled import Array
+from cllm.generation.products import MOST_SUM, MOST_WEIGHT, Matrix, multiply, packed, unpacked
+
+
+def product(matrix: Matrix, vectors: Array) -> tuple[Array, Array, Array]:
+    """Products, and the vectors as they were rounded."""
+    count, width = len(vectors), 2 * matrix.weights.shape[1]
+    padded = np.zeros((count, width), np.float32)
+    padded[:, : vectors.shape[1]] = vectors
+    numbers, sizes = np.empty((count, width), np.int16), np.empty(count, np.float32)
+    products = np.empty((count, len(matrix.scales)), np.float32)
+    multiply(matrix.weights, matrix.scales, padded, numbers, sizes, products)
+    return products, numbers, sizes
+
+
+@given(
+    st.integers(1, 150),
+    st.integers(1, 90),
+    st.integers(1, 9),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1e-20, 1.0, 1e30]),
+)
+def test_the_kernel_and_its_slow_twin_agree(height: int, width: int, count: int, seed: int, scale: float) -> None:
+    random = np.random.default_rng(seed)
+    matrix = packed(random.standard_normal((height, width)).astype(np.float32))
+    vectors = (random.standard_normal((count, width)) * scale).astype(np.float32)
+    products, numbers, sizes = product(matrix, vectors)
+    whole = matrix.weights.swapaxes(-2, -3).reshape(len(matrix.scales), -1).astype(np.int64)
+    expected = (numbers.astype(np.int64) @ whole.T).astype(np.float32) * (matrix.scales * sizes[:, None])
+    np.testing.assert_allclose(products, expected, rtol=3e-7)
+    exact = vectors @ unpacked(matrix)[:height, :width].T
+    np.testing.assert_allclose(products[:, :height], exact, atol=2e-4 * scale * width**0.5)
+    for number in range(count):  # beside others or alone
+        assert np.array_equal(product(matrix, vectors[number : number + 1])[0][0], products[number])
+
+
+def test_a_matrix_is_rounded_row_by_row_and_filled_with_zeros() -> None:
+    random = np.random.default_rng(0)
+    matrices = random.standard_normal((3, 70, 5)).astype(np.float32) * 10.0 ** np.arange(-35, 35)[:, None]
+    matrices[1, 7] = 0
+    matrix = packed(matrices.astype(np.float32))
+    again = unpacked(matrix)
+    assert np.abs(again[:, :70, :5] - matrices).max(-1) == pytest.approx(0, abs=1e33)
+    assert (np.abs(again[:, :70, :5] - matrices) <= np.abs(matrices).max(-1, keepdims=True) / MOST_WEIGHT * 0.501).all()
+    assert not again[:, 70:].any() and not again[..., 5:].any() and not again[1, 7].any()
+
+
+@pytest.mark.parametrize("width", [2, 516, 518, 4096, 40_000])
+def test_the_largest_sum_fits(width: int) -> None:
+    matrix, vectors = packed(np.ones((1, width), np.float32)), np.ones((1, width), np.float32)
+    products, numbers, _ = product(matrix, vectors)
+    assert int(numbers.sum(dtype=np.int64)) * MOST_WEIGHT <= MOST_SUM
+    assert products[0, 0] == pytest.approx(width, rel=1e-6)
+
+
+def test_a_vector_of_zeros_has_products_of_zero() -> None:
+    products, _, sizes = product(packed(np.ones((3, 4), np.float32)), np.zeros((2, 4), np.float32))
+    assert not products.any() and not sizes.any()
