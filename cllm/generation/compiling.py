@@ -41,7 +41,7 @@ class CompilingGuide(Guide):
 
     def _closed(self, written: bytes) -> bytes | None:
         """The text with its braces closed, if it parses then."""
-        if self._after.strip() and not self._errors_with(written):
+        if self._after.strip() and not self._around.errors_with(written):
             return self._before + written + self._after
         source = close(self._before + written)
         return source if errors("C", source) == 0 else None

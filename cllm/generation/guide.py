@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 
-from tree_sitter import Tree
-
-from cllm.generation.stopgaps import AS_A_LINE, ENDS, IN_PLACE, USUAL
+from cllm.generation.stopgaps import ENDS
+from cllm.generation.surroundings import Surroundings
 from cllm.syntax.closing import PARTNER, brackets_closed, fewest_errors, open_brackets
-from cllm.syntax.errors import errors, errors_in
-from cllm.syntax.grammars import parse, parse_with, parser_for
-from cllm.syntax.growing import GrowingText, point_at
+from cllm.syntax.errors import errors
+from cllm.syntax.growing import GrowingText
 from cllm.syntax.words import word_ends
 
 MOST_BYTES = 1 << 18  # before and after the cursor that are parsed
@@ -25,16 +23,29 @@ MOST_OPINIONS = 6  # by way of closing a text, each up to 0.2 s
 MOST_CLOSED = 4  # brackets
 IN_BRACKETS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
 QUOTES = (b'"', b"'", b"`", b"/")
+SIGNS, BACKSLASH = b"\"'`", ord("\\")
+HAS_PATTERNS = {"JavaScript", "TSX", "TypeScript"}  # between slashes
 
 
 class Guide:
     """Asks of what is written, as it grows: is a word wrong, whatever follows; and at the end: is the file right."""
 
-    def __init__(self, language: str, prefix: bytes, suffix: bytes = b"") -> None:
-        """`language` must have a grammar. Without a suffix, the text is the beginning of a file."""
-        self.language = language
+    def __init__(self, language: str, prefix: bytes, suffix: bytes = b"", last: "Guide | None" = None) -> None:
+        """`language` must have a grammar. Without a suffix, the text is the beginning of a file.
+
+        `last`: one that is not asked any more. If it is of the same text, of which less was written, this one takes
+        what it knows.
+        """
+        self.language, self._opinions = language, 0
         self._before, self._after = prefix[-MOST_BYTES:], suffix[:MOST_BYTES]
-        self._growing, self._opinions = GrowingText(language, self._before), 0
+        self._around: Surroundings = Surroundings(
+            language, self._before, self._after, last._around if last is not None else None
+        )
+        if last is not None and last.language == language and self._before.startswith(last._before):
+            self._growing: GrowingText = last._growing
+            self._growing.grow(self._before[len(last._before) :])
+        else:
+            self._growing = GrowingText(language, self._before)
 
     def fault(self, written: bytes, *, is_line: bool) -> int | None:
         """Offset in `written` of the first word that cannot stand there; with `is_line`, its last line is whole."""
@@ -59,11 +70,9 @@ class Guide:
     def _ends_in_quotes(self, written: bytes) -> bool:
         """Whether the end is inside quotes that a line's end must not come before; in a comment they close nothing."""
         line = (self._before + written).rpartition(b"\n")[2]
-        if (
-            not any(quote in line for quote in QUOTES)
-            or not self.is_inside_text(written)
-            or self.is_inside_text(written + b"\n")
-        ):
+        if not (seems_inside_quotes(line) or (b"/" in line and self.language in HAS_PATTERNS)):
+            return False
+        if not self.is_inside_text(written) or self.is_inside_text(written + b"\n"):
             return False
         return not all(self.is_inside_text(written + quote) for quote in QUOTES)
 
@@ -74,15 +83,7 @@ class Guide:
 
     def fits(self, written: bytes) -> bool:
         """Whether the file with `written` in the cursor's place has no more errors than it must have."""
-        if not self._after.strip():
-            return True
-        tree, begin = self._tree_with(written), len(self._before)
-        found = errors_in(tree) if tree is not None else begin
-        if found == 0 or found > self._fewest_by_some:
-            return found == 0
-        # Errors elsewhere alone, if some stopgaps have them, too, were there before.
-        is_right_here = tree is not None and not has_errors_at(tree, begin, begin + len(written))
-        return is_right_here or found <= self._fewest_by_all
+        return not self._after.strip() or self._around.fits(written)
 
     def accepts(self, written: bytes) -> bool:
         """Whether lines that parse are right in other ways, as far as anybody is asked."""
@@ -91,40 +92,6 @@ class Guide:
     def is_inside_text(self, written: bytes) -> bool:
         """Whether the end is inside a string or a comment, where a sign that no language knows is none the worse."""
         return self._growing.fault(written + b"\x01 \x01") is None
-
-    @cached_property
-    def _fewest_by_some(self) -> int:
-        """The fewest errors that the file has with any of the most usual stopgaps."""
-        line = self._before.rfind(b"\n") + 1
-        return min(self._errors_with(stopgap, line) for stopgap in USUAL)
-
-    @cached_property
-    def _fewest_by_all(self) -> int:
-        line, fewest = self._before.rfind(b"\n") + 1, self._fewest_by_some
-        for begin, stopgaps in ((line, AS_A_LINE), (len(self._before), IN_PLACE)):
-            for stopgap in stopgaps if fewest else ():
-                fewest = min(fewest, self._errors_with(stopgap, begin))
-        return fewest
-
-    @cached_property
-    def _around(self) -> Tree | None:
-        return parse(self.language, self._before + self._after)
-
-    def _errors_with(self, written: bytes, begin: int | None = None) -> int:
-        tree = self._tree_with(written, begin)
-        return errors_in(tree) if tree is not None else len(self._before)
-
-    def _tree_with(self, written: bytes, begin: int | None = None) -> Tree | None:
-        """The file with a text in the cursor's place, or from a byte before it on."""
-        parser, old = parser_for(self.language), len(self._before)
-        assert parser is not None
-        begin = old if begin is None else begin
-        text, new = self._before[:begin] + written + self._after, begin + len(written)
-        tree = self._around
-        if tree is not None:
-            tree, around = tree.copy(), self._before + self._after
-            tree.edit(begin, old, new, *(point_at(*at) for at in ((text, begin), (around, old), (text, new))))
-        return parse_with(parser, text, tree)
 
     def mended(self, written: bytes) -> bytes | None:
         """The most of `written` that can stand, with its brackets closed where the suffix wants it; or None."""
@@ -178,8 +145,13 @@ class Guide:
                     yield quote + (closed or b"") + end
 
 
-def has_errors_at(tree: Tree, begin: int, end: int) -> bool:
-    """Whether there are errors in the constructs, at the top level, that a stretch lies in or touches."""
-    root = tree.root_node
-    touching = [child for child in root.children if child.end_byte >= begin and child.start_byte <= end]
-    return root.is_error or any(child.has_error for child in touching)
+def seems_inside_quotes(line: bytes) -> bool:
+    """Whether a line's end is inside quotes that began in it, by its looks; also where they stand in a comment."""
+    inside, is_escaped = None, False
+    for sign in line:
+        if inside is None:
+            inside = sign if sign in SIGNS else None
+        elif sign == inside and not is_escaped:
+            inside = None
+        is_escaped = sign == BACKSLASH and not is_escaped
+    return inside is not None

@@ -20,23 +20,30 @@ class Session:
 
     writer: Writer
     _predictor: Predictor | None = field(default=None, init=False)
+    _guide: Guide | None = field(default=None, init=False)
 
     def complete(
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None
     ) -> list[Completion]:
         """As `Writer.complete`, which it equals but for the rounding of sums."""
         predictor = self._behind(self.writer.lay_out(prompt, params.max_tokens))
+        if guide is None and params.valid and prompt.language is not None:
+            guide = self._guide = Guide(prompt.language, prompt.prefix, prompt.suffix, self._guide)
         return self.writer.complete_with(predictor, prompt, params, num_samples, guide)
 
     def _behind(self, laid: Laid) -> Predictor:
         if isinstance(self._predictor, MemoryPredictor) and self._predictor.extend(laid):
             return self._predictor
-        self.forget()
+        self._leave()
         self._predictor = self.writer.predictor(laid).__enter__()
         return self._predictor
 
     def forget(self) -> None:
         """Know nothing of any prompt."""
+        self._leave()
+        self._guide = None
+
+    def _leave(self) -> None:
         if self._predictor is not None:
             self._predictor.__exit__()
             self._predictor = None

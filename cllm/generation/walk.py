@@ -12,6 +12,9 @@ from cllm.generation.sampling import SamplingParams, draw
 from cllm.syntax.words import is_word
 from cllm.tokenizer import Tokenizer
 
+# The least chance of a token that is tried instead of another: to find those above it takes 0.2 ms, all that could be
+# drawn 1.1 (2026-11-27).
+LEAST_OTHER = 1e-3
 MOST_WORD_TOKENS = 8  # beyond the most that were asked for
 
 
@@ -72,7 +75,7 @@ class Walk:
         """The likeliest other tokens for a step, each with how much less likely it is than the best there (nats)."""
         step = self.steps[place]
         self._stand_behind(self.steps[:place])
-        found = self._predictor.log_probabilities(self._typed(place), False)
+        found = self._predictor.log_probabilities(self._typed(place), False, LEAST_OTHER)
         best = found.topk(min(most + 1, len(found)))
         pairs = zip((best.values[0] - best.values).tolist(), best.indices.tolist(), strict=True)
         return [(loss, token) for loss, token in pairs if token != step.token and loss < float("inf")][:most]

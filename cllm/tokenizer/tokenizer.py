@@ -12,6 +12,7 @@ measurement (docs/LOG.md, 2026-11-24).
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,13 @@ class Tokenizer:
         # The library gives a character for each byte.
         return len(self._tokenizer.pre_tokenizer.pre_tokenize_str(pieces[-1])[-1][0])
 
-    def token_lengths(self) -> npt.NDArray[np.int64]:
-        """Bytes of each token (V,)."""
+    @cached_property
+    def _lengths(self) -> npt.NDArray[np.int64]:
         return np.array([len(token) for token in self._bytes], dtype=np.int64)
+
+    def token_lengths(self) -> npt.NDArray[np.int64]:
+        """Bytes of each token (V,); to be read only."""
+        return self._lengths
 
 
 def _byte_level(model: Any) -> Any:

@@ -8,11 +8,13 @@ from written import TEXT, TOKENIZER
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.completion import stream
 from cllm.generation.ending import Ending, indented_end
-from cllm.generation.guide import Guide
+from cllm.generation.guide import Guide, seems_inside_quotes
 from cllm.generation.guided import write_valid
+from cllm.generation.surroundings import Surroundings, has_errors_at
 from cllm.generation.walk import Walk
 from cllm.syntax.closing import closing
 from cllm.syntax.errors import errors
+from cllm.syntax.grammars import parse
 
 LINE = SamplingParams(max_tokens=24, until="line", valid=True)
 RANDOM = replace(LINE, temperature=1.0)
@@ -87,9 +89,9 @@ def test_the_guide_s_counts_are_those_of_the_whole_file_parsed_anew() -> None:
     for _ in range(40):
         place = drawn.choice(PLACES)
         end = FILE.find(b"\n", place)
-        guide = Guide("C", FILE[:place], FILE[end:])
+        guide, surroundings = Guide("C", FILE[:place], FILE[end:]), Surroundings("C", FILE[:place], FILE[end:])
         for written in (FILE[place:end], b"}", b"", b"(x", drawn.randbytes(6)):
-            assert guide._errors_with(written) == errors("C", FILE[:place] + written + FILE[end:])
+            assert surroundings.errors_with(written) == errors("C", FILE[:place] + written + FILE[end:])
         assert guide.fits(FILE[place:end])
         assert guide.fault(FILE[place:end], is_line=True) is None
 
@@ -166,3 +168,43 @@ def test_so_many_tokens_end_with_a_word(writer: Writer) -> None:
             params = SamplingParams(max_tokens=count, valid=True)
             (completion,) = writer.complete(Prompt(prefix=prefix, path="a.c"), params)
             assert closing("C", prefix + completion.text.encode()) is not None or not completion.text
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(FILE[:60], FILE[66:]), (b"M(x) {\n int a = f(", b");\n}\nint main(void) { }}\n"), (b"int x", b"")],
+)
+def test_a_guide_that_knows_another_of_less_of_the_text_says_what_a_new_one_says(before: bytes, after: bytes) -> None:
+    written = (b"", b"1", b"(", b"b);", b"} }", b'"a', b"int y;\nx", b"\n")
+    guide: Guide | None = None
+    for typed in (b"", b"f", b"f(", b"f(", b"f(x, ", b"f(x);\n", b"f(x);\nint"):
+        guide, fresh = Guide("C", before + typed, after, guide), Guide("C", before + typed, after)
+        for text in written:
+            assert guide.fits(text) == fresh.fits(text)
+            for is_line in (False, True):
+                assert guide.fault(text, is_line=is_line) == fresh.fault(text, is_line=is_line), (typed, text)
+
+
+def test_errors_in_another_construct_of_a_list_are_not_here() -> None:
+    items = b"struct s { int c; };\nint b = (3;\nint e;\n"
+    for whole in (items, b"#ifndef A\n#define A\n" + items + b"#endif\n"):
+        tree = parse("C", whole)
+        assert tree is not None and tree.root_node.has_error
+        for construct, expected in ((b"int e", False), (b"struct s", False), (b"int b", True)):
+            begin = whole.index(construct)
+            assert has_errors_at(tree.root_node, begin, begin + len(construct)) == expected, construct
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b'f("a', True),
+        (b'f("a")', False),
+        (b"f('\\'", True),
+        (b"f('\\\\'", False),
+        (b'it\'s "a"', True),
+        (b'"`" `', True),
+    ],
+)
+def test_quotes_that_do_not_end_are_seen(line: bytes, expected: bool) -> None:
+    assert seems_inside_quotes(line) == expected
