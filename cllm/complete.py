@@ -16,6 +16,7 @@ from cllm.generation.compiling import CompilingGuide
 from cllm.generation.explanation import explain
 from cllm.generation.grammar import Grammar
 from cllm.generation.matching import complete_matching
+from cllm.machine import default_dtype, describe
 from cllm.memory.store import load_memory
 from cllm.run import current_run, existing_directory
 from cllm.syntax.compile_c import Compiler
@@ -70,14 +71,24 @@ def offset_of(text: bytes, place: str, file: Path) -> int:
 
 
 @contextmanager
-def compiling_guide(corpus: Corpus, prompt: Prompt) -> Iterator[CompilingGuide]:
-    """A guide that asks gcc, in whose folder the repository's headers are."""
+def compiler_of(corpus: Corpus) -> Iterator[tuple[Compiler, bytes]]:
+    """gcc, in whose folder the repository's headers are, and the includes that its files begin with.
+
+    UsageError if there is none.
+    """
     documents = [document for document in (*corpus.train, *corpus.val) if document.path.endswith((".c", ".h"))]
     texts = {document.path: corpus.text(document) for document in documents}
     with Compiler({path: text for path, text in texts.items() if path.endswith(".h")}) as compiler:
         if compiler.compiles(b"").ok is None:
             raise UsageError(f"--compile: {compiler.compiles(b'').reason}")
-        yield CompilingGuide(prompt.prefix, prompt.suffix, compiler, preamble(compiler, texts.values()))
+        yield compiler, preamble(compiler, texts.values())
+
+
+@contextmanager
+def compiling_guide(corpus: Corpus, prompt: Prompt) -> Iterator[CompilingGuide]:
+    """A guide that asks gcc."""
+    with compiler_of(corpus) as (compiler, includes):
+        yield CompilingGuide(prompt.prefix, prompt.suffix, compiler, includes)
 
 
 def main_grammar(corpus: Corpus) -> str | None:
@@ -115,7 +126,8 @@ def complete_text(
         prompt = replace(prompt, language=main_grammar(corpus))
     if compiled and prompt.language != "C":
         raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'no language that is known'}")
-    writer = Writer.load(run.model, run.memory, torch.float32, experts, update)
+    reading = getattr(torch, default_dtype(describe()))
+    writer = Writer.load(run.model, run.memory, torch.float32, experts, update, reading)
     if grammar is not None:
         completions = complete_matching(writer, grammar, prompt, params, num_samples)
     else:

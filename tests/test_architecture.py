@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "top": {"info", "run", "spheres", "stages", "workspace"},
     "export": {"dataset", "tokenizer", "model"},
     "export_run": {"corpus", "export", "model", "progress", "run", "workspace"},
-    "complete": {"corpus", "generation", "memory", "run", "syntax", "workspace"},
+    "complete": {"corpus", "generation", "machine", "memory", "run", "syntax", "workspace"},
     "stages": {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),
         *("machine", "interrupt", "progress", "run", "workspace", "__init__"),
@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "bench": {
         *("corpus", "tokenizer", "dataset", "lattice", "model", "spheres", "training", "evaluation", "stages"),
         *("generation", "memory", "export", "doctor", "machine", "progress", "run", "workspace", "__init__"),
+        *("complete", "syntax"),
     },
     "__main__": {"cli"},
 }

@@ -145,7 +145,11 @@ def valid_table(found: dict[str, Any]) -> str:
             )
     machine, versions = found["machine"], found["versions"]
     sentence = f"{machine['cores']} cores, {machine['cpu']}, PyTorch {versions['torch']}; seed {found['seed']}"
-    return "\n".join([columns(rows), "", sentence])
+    prompts = [
+        f"{each['prompt']}: of {each['completions']} completions {each['parse']} parse, gcc accepts {each['compile']}"
+        for each in found["prompts"]
+    ]
+    return "\n".join([columns(rows), "", *prompts, *([""] if prompts else []), sentence])
 
 
 def complete_table(found: dict[str, Any]) -> str:

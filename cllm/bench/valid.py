@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from cllm.bench.contest import circumstances_of
+from cllm.bench.prompts import bench_prompts
 from cllm.corpus import Corpus
 from cllm.errors import UsageError
 from cllm.evaluation.scorecard import launch_scorers
 from cllm.evaluation.validity import Trial, draw_trials, summary_of
-from cllm.machine import describe
+from cllm.machine import default_dtype, describe
 from cllm.progress import Reporter
 from cllm.run import current_run, existing_directory
 from cllm.stages.scoring import subject_of
@@ -20,7 +21,7 @@ MOST_COMPLETIONS = 100_000
 
 
 def bench_valid(root: Path, count: int, seed: int, report: Reporter) -> dict[str, Any]:
-    """Figures over `count` completions by what is in use in a repository; and those that were not valid."""
+    """Figures over `count` completions by what is in use in a repository; those that were not valid; and `prompts`."""
     if not 1 <= count <= MOST_COMPLETIONS:
         raise UsageError(f"-n {count} is not between 1 and {MOST_COMPLETIONS:,}")
     subject = subject_of(current_run(Workspace(existing_directory(root))))
@@ -29,6 +30,7 @@ def bench_valid(root: Path, count: int, seed: int, report: Reporter) -> dict[str
     if not trials:
         raise UsageError(f"no file that was held out of {root} is in a language that is parsed: nothing to judge")
     common = {"model": str(subject.model), "memory": str(subject.memory), "corpus": str(subject.corpus)}
+    common["reading"] = default_dtype(machine)
 
     def tasks() -> Iterator[Mapping[str, Any]]:
         for number, trial in enumerate(trials):
@@ -38,12 +40,14 @@ def bench_valid(root: Path, count: int, seed: int, report: Reporter) -> dict[str
     report.phase("complete")
     with start_nursery() as nursery, launch_scorers(machine.cores, nursery) as sphere:
         results = list(sphere.deal("complete_both", tasks()))
+    prompts = bench_prompts(subject, corpus, report)
     pairs = list(zip(trials, results, strict=True))
     kinds = {"fill_in_the_middle": True, "left_to_right": False}
     chosen = {name: [found for trial, found in pairs if trial.is_middle == kind] for name, kind in kinds.items()}
     return {
         **summary_of(results),
         **{name: summary_of(some) for name, some in chosen.items() if some},
+        "prompts": prompts,
         "invalid": [
             {"path": corpus.val[trial.cursor.document].path, **place_of(trial), **found["valid"]}
             for trial, found in pairs

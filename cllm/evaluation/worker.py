@@ -30,9 +30,10 @@ SPEED_PREFIX_BYTES = 2_000
 
 
 @lru_cache(maxsize=1)
-def writer_of(model: str, memory: str, dtype: str) -> Writer:
+def writer_of(model: str, memory: str, dtype: str, reading: str | None = None) -> Writer:
     """Network, memory and tokenizer."""
-    return Writer.load(Path(model), Path(memory), getattr(torch, dtype))
+    read_in = getattr(torch, reading) if reading is not None else None
+    return Writer.load(Path(model), Path(memory), getattr(torch, dtype), reading=read_in)
 
 
 @lru_cache(maxsize=1)
@@ -129,10 +130,13 @@ def suggest_line(
 
 
 def complete_both(
-    model: str, memory: str, corpus: str, document: int, begin: int, end: int, is_middle: bool
+    model: str, memory: str, reading: str, corpus: str, document: int, begin: int, end: int, is_middle: bool
 ) -> dict[str, dict[str, Any]]:
-    """A line at a cursor of a held-out document, with the guide and without, in fp32, as `cllm complete` computes."""
-    writer, opened = writer_of(model, memory, "float32"), corpus_of(corpus)
+    """A line at a cursor of a held-out document, with the guide and without, as `cllm complete` computes: in fp32.
+
+    Prompts are read in the dtype `reading`.
+    """
+    writer, opened = writer_of(model, memory, "float32", reading), corpus_of(corpus)
     held_out = opened.val[document]
     text = opened.text(held_out)
     trial = Trial(cursor=Cursor(document=document, begin=begin, end=end), is_middle=is_middle)

@@ -1,0 +1,24 @@
+"""`cllm bench valid` of a learned repository of C."""
+
+import json
+import shutil
+
+import pytest
+from commandline import Cllm
+
+from cllm.syntax.errors import errors
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="asks gcc")
+def test_figures_and_prompts_of_a_repository(learned: Cllm) -> None:
+    done = learned("bench", "valid", "-n", "6", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["completions"] == 6 and found["fill_in_the_middle"]["completions"] == 3
+    assert len(found["invalid"]) == round(6 * (1 - found["valid"]))
+    assert [each["prompt"] for each in found["prompts"]] == ["int main", "struct", "#include", "void function"]
+    for each in found["prompts"]:
+        assert each["completions"] == len(each["texts"]) == 10
+        assert 0 <= each["compile"] <= each["parse"], "gcc accepts nothing that does not parse"
+        assert each["parse"] == sum(errors("C", text.encode()) == 0 for text in each["texts"])
+        assert all(text.startswith(each["prompt"]) for text in each["texts"])
