@@ -88,6 +88,19 @@ class Decoder:
 
     def read(self, tokens: Sequence[int], cache: KVCache) -> Array:
         """Read tokens (T,) behind what a cache of one text holds; the logits (T, V) of what comes after each."""
+        logits = self._read(tokens, [cache] * len(tokens), range(len(tokens)))
+        cache.advance(len(tokens))
+        return logits
+
+    def read_each(self, tokens: Sequence[int], caches: Sequence[KVCache]) -> Array:
+        """Read a token of each of several texts (B,), whose caches are parts of one; the logits (B, V) after them."""
+        logits = self._read(tokens, caches, [0] * len(tokens))
+        for cache in caches:
+            cache.advance(1)
+        return logits
+
+    def _read(self, tokens: Sequence[int], caches: Sequence[KVCache], behind: Sequence[int]) -> Array:
+        """Each token goes so many places behind what its cache holds."""
         weights, count = self._weights, len(tokens)
         width, wide = weights.embedding.shape[1], [len(matrix.scales[0]) for matrix in (weights.qkv, weights.gate_up)]
         channels = 2 * len(weights.frequencies)
@@ -96,14 +109,16 @@ class Decoder:
         )
         normed = np.zeros((count, len(weights.out.scales[0])), np.float32)
         numbers = np.empty((count, max(*wide, attended.shape[1], normed.shape[1])), np.int16)
-        scores, sizes = np.empty(cache.capacity, np.float32), np.empty(count, np.float32)
+        scores, sizes = np.empty(caches[0].capacity, np.float32), np.empty(count, np.float32)
         turns = np.empty((count, 2, channels // 2), np.float32)
         room = Room(x, normed, qkv, attended, gate_up, scores, numbers, sizes, turns)
         logits = np.empty((count, len(weights.head.scales)), np.float32)
-        keys, values = cache.arrays
-        assert cache.length + len(tokens) <= cache.capacity, "there is no room for the tokens"
-        _read(weights, keys, values, cache.length, cache.position, np.array(tokens, np.int64), room, logits)
-        cache.advance(len(tokens))
+        places = np.empty((count, 3), np.int64)
+        for number, (cache, more) in enumerate(zip(caches, behind, strict=True)):
+            assert cache.length + more < cache.capacity, "there is no room for the tokens"
+            places[number] = cache.text, cache.length + more, cache.position + more
+        keys, values = caches[0].arrays
+        _read(weights, keys, values, places, np.array(tokens, np.int64), room, logits)
         return logits[:, : len(weights.embedding)]
 
 
@@ -112,40 +127,41 @@ def _read(
     weights: Weights,
     keys: Array,
     values: Array,
-    length: Number,
-    position: Number,
+    places: Array,
     tokens: Array,
     room: Room,
     logits: Array,
 ) -> None:
-    num_layers, kv_heads, _, channels = keys.shape
+    """Tokens (T,) to logits (T, V); `places` (T, 3): of each its text, its place in the cache, and its position."""
+    num_layers, _, kv_heads, _, channels = keys.shape
     heads, inner, count = weights.heads, weights.inner, len(tokens)
     x, normed, qkv, attended, gate_up, scores, numbers, sizes, turns = room
     for number in range(count):
         _copy(weights.embedding[tokens[number]], x[number])
         for place in range(channels // 2):
-            angle = (position + number) * weights.frequencies[place]
+            angle = places[number, 2] * weights.frequencies[place]
             turns[number, 0, place], turns[number, 1, place] = math.cos(angle), math.sin(angle)
     for layer in range(num_layers):
         for number in range(count):
             _normalise(x[number], weights.attention_norm[layer], weights.eps, normed[number])
         multiply(weights.qkv.weights[layer], weights.qkv.scales[layer], normed, numbers, sizes, qkv)
         for number in range(count):
+            text, here = places[number, 0], places[number, 1]
             for head in range(heads + kv_heads):
                 part = qkv[number, head * channels : (head + 1) * channels]
                 _normalise(part, weights.q_norm[layer] if head < heads else weights.k_norm[layer], weights.eps, part)
                 _rotate(part, turns[number])
             for head in range(kv_heads):
                 begin = (heads + head) * channels
-                _copy(qkv[number, begin : begin + channels], keys[layer, head, length + number])
+                _copy(qkv[number, begin : begin + channels], keys[layer, text, head, here])
                 begin += kv_heads * channels
-                _copy(qkv[number, begin : begin + channels], values[layer, head, length + number])
+                _copy(qkv[number, begin : begin + channels], values[layer, text, head, here])
             for head in range(heads):
                 place, of = head * channels, head // (heads // kv_heads)
                 attend(
                     qkv[number, place : place + channels],
-                    keys[layer, of, : length + number + 1],
-                    values[layer, of, : length + number + 1],
+                    keys[layer, text, of, : here + 1],
+                    values[layer, text, of, : here + 1],
                     scores,
                     attended[number, place : place + channels],
                 )

@@ -32,7 +32,7 @@ class NetworkMark(NamedTuple):
 
 
 class NetworkText:
-    """Stands behind the text so far; `logits` (V,) fp32 are of what comes next. `restart` goes back to the prompt.
+    """Stands behind the text so far; `logits` (V,) fp32 are of what comes next. `restart` goes back to the `prompt`.
 
     When the cache is full its older half is forgotten: keys are rotary, so the rest stays as it is.
     """
@@ -52,7 +52,7 @@ class NetworkText:
         self._model, self._decoder, self._reader = model, decoder, reader or model
         dtype = self._reader.embedding.weight.dtype
         assert decoder is not None or dtype == model.embedding.weight.dtype, "they share a cache"
-        self._prompt = KVCache(model.config, 1, model.config.context_length, dtype)
+        self.prompt, self.config = KVCache(model.config, 1, model.config.context_length, dtype), model.config
         self._repeats, self._most_drafted = Repeats(), most_drafted
         self._behind: Tensor | None = None  # hidden state (1, D) behind the prompt
 
@@ -63,14 +63,14 @@ class NetworkText:
         Yields logits (n, V) of the last `said` of them, each from those before it, some at a time, as it reads; to be
         exhausted.
         """
-        ids = ids[-(self._prompt.capacity - 1) :]
+        ids = ids[-(self.prompt.capacity - 1) :]
         silent = len(ids) - said
-        self._repeats.back_to(self._prompt.length)
+        self._repeats.back_to(self.prompt.length)
         for id_ in ids:
             self._repeats.accept(id_)
         for begin in range(0, len(ids), IDS_AT_ONCE):
             part = ids[begin : begin + IDS_AT_ONCE]
-            hidden = self._reader(torch.tensor([list(part)]), self._prompt)[0]
+            hidden = self._reader(torch.tensor([list(part)]), self.prompt)[0]
             before = hidden[:-1] if self._behind is None else torch.cat([self._behind, hidden[:-1]])
             first = max(0, silent - begin)  # of the part's ids, that is spoken of
             self._behind = hidden[-1:]
@@ -80,17 +80,17 @@ class NetworkText:
 
     def has_room(self, num_ids: int) -> bool:
         """Whether the prompt may be so much longer."""
-        return self._prompt.length + num_ids < self._prompt.capacity
+        return self.prompt.length + num_ids < self.prompt.capacity
 
     def restart(self) -> None:
         """Stand behind the prompt again."""
-        self._cache = self._prompt.copy()
+        self._cache = self.prompt.copy()
         self._last: int | None = None  # token that was read with others, and may be read again alone
         self._drafted: deque[tuple[int, Tensor]] = deque()  # tokens in the cache that have not come yet
         assert self._behind is not None, "nothing was read"
         self.logits = self._logits_of(self._behind)[0]
         self._accepted: list[int] = []
-        self._repeats.back_to(self._prompt.length)
+        self._repeats.back_to(self.prompt.length)
         self._forgot = 0
 
     def mark(self) -> NetworkMark:
@@ -109,7 +109,7 @@ class NetworkText:
             return
         self._drafted.clear()
         del self._accepted[mark.accepted :]
-        self._repeats.back_to(self._prompt.length + mark.accepted)
+        self._repeats.back_to(self.prompt.length + mark.accepted)
         self._cache.length, self._cache.position = mark.length, mark.position
         self.logits, self._last = mark.logits, mark.last
 
@@ -149,7 +149,7 @@ class NetworkText:
         self._cache.rewind(len(self._drafted) + 1)
         self._drafted.clear()
         token = self._accepted.pop()
-        self._repeats.back_to(self._prompt.length + len(self._accepted))
+        self._repeats.back_to(self.prompt.length + len(self._accepted))
         self.accept(token)
         return True
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from cllm.ahead import ahead
 from cllm.compiled import Array
+from cllm.generation.decoder import Decoder
 from cllm.generation.healing import Split, heal
 from cllm.generation.network import NetworkMark, NetworkText
 from cllm.generation.prompt import Laid
+from cllm.generation.together import SampleText, Together
 from cllm.memory.continuation import FROM_MEMORY, Continuation
 from cllm.memory.memory import NOTHING, Memory, NetworkSays
 from cllm.memory.network import in_memory_terms, network_says_one
@@ -59,12 +62,20 @@ class NetworkPredictor:
     """The network alone."""
 
     def __init__(self, network: NetworkText, tokenizer: Tokenizer, laid: Laid) -> None:
-        self._text, self._tokenizer, self._healed = network, tokenizer, list[int]()
+        self._text: NetworkText | SampleText = network
+        self._network, self._tokenizer, self._healed = network, tokenizer, list[int]()
         for _ in network.read(laid.network):
             pass
         self._banned = banned(tokenizer)
         self._healed = heal(laid.typed, self._split_after, tokenizer)
         self.typed = laid.typed[len(tokenizer.decode(self._healed)) :]
+
+    def several(self, count: int, decoder: Decoder) -> "list[NetworkPredictor]":
+        """Others behind the same prompt, whose tokens are read together."""
+        several = [copy(self) for _ in range(count)]
+        for one, text in zip(several, Together(self._network, decoder, count).texts, strict=True):
+            one._text = text
+        return several
 
     def restart(self) -> None:
         self._text.restart()
@@ -92,10 +103,10 @@ class NetworkPredictor:
     def accept(self, token: int) -> None:
         self._text.accept(token)
 
-    def mark(self) -> NetworkMark:
+    def mark(self) -> Any:
         return self._text.mark()
 
-    def back_to(self, mark: NetworkMark) -> None:
+    def back_to(self, mark: Any) -> None:
         self._text.back_to(mark)
 
     def __enter__(self) -> "NetworkPredictor":

@@ -1,5 +1,6 @@
 """One way through the tokens: draw one, go on with it, until the text ends; and turn off where it went wrong."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -57,9 +58,13 @@ class Walk:
         end_of_text = self._tokenizer.end_of_text
         return [step.token for step in self.steps if len(step.before) < length and step.token != end_of_text]
 
+    def stand(self) -> None:
+        """Have the predictor go on with what is written, as the next step does otherwise."""
+        self._stand_behind(self.steps)
+
     def step(self) -> None:
         """Draw a token and write it; the text may end with it."""
-        self._stand_behind(self.steps)
+        self.stand()
         mark = self._predictor.mark()
         found = self._predictor.log_probabilities(self._typed(len(self.steps)), self._params.temperature == 0)
         self._write(draw(found, self._params, self._generator), mark)
@@ -126,3 +131,12 @@ class Walk:
     def _end_if_long(self) -> None:
         if len(self.steps) >= self._params.max_tokens:
             self.finish_reason, self.end = "length", len(self.written)
+
+
+def go_together(walks: Sequence[Walk]) -> None:
+    """Go all walks to their ends, a step of each at a time."""
+    while going := [walk for walk in walks if not walk.finish_reason]:
+        for walk in going:
+            walk.stand()
+        for walk in going:
+            walk.step()

@@ -1,5 +1,6 @@
 """What was learned of a repository, ready to write: network, memory and tokenizer, and which of them predict."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,8 @@ from cllm.generation.network import NetworkText
 from cllm.generation.predictors import MOST_DRAFTED, MemoryPredictor, NetworkPredictor, Predictor
 from cllm.generation.prompt import Laid, Prompt, lay_out
 from cllm.generation.sampling import SamplingParams
-from cllm.generation.walk import Walk
+from cllm.generation.together import MOST_TOGETHER
+from cllm.generation.walk import Walk, go_together
 from cllm.memory.memory import Memory
 from cllm.memory.store import load_memory
 from cllm.model.load import load_model
@@ -107,9 +109,22 @@ class Writer:
             guide = None
         elif guide is None and language is not None:
             guide = Guide(language, prompt.prefix, prompt.suffix)
-        found = []
-        for sample in range(num_samples):
-            walk = Walk(predictor, self.tokenizer, replace(params, seed=params.seed + sample), ending)
-            *_, completion = stream(walk, guide)
-            found.append(completion)
+        found, left = list[Completion](), [replace(params, seed=params.seed + sample) for sample in range(num_samples)]
+        while left:
+            count = MOST_TOGETHER if guide is None and isinstance(predictor, NetworkPredictor) and self.decoder else 1
+            some, left = left[:count], left[count:]
+            for walk in self._walks(predictor, some, ending):
+                *_, completion = stream(walk, guide)
+                found.append(completion)
         return found
+
+    def _walks(self, predictor: Predictor, each: list[SamplingParams], ending: Ending) -> Iterator[Walk]:
+        """A walk for each of several parameters; where there are several, they are gone together to their ends."""
+        if len(each) == 1:
+            yield Walk(predictor, self.tokenizer, each[0], ending)
+            return
+        assert isinstance(predictor, NetworkPredictor) and self.decoder is not None
+        several = zip(predictor.several(len(each), self.decoder), each, strict=True)
+        walks = [Walk(one, self.tokenizer, params, ending) for one, params in several]
+        go_together(walks)
+        yield from walks

@@ -30,9 +30,23 @@ class KVCache:
         other._hold(self.keys.clone(), self.values.clone())
         return other
 
+    def split(self) -> "list[KVCache]":
+        """A cache for each of the texts, in the memory of this one."""
+        parts = [copy(self) for _ in range(self.keys.size(1))]
+        for text, part in enumerate(parts):
+            part.keys, part.values, part.text = self.keys[:, text : text + 1], self.values[:, text : text + 1], text
+        return parts
+
+    def take(self, other: "KVCache") -> None:
+        """Hold what another one of as many texts holds, which fits into it."""
+        held = slice(0, other.length)
+        self.keys[:, :, :, held], self.values[:, :, :, held] = other.keys[:, :, :, held], other.values[:, :, :, held]
+        self.length, self.position = other.length, other.position
+
     def _hold(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values = keys, values
-        self.arrays = _numbers_of(keys[:, 0]), _numbers_of(values[:, 0])  # of the first text, as kernels see them
+        self.arrays = _numbers_of(keys), _numbers_of(values)  # as kernels see them, with those it was split from
+        self.text = 0  # which of those is its first
 
     @property
     def capacity(self) -> int:
