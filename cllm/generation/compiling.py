@@ -19,7 +19,7 @@ class CompilingGuide(Guide):
     def __init__(self, prefix: bytes, suffix: bytes, compiler: Compiler, preamble: bytes) -> None:
         """`preamble` stands before a prefix that includes nothing itself. The compiler must be entered."""
         super().__init__("C", prefix, suffix)
-        self._compiler = compiler
+        self._compiler, self._prefix, self._suffix = compiler, prefix, suffix
         self._preamble = b"" if b"#include" in prefix else preamble
 
     def accepts(self, written: bytes) -> bool:
@@ -36,14 +36,14 @@ class CompilingGuide(Guide):
 
     @cached_property
     def _can_be_asked(self) -> bool:
-        before = self._before[: self._before.rfind(b"\n") + 1]
+        before = self._prefix[: self._prefix.rfind(b"\n") + 1]
         return self._compiler.compiles(self._preamble + close(before)).ok is True
 
     def _closed(self, written: bytes) -> bytes | None:
         """The text with its braces closed, if it parses then."""
-        if self._after.strip() and not self._around.errors_with(written):
-            return self._before + written + self._after
-        source = close(self._before + written)
+        if self._suffix.strip() and not self._around.errors_with(written):
+            return self._prefix + written + self._suffix
+        source = close(self._prefix + written)
         return source if errors("C", source) == 0 else None
 
 

@@ -13,6 +13,7 @@ from cllm.generation.surroundings import Surroundings
 from cllm.syntax.closing import PARTNER, brackets_closed, fewest_errors, open_brackets
 from cllm.syntax.errors import errors
 from cllm.syntax.growing import GrowingText
+from cllm.syntax.macros import macros_ended
 from cllm.syntax.words import word_ends
 
 MOST_BYTES = 1 << 18  # before and after the cursor that are parsed
@@ -37,7 +38,7 @@ class Guide:
         what it knows.
         """
         self.language, self._opinions = language, 0
-        self._before, self._after = prefix[-MOST_BYTES:], suffix[:MOST_BYTES]
+        self._before, self._after = macros_ended(language, prefix[-MOST_BYTES:], suffix[:MOST_BYTES])
         self._around: Surroundings = Surroundings(
             language, self._before, self._after, last._around if last is not None else None
         )
