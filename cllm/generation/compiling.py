@@ -28,8 +28,16 @@ class CompilingGuide(Guide):
         source = self._closed(written)
         return source is None or self._compiler.compiles(self._preamble + source).ok is not False
 
+    def rounded(self, written: bytes) -> bytes | None:
+        return super().rounded(written) or self._by_syntax.rounded(written)
+
     def mended(self, written: bytes) -> bytes | None:
-        return self.rounded(written) or super().mended(written)
+        return super().rounded(written) or super().mended(written) or self._by_syntax.rounded(written)
+
+    @cached_property
+    def _by_syntax(self) -> Guide:
+        """What is asked where gcc accepts nothing: a text that parses is better than none."""
+        return Guide("C", self._prefix, self._suffix)
 
     def _can_end(self, text: bytes) -> bool:
         return super()._can_end(text) and self.accepts(text)

@@ -7,6 +7,7 @@ the cursor already has wrong (macros, a line that is not finished) does not coun
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
+from typing import Self
 
 from cllm.generation.stopgaps import ENDS
 from cllm.generation.surroundings import Surroundings
@@ -47,6 +48,12 @@ class Guide:
             self._growing.grow(self._before[len(last._before) :])
         else:
             self._growing = GrowingText(language, self._before)
+
+    def prepared(self) -> Self:
+        """Itself, with what the first questions need."""
+        if self._after.strip():
+            self._around.prepare()
+        return self
 
     def fault(self, written: bytes, *, is_line: bool) -> int | None:
         """Offset in `written` of the first word that cannot stand there; with `is_line`, its last line is whole."""

@@ -26,9 +26,10 @@ class Session:
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None
     ) -> list[Completion]:
         """As `Writer.complete`, which it equals but for the rounding of sums."""
+        guides = self.writer.guides(prompt, params, self._guide) if guide is None else iter([guide])
         predictor = self._behind(self.writer.lay_out(prompt, params.max_tokens))
-        if guide is None and params.valid and prompt.language is not None:
-            guide = self._guide = Guide(prompt.language, prompt.prefix, prompt.suffix, self._guide)
+        (guide,) = guides
+        self._guide = guide or self._guide
         return self.writer.complete_with(predictor, prompt, params, num_samples, guide)
 
     def _behind(self, laid: Laid) -> Predictor:

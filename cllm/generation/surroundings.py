@@ -39,6 +39,11 @@ class Surroundings:
     def _place(self) -> tuple[str, bytes, bytes]:
         return self._language, self._before[: self._line], self._after
 
+    def prepare(self) -> Tree | None:
+        """Parse the file as it is, which spares most of the work of the first question; the tree."""
+        self._around = self._around or parse(self._language, self._before + self._after)
+        return self._around
+
     def fits(self, written: bytes) -> bool:
         """Whether the file with `written` in the cursor's place has no more errors than it must have."""
         tree, begin = self._tree_with(written, len(self._before)), len(self._before)
@@ -75,9 +80,9 @@ class Surroundings:
         parser, old, around = parser_for(self._language), len(self._before), self._before + self._after
         assert parser is not None
         text, new = self._before[:begin] + written + self._after, begin + len(written)
-        self._around = self._around or parse(self._language, around)
-        if self._around is None:
+        if self.prepare() is None:
             return parse_with(parser, text)
+        assert self._around is not None
         tree = self._around.copy()
         tree.edit(begin, old, new, *(point_at(*at) for at in ((text, begin), (around, old), (text, new))))
         return parse_with(parser, text, tree)

@@ -8,6 +8,7 @@ from typing import Self
 
 import torch
 
+from cllm.ahead import ahead
 from cllm.config import check_choice
 from cllm.generation.completion import Completion, stream
 from cllm.generation.decoder import Decoder
@@ -91,8 +92,20 @@ class Writer:
 
         Where they are to be valid, `guide` stands in for that of the prompt's language.
         """
+        guides = self.guides(prompt, params) if guide is None else iter([guide])
         with self.predictor(self.lay_out(prompt, params.max_tokens)) as predictor:
+            (guide,) = guides
             return self.complete_with(predictor, prompt, params, num_samples, guide)
+
+    def guides(self, prompt: Prompt, params: SamplingParams, last: Guide | None = None) -> Iterator[Guide | None]:
+        """The one who watches what is written, if anybody does, made from now on beside what reads the prompt.
+
+        `last`: see `Guide`.
+        """
+        language = prompt.language
+        if not params.valid or language is None:
+            return iter([None])
+        return ahead((Guide(language, prompt.prefix, prompt.suffix, last).prepared() for _ in range(1)), 1)
 
     def complete_with(
         self,
@@ -102,13 +115,8 @@ class Writer:
         num_samples: int = 1,
         guide: Guide | None = None,
     ) -> list[Completion]:
-        """The same by a predictor that stands behind the prompt."""
-        language = prompt.language
-        ending = Ending(params.until, params.stop, language, prompt.prefix, prompt.suffix)
-        if not params.valid:
-            guide = None
-        elif guide is None and language is not None:
-            guide = Guide(language, prompt.prefix, prompt.suffix)
+        """The same by a predictor that stands behind the prompt, watched by the guide, if there is one."""
+        ending = Ending(params.until, params.stop, prompt.language, prompt.prefix, prompt.suffix)
         found, left = list[Completion](), [replace(params, seed=params.seed + sample) for sample in range(num_samples)]
         while left:
             count = MOST_TOGETHER if guide is None and isinstance(predictor, NetworkPredictor) and self.decoder else 1

@@ -54,6 +54,7 @@ class Memory:
         self._cursor = new_cursor(NUM_MATCHES)
         self.journal = new_journal(learned.lines, 0)
         self.index = Index()
+        self._spare: dict[str, Array] | None = None
 
     @classmethod
     def new(cls, tokenizer: Tokenizer, num_bytes: int) -> Self:
@@ -142,7 +143,7 @@ class Memory:
     def forgetting(self, most: int) -> Iterator[None]:
         """Forget at the end what was read inside, at most so many bytes."""
         size, index = self.size, Index(self.index.segments, self.index.sources)
-        before = {name: array.copy() for name, array in self.learned._asdict().items() if name not in TABLES}
+        before = self._kept()
         self.journal = new_journal(self.learned.lines, MOST_LINES_PER_BYTE * (most + 1))
         try:
             yield
@@ -151,7 +152,16 @@ class Memory:
             self.journal = new_journal(self.learned.lines, 0)
             for name, array in before.items():
                 getattr(self.learned, name)[...] = array
+            self._spare = before
             self.size, self.index = size, index
+
+    def _kept(self) -> dict[str, Array]:
+        """A copy of all that is learned but the tables, in the last one's room: new room takes as long as the copy."""
+        arrays = {name: array for name, array in self.learned._asdict().items() if name not in TABLES}
+        kept, self._spare = self._spare or {name: np.empty_like(array) for name, array in arrays.items()}, None
+        for name, array in arrays.items():
+            kept[name][...] = array
+        return kept
 
     def read_beginning(
         self, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0, path: str = ""
