@@ -60,11 +60,10 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
     lines: list[dict[str, float]] = []
     agreeing = []
     with contenders(learned, ours, machine.cores, report) as asked:
-        report.phase("complete")
+        report.phase("tokens")
         for number, cursor in enumerate(cursors):
-            report.update(number / count, f"cursor {number} of {count}")
-            document = corpus.val[cursor.document]
-            text = corpus.text(document)
+            report.update(number / len(cursors), f"cursor {number} of {count}")
+            text = corpus.text(corpus.val[cursor.document])
             prompt = learned.tokenizer.encode(text[: cursor.begin])[-(learned.config.context_length - TOKENS - 1) :]
             written = {}
             for name, contender in asked.items() if prompt else ():
@@ -74,9 +73,16 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
                 rate = {"prefill": found["read"] / found["prefill_seconds"], "decode": TOKENS / found["seconds"]}
                 rates.setdefault(name, []).append(rate)
             agreeing.append(written.get("ours") == written.get("ours with drafts"))
+    with ExitStack() as stack:  # nobody else is there now, and nothing is compared
+        report.phase("lines")
+        alone = start(OURS, {**ours, "threads": 1}, stack)
+        for number, cursor in enumerate(cursors):
+            report.update(number / len(cursors), f"cursor {number} of {count}")
+            document = corpus.val[cursor.document]
+            text = corpus.text(document)
             around = {"prefix": text[: cursor.begin], "suffix": text[cursor.end :], "typed": text[cursor.begin :][:1]}
             told = {name: part.decode("latin-1") for name, part in around.items()}
-            lines.append(asked["ours"].ask("line", **told, path=document.path, window=WINDOW))
+            lines.append(alone.ask("line", **told, path=document.path, window=WINDOW))
     return {
         "cursors": len(cursors),
         "tokens_per_second": {name: summary(found) for name, found in rates.items()},
@@ -93,25 +99,27 @@ def contenders(learned: Learned, ours: dict[str, str], cores: int, report: Repor
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cllm-bench-")))
 
-        def start(module: str, told: dict[str, Any]) -> Contender:
-            environment = {**worker_environment(), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-            nursery = stack.enter_context(Nursery([module], {**environment, "PATH": os.environ.get("PATH", "")}))
-            return Contender(stack.enter_context(Sphere(nursery, module, 1)), told)
-
         report.phase("start")
-        mine = start(OURS, {**ours, "threads": 1})
+        mine = start(OURS, {**ours, "threads": 1}, stack)
         found = {"ours": mine, "ours with drafts": mine}
         if importlib.util.find_spec("xllamacpp"):
             for kind in KINDS:
                 write_gguf(learned, folder / f"{kind}.gguf", kind)
                 for threads in sorted({1, cores}):
                     told = {"file": str(folder / f"{kind}.gguf"), "threads": threads}
-                    found[f"llama.cpp {kind}, threads: {threads}"] = start(LLAMA, told)
+                    found[f"llama.cpp {kind}, threads: {threads}"] = start(LLAMA, told, stack)
         if importlib.util.find_spec("transformers"):
             (folder / "transformers").mkdir()
             write_huggingface(learned, folder / "transformers")
-            found["transformers"] = start(TRANSFORMERS, {"file": str(folder / "transformers"), "threads": 1})
+            found["transformers"] = start(TRANSFORMERS, {"file": str(folder / "transformers"), "threads": 1}, stack)
         yield found
+
+
+def start(module: str, told: dict[str, Any], stack: ExitStack) -> Contender:
+    """A contender, until the stack is left."""
+    environment = {**worker_environment(), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    nursery = stack.enter_context(Nursery([module], {**environment, "PATH": os.environ.get("PATH", "")}))
+    return Contender(stack.enter_context(Sphere(nursery, module, 1)), told)
 
 
 def summary(rates: list[dict[str, float]]) -> dict[str, float]:

@@ -39,7 +39,8 @@ class Guide:
         what it knows.
         """
         self.language, self._opinions = language, 0
-        self._before, self._after = macros_ended(language, prefix[-MOST_BYTES:], suffix[:MOST_BYTES])
+        self._given = prefix[-MOST_BYTES:], suffix[:MOST_BYTES]
+        self._before, self._after = self._with_macros_ended(last)
         self._around: Surroundings = Surroundings(
             language, self._before, self._after, last._around if last is not None else None
         )
@@ -48,6 +49,16 @@ class Guide:
             self._growing.grow(self._before[len(last._before) :])
         else:
             self._growing = GrowingText(language, self._before)
+
+    def _with_macros_ended(self, last: "Guide | None") -> tuple[bytes, bytes]:
+        """The text around the cursor; what the last guide found about its line and those before it holds still."""
+        before, after = self._given
+        if last is not None and last.language == self.language and last._given[1] == after:
+            more = before[len(last._given[0]) :]
+            is_line_begun = last._given[0].rpartition(b"\n")[2].strip()
+            if before.startswith(last._given[0]) and is_line_begun and b"\n" not in more:
+                return last._before + more, last._after
+        return macros_ended(self.language, before, after)
 
     def prepared(self) -> Self:
         """Itself, with what the first questions need."""
@@ -59,6 +70,9 @@ class Guide:
         """Offset in `written` of the first word that cannot stand there; with `is_line`, its last line is whole."""
         if is_line and self._ends_in_quotes(written):
             return max(0, len(written) - 1)
+        # The beginning of a right file is right: to see that takes a third of the time that a search for faults takes.
+        if is_line and self._after.strip() and self._around.errors_with(written) == 0:
+            return None
         found = self._growing.fault(written + b"\n" if is_line else written)
         # Behind faults a parser is less sure of what it reads: then what counts is how right the whole can be.
         if found is None or not is_line or not self._growing.is_faulty:

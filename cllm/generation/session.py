@@ -26,8 +26,9 @@ class Session:
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None
     ) -> list[Completion]:
         """As `Writer.complete`, which it equals but for the rounding of sums."""
+        laid = self.writer.lay_out(prompt, params.max_tokens)
         guides = self.writer.guides(prompt, params, self._guide) if guide is None else iter([guide])
-        predictor = self._behind(self.writer.lay_out(prompt, params.max_tokens))
+        predictor = self._behind(laid)
         (guide,) = guides
         self._guide = guide or self._guide
         return self.writer.complete_with(predictor, prompt, params, num_samples, guide)

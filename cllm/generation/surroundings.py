@@ -8,7 +8,7 @@ from tree_sitter import Node, Tree
 
 from cllm.generation.stopgaps import AS_A_LINE, IN_PLACE, USUAL
 from cllm.syntax.errors import errors_in
-from cllm.syntax.grammars import parse, parse_with, parser_for
+from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.growing import point_at
 
 BY_LINE = (*USUAL, *(stopgap for stopgap in AS_A_LINE if stopgap not in USUAL))
@@ -32,8 +32,11 @@ class Surroundings:
         self._language, self._before, self._after = language, before, after
         self._line = before.rfind(b"\n") + 1
         self._around: Tree | None = None
-        self._by_line: list[int] = last._by_line if last is not None and last._place == self._place else []
+        is_same = last is not None and last._place == self._place
+        self._by_line: list[int] = last._by_line if last is not None and is_same else []
+        self._last = last._around_until(before) if last is not None and is_same else None
         self._in_place: list[int] = []
+        self._judged: tuple[bytes, Tree | None, int] | None = None  # the last text, the file with it, and its errors
 
     @property
     def _place(self) -> tuple[str, bytes, bytes]:
@@ -41,13 +44,22 @@ class Surroundings:
 
     def prepare(self) -> Tree | None:
         """Parse the file as it is, which spares most of the work of the first question; the tree."""
-        self._around = self._around or parse(self._language, self._before + self._after)
+        if self._around is None:
+            parser = parser_for(self._language)
+            assert parser is not None
+            self._around, self._last = parse_with(parser, self._before + self._after, self._last), None
         return self._around
+
+    def _around_until(self, before: bytes) -> Tree | None:
+        """The file's tree, if it was parsed, told that the cursor has moved on to the end of `before`."""
+        if self._around is None or not before.startswith(self._before):
+            return None
+        return edited(self._around, self._before + self._after, len(self._before), before + self._after, len(before))
 
     def fits(self, written: bytes) -> bool:
         """Whether the file with `written` in the cursor's place has no more errors than it must have."""
-        tree, begin = self._tree_with(written, len(self._before)), len(self._before)
-        found = errors_in(tree) if tree is not None else begin
+        tree, found = self._judge(written)
+        begin = len(self._before)
         if found == 0 or self._is_beaten(found, len(USUAL)):
             return found == 0
         # Errors elsewhere alone, if those stopgaps have them, too, were there before.
@@ -56,7 +68,14 @@ class Surroundings:
 
     def errors_with(self, written: bytes) -> int:
         """Errors of the file with a text in the cursor's place."""
-        return self._errors_with(written, len(self._before))
+        return self._judge(written)[1]
+
+    def _judge(self, written: bytes) -> tuple[Tree | None, int]:
+        """The file with a text in the cursor's place, and its errors: one that takes too long has many."""
+        if self._judged is None or self._judged[0] != written:
+            tree = self._tree_with(written, len(self._before))
+            self._judged = written, tree, errors_in(tree) if tree is not None else len(self._before)
+        return self._judged[1:]
 
     def _is_beaten(self, found: int, most: int) -> bool:
         """Whether with one of the first stopgaps the file has fewer errors."""
@@ -83,9 +102,15 @@ class Surroundings:
         if self.prepare() is None:
             return parse_with(parser, text)
         assert self._around is not None
-        tree = self._around.copy()
-        tree.edit(begin, old, new, *(point_at(*at) for at in ((text, begin), (around, old), (text, new))))
-        return parse_with(parser, text, tree)
+        return parse_with(parser, text, edited(self._around, around, old, text, new, begin))
+
+
+def edited(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, begin: int | None = None) -> Tree:
+    """The tree of an old text, told that from a byte on (or the old end) there is something else in a new one."""
+    begin, tree = old_end if begin is None else begin, tree.copy()
+    points = (point_at(*at) for at in ((new, begin), (old, old_end), (new, new_end)))
+    tree.edit(begin, old_end, new_end, *points)
+    return tree
 
 
 def has_errors_at(node: Node, begin: int, end: int) -> bool:

@@ -92,8 +92,9 @@ class Writer:
 
         Where they are to be valid, `guide` stands in for that of the prompt's language.
         """
+        laid = self.lay_out(prompt, params.max_tokens)
         guides = self.guides(prompt, params) if guide is None else iter([guide])
-        with self.predictor(self.lay_out(prompt, params.max_tokens)) as predictor:
+        with self.predictor(laid) as predictor:
             (guide,) = guides
             return self.complete_with(predictor, prompt, params, num_samples, guide)
 
