@@ -32,7 +32,7 @@ class CompilingGuide(Guide):
         return super().rounded(written) or self._by_syntax.rounded(written)
 
     def mended(self, written: bytes) -> bytes | None:
-        return super().rounded(written) or super().mended(written) or self._by_syntax.rounded(written)
+        return self.rounded(written) or super().mended(written)
 
     @cached_property
     def _by_syntax(self) -> Guide:

@@ -53,6 +53,17 @@ def test_lines_that_gcc_refuses_are_not_accepted() -> None:
         assert unreadable.accepts(b"(void) {\n  lib_close();")
 
 
+@needs_gcc
+def test_what_gcc_accepts_nowhere_still_parses() -> None:
+    with Compiler(HEADERS) as compiler:
+        begun, written = b"void f", b"(int a, int a" + 30 * b",\n    int a"
+        guide = CompilingGuide(begun, b"", compiler, b"")
+        for ask in (guide.mended, guide.rounded):
+            found = ask(written)
+            assert found is not None and errors("C", begun + found) == 0
+            assert not compiler.compiles(begun + found).ok
+
+
 def test_a_text_is_closed_with_its_braces_and_sections() -> None:
     closed = close(b"#ifdef A\nint f(void) {\n  if (1) {\n    ;")
     assert errors("C", closed) == 0

@@ -111,6 +111,22 @@ def test_a_cache_that_forgets_equals_a_shorter_text_in_one_layer() -> None:
     torch.testing.assert_close(forgetful, model(tokens[:, 10:])[:, 6:])
 
 
+def test_parts_of_a_cache_go_on_by_themselves() -> None:
+    model, tokens = network(), ids(3, 20)
+    whole, prompt = KVCache(model.config, 3, 24, torch.float32), KVCache(model.config, 1, 24, torch.float32)
+    with torch.no_grad():
+        model(tokens[:1, :8], prompt)
+        for row, part in enumerate(whole.split()):
+            part.take(prompt)
+            assert part.text == row and (part.length, part.position) == (8, 8)
+            found = model(tokens[row : row + 1, 8 : 12 + row], part)
+            expected = model(torch.cat([tokens[:1, :8], tokens[row : row + 1, 8 : 12 + row]], 1))[:, 8:]
+            torch.testing.assert_close(found, expected)
+            alone = part.copy()
+            assert alone.text == 0 and alone.arrays[0].shape[1] == 1 and part.arrays is whole.split()[row].arrays
+    assert (whole.keys[:, 1, :, :8] == prompt.keys[:, 0, :, :8]).all()
+
+
 def test_a_batch_row_equals_the_same_row_alone() -> None:
     model = network()
     tokens = ids(5, 33)
