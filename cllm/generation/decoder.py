@@ -102,6 +102,7 @@ class Decoder:
     def _read(self, tokens: Sequence[int], caches: Sequence[KVCache], behind: Sequence[int]) -> Array:
         """Each token goes so many places behind what its cache holds."""
         weights, count = self._weights, len(tokens)
+        assert count > 0, "there is nothing to read"
         width, wide = weights.embedding.shape[1], [len(matrix.scales[0]) for matrix in (weights.qkv, weights.gate_up)]
         channels = 2 * len(weights.frequencies)
         x, attended, qkv, gate_up = (
@@ -174,6 +175,8 @@ def _read(
             for place in range(inner):
                 gate = gate_up[number, place]
                 gate_up[number, place] = gate / (ONE + exp(-gate)) * gate_up[number, inner + place]
+            for place in range(inner, 2 * weights.down.weights.shape[2]):  # one more column, if their number is odd
+                gate_up[number, place] = 0
         multiply(weights.down.weights[layer], weights.down.scales[layer], gate_up, numbers, sizes, normed)
         _add(normed, x)
     for number in range(count):

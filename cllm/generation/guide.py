@@ -26,6 +26,7 @@ MOST_CLOSED = 4  # brackets
 IN_BRACKETS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
 QUOTES = (b'"', b"'", b"`", b"/")
 SIGNS, BACKSLASH = b"\"'`", ord("\\")
+COMMENTS = (b"/*", b"//", b"#")
 HAS_PATTERNS = {"JavaScript", "TSX", "TypeScript"}  # between slashes
 
 
@@ -39,8 +40,7 @@ class Guide:
         what it knows.
         """
         self.language, self._opinions = language, 0
-        self._given = prefix[-MOST_BYTES:], suffix[:MOST_BYTES]
-        self._before, self._after = self._with_macros_ended(last)
+        self._before, self._after = macros_ended(language, prefix[-MOST_BYTES:], suffix[:MOST_BYTES])
         self._around: Surroundings = Surroundings(
             language, self._before, self._after, last._around if last is not None else None
         )
@@ -49,16 +49,6 @@ class Guide:
             self._growing.grow(self._before[len(last._before) :])
         else:
             self._growing = GrowingText(language, self._before)
-
-    def _with_macros_ended(self, last: "Guide | None") -> tuple[bytes, bytes]:
-        """The text around the cursor; what the last guide found about its line and those before it holds still."""
-        before, after = self._given
-        if last is not None and last.language == self.language and last._given[1] == after:
-            more = before[len(last._given[0]) :]
-            is_line_begun = last._given[0].rpartition(b"\n")[2].strip()
-            if before.startswith(last._given[0]) and is_line_begun and b"\n" not in more:
-                return last._before + more, last._after
-        return macros_ended(self.language, before, after)
 
     def prepared(self) -> Self:
         """Itself, with what the first questions need."""
@@ -92,7 +82,7 @@ class Guide:
     def _ends_in_quotes(self, written: bytes) -> bool:
         """Whether the end is inside quotes that a line's end must not come before; in a comment they close nothing."""
         line = (self._before + written).rpartition(b"\n")[2]
-        if not (seems_inside_quotes(line) or (b"/" in line and self.language in HAS_PATTERNS)):
+        if not may_end_in_quotes(line) and not (b"/" in line and self.language in HAS_PATTERNS):
             return False
         if not self.is_inside_text(written) or self.is_inside_text(written + b"\n"):
             return False
@@ -167,13 +157,13 @@ class Guide:
                     yield quote + (closed or b"") + end
 
 
-def seems_inside_quotes(line: bytes) -> bool:
-    """Whether a line's end is inside quotes that began in it, by its looks; also where they stand in a comment."""
-    inside, is_escaped = None, False
+def may_end_in_quotes(line: bytes) -> bool:
+    """Whether a line's end may be inside quotes that began in it, by its looks; sure where it says no."""
+    quotes = [sign for sign in SIGNS if sign in line]
+    if len(quotes) != 1 or any(opener in line for opener in COMMENTS):
+        return bool(quotes)
+    inside, is_escaped = False, False
     for sign in line:
-        if inside is None:
-            inside = sign if sign in SIGNS else None
-        elif sign == inside and not is_escaped:
-            inside = None
+        inside ^= sign == quotes[0] and not is_escaped
         is_escaped = sign == BACKSLASH and not is_escaped
-    return inside is not None
+    return inside

@@ -117,7 +117,6 @@ class NetworkText:
         """Whether a token is read already, as a draft."""
         return bool(self._drafted) and self._drafted[0][0] == token
 
-    @torch.inference_mode()
     def accept(self, token: int, draft: Sequence[int] = ()) -> None:
         """Go on with a token. `draft`: what may come after it, read together with it unless the token is expected.
 
@@ -127,31 +126,32 @@ class NetworkText:
         self._repeats.accept(token)
         if self.expects(token):
             self._last, self.logits = self._drafted.popleft()
-            return
-        self._cache.rewind(len(self._drafted))
-        if self._cache.length == self._cache.capacity:
-            self._cache.keep(self._cache.capacity // 2)
-            self._forgot += 1
-        ids = [token, *(self._repeats.draft(self._most_drafted) or draft)][: self._cache.capacity - self._cache.length]
-        if self._decoder is not None:
-            logits = torch.from_numpy(self._decoder.read(ids, self._cache))
         else:
-            logits = self._logits_of(self._model(torch.tensor([ids]), self._cache)[0])
-        self._last = token if len(ids) > 1 else None
-        self._drafted = deque(zip(ids[1:], logits[1:], strict=True))
-        self.logits = logits[0]
+            self._read_on([token, *(self._repeats.draft(self._most_drafted) or draft)])
 
-    @torch.inference_mode()
     def alone(self) -> bool:
         """Read the last token again by itself, if it was read with others: sums then have another rounding."""
         if self._last is None:
             return False
-        self._cache.rewind(len(self._drafted) + 1)
-        self._drafted.clear()
-        token = self._accepted.pop()
-        self._repeats.back_to(self.prompt.length + len(self._accepted))
-        self.accept(token)
+        self._cache.rewind(1)
+        self._read_on([self._last])
         return True
+
+    @torch.inference_mode()
+    def _read_on(self, ids: Sequence[int]) -> None:
+        """Read a token that has come, and others that may come, as far as there is room for them."""
+        self._cache.rewind(len(self._drafted))
+        if self._cache.length == self._cache.capacity:
+            self._cache.keep(self._cache.capacity // 2)
+            self._forgot += 1
+        ids = ids[: self._cache.capacity - self._cache.length]
+        if self._decoder is not None:
+            logits = torch.from_numpy(self._decoder.read(ids, self._cache))
+        else:
+            logits = self._logits_of(self._model(torch.tensor([ids]), self._cache)[0])
+        self._last = ids[0] if len(ids) > 1 else None
+        self._drafted = deque(zip(ids[1:], logits[1:], strict=True))
+        self.logits = logits[0]
 
     @torch.inference_mode()
     def _logits_of(self, hidden: Tensor) -> Tensor:

@@ -127,6 +127,13 @@ class MemoryPredictor:
         self._held, self._room = ExitStack(), 0
 
     def __enter__(self) -> "MemoryPredictor":
+        try:
+            return self._enter()
+        except BaseException:
+            self._held.close()
+            raise
+
+    def _enter(self) -> "MemoryPredictor":
         memory, laid, path = self._memory, self._laid, self._laid.path or ""
         read = memory.tokenizer.token_lengths()[[*laid.before, *laid.after]].sum()
         self._held.enter_context(memory.forgetting(int(read) + MOST_MORE_BYTES + 1))

@@ -41,6 +41,7 @@ def packed(matrix: Array) -> Matrix:
     added = [(0, 0)] * len(several) + [(0, -height % ROWS), (0, width % 2)]
     whole = np.pad(matrix, added)
     scales = (np.abs(whole).max(-1) / MOST_WEIGHT).astype(np.float32)
+    assert np.isfinite(scales).all(), "a weight is no number"
     rounded = np.rint(whole / np.where(scales > 0, scales, 1)[..., None]).astype(np.int8)
     tiles = rounded.reshape(*several, -1, ROWS, whole.shape[-1] // 2, 2).swapaxes(-2, -3)
     return Matrix(np.ascontiguousarray(tiles), scales)

@@ -27,11 +27,12 @@ class Session:
     ) -> list[Completion]:
         """As `Writer.complete`, which it equals but for the rounding of sums."""
         laid = self.writer.lay_out(prompt, params.max_tokens)
-        guides = self.writer.guides(prompt, params, self._guide) if guide is None else iter([guide])
+        last, self._guide = self._guide, None  # what it knows, the next one takes
+        guides = self.writer.guides(prompt, params, last) if guide is None else iter([guide])
         predictor = self._behind(laid)
-        (guide,) = guides
-        self._guide = guide or self._guide
-        return self.writer.complete_with(predictor, prompt, params, num_samples, guide)
+        (made,) = guides
+        self._guide = made if guide is None else None
+        return self.writer.complete_with(predictor, prompt, params, num_samples, made)
 
     def _behind(self, laid: Laid) -> Predictor:
         if isinstance(self._predictor, MemoryPredictor) and self._predictor.extend(laid):

@@ -32,6 +32,7 @@ class Surroundings:
         self._language, self._before, self._after = language, before, after
         self._line = before.rfind(b"\n") + 1
         self._around: Tree | None = None
+        self._is_prepared = False
         is_same = last is not None and last._place == self._place
         self._by_line: list[int] = last._by_line if last is not None and is_same else []
         self._last = last._around_until(before) if last is not None and is_same else None
@@ -44,7 +45,8 @@ class Surroundings:
 
     def prepare(self) -> Tree | None:
         """Parse the file as it is, which spares most of the work of the first question; the tree."""
-        if self._around is None:
+        if not self._is_prepared:
+            self._is_prepared = True
             parser = parser_for(self._language)
             assert parser is not None
             self._around, self._last = parse_with(parser, self._before + self._after, self._last), None

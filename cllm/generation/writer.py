@@ -117,6 +117,7 @@ class Writer:
         guide: Guide | None = None,
     ) -> list[Completion]:
         """The same by a predictor that stands behind the prompt, watched by the guide, if there is one."""
+        guide = guide if params.valid else None
         ending = Ending(params.until, params.stop, prompt.language, prompt.prefix, prompt.suffix)
         found, left = list[Completion](), [replace(params, seed=params.seed + sample) for sample in range(num_samples)]
         while left:

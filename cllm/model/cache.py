@@ -34,7 +34,11 @@ class KVCache:
         """A cache for each of the texts, in the memory of this one."""
         parts = [copy(self) for _ in range(self.keys.size(1))]
         for text, part in enumerate(parts):
-            part.keys, part.values, part.text = self.keys[:, text : text + 1], self.values[:, text : text + 1], text
+            part.keys, part.values, part.text = (
+                self.keys[:, text : text + 1],
+                self.values[:, text : text + 1],
+                self.text + text,
+            )
         return parts
 
     def take(self, other: "KVCache") -> None:

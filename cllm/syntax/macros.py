@@ -14,7 +14,7 @@ from cllm.syntax.errors import errors
 # A line that is a name in capitals, perhaps with arguments, before a line that begins with a word or ends a block; not
 # inside of a definition that goes on over lines.
 ARGUMENTS = rb"\((?:[^()\n]|\([^()\n]*\))*\)"
-LONE = re.compile(rb"(?<!\\)(\n[ \t]*[A-Z][A-Z0-9_]{2,}(?:" + ARGUMENTS + rb")?)(?=[ \t]*\n\s*[A-Za-z_}])")
+LONE = re.compile(rb"(?<!\\)(\n[ \t]*[A-Z][A-Z0-9_]{2,}(?:" + ARGUMENTS + rb")?)(?=[ \t\r]*\n\s*[A-Za-z_}])")
 LANGUAGES = ("C", "C++")
 
 

@@ -20,5 +20,5 @@ def test_figures_and_prompts_of_a_repository(learned: Cllm) -> None:
     for each in found["prompts"]:
         assert each["completions"] == len(each["texts"]) == 10
         assert 0 <= each["compile"] <= each["parse"], "gcc accepts nothing that does not parse"
-        assert each["parse"] == sum(errors("C", text.encode()) == 0 for text in each["texts"])
+        assert each["parse"] == sum(errors("C", text.encode() + b"\n") == 0 for text in each["texts"])
         assert all(text.startswith(each["prompt"]) for text in each["texts"])

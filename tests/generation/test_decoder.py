@@ -1,6 +1,7 @@
 """The written-out kernel says what the network says; drafts change when it is asked, not what is said."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,25 @@ def test_rounding_the_matrices_changes_little(model: Transformer) -> None:
     assert divergence.max() < 3e-3
 
 
+def test_widths_may_be_odd_and_weights_must_be_numbers(model: Transformer) -> None:
+    config = replace(model.config, n_inner=47, n_embd=31, vocab_size=321)
+    odd = Transformer(config)
+    for number, weight in enumerate(odd.parameters()):
+        weight.data = 0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+    for block in odd.blocks:
+        block.feed_forward.gate_up.weight.data[47] *= 50  # beside the last column of what is multiplied next
+    odd.requires_grad_(False)
+    cache, slow = (KVCache(config, 1, 64, torch.float32) for _ in range(2))
+    with torch.inference_mode():
+        expected = odd.logits(torch.tensor([PROMPT]), slow)[0]
+    found = torch.from_numpy(Decoder(odd).read(PROMPT, cache))
+    assert found.shape == expected.shape
+    assert (found - expected).norm() < 0.05 * expected.norm()
+    odd.blocks[0].feed_forward.down.weight.data[3, 4] = float("nan")
+    with pytest.raises(AssertionError, match="no number"):
+        Decoder(odd)
+
+
 def test_more_than_there_is_room_for_is_refused(model: Transformer) -> None:
     cache = KVCache(model.config, 1, 4, torch.float32)
     with pytest.raises(AssertionError, match="room"):
@@ -88,6 +108,11 @@ def test_what_was_read_with_others_can_be_read_alone(model: Transformer) -> None
     text.accept(IDS[0], IDS[1:3])
     text.accept(IDS[1])
     assert text.alone() and not text.alone() and not text.expects(IDS[2])
+    again = NetworkText(model, most_drafted=4)
+    assert list(again.read(PROMPT + IDS + PROMPT[:-1])) == []
+    again.accept(PROMPT[-1])
+    assert again.expects(IDS[0]), "the text itself proposes nothing"
+    assert again.alone() and not again.alone() and not again.expects(IDS[0])
     plain = behind(model, PROMPT)
     for token in IDS[:2]:
         plain.accept(token)
@@ -100,7 +125,7 @@ def test_drafts_do_not_change_what_is_written(model: Transformer, memory: Memory
             params, texts = SamplingParams(max_tokens=80, temperature=temperature, seed=3), []
             for most in (0, 1, 4, 16):
                 laid = mixed_writer.lay_out(Prompt(prefix=prefix), 80)
-                network = NetworkText(model, mixed_writer.decoder)
+                network = NetworkText(model, mixed_writer.decoder, most_drafted=most)
                 with MemoryPredictor(memory, network, laid, most) as predictor:
                     *_, completion = stream(Walk(predictor, TOKENIZER, params))
                 texts.append(completion.text)

@@ -8,7 +8,7 @@ from written import TEXT, TOKENIZER
 from cllm.generation import Prompt, SamplingParams, Writer
 from cllm.generation.completion import stream
 from cllm.generation.ending import Ending, indented_end
-from cllm.generation.guide import Guide, seems_inside_quotes
+from cllm.generation.guide import Guide, may_end_in_quotes
 from cllm.generation.guided import write_valid
 from cllm.generation.surroundings import Surroundings, has_errors_at
 from cllm.generation.walk import Walk
@@ -172,7 +172,12 @@ def test_so_many_tokens_end_with_a_word(writer: Writer) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(FILE[:60], FILE[66:]), (b"M(x) {\n int a = f(", b");\n}\nint main(void) { }}\n"), (b"int x", b"")],
+    [
+        (b"int f(int x) {\n  FIND_VARIABLES\n", b"\n  return 0;\n}\n"),
+        (FILE[:60], FILE[66:]),
+        (b"M(x) {\n int a = f(", b");\n}\nint main(void) { }}\n"),
+        (b"int x", b""),
+    ],
 )
 def test_a_guide_that_knows_another_of_less_of_the_text_says_what_a_new_one_says(before: bytes, after: bytes) -> None:
     written = (b"", b"1", b"(", b"b);", b"} }", b'"a', b"int y;\nx", b"\n")
@@ -202,9 +207,10 @@ def test_errors_in_another_construct_of_a_list_are_not_here() -> None:
         (b'f("a")', False),
         (b"f('\\'", True),
         (b"f('\\\\'", False),
-        (b'it\'s "a"', True),
-        (b'"`" `', True),
+        (b'/* " */ f("a', True),
+        (b"f<'a>(\"x'", True),
+        (b"f(a, b);", False),
     ],
 )
 def test_quotes_that_do_not_end_are_seen(line: bytes, expected: bool) -> None:
-    assert seems_inside_quotes(line) == expected
+    assert may_end_in_quotes(line) == expected

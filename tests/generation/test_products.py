@@ -47,7 +47,6 @@ def test_a_matrix_is_rounded_row_by_row_and_filled_with_zeros() -> None:
     matrices[1, 7] = 0
     matrix = packed(matrices.astype(np.float32))
     again = unpacked(matrix)
-    assert np.abs(again[:, :70, :5] - matrices).max(-1) == pytest.approx(0, abs=1e33)
     assert (np.abs(again[:, :70, :5] - matrices) <= np.abs(matrices).max(-1, keepdims=True) / MOST_WEIGHT * 0.501).all()
     assert not again[:, 70:].any() and not again[..., 5:].any() and not again[1, 7].any()
 
