@@ -343,6 +343,9 @@ def complete_command(options: argparse.Namespace) -> int:
         if number:
             print("-" * 40)
         print(before + completion["text"])
+        if completion["valid"] is False:
+            what = "no end was found: it is no whole text of the form" if grammar else "nothing that parses was found"
+            print(f"cllm: completion {number + 1}: {what}", file=sys.stderr)
         if options.explain:
             print(printable(explanation_table(completion)))
     return 0

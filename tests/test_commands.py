@@ -85,6 +85,9 @@ def test_complete_with_a_grammar(learned: Cllm, tmp_path: Path) -> None:
     assert all(re.fullmatch(r"f\([0-9]\);", text) for text in texts("--grammar", str(tmp_path / "a.lark")))
     assert all(re.fullmatch(r"g\([a-z]+\);", text) for text in texts("--grammar", str(tmp_path / "a.gbnf")))
     assert learned("complete", "int x = ", "--regex", "3;").stdout == "int x = 3;\n"
+    endless = learned("complete", "x", "--regex", "a{3000}b", "--max-tokens", "4")
+    assert endless.returncode == 0 and endless.stdout.startswith("xa")
+    assert endless.stderr == "cllm: completion 1: no end was found: it is no whole text of the form\n"
     nowhere = learned("complete", "x", "--regex", "[^\\s\\S]")
     assert nowhere.returncode == 2 and nowhere.stderr.startswith("cllm: the grammar leads nowhere at its beginning")
 

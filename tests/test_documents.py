@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,25 @@ def test_the_documents_other_commands_are_understood(learned: Cllm, command: str
     assert done.returncode == 0
     options = re.findall(r"--[a-z-]+", command)
     assert all(re.search(rf"{option}\b", done.stdout) for option in options), command
+
+
+def test_the_guides_commands_run_on_the_guides_files(learned: Cllm, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "guides.md").read_text()
+    for name, pattern in (
+        ("schema.json", r"`schema.json` is\n\n((?:    .*\n)+)"),
+        ("call.lark", r"`call.lark`:\n\n((?:    .*\n)+)"),
+    ):
+        block = re.search(pattern, text)
+        assert block, name
+        (tmp_path / name).write_text(textwrap.dedent(block[1]))
+    shown = re.findall(r"^    \$ (cllm .*)\n    (.*)$", text, re.MULTILINE)
+    assert len(shown) >= 5
+    for command, output in shown:
+        arguments = [str(learned.repository) if each == "libuv" else each for each in shlex.split(command)[1:]]
+        done = learned(*arguments, "--max-tokens", "24", cwd=tmp_path)
+        expected = 2 if output.startswith("cllm: ") else 0
+        assert done.returncode == expected, (command, done.stderr)
+        assert expected == 0 or done.stderr == output + "\n"
 
 
 def test_the_make_targets_exist() -> None:
