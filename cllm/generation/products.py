@@ -10,6 +10,8 @@ bfloat16, to within 0.0001 bits a byte.
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
+import numba
+import numba.core.config
 import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils, types
@@ -18,10 +20,13 @@ from numba.extending import intrinsic
 from cllm.compiled import Array, Number, compiled, inlined
 from cllm.vectors import BYTE, FLOAT, INTEGER, SIZE, WORD, Writing
 
-HOST = binding.get_host_cpu_features()
-LANES = 16 if HOST.get("avx512bw") else 8  # sums of 32 bits in one register
+# What Numba compiles for: this processor, unless its environment variables say another.
+NAMED: Any = numba.core.config
+FEATURES: dict[str, bool] = binding.get_host_cpu_features() if NAMED.CPU_NAME is None else {}
+FEATURES |= {feature[1:]: feature[0] == "+" for feature in (NAMED.CPU_FEATURES or "").split(",") if feature}
+LANES = 16 if FEATURES.get("avx512bw") else 8  # sums of 32 bits in one register
 # An instruction that multiplies two pairs and adds them, where there is one; else LLVM writes it out.
-PAIRS = "llvm.x86.avx512.pmaddw.d.512" if HOST.get("avx512bw") else "llvm.x86.avx2.pmadd.wd" if HOST.get("avx2") else ""
+PAIRS = "llvm.x86.avx512.pmaddw.d.512" if LANES == 16 else "llvm.x86.avx2.pmadd.wd" if FEATURES.get("avx2") else ""
 SIDE_BY_SIDE = 4  # registers of sums for a vector: one would wait for its last sum
 ROWS = SIDE_BY_SIDE * LANES
 AT_ONCE = 4  # vectors: 16 sums, of 32 registers

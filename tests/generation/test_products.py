@@ -1,5 +1,11 @@
 """Matrices in 8 bits: each product is the one that NumPy computes in whole numbers."""
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,6 +45,37 @@ def test_the_kernel_and_its_slow_twin_agree(height: int, width: int, count: int,
     np.testing.assert_allclose(products[:, :height], exact, atol=2e-4 * scale * width**0.5)
     for number in range(count):  # beside others or alone
         assert np.array_equal(product(matrix, vectors[number : number + 1])[0][0], products[number])
+
+
+OTHERS = {"generic": ("", ""), "haswell": ("+avx,+avx2,+fma", "llvm.x86.avx2.pmadd.wd")}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that kind")
+@pytest.mark.parametrize("processor", OTHERS)
+def test_other_processors_have_other_instructions_and_the_same_products(processor: str, tmp_path: Path) -> None:
+    """A process that compiles for one; this one can do what those can."""
+    features, pairs = OTHERS[processor]
+    random = np.random.default_rng(3)
+    matrix = random.standard_normal((70, 50)).astype(np.float32)
+    vectors = random.standard_normal((7, 50)).astype(np.float32)
+    np.savez(tmp_path / "given.npz", matrix=matrix, vectors=vectors)
+    script = (
+        "import sys, numpy as np\n"
+        "from cllm.generation.products import LANES, PAIRS, packed\n"
+        "from test_products import product\n"
+        "given = np.load(sys.argv[1])\n"
+        "found = product(packed(given['matrix']), given['vectors'])[0]\n"
+        "np.savez(sys.argv[2], found=found[:, :70], lanes=LANES, pairs=PAIRS)\n"
+    )
+    named = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "given.npz", tmp_path / "found.npz"],
+        env={**os.environ, **named, "PYTHONPATH": str(Path(__file__).parent)},
+        check=True,
+    )
+    other = np.load(tmp_path / "found.npz")
+    assert (int(other["lanes"]), str(other["pairs"])) == (8, pairs)
+    np.testing.assert_allclose(other["found"], product(packed(matrix), vectors)[0][:, :70], rtol=0, atol=1e-4)
 
 
 def test_a_matrix_is_rounded_row_by_row_and_filled_with_zeros() -> None:
