@@ -31,16 +31,13 @@ class Repeats:
                 self._after[tuple(self._tokens[-LEAST:])].pop()
             self._tokens.pop()
 
-    def __len__(self) -> int:
-        return len(self._tokens)
-
     def draft(self, most: int) -> list[int]:
         """Up to so many tokens: the fewer, the shorter the text is that agrees, since one that is wrong costs half."""
         tokens, size = self._tokens, len(self._tokens)
         before = self._after.get(tuple(tokens[-LEAST:]), ())[-2:-1]  # the last time but this one
-        for at in before:
-            same = LEAST
-            while same < min(MOST, at) and tokens[at - 1 - same] == tokens[size - 1 - same]:
-                same += 1
-            return tokens[at : at + min(most, same - LEAST + 1)]
-        return []
+        if not before:
+            return []
+        at, same = before[0], LEAST
+        while same < min(MOST, at) and tokens[at - 1 - same] == tokens[size - 1 - same]:
+            same += 1
+        return tokens[at : at + min(most, same - LEAST + 1)]
