@@ -2,7 +2,7 @@
 
 import sys
 
-from cllm.cli import main
+from cllm.commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -36,7 +36,7 @@ def sync_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
+def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """A file beside `path`, to write and to look at, which takes its name when the block ends, and goes if it fails.
 
     `durable` also waits until a power cut cannot take it back.
@@ -55,8 +55,8 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write `content` to `path` atomically; `durable` as in `whole_file`."""
-    with whole_file(path, durable) as temporary:
+    """Write `content` to `path` atomically; `durable` as in `atomic_file`."""
+    with atomic_file(path, durable) as temporary:
         temporary.write_bytes(content)
 
 
@@ -85,10 +85,10 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_directory(path: Path, fill: Callable[[Path], None], **about: Any) -> None:
+def write_directory(path: Path, fill: Callable[[Path], None], **metadata: Any) -> None:
     """Write a directory atomically: `fill` puts files into a temporary one, which then takes the name `path`.
 
-    A directory already there is replaced. `about` (JSON values) goes into the manifest.
+    A directory already there is replaced. `metadata` (JSON values) goes into the manifest.
     """
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -100,7 +100,7 @@ def write_directory(path: Path, fill: Callable[[Path], None], **about: Any) -> N
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
             files[file.name] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-        write_json(temporary / MANIFEST, {"schema_version": SCHEMA_VERSION, "files": files, **about})
+        write_json(temporary / MANIFEST, {"schema_version": SCHEMA_VERSION, "files": files, **metadata})
         if path.exists():
             old = path.with_name(f".old-{os.getpid()}-{path.name}")
             path.rename(old)
@@ -139,7 +139,7 @@ def verify_directory(path: Path, *required: str) -> dict[str, Any]:
     return manifest
 
 
-def sweep(directory: Path) -> None:
+def remove_leftovers(directory: Path) -> None:
     """Remove what an interrupted write left behind in `directory`."""
     for path in directory.glob(".tmp-*"):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

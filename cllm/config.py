@@ -42,12 +42,12 @@ def load_settings(path: Path, allowed: Mapping[str, Iterable[str]]) -> Settings:
 def override(config: T, values: dict[str, Any], section: str) -> T:
     """A dataclass with the given fields replaced; a value of another type, or one it does not allow, is named."""
     for key, value in values.items():
-        present = getattr(config, key)
-        fits = isinstance(value, type(present)) or (isinstance(present, float) and isinstance(value, int))
-        if isinstance(present, tuple):
-            fits = isinstance(value, list) and all(type(part) in (int, float) for part in value)
-        if not fits or (isinstance(value, bool) and not isinstance(present, bool)):
-            raise UsageError(f"[{section}] {key} = {value!r}: expected {type(present).__name__}, like {present!r}")
+        current = getattr(config, key)
+        is_valid = isinstance(value, type(current)) or (isinstance(current, float) and isinstance(value, int))
+        if isinstance(current, tuple):
+            is_valid = isinstance(value, list) and all(type(part) in (int, float) for part in value)
+        if not is_valid or (isinstance(value, bool) and not isinstance(current, bool)):
+            raise UsageError(f"[{section}] {key} = {value!r}: expected {type(current).__name__}, like {current!r}")
     try:
         return dataclasses.replace(config, **values)  # type: ignore[type-var]
     except UsageError as error:
@@ -60,14 +60,14 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
     A field that is annotated as `int` must hold a whole number.
     """
     kinds = {part.name: part.type for part in dataclasses.fields(config)}  # type: ignore[arg-type]
-    for name, (least, most) in bounds.items():
+    for name, (low, high) in bounds.items():
         value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
             kind = int if kinds[name] is int else (int, float)
             if isinstance(number, bool) or not isinstance(number, kind):
                 raise UsageError(f"{name} is {number!r}; it must be a {'whole ' if kind is int else ''}number")
-            if not least <= number <= most:
-                raise UsageError(f"{name} is {number}; it must be between {least:g} and {most:g}")
+            if not low <= number <= high:
+                raise UsageError(f"{name} is {number}; it must be between {low:g} and {high:g}")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
@@ -76,9 +76,9 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
         raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
 
 
-def _require(name: str, known: Iterable[str], found: str) -> None:
+def _require(name: str, known: Iterable[str], message: str) -> None:
     known = list(known)
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
-        raise UsageError(f"{found} {name!r} that does not exist; {hint}")
+        matches = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {matches[0]!r}?" if matches else f"there are: {', '.join(sorted(known))}"
+        raise UsageError(f"{message} {name!r} that does not exist; {hint}")

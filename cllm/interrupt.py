@@ -13,7 +13,7 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signal_number
 
 
-class Interruption:
+class InterruptHandler:
     """Catches the two signals while it is entered.
 
     Outside `deferred` the signal raises `Interrupted` where the program stands; inside, it is kept in `requested` for
@@ -26,7 +26,7 @@ class Interruption:
         self.requested: int | None = None
         self.deferred = False
 
-    def __enter__(self) -> "Interruption":
+    def __enter__(self) -> "InterruptHandler":
         self._previous = [signal.signal(number, self._handle) for number in self.SIGNALS]
         return self
 

@@ -14,13 +14,13 @@ PLAIN_SECONDS = 10.0  # between the lines of one phase in a pipe
 class Reporter(Protocol):
     """Told by the pipeline what goes on."""
 
-    def phase(self, name: str) -> None:
+    def start_phase(self, name: str) -> None:
         """A stage begins."""
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
         """A stage is done to this share (0 to 1); `note` holds its figures."""
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """A line that stays."""
 
 
@@ -31,16 +31,16 @@ class PlainReporter:
         self._stream, self._began = stream, time.monotonic()
         self._name, self._last = "", 0.0
 
-    def phase(self, name: str) -> None:
+    def start_phase(self, name: str) -> None:
         self._name, self._last = name, time.monotonic()
-        self.say(f"{name} ...")
+        self.log(f"{name} ...")
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
         if time.monotonic() - self._last >= PLAIN_SECONDS:
             self._last = time.monotonic()
-            self.say(f"{self._name} {share:.0%}  {note}{_left(seconds_left)}")
+            self.log(f"{self._name} {share:.0%}  {note}{_time_left(seconds_left)}")
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         print(f"[{time.monotonic() - self._began:6.1f} s] {text}", file=self._stream, flush=True)
 
 
@@ -66,20 +66,20 @@ class TerminalReporter:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def phase(self, name: str) -> None:
+    def start_phase(self, name: str) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(name, total=1.0, note="")
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
         assert self._task is not None
-        self._progress.update(self._task, completed=share, note=note + _left(seconds_left))
+        self._progress.update(self._task, completed=share, note=note + _time_left(seconds_left))
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False)
 
 
-def _left(seconds: float | None) -> str:
+def _time_left(seconds: float | None) -> str:
     return "" if seconds is None else f"  {int(seconds) // 60}:{int(seconds) % 60:02d} left"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SMALL = """
+SMALL_CONFIG = """
 [tokenizer]
 vocab_size = 400
 [model]
@@ -93,5 +93,5 @@ def make_repository(folder: Path) -> Path:
 
 def make_cllm(folder: Path) -> Cllm:
     config = folder / "small.toml"
-    config.write_text(SMALL)
+    config.write_text(SMALL_CONFIG)
     return Cllm(make_repository(folder / "repository"), config)

@@ -30,7 +30,7 @@ def cllm(tmp_path: Path) -> Cllm:
 
 
 @pytest.fixture(scope="session")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> Cllm:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Cllm:
     """A learned repository; tests only read it."""
     cllm = make_cllm(tmp_path_factory.mktemp("learned"))
     done = cllm.train("--steps", "60", "--workers", "2", "--json")

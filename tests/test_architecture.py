@@ -9,22 +9,18 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cllm"
 # Every room and module may import these, and they import nothing but each other, downwards.
-FOUNDATION = {"errors", "artifacts", "config", "compiled", "vectors", "ahead"}
+FOUNDATION = {"errors", "artifacts", "config", "jit", "background_iterator"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "artifacts": {"errors"},
     "config": {"errors"},
-    "compiled": set(),
-    "vectors": set(),
-    "ahead": set(),
+    "jit": set(),
+    "background_iterator": set(),
     "__init__": set(),
     "machine": set(),
     "interrupt": set(),
     "progress": set(),
-    "tables": set(),
-    "lock": {"errors"},
-    "workspace": {"lock"},
-    "run": {"workspace"},
+    "workspace": set(),
     "corpus": set(),
     "tokenizer": set(),
     "dataset": {"tokenizer"},
@@ -36,25 +32,39 @@ ALLOWED: dict[str, set[str]] = {
     "syntax": set(),
     "generation": {"dataset", "tokenizer", "model", "memory", "syntax"},
     "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres", "syntax"},
-    "doctor": {"machine"},
-    "kernels": {"tokenizer", "model", "memory", "training", "generation"},
-    "info": {"corpus", "training", "run", "workspace"},
-    "top": {"info", "run", "spheres", "stages", "workspace"},
     "export": {"dataset", "tokenizer", "model"},
-    "export_run": {"corpus", "export", "model", "progress", "run", "workspace"},
-    "complete": {"corpus", "generation", "machine", "memory", "run", "syntax", "workspace"},
     "stages": {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),
-        *("machine", "interrupt", "progress", "run", "workspace", "__init__"),
+        *("machine", "interrupt", "progress", "workspace", "__init__"),
     },
-    "pipeline": {"corpus", "training", "evaluation", "machine", "interrupt", "progress", "run", "workspace", "stages"},
+    "operations": {
+        *("corpus", "tokenizer", "model", "memory", "syntax", "training", "generation", "evaluation", "export"),
+        *("stages", "machine", "interrupt", "progress", "workspace"),
+    },
     "bench": {
         *("corpus", "tokenizer", "dataset", "lattice", "model", "spheres", "training", "evaluation", "stages"),
-        *("generation", "memory", "export", "doctor", "machine", "progress", "run", "workspace", "__init__"),
-        *("complete", "syntax"),
+        *("generation", "memory", "export", "operations", "machine", "progress", "workspace", "__init__"),
+        "syntax",
     },
-    "__main__": {"cli"},
+    "commands": {
+        *("operations", "bench", "stages", "generation", "corpus", "spheres", "workspace"),
+        *("interrupt", "progress", "__init__"),
+    },
+    "__main__": {"commands"},
 }
+# Rooms inside of rooms: a folder of the first may import the folders of the second; "" is the room itself.
+INNER: dict[str, dict[str, set[str]]] = {
+    "memory": {"mixer": set(), "index": set(), "": {"mixer", "index"}},
+    "generation": {"predict": set(), "grammar": set(), "guide": {"predict"}, "": {"predict", "grammar", "guide"}},
+    "bench": {
+        "shared": set(),
+        "ablation": {"shared"},
+        **{name: {"shared", "ablation"} for name in ("training", "softmax", "lattice", "seed", "spheres")},
+        **{name: {"shared"} for name in ("valid", "complete")},
+        "": set(),
+    },
+}
+MAX_MODULES = 8  # at the top of the package
 
 
 def room_of(path: Path) -> str:
@@ -84,25 +94,39 @@ def imported_rooms(tree: ast.AST) -> set[str]:
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path: Path) -> None:
     room = room_of(path)
-    if room == "cli":
-        return
     found = imported_rooms(ast.parse(path.read_text())) - {room}
     assert found <= ALLOWED[room] | FOUNDATION, f"{path.name} imports {found - ALLOWED[room] - FOUNDATION}"
 
 
-def test_the_table_has_no_rings() -> None:
-    def below(room: str, seen: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("room", INNER)
+def test_imports_inside_of_a_room_point_one_way(room: str) -> None:
+    folders = {path.parent.name for path in (PACKAGE / room).glob("*/__init__.py")}
+    assert folders == INNER[room].keys() - {""}
+    for path in (PACKAGE / room).rglob("*.py"):
+        folder = path.relative_to(PACKAGE / room).parts[0]
+        folder = folder if folder in folders else ""
+        names = [name.split(".") for name in imported_names(ast.parse(path.read_text()))]
+        found = {name[2] for name in names if name[:2] == ["cllm", room] and name[2] in folders} - {folder}
+        assert found <= INNER[room][folder], f"{path} imports {found}"
+
+
+def test_the_top_of_the_package_is_a_table_of_contents() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= MAX_MODULES
+
+
+def test_the_table_has_no_cycles() -> None:
+    def visit(room: str, seen: tuple[str, ...]) -> None:
         assert room not in seen, f"ring: {seen}"
         for other in ALLOWED.get(room, set()):
-            below(other, (*seen, room))
+            visit(other, (*seen, room))
 
     for room in ALLOWED:
-        below(room, ())
+        visit(room, ())
 
 
 def test_only_the_command_line_imports_inside_functions() -> None:
     for path in PACKAGE.rglob("*.py"):
-        if room_of(path) == "cli":
+        if room_of(path) == "commands":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
@@ -112,7 +136,10 @@ def test_only_the_command_line_imports_inside_functions() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["cllm.pipeline", "cllm.info", "cllm.cli", "cllm.bench.training", "cllm.bench.softmax", "cllm.bench.seed"],
+    [
+        *("cllm.operations.pipeline", "cllm.operations.info", "cllm.commands.main"),
+        *(f"cllm.bench.{name}.benchmark" for name in ("training", "softmax", "seed")),
+    ],
 )
 def test_node_zero_computes_no_batch_because_it_has_nothing_to_compute_with(module: str) -> None:
     program = f"import sys, {module}; print('torch' in sys.modules)"
@@ -121,24 +148,27 @@ def test_node_zero_computes_no_batch_because_it_has_nothing_to_compute_with(modu
 
 
 def test_the_peers_are_known_to_processes_of_their_own() -> None:
-    knowing = {
+    importers = {
         "transformers": {
-            *(PACKAGE / "bench" / name for name in ("gpt2.py", "hugging_face.py")),
-            PACKAGE / "export" / "beside_transformers.py",
+            *(PACKAGE / "bench" / name for name in ("training/gpt2.py", "complete/transformers_backend.py")),
+            PACKAGE / "export" / "transformers_process.py",
         },
-        "xllamacpp": {PACKAGE / "bench" / "llama.py", PACKAGE / "export" / "beside_llama.py"},
+        "xllamacpp": {
+            PACKAGE / "bench" / "complete" / "llama_cpp_backend.py",
+            PACKAGE / "export" / "llama_cpp_process.py",
+        },
     }
-    everybody = set.union(*knowing.values())
-    found: dict[str, set[Path]] = {name: set() for name in knowing}
+    all_importers = set.union(*importers.values())
+    found: dict[str, set[Path]] = {name: set() for name in importers}
     modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
     for path in modules.values():
         names = imported_names(ast.parse(path.read_text()))
-        for peer in knowing.keys() & {name.split(".")[0] for name in names}:
+        for peer in importers.keys() & {name.split(".")[0] for name in names}:
             found[peer].add(path)
         for name in names:
             inside = modules.get(name, modules.get(name.rpartition(".")[0]))
-            assert inside not in everybody or path in everybody, f"{path} imports {name}"
-    assert found == knowing
+            assert inside not in all_importers or path in all_importers, f"{path} imports {name}"
+    assert found == importers
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:

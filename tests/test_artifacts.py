@@ -7,10 +7,10 @@ import pytest
 
 from cllm.artifacts import (
     MANIFEST,
+    atomic_file,
     read_json,
-    sweep,
+    remove_leftovers,
     verify_directory,
-    whole_file,
     write_directory,
     write_file,
     write_json,
@@ -35,14 +35,14 @@ def test_a_written_directory_verifies_and_keeps_what_is_said_about_it(directory:
 
 
 @pytest.mark.parametrize("name", ["a.bin", "b.bin"])
-@pytest.mark.parametrize("harm", ["remove", "truncate", "alter", "lengthen"])
-def test_a_truncated_or_altered_file_is_refused_by_name(directory: Path, name: str, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["remove", "truncate", "alter", "lengthen"])
+def test_a_truncated_or_altered_file_is_refused_by_name(directory: Path, name: str, damage: str) -> None:
     path = directory / name
     content = path.read_bytes()
-    if harm == "remove":
+    if damage == "remove":
         path.unlink()
     else:
-        path.write_bytes({"truncate": content[:-1], "alter": b"x" + content[1:], "lengthen": content + b"\0"}[harm])
+        path.write_bytes({"truncate": content[:-1], "alter": b"x" + content[1:], "lengthen": content + b"\0"}[damage])
     with pytest.raises(ArtifactError, match=name):
         verify_directory(directory)
 
@@ -95,7 +95,7 @@ def test_interrupted_at_any_call_there_is_the_old_or_the_new_directory(
     with contextlib.suppress(Stopped):
         write_directory(directory, new)
     monkeypatch.undo()
-    sweep(directory.parent)
+    remove_leftovers(directory.parent)
     assert set(verify_directory(directory)["files"]) in ({"a.bin", "b.bin"}, {"c.bin"})
     assert [path.name for path in directory.parent.iterdir()] == ["made"]
 
@@ -109,7 +109,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_a_file_that_is_found_wanting_never_gets_its_name(tmp_path: Path) -> None:
     write_file(tmp_path / "file", b"old")
-    with pytest.raises(ValueError), whole_file(tmp_path / "file") as temporary:
+    with pytest.raises(ValueError), atomic_file(tmp_path / "file") as temporary:
         temporary.write_bytes(b"new")
         assert temporary.parent == tmp_path and (tmp_path / "file").read_bytes() == b"old"
         raise ValueError

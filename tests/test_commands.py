@@ -9,8 +9,8 @@ import pytest
 from commandline import Cllm, source
 
 
-def test_the_scorecard_holds_what_it_promises(learned: Cllm) -> None:
-    card = learned.scorecard()
+def test_the_scorecard_holds_what_it_promises(trained: Cllm) -> None:
+    card = trained.scorecard()
     for figures in (card, card["without_near_duplicates"]):
         assert {"files", "bytes"} <= figures["held_out"].keys()
     assert card["held_out"]["files"] == card["held_out"]["scored_files"] > 0
@@ -27,20 +27,20 @@ def test_the_scorecard_holds_what_it_promises(learned: Cllm) -> None:
     assert card["machine"]["cores"] >= 1 and card["versions"]["torch"].startswith("2.13")
 
 
-def test_eval_gives_the_same_figures_again(learned: Cllm) -> None:
-    before = learned.scorecard()
-    done = learned("eval", "--json")
+def test_eval_gives_the_same_figures_again(trained: Cllm) -> None:
+    before = trained.scorecard()
+    done = trained("eval", "--json")
     assert done.returncode == 0, done.stderr
     again = json.loads(done.stdout)
     for key in ("bits_per_byte", "next_token", "held_out", "syntax", "weights_sha256", "train"):
         assert again[key] == before[key], key
 
 
-def test_a_finished_run_says_so_and_what_changed(learned: Cllm) -> None:
-    new = learned.repository / "src" / "new.c"
+def test_a_finished_run_says_so_and_what_changed(trained: Cllm) -> None:
+    new = trained.repository / "src" / "new.c"
     new.write_text(source(99))
     try:
-        done = learned.train("--json")
+        done = trained.train("--json")
     finally:
         new.unlink()
     assert done.returncode == 0, done.stderr
@@ -48,23 +48,23 @@ def test_a_finished_run_says_so_and_what_changed(learned: Cllm) -> None:
     assert json.loads(done.stdout)["changed_since"]["added"] == ["src/new.c"]
 
 
-def test_complete_from_standard_input_and_with_a_suffix(learned: Cllm) -> None:
-    done = learned("complete", "--max-tokens", "8", text="int read_")
+def test_complete_from_standard_input_and_with_a_suffix(trained: Cllm) -> None:
+    done = trained("complete", "--max-tokens", "8", text="int read_")
     assert done.returncode == 0 and done.stdout.startswith("int read_")
-    done = learned("complete", "int read_", "--suffix", "return 0;\n}", "--max-tokens", "8", "-n", "2", "--json")
+    done = trained("complete", "int read_", "--suffix", "return 0;\n}", "--max-tokens", "8", "-n", "2", "--json")
     assert len(json.loads(done.stdout)["completions"]) == 2
 
 
-def test_complete_at_a_place_in_a_file(learned: Cllm) -> None:
-    file = next((learned.repository / "src").glob("*.c"))
-    done = learned("complete", "--file", str(file), "--line", "4:5", "--max-tokens", "8", "--json")
+def test_complete_at_a_place_in_a_file(trained: Cllm) -> None:
+    file = next((trained.repository / "src").glob("*.c"))
+    done = trained("complete", "--file", str(file), "--line", "4:5", "--max-tokens", "8", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["prompt"] == "\n".join(file.read_text().split("\n")[:3]) + "\nint "
 
 
-def test_complete_with_a_grammar(learned: Cllm, tmp_path: Path) -> None:
+def test_complete_with_a_grammar(trained: Cllm, tmp_path: Path) -> None:
     def texts(*arguments: str) -> list[str]:
-        done = learned(
+        done = trained(
             "complete", "int x = ", "--max-tokens", "12", "--temperature", "1", "-n", "3", "--json", *arguments
         )
         assert done.returncode == 0, done.stderr
@@ -84,90 +84,90 @@ def test_complete_with_a_grammar(learned: Cllm, tmp_path: Path) -> None:
     assert all(re.fullmatch("[a-z]{3}_[0-9]+", text) for text in texts("--regex", "[a-z]{3}_[0-9]+"))
     assert all(re.fullmatch(r"f\([0-9]\);", text) for text in texts("--grammar", str(tmp_path / "a.lark")))
     assert all(re.fullmatch(r"g\([a-z]+\);", text) for text in texts("--grammar", str(tmp_path / "a.gbnf")))
-    assert learned("complete", "int x = ", "--regex", "3;").stdout == "int x = 3;\n"
-    endless = learned("complete", "x", "--regex", "a{3000}b", "--max-tokens", "4")
+    assert trained("complete", "int x = ", "--regex", "3;").stdout == "int x = 3;\n"
+    endless = trained("complete", "x", "--regex", "a{3000}b", "--max-tokens", "4")
     assert endless.returncode == 0 and endless.stdout.startswith("xa")
     assert endless.stderr == "cllm: completion 1: no end was found: it is no whole text of the form\n"
-    nowhere = learned("complete", "x", "--regex", "[^\\s\\S]")
+    nowhere = trained("complete", "x", "--regex", "[^\\s\\S]")
     assert nowhere.returncode == 2 and nowhere.stderr.startswith("cllm: the grammar leads nowhere at its beginning")
 
 
-def test_a_completion_says_where_it_comes_from(learned: Cllm) -> None:
+def test_a_completion_says_where_it_comes_from(trained: Cllm) -> None:
     text = source(3)
-    done = learned("complete", text[: len(text) // 2], "--max-tokens", "40", "--explain")
+    done = trained("complete", text[: len(text) // 2], "--max-tokens", "40", "--explain")
     assert done.returncode == 0 and "\nnew " in done.stdout, done.stderr
     for experts in ("mixed", "model"):
-        done = learned("complete", text[: len(text) // 2], "--max-tokens", "40", "--json", "--experts", experts)
+        done = trained("complete", text[: len(text) // 2], "--max-tokens", "40", "--json", "--experts", experts)
         (completion,) = json.loads(done.stdout)["completions"]
-        assert 0 <= completion["new"] <= 1
+        assert 0 <= completion["novel_share"] <= 1
         for stretch in completion["sources"]:
             assert stretch["end"] - stretch["begin"] >= 16 and stretch["first_line"] <= stretch["last_line"]
             path = stretch["path"]
-            assert path == "the prompt" or (learned.repository / path).is_file()
+            assert path == "the prompt" or (trained.repository / path).is_file()
 
 
-def test_update_knows_new_files_and_forgets_old_ones_and_scores_stay(learned: Cllm) -> None:
-    before = learned.scorecard()["bits_per_byte"]
-    new = learned.repository / "src" / "brand_new.c"
+def test_update_knows_new_files_and_forgets_old_ones_and_scores_stay(trained: Cllm) -> None:
+    before = trained.scorecard()["bits_per_byte"]
+    new = trained.repository / "src" / "brand_new.c"
     try:
         new.write_text("/* A licence. */\nint extraordinary_new_function(struct stream *stream);\n")
-        done = learned("update", "--json")
+        done = trained("update", "--json")
         assert done.returncode == 0, done.stderr
         assert "src/brand_new.c" in json.loads(done.stdout)["new"]
-        assert "src/brand_new.c" in json.loads(learned("info", "--json").stdout)["model"]["update"]["new"]
-        done = learned("complete", "int extraordinary_new_fun", "--max-tokens", "12", "--stop", ")", "--json")
+        assert "src/brand_new.c" in json.loads(trained("info", "--json").stdout)["model"]["update"]["new"]
+        done = trained("complete", "int extraordinary_new_fun", "--max-tokens", "12", "--stop", ")", "--json")
         (completion,) = json.loads(done.stdout)["completions"]
         assert completion["text"] == "ction(struct stream *stream"
-        assert completion["sources"][0]["place"] == "src/brand_new.c:2"
-        again = json.loads(learned("eval", "--json").stdout)["bits_per_byte"]
+        assert completion["sources"][0]["location"] == "src/brand_new.c:2"
+        again = json.loads(trained("eval", "--json").stdout)["bits_per_byte"]
     finally:
         new.unlink()
-        assert "other files" in learned("info").stdout
-        done = learned("update")
+        assert "other files" in trained("info").stdout
+        done = trained("update")
     assert again == before
     assert done.returncode == 0 and "forgot 0" in done.stdout
 
 
-def test_same_seed_same_text_on_the_command_line(learned: Cllm) -> None:
+def test_same_seed_same_text_on_the_command_line(trained: Cllm) -> None:
     arguments = ("complete", "int", "--temperature", "1", "--seed", "3", "--max-tokens", "20")
     assert (
-        learned(*arguments).stdout
-        == learned(*arguments).stdout
-        != learned(*arguments[:-3], "4", *arguments[-2:]).stdout
+        trained(*arguments).stdout
+        == trained(*arguments).stdout
+        != trained(*arguments[:-3], "4", *arguments[-2:]).stdout
     )
 
 
-def test_split_exports_exactly_what_was_learned_and_held_out(learned: Cllm, tmp_path: Path) -> None:
-    done = learned("split", "--export", str(tmp_path / "split"))
+def test_split_exports_exactly_what_was_learned_and_held_out(trained: Cllm, tmp_path: Path) -> None:
+    done = trained("split", "--export", str(tmp_path / "split"))
     assert done.returncode == 0, done.stderr
     exported = {p.relative_to(tmp_path / "split") for p in (tmp_path / "split").rglob("*") if p.is_file()}
     assert len(exported) == 41
     for path in exported:
-        original = learned.repository.joinpath(*path.parts[1:])
+        original = trained.repository.joinpath(*path.parts[1:])
         assert (tmp_path / "split" / path).read_bytes() == original.read_bytes()
     val = sum((tmp_path / "split" / p).stat().st_size for p in exported if p.parts[0] == "val")
-    assert val == learned.scorecard()["held_out"]["bytes"]
-    again = learned("split", "--export", str(tmp_path / "split"))
+    assert val == trained.scorecard()["held_out"]["bytes"]
+    again = trained("split", "--export", str(tmp_path / "split"))
     assert again.returncode == 1 and "cllm:" in again.stderr
 
 
-def test_info_tells_of_corpus_plan_and_model(learned: Cllm) -> None:
-    found = json.loads(learned("info", "--json").stdout)
+def test_info_tells_of_corpus_plan_and_model(trained: Cllm) -> None:
+    found = json.loads(trained("info", "--json").stdout)
     assert found["state"] == "finished" and found["holder"] is None
     assert found["corpus"]["files_kept"] == 41
-    assert found["plan"]["model"]["n_embd"] == 32 and found["plan"]["recipe"]["dropout"] == 0.05  # as configured
-    assert "C " in learned("info").stdout
+    assert found["plan"]["model"]["n_embd"] == 32 and found["plan"]["training"]["dropout"] == 0.05  # as configured
+    assert "C " in trained("info").stdout
 
 
-def test_doctor_measures(learned: Cllm) -> None:
-    found = json.loads(learned("doctor", "--json").stdout)
+def test_doctor_measures(trained: Cllm) -> None:
+    found = json.loads(trained("doctor", "--json").stdout)
     assert found["dtype"] in ("bfloat16", "float32")
     assert all(speed > 0.1 for speed in found["matrix_gflops"].values())
-    assert "GFLOP/s" in learned("doctor").stdout
+    assert "GFLOP/s" in trained("doctor").stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         ((), 2, "required"),
         (("fly",), 2, "fly"),
@@ -205,14 +205,14 @@ def test_doctor_measures(learned: Cllm) -> None:
         (("complete", "--file", "README.md", "--line", "1:900"), 2, "characters"),
     ],
 )
-def test_wrong_usage_is_one_sentence(cllm: Cllm, arguments: tuple[str, ...], code: int, says: str) -> None:
+def test_wrong_usage_is_one_sentence(cllm: Cllm, arguments: tuple[str, ...], code: int, message: str) -> None:
     done = cllm(*arguments)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr and done.stderr.startswith("cllm:") and done.stderr.count("\n") == 1
+    assert message in done.stderr and done.stderr.startswith("cllm:") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("toml", "says"),
+    ("toml", "message"),
     [
         ("[modle]\n", "did you mean 'model'"),
         ("[model]\nn_layers = 3\n", "did you mean 'n_layer'"),
@@ -222,10 +222,10 @@ def test_wrong_usage_is_one_sentence(cllm: Cllm, arguments: tuple[str, ...], cod
         ("[model\n", "cannot be read"),
     ],
 )
-def test_a_wrong_configuration_names_the_nearest_key(cllm: Cllm, toml: str, says: str) -> None:
+def test_a_wrong_configuration_names_the_nearest_key(cllm: Cllm, toml: str, message: str) -> None:
     cllm.config.write_text(toml)
     done = cllm.train("--steps", "1", "--workers", "1")
-    assert done.returncode == 2 and says in done.stderr and done.stderr.splitlines()[-1].startswith("cllm:")
+    assert done.returncode == 2 and message in done.stderr and done.stderr.splitlines()[-1].startswith("cllm:")
 
 
 def test_an_empty_repository_is_one_sentence(tmp_path: Path, cllm: Cllm) -> None:
@@ -264,7 +264,7 @@ def test_nothing_of_the_repository_is_executed(cllm: Cllm, tmp_path: Path) -> No
         path = cllm.repository / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"open({str(marker)!r}, 'w').close()\n")
-    program = "import sys; from cllm.cli import main; sys.exit(main(sys.argv[1:]))"
+    program = "import sys; from cllm.commands.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-P", "-c", program, "train", "--config", str(cllm.config), "--steps", "2"]
     done = subprocess.run(command, cwd=cllm.repository, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -272,9 +272,9 @@ def test_nothing_of_the_repository_is_executed(cllm: Cllm, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_baselines_stand_beside_the_scorecard(learned: Cllm, tmp_path: Path) -> None:
-    shutil.copytree(learned.repository, tmp_path / "copy")
-    copy = Cllm(tmp_path / "copy", learned.config)
+def test_the_baselines_stand_beside_the_scorecard(trained: Cllm, tmp_path: Path) -> None:
+    shutil.copytree(trained.repository, tmp_path / "copy")
+    copy = Cllm(tmp_path / "copy", trained.config)
     done = copy("eval", "--baselines", "--compressor", "copied cp {in} {out}", "--json")
     assert done.returncode == 0, done.stderr
     card = json.loads(done.stdout)
@@ -298,7 +298,7 @@ def test_spheres_simulate_says_what_more_workers_would_be_worth(cllm: Cllm) -> N
         (12, 1, 1),
         (1728, 144, 3),
     ]
-    assert found["costs"]["position"] > 0 and 0 < found["workers"][1]["efficiency"] < 1
+    assert found["costs"]["micro_batch_seconds"] > 0 and 0 < found["workers"][1]["efficiency"] < 1
     assert [row["fanout"] for row in found["fanouts"]] == [2, 4, 8, 12, 16, 144]
     text = cllm("spheres", "simulate", "--network", "2x128", "--context", "64").stdout
     assert "20,736" in text and "Assumed: machines of 12 such cores" in text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commandline import Cllm
 
-from cllm.cli import main
+from cllm.commands.main import main
 
 COMMANDS = (
     ("complete", "int", "--max-tokens", "2"),
@@ -16,8 +16,8 @@ COMMANDS = (
     ("split", "--export", "out"),
     ("train", "--steps", "1"),
 )
-HARMS = ("garbage", "truncated", "gone", "list", "object", "directory")
-WAYS_OUT = ("--fresh", "goes on")
+DAMAGES = ("garbage", "truncated", "gone", "list", "object", "directory")
+RECOVERY_HINTS = ("--fresh", "goes on")
 FILES = (
     "current.json",
     "runs/0001/corpus/text.bin",
@@ -25,7 +25,7 @@ FILES = (
     "runs/0001/model/weights.safetensors",
     "runs/0001/model/tokenizer.json",
     "runs/0001/model/MANIFEST.json",
-    "runs/0001/memory/lines.bin",
+    "runs/0001/memory/slots.bin",
     "runs/0001/memory/runs.bin",
     "runs/0001/memory/MANIFEST.json",
     "runs/0001/update/MANIFEST.json",
@@ -37,20 +37,20 @@ FILES = (
 
 
 @pytest.fixture
-def copy(learned: Cllm, tmp_path: Path) -> Cllm:
+def copy(trained: Cllm, tmp_path: Path) -> Cllm:
     """A learned repository that may be damaged."""
-    shutil.copytree(learned.repository, tmp_path / "copy")
-    return Cllm(tmp_path / "copy", learned.config)
+    shutil.copytree(trained.repository, tmp_path / "copy")
+    return Cllm(tmp_path / "copy", trained.config)
 
 
-def harm_file(path: Path, harm: str) -> None:
+def damage_file(path: Path, damage: str) -> None:
     content = path.read_bytes()
     path.unlink()
-    if harm == "directory":
+    if damage == "directory":
         path.mkdir()
-    elif harm != "gone":
+    elif damage != "gone":
         third = content[: len(content) // 3]
-        path.write_bytes({"garbage": b"\xff\x00garbage", "truncated": third, "list": b"[3]", "object": b"{}"}[harm])
+        path.write_bytes({"garbage": b"\xff\x00garbage", "truncated": third, "list": b"[3]", "object": b"{}"}[damage])
 
 
 @pytest.mark.slow
@@ -62,18 +62,22 @@ def test_a_damaged_workspace_is_one_sentence_with_a_way_out(
     monkeypatch.chdir(copy.repository)
     path = copy.repository / ".cllm" / name
     content = path.read_bytes()
-    for harm in HARMS:
-        harm_file(path, harm)
+    for damage in DAMAGES:
+        damage_file(path, damage)
         for command in COMMANDS:
             shutil.rmtree("out", ignore_errors=True)
-            if command[0] == "eval" and harm not in ("gone", "list"):
+            if command[0] == "eval" and damage not in ("gone", "list"):
                 continue  # it starts processes that take seconds
             code = main(list(command))
-            said = capsys.readouterr().err
-            assert code in (0, 1), (harm, command, said)
+            stderr = capsys.readouterr().err
+            assert code in (0, 1), (damage, command, stderr)
             if code == 1:
-                last = said.splitlines()[-1]
-                assert last.startswith("cllm: ") and any(way in last for way in WAYS_OUT), (harm, command, said)
+                last = stderr.splitlines()[-1]
+                assert last.startswith("cllm: ") and any(hint in last for hint in RECOVERY_HINTS), (
+                    damage,
+                    command,
+                    stderr,
+                )
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         path.write_bytes(content)
 
@@ -81,7 +85,7 @@ def test_a_damaged_workspace_is_one_sentence_with_a_way_out(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["current.json", "runs/0001/model/weights.safetensors"])
 def test_learning_anew_is_a_way_out(copy: Cllm, name: str) -> None:
-    harm_file(copy.repository / ".cllm" / name, "garbage")
+    damage_file(copy.repository / ".cllm" / name, "garbage")
     assert copy.train("--steps", "1", "--workers", "1").returncode == 1
     assert copy.train("--steps", "1", "--workers", "1", "--fresh").returncode == 0
     assert copy("complete", "int", "--max-tokens", "2").returncode == 0
@@ -96,7 +100,7 @@ def test_eval_makes_a_lost_scorecard_again(copy: Cllm) -> None:
     assert after["bits_per_byte"] == before["bits_per_byte"] and after["train"] == before["train"]
 
 
-EDGES = (
+INVALID_CONFIGS = (
     "[model]\nn_layer = 0\n",
     "[model]\nn_embd = -4\n",
     "[model]\nhead_dim = 7\n",
@@ -118,7 +122,7 @@ EDGES = (
 )
 
 
-@pytest.mark.parametrize("toml", EDGES)
+@pytest.mark.parametrize("toml", INVALID_CONFIGS)
 def test_a_value_that_makes_no_sense_is_one_sentence(cllm: Cllm, toml: str) -> None:
     cllm.config.write_text(toml)
     done = cllm.train("--steps", "1", "--workers", "1")

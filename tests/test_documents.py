@@ -34,9 +34,9 @@ def test_the_documents_have_commands() -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if c.split()[1] not in SLOW])
-def test_the_documents_commands_run(learned: Cllm, command: str) -> None:
+def test_the_documents_commands_run(trained: Cllm, command: str) -> None:
     arguments = shlex.split(command)[1:]
-    file = next((learned.repository / "src").glob("*.c"))
+    file = next((trained.repository / "src").glob("*.c"))
     for old, new in (
         ("/path/to/repository/src/x.c", str(file)),
         ("src/loop.c", str(file)),
@@ -44,19 +44,19 @@ def test_the_documents_commands_run(learned: Cllm, command: str) -> None:
     ):
         arguments = [new if argument == old else argument for argument in arguments]
     arguments = [re.sub(r"^(120:9|40)$", "4", argument) for argument in arguments]
-    done = learned(*arguments, text="for (i = 0; i <")
+    done = trained(*arguments, text="for (i = 0; i <")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if c.split()[1] in SLOW])
-def test_the_documents_other_commands_are_understood(learned: Cllm, command: str) -> None:
-    done = learned(shlex.split(command)[1], "--help")
+def test_the_documents_other_commands_are_understood(trained: Cllm, command: str) -> None:
+    done = trained(shlex.split(command)[1], "--help")
     assert done.returncode == 0
     options = re.findall(r"--[a-z-]+", command)
     assert all(re.search(rf"{option}\b", done.stdout) for option in options), command
 
 
-def test_the_guides_commands_run_on_the_guides_files(learned: Cllm, tmp_path: Path) -> None:
+def test_the_guides_commands_run_on_the_guides_files(trained: Cllm, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "guides.md").read_text()
     for name, pattern in (
         ("schema.json", r"`schema.json` is\n\n((?:    .*\n)+)"),
@@ -68,8 +68,8 @@ def test_the_guides_commands_run_on_the_guides_files(learned: Cllm, tmp_path: Pa
     shown = re.findall(r"^    \$ (cllm .*)\n    (.*)$", text, re.MULTILINE)
     assert len(shown) >= 5
     for command, output in shown:
-        arguments = [str(learned.repository) if each == "libuv" else each for each in shlex.split(command)[1:]]
-        done = learned(*arguments, "--max-tokens", "24", cwd=tmp_path)
+        arguments = [str(trained.repository) if each == "libuv" else each for each in shlex.split(command)[1:]]
+        done = trained(*arguments, "--max-tokens", "24", cwd=tmp_path)
         expected = 2 if output.startswith("cllm: ") else 0
         assert done.returncode == expected, (command, done.stderr)
         assert expected == 0 or done.stderr == output + "\n"

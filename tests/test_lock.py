@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cllm import lock
 from cllm.errors import WorkspaceError
+from cllm.workspace import lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from cllm import lock
+from cllm.workspace import lock
 with lock.hold(Path(sys.argv[1])):
     {body}
     print("held", flush=True)
@@ -135,9 +135,9 @@ def test_a_forked_child_does_not_free_the_lock_of_its_parent(path: Path) -> None
 
 def test_asking_does_not_get_in_the_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.touch()
-    asking = os.open(path, os.O_RDONLY)
-    fcntl.flock(asking, fcntl.LOCK_SH)  # another process asks at this moment
-    monkeypatch.setattr("time.sleep", lambda _: os.close(asking))
+    descriptor = os.open(path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # another process asks at this moment
+    monkeypatch.setattr("time.sleep", lambda _: os.close(descriptor))
     with lock.hold(path):
         pass
 
@@ -163,13 +163,13 @@ def test_a_holder_without_a_record_is_still_a_holder(path: Path, record: bytes) 
 
 
 def test_a_lock_whose_file_was_removed_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    take = lock._take
+    try_lock = lock._try_lock
 
-    def remove_then_take(descriptor: int, path: Path, kind: int, attempts: int) -> bool:
+    def remove_then_lock(descriptor: int, path: Path, kind: int, attempts: int) -> bool:
         path.unlink()
-        return take(descriptor, path, kind, attempts)
+        return try_lock(descriptor, path, kind, attempts)
 
-    monkeypatch.setattr(lock, "_take", remove_then_take)
+    monkeypatch.setattr(lock, "_try_lock", remove_then_lock)
     with pytest.raises(WorkspaceError, match="was removed by another process"), lock.hold(path):
         pytest.fail("a worthless lock")
 

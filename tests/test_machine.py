@@ -12,13 +12,13 @@ import pytest
 
 from cllm.machine import (
     MemorySampler,
+    anonymous_set_size,
     cpu_seconds,
     default_dtype,
     descendants,
-    describe,
+    detect_machine,
     proportional_set_size,
     resident_bytes,
-    written_set_size,
 )
 
 ENDED = 2**22 + 1  # above the largest process number that Linux gives
@@ -41,7 +41,7 @@ def _tree(root: Path, files: dict[str, str]) -> Path:
 
 
 def test_this_machine_is_described() -> None:
-    here = describe()
+    here = detect_machine()
     assert here.cores == min(here.cores, len(os.sched_getaffinity(0)))
     assert 0 < here.available_bytes <= here.memory_bytes
     assert here.architecture
@@ -50,20 +50,22 @@ def test_this_machine_is_described() -> None:
 
 
 def test_cpu_facts_come_from_the_first_core(tmp_path: Path) -> None:
-    here = describe(_tree(tmp_path, {"proc/cpuinfo": CPUINFO, "etc/os-release": 'NAME=x\nPRETTY_NAME="Some OS 1"\n'}))
+    here = detect_machine(
+        _tree(tmp_path, {"proc/cpuinfo": CPUINFO, "etc/os-release": 'NAME=x\nPRETTY_NAME="Some OS 1"\n'})
+    )
     assert here.cpu == "Some CPU @ 2 GHz"
     assert here.features == frozenset({"avx2", "fma", "avx512f", "avx512_bf16"})
     assert here.system.startswith("Some OS 1, Linux ")
 
 
 def test_arm_lists_its_features_under_another_name(tmp_path: Path) -> None:
-    here = describe(_tree(tmp_path, {"proc/cpuinfo": "processor : 0\nFeatures : fp asimd bf16\n"}))
+    here = detect_machine(_tree(tmp_path, {"proc/cpuinfo": "processor : 0\nFeatures : fp asimd bf16\n"}))
     assert here.features == frozenset({"asimd", "bf16"})
     assert default_dtype(here) == "float32"
 
 
 def test_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:
-    here = describe(tmp_path)
+    here = detect_machine(tmp_path)
     assert here.features is None
     assert here.cpu == "unknown"
     assert here.cores == len(os.sched_getaffinity(0))
@@ -81,7 +83,7 @@ def test_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:
     ],
 )
 def test_bfloat16_only_where_the_processor_multiplies_it(features: set[str], dtype: str) -> None:
-    assert default_dtype(replace(describe(), features=frozenset(features))) == dtype
+    assert default_dtype(replace(detect_machine(), features=frozenset(features))) == dtype
 
 
 MEMINFO = "MemTotal:    1000000 kB\nMemFree: 1 kB\nMemAvailable:    800000 kB\n"
@@ -115,7 +117,7 @@ def test_a_container_has_what_its_groups_allow(
     files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    here = describe(_tree(tmp_path, files))
+    here = detect_machine(_tree(tmp_path, files))
     assert here.cores == 2  # 2.5 are paid for
     assert here.memory_bytes == 600_000_000
     assert here.available_bytes == 400_000_000
@@ -123,19 +125,19 @@ def test_a_container_has_what_its_groups_allow(
 
 def test_less_than_one_paid_core_is_one(tmp_path: Path) -> None:
     files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}
-    assert describe(_tree(tmp_path, files)).cores == 1
+    assert detect_machine(_tree(tmp_path, files)).cores == 1
 
 
 def test_affinity_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 7, 11})
-    assert describe(tmp_path).cores == 3
+    assert detect_machine(tmp_path).cores == 3
 
 
 def test_programs_are_found_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gcc").write_bytes(b"")
     (tmp_path / "gcc").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    here = describe()
+    here = detect_machine()
     assert (here.gcc, here.git, here.make) == (True, False, False)
 
 
@@ -144,9 +146,9 @@ def test_importing_costs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def _until(fact: Callable[[], bool]) -> bool:
+def _wait_until(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + 20
-    while not fact():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
@@ -158,27 +160,27 @@ def test_a_process_that_has_ended_counts_nothing() -> None:
     assert cpu_seconds([ENDED]) == 0
     assert descendants(ENDED) == []
     assert proportional_set_size([ENDED, os.getpid()]) > 1_000_000
-    assert written_set_size([ENDED]) == resident_bytes(ENDED) == 0
+    assert anonymous_set_size([ENDED]) == resident_bytes(ENDED) == 0
 
 
 def test_what_was_written_counts_and_pages_of_files_do_not(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(20_000_000))
     pid = os.getpid()
-    before, resident = written_set_size([pid]), resident_bytes(pid)
+    before, resident = anonymous_set_size([pid]), resident_bytes(pid)
     with (tmp_path / "file").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
         assert sum(pages[::4096]) == 0
         assert resident_bytes(pid) > resident + 15_000_000
-        assert abs(written_set_size([pid]) - before) < 5_000_000
+        assert abs(anonymous_set_size([pid]) - before) < 5_000_000
     with mmap.mmap(-1, 20_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
         pages[::4096] = b"x" * len(range(0, 20_000_000, 4096))
-        assert written_set_size([pid]) > before + 15_000_000
-        assert 0 < written_set_size([ENDED, pid]) < proportional_set_size([pid])
+        assert anonymous_set_size([pid]) > before + 15_000_000
+        assert 0 < anonymous_set_size([ENDED, pid]) < proportional_set_size([pid])
 
 
 def test_descendants_are_found_through_generations() -> None:
     with subprocess.Popen(["/bin/sh", "-c", "sleep 600 & wait"]) as shell:
         try:
-            assert _until(lambda: len(descendants(shell.pid)) == 1)
+            assert _wait_until(lambda: len(descendants(shell.pid)) == 1)
             sleeper = descendants(shell.pid)
             assert {shell.pid, *sleeper} <= set(descendants(os.getpid()))
             assert os.getpid() not in descendants(os.getpid())
@@ -207,11 +209,11 @@ def test_cpu_seconds_follow_the_clock_of_the_process() -> None:
 
 def test_the_sampler_sees_a_peak_that_has_passed() -> None:
     gc.collect()  # what other tests left must not go while we look
-    with MemorySampler(seconds=0.01) as memory:
+    with MemorySampler(interval_seconds=0.01) as memory:
         before = memory.peak_bytes
         assert before > 1_000_000
         block = bytearray(b"x") * 64_000_000
-        assert _until(lambda: memory.peak_bytes > before + 60_000_000)
+        assert _wait_until(lambda: memory.peak_bytes > before + 60_000_000)
         del block
     assert memory.peak_bytes > before + 60_000_000
 
@@ -222,17 +224,17 @@ def test_the_sampler_counts_children() -> None:
         assert child.stdout is not None
         alone = proportional_set_size([os.getpid()])
         child.stdout.readline()
-        with MemorySampler(seconds=60) as memory:
+        with MemorySampler(interval_seconds=60) as memory:
             assert memory.peak_bytes > alone + 50_000_000
 
 
 def test_the_sampler_takes_a_hundredth_of_a_core() -> None:
-    memory = MemorySampler(seconds=1.0)
-    assert memory.pause_after(0.005) == 1.0 and memory.pause_after(0.05) == pytest.approx(5.0)
+    memory = MemorySampler(interval_seconds=1.0)
+    assert memory.pause_seconds_after(0.005) == 1.0 and memory.pause_seconds_after(0.05) == pytest.approx(5.0)
 
 
 def test_the_sampler_ends_with_its_block() -> None:
-    with pytest.raises(ZeroDivisionError), MemorySampler(seconds=600) as memory:
+    with pytest.raises(ZeroDivisionError), MemorySampler(interval_seconds=600) as memory:
         raise ZeroDivisionError
     assert not memory._thread.is_alive()
 
@@ -240,13 +242,13 @@ def test_the_sampler_ends_with_its_block() -> None:
 def test_freed_memory_goes_back_to_the_system() -> None:
     code = """
 import os
-from cllm.machine import proportional_set_size, return_memory
+from cllm.machine import proportional_set_size, trim_heap
 blocks = [bytes([number % 256]) * 100_000 for number in range(1000)]  # smaller than what is mapped by itself
 last = bytes(100_001)  # behind them: without being asked, nothing below it goes back
 held = proportional_set_size([os.getpid()])
 del blocks
 assert proportional_set_size([os.getpid()]) > held - 20_000_000
-return_memory()
+trim_heap()
 assert proportional_set_size([os.getpid()]) < held - 80_000_000
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -16,7 +16,7 @@ from commandline import Cllm, wait_for
 from processes import wait_until_gone
 
 from cllm.machine import descendants
-from cllm.stages.session import endpoint
+from cllm.stages.job import parse_endpoint
 
 STEPS = 120
 
@@ -40,14 +40,14 @@ class Network:
         ip("-n", self.name, "link", "set", "switch", "up")
         self.hosts = range(1, hosts + 1)
         for host in self.hosts:
-            own = f"{self.name}-{host}"
-            ip("netns", "add", own)
-            ip("-n", own, "link", "set", "lo", "up")
-            cable = ("link", "add", f"port{host}", "type", "veth", "peer", "name", "cable", "netns", own)
+            namespace = f"{self.name}-{host}"
+            ip("netns", "add", namespace)
+            ip("-n", namespace, "link", "set", "lo", "up")
+            cable = ("link", "add", f"port{host}", "type", "veth", "peer", "name", "cable", "netns", namespace)
             ip("-n", self.name, *cable)
             ip("-n", self.name, "link", "set", f"port{host}", "master", "switch", "up")
-            ip("-n", own, "addr", "add", f"{self.address(host)}/24", "dev", "cable")
-            ip("-n", own, "link", "set", "cable", "up")
+            ip("-n", namespace, "addr", "add", f"{self.address(host)}/24", "dev", "cable")
+            ip("-n", namespace, "link", "set", "cable", "up")
 
     @staticmethod
     def address(host: int) -> str:
@@ -91,14 +91,14 @@ def lines(log: Path) -> list[str]:
     return log.read_text().splitlines()
 
 
-def counts(log: Path) -> list[int]:
+def machine_counts(log: Path) -> list[int]:
     """How many machines there were, each time that their number changed."""
     return [int(line.split(" machines:")[0].split()[-1]) for line in lines(log) if " machines:" in line]
 
 
 def wait_for_machines(log: Path, number: int) -> None:
-    before = len(counts(log))
-    wait_for(lambda: len(counts(log)) > before and counts(log)[-1] == number, f"{number} machines")
+    before = len(machine_counts(log))
+    wait_for(lambda: len(machine_counts(log)) > before and machine_counts(log)[-1] == number, f"{number} machines")
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_machines_come_go_and_lose_their_cable_with_the_bits_of_one(
 ) -> None:
     cllm, plan, weights = cllm_with_plan
     log = {host: tmp_path / f"{host}.log" for host in network.hosts}
-    where = f"{network.address(1)}:29477"
+    leader_address = f"{network.address(1)}:29477"
     own = ("--config", str(cllm.config), "--plan", str(plan), "--fresh")
     with ExitStack() as processes:
 
@@ -118,9 +118,9 @@ def test_machines_come_go_and_lose_their_cable_with_the_bits_of_one(
             processes.callback(process.kill)
             return process
 
-        first = start(1, str(cllm.repository), *own, "--listen", where)
-        second, third = start(2, "--join", where), start(3, "--join", where)
-        wait_for(lambda: log[1].exists() and 3 in counts(log[1]), "three machines")
+        first = start(1, str(cllm.repository), *own, "--listen", leader_address)
+        second, third = start(2, "--join", leader_address), start(3, "--join", leader_address)
+        wait_for(lambda: log[1].exists() and 3 in machine_counts(log[1]), "three machines")
         network.cable(3, "down")
         began = time.monotonic()
         wait_for_machines(log[1], 2)
@@ -131,11 +131,13 @@ def test_machines_come_go_and_lose_their_cable_with_the_bits_of_one(
         began = time.monotonic()
         wait_for_machines(log[1], 2)
         assert time.monotonic() - began < 10
-        fourth = start(4, "--join", where)
+        fourth = start(4, "--join", leader_address)
         wait_for_machines(log[1], 3)
-        before = len(counts(log[1]))
+        before = len(machine_counts(log[1]))
         os.kill(json.loads(cllm("info", "--json").stdout)["workers"][0]["pid"], signal.SIGKILL)  # its control node
-        wait_for(lambda: len(counts(log[1])) > before and counts(log[1])[-1] == 3, "three machines again")
+        wait_for(
+            lambda: len(machine_counts(log[1])) > before and machine_counts(log[1])[-1] == 3, "three machines again"
+        )
         for process in (first, third, fourth):
             assert process.wait(120) == 0, "\n".join(lines(log[1]) + lines(log[3]) + lines(log[4]))
         assert "does not answer" in log[3].read_text() and "the run is done" in log[4].read_text()
@@ -145,13 +147,13 @@ def test_machines_come_go_and_lose_their_cable_with_the_bits_of_one(
 @pytest.mark.slow
 @pytest.mark.skipif(not have_namespaces(), reason="needs root and `ip` (iproute2) for network namespaces")
 def test_nobody_listens_but_where_the_user_said(network: Network, cllm: Cllm, tmp_path: Path) -> None:
-    where = f"{network.address(1)}:29477"
-    arguments = ("--config", str(cllm.config), "--steps", "100000", "--workers", "1", "--listen", where)
+    leader_address = f"{network.address(1)}:29477"
+    arguments = ("--config", str(cllm.config), "--steps", "100000", "--workers", "1", "--listen", leader_address)
     log = {host: tmp_path / f"{host}.log" for host in network.hosts}
     first = network.start(1, "train", str(cllm.repository), *arguments, log=log[1])
-    other = network.start(2, "train", "--join", where, "--workers", "1", log=log[2])
+    other = network.start(2, "train", "--join", leader_address, "--workers", "1", log=log[2])
     try:
-        wait_for(lambda: log[1].exists() and 2 in counts(log[1]), "two machines")
+        wait_for(lambda: log[1].exists() and 2 in machine_counts(log[1]), "two machines")
         for host in (1, 2):
             inside = ["ip", "netns", "exec", f"{network.name}-{host}", "ss", "-Hltn"]
             found = subprocess.run(inside, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -171,7 +173,7 @@ def test_machines_that_average_now_and_then_learn_other_weights_and_one_alone_th
 ) -> None:
     cllm, path, weights = cllm_with_plan
     plan = json.loads(path.read_text())
-    plan["recipe"]["sync_every"] = 7
+    plan["training"]["sync_every"] = 7
     path.write_text(json.dumps(plan))
     own = ("--plan", str(path), "--fresh", "--workers", "1", "--listen")
     assert cllm.train(*own, "127.0.0.1:29478").returncode == 0
@@ -188,8 +190,12 @@ def test_machines_that_average_now_and_then_learn_other_weights_and_one_alone_th
 
 
 def test_a_port_that_is_taken_and_an_address_of_another_machine_are_said(cllm: Cllm) -> None:
-    for where, words in (("0.0.0.0", "every address"), ("198.51.100.7", "not possible"), ("localhost:x", "not a port")):
-        done = cllm.train("--steps", "2", "--listen", where)
+    for leader_address, words in (
+        ("0.0.0.0", "every address"),
+        ("198.51.100.7", "not possible"),
+        ("localhost:x", "not a port"),
+    ):
+        done = cllm.train("--steps", "2", "--listen", leader_address)
         assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
@@ -204,7 +210,7 @@ def test_a_port_that_is_taken_and_an_address_of_another_machine_are_said(cllm: C
     ],
 )
 def test_an_address_may_have_a_port(text: str, host: str, port: int) -> None:
-    assert endpoint("--join", text) == (host, port)
+    assert parse_endpoint("--join", text) == (host, port)
 
 
 def test_joining_nobody_is_said(cllm: Cllm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,9 @@ def test_the_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> Non
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     program = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import cllm.cli, cllm.pipeline, cllm.complete;"
-        "print(cllm.__file__); sys.exit(cllm.cli.main(['info', '-C', sys.argv[1]]))"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r});"
+        "import cllm.commands.main, cllm.operations.pipeline, cllm.operations.complete;"
+        "print(cllm.__file__); sys.exit(cllm.commands.main.main(['info', '-C', sys.argv[1]]))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -9,8 +9,8 @@ def test_a_pipe_gets_plain_lines() -> None:
     stream = io.StringIO()
     with reporter(stream) as report:
         assert isinstance(report, PlainReporter)
-        report.phase("scan")
-        report.say("3 files")
+        report.start_phase("scan")
+        report.log("3 files")
         report.update(0.5, "quiet for ten seconds", 3.0)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and lines[0].endswith("scan ...") and lines[1].endswith("3 files")
@@ -20,10 +20,10 @@ def test_a_pipe_gets_plain_lines() -> None:
 def test_a_terminal_shows_phase_share_figures_and_time_left() -> None:
     stream = io.StringIO()
     with TerminalReporter(Console(file=stream, force_terminal=True, width=100)) as report:
-        report.phase("scan")
-        report.phase("train")
+        report.start_phase("scan")
+        report.start_phase("train")
         report.update(0.25, "loss 2.5", 125.0)
-        report.say("[a line] that stays")
+        report.log("[a line] that stays")
     shown = stream.getvalue()
     assert "train" in shown and "25%" in shown and "loss 2.5" in shown and "2:05 left" in shown
     assert "[a line] that stays" in shown

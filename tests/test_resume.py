@@ -52,12 +52,12 @@ def test_stop_and_resume_equals_never_stopped_bit_for_bit(cllm: Cllm, uninterrup
     process = cllm.start_training("--steps", STEPS, "--workers", "2")
     wait_for(lambda: is_past(cllm, 1), "a checkpoint")
     pids = json.loads(cllm("info", "--json").stdout)
-    assert pids["state"] == "learning" and pids["run"]["pid"] == process.pid
+    assert pids["state"] == "training" and pids["run"]["pid"] == process.pid
     assert len(pids["workers"]) == 2
     assert kill(process, signal.SIGKILL) == -signal.SIGKILL
     wait_for(lambda: not any(Path(f"/proc/{w['pid']}").exists() for w in pids["workers"]), "the workers' end")
     assert not (cllm.repository / ".cllm" / "scorecard.json").exists()
-    before = json.loads(checkpoint_of(cllm).read_text())["spent"]
+    before = json.loads(checkpoint_of(cllm).read_text())["usage"]
     done = cllm.train("--steps", "9", "--seed", "3", "--workers", "2", "--json")
     assert done.returncode == 0, done.stderr
     assert "resuming from step" in done.stderr and "--steps, --seed, --config not used" in done.stderr
@@ -65,9 +65,9 @@ def test_stop_and_resume_equals_never_stopped_bit_for_bit(cllm: Cllm, uninterrup
     assert card["train"]["resumed_from_step"] > 0 and card["train"]["steps"] == int(STEPS)
     assert card["seconds"]["total"] > before["command_seconds"] > 0
     assert card["train"]["seconds"] > before["seconds"] > 0
-    assert 0 < card["train"]["busy"] <= 1.05
-    looks = [step for step, _ in card["train"]["dev_bits_per_byte"]]
-    assert looks == sorted(set(looks)) and len(looks) >= 4  # those before the resume and those after it
+    assert 0 < card["train"]["worker_utilisation"] <= 1.05
+    dev_steps = [step for step, _ in card["train"]["dev_bits_per_byte"]]
+    assert dev_steps == sorted(set(dev_steps)) and len(dev_steps) >= 4  # those before the resume and those after it
     assert card["weights_sha256"] == uninterrupted
 
 
@@ -92,14 +92,14 @@ def test_thirteen_workers_are_two_spheres_and_two_workers_go_on_with_the_same_bi
     wait_for(lambda: is_past(cllm, 1), "a checkpoint")
     controls = workers_of(cllm)
     assert len(controls) == 2, "what touches Node Zero"
-    everybody = [pid for worker in controls for pid in (worker["pid"], *descendants(worker["pid"]))]
-    assert len(everybody) == 2 + 2 + 13
+    pids = [pid for worker in controls for pid in (worker["pid"], *descendants(worker["pid"]))]
+    assert len(pids) == 2 + 2 + 13
     kill(process, signal.SIGKILL)
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in everybody), "the workers' end")
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the workers' end")
     done = cllm.train("--workers", "2")
     assert done.returncode == 0 and "resuming from step" in done.stderr and "steps of 144 x" in done.stderr, done.stderr
     weights = cllm.scorecard()["weights_sha256"]
-    assert cllm.scorecard()["train"]["workers"] == 2 and 0 < cllm.scorecard()["train"]["busy"] <= 1.05
+    assert cllm.scorecard()["train"]["workers"] == 2 and 0 < cllm.scorecard()["train"]["worker_utilisation"] <= 1.05
     shutil.copy(cllm.repository / ".cllm" / "runs" / "0001" / "plan.json", tmp_path / "plan.json")
     done = cllm.train("--plan", str(tmp_path / "plan.json"), "--workers", "1", "--fresh")
     assert done.returncode == 0, done.stderr
@@ -134,10 +134,10 @@ def test_a_signal_saves_and_ends_with_its_code(cllm: Cllm, uninterrupted: str, n
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_weights(cllm: Cllm, uninterrupted: str) -> None:
-    drawn = random.Random(0)
+    rng = random.Random(0)
     for _ in range(6):
         process = cllm.start_training("--steps", STEPS, "--workers", "1")
-        time.sleep(drawn.uniform(0.2, 6.0))  # the moment is drawn, not waited for
+        time.sleep(rng.uniform(0.2, 6.0))  # the moment is drawn, not waited for
         if process.poll() is None:
             kill(process, signal.SIGKILL)
         else:

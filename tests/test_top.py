@@ -6,7 +6,7 @@ import pytest
 from commandline import Cllm, wait_for
 from rich.console import Console
 
-from cllm.top import frame, sparkline, time_bar
+from cllm.commands.top_view import render, sparkline, time_bar
 
 
 def test_a_bar_has_all_of_the_time() -> None:
@@ -25,17 +25,24 @@ def test_a_sparkline(values: list[float], line: str) -> None:
 
 def test_a_picture_shows_node_zero_and_its_workers(tmp_path: Path) -> None:
     run = {"step": 30, "steps": 40, "progress": 0.75, "tokens_per_second": 12_345.6, "loss": 2.5, "gradient_norm": 0.5}
-    worker = {"rank": 0, "pid": 77, "state": "working", "replaced": 2, "positions": 6, "tokens_per_second": 1_024.0}
+    worker = {
+        "rank": 0,
+        "pid": 77,
+        "state": "working",
+        "num_replacements": 2,
+        "num_micro_batches": 6,
+        "tokens_per_second": 1_024.0,
+    }
     found = {
         "repository": "here",
-        "state": "learning",
+        "state": "training",
         "run": {**run, "last_checkpoint_step": 20},
-        "control": {"pid": 5, "processor": 0.031},
-        "workers": [{**worker, "computing": 0.75, "reducing": 0.25, "memory_bytes": 5_000_000}],
+        "control": {"pid": 5, "cpu_share": 0.031},
+        "workers": [{**worker, "compute_share": 0.75, "reduce_share": 0.25, "memory_bytes": 5_000_000}],
     }
     console = Console(width=120, file=io.StringIO(), record=True)
-    console.print(frame(tmp_path, found))
-    first, second, control, _, row = console.export_text().splitlines()
+    console.print(render(tmp_path, found, console.width))
+    first, second, _, control, _, row = console.export_text().splitlines()
     assert first == "here" and second.startswith("step 30 of 40 (75%)  12,346 tokens/s  loss 2.500")
     assert control.split() == ["Node", "Zero", "5", "control", "3.1%", "of", "a", "core"]
     assert row.split() == [
@@ -43,11 +50,14 @@ def test_a_picture_shows_node_zero_and_its_workers(tmp_path: Path) -> None:
         "█" * 20,
         *["75%", "25%", "0%", "5", "MB", "2"],
     ]
+    narrow = Console(width=80, file=io.StringIO(), record=True)
+    narrow.print(render(tmp_path, found, narrow.width))
+    assert len(narrow.export_text().splitlines()) == 6  # no line is broken
 
 
 def test_what_is_learned_is_watched(cllm: Cllm) -> None:
     never = cllm("top")
-    assert never.returncode == 0 and "was never begun" in never.stdout
+    assert never.returncode == 0 and "was never started" in never.stdout
     process = cllm.start_training("--steps", "40", "--workers", "2")
     wait_for(lambda: bool(cllm.status()), "a step")
     done = cllm("top", "--once")
@@ -59,6 +69,6 @@ def test_what_is_learned_is_watched(cllm: Cllm) -> None:
     assert after.returncode == 0 and "is finished" in after.stdout
     (path,) = (cllm.repository / ".cllm" / "runs").glob("*/status.json")
     status = json.loads(path.read_text())
-    assert status["control"]["pid"] == process.pid and 0 <= status["control"]["processor"] <= 1.5
+    assert status["control"]["pid"] == process.pid and 0 <= status["control"]["cpu_share"] <= 1.5
     assert [worker["rank"] for worker in status["workers"]] == [0, 1]
     assert json.loads(cllm("info", "--json").stdout)["workers"] == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cllm.errors import ArtifactError, WorkspaceError
-from cllm.workspace import Workspace
+from cllm.workspace.workspace import Workspace
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_lock_names_its_holder_and_ends_with_it(workspace: Workspace) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from cllm.workspace import Workspace
+from cllm.workspace.workspace import Workspace
 with Workspace(Path(sys.argv[1])).lock():
     print("held", flush=True)
     sys.stdin.read()

@@ -19,14 +19,14 @@ from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped]
 
 from cllm.corpus.split import split_of
 
-NEAR = 0.7  # of the union of two documents' lines
+NEAR_DUPLICATE_THRESHOLD = 0.7  # of the union of two documents' lines
 _PERMUTATIONS = 252  # standard error of the estimate at 0.7: 0.03
 _BANDS = 42  # of 6 rows: a pair at 0.7 is compared with probability 0.995, one at 0.3 (a shared licence) with 0.03
 _SEED = 1
 _PREFERENCE = ("train", "dev", "val")
 
 
-class Near(NamedTuple):
+class NearDuplicate(NamedTuple):
     """The learned document that a held-out one resembles most, and how much (0 to 1, estimated)."""
 
     path: str
@@ -39,22 +39,24 @@ def representative(paths: Sequence[str]) -> str:
 
 
 def near_duplicates(
-    held_out: Iterable[tuple[str, bytes]], learned: Iterable[tuple[str, bytes]], threshold: float = NEAR
-) -> dict[str, Near]:
+    held_out: Iterable[tuple[str, bytes]],
+    train: Iterable[tuple[str, bytes]],
+    threshold: float = NEAR_DUPLICATE_THRESHOLD,
+) -> dict[str, NearDuplicate]:
     """For each held-out path that resembles a learned document at least by `threshold`: the nearest one."""
     sketches = [(path, _sketch(content)) for path, content in held_out]
     index = RMinHashLSH(threshold, _PERMUTATIONS, _BANDS)
     for key, (_, sketch) in enumerate(sketches):
         index.insert(key, sketch)
-    nearest: dict[str, Near] = {}
-    for path, content in learned if sketches else ():
+    nearest: dict[str, NearDuplicate] = {}
+    for path, content in train if sketches else ():
         sketch = _sketch(content)
         for key in index.query(sketch):
-            mine, other = sketches[key]
-            similarity = float(sketch.jaccard(other))
-            best = nearest.get(mine)
+            val_path, val_sketch = sketches[key]
+            similarity = float(sketch.jaccard(val_sketch))
+            best = nearest.get(val_path)
             if similarity >= threshold and (best is None or similarity > best.similarity):
-                nearest[mine] = Near(path, similarity)
+                nearest[val_path] = NearDuplicate(path, similarity)
     return nearest
 
 

@@ -19,10 +19,10 @@ def export_split(corpus: Corpus, destination: Path) -> None:
     for document in corpus.documents:
         if not _is_safe(document.path):
             raise CorpusError(f"the corpus names the path {document.path!r}, which leads out of {destination}")
-    for side, documents in (("train", corpus.train), ("val", corpus.val)):
-        (destination / side).mkdir(parents=True, exist_ok=True)
+    for split, documents in (("train", corpus.train), ("val", corpus.val)):
+        (destination / split).mkdir(parents=True, exist_ok=True)
         for document in documents:
-            target = destination / side / document.path
+            target = destination / split / document.path
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
                 file.write(corpus.text(document))

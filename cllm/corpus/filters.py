@@ -49,7 +49,7 @@ _GENERATED = re.compile(
     + rb"generated (?:by|from|with|using|file)\b)",
     re.MULTILINE,
 )
-_HANDS_OFF = re.compile(_COMMENT + rb"[^\n]*?\bDO NOT (?:EDIT|MODIFY)\b", re.MULTILINE)
+_DO_NOT_EDIT = re.compile(_COMMENT + rb"[^\n]*?\bDO NOT (?:EDIT|MODIFY)\b", re.MULTILINE)
 
 LONG_LINE_BYTES = 50_000  # no line that a person wrote
 MINIFIED_BYTES = 2_000  # shorter files are not judged by their lines
@@ -62,15 +62,15 @@ _BLANK = b" \t\r\n\f\v"
 _DIGITS = b"0123456789"
 _HEX_NUMBER = re.compile(rb"0[xX][0-9A-Fa-f]+|\\x[0-9A-Fa-f]{2}")
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/]{60,}")
-_BASE64_SOLID = 0.85  # indented base64 has at most 15% blanks; code has 20% and more
+_MIN_BASE64_NON_BLANK = 0.85  # indented base64 has at most 15% blanks; code has 20% and more
 
 
-def directory_reason(path: str) -> str | None:
+def directory_skip_reason(path: str) -> str | None:
     """Why a directory is not entered; None to enter it."""
     return "vendored or installed" if path.rpartition("/")[2].lower() in _VENDORED_NAMES else None
 
 
-def name_reason(path: str) -> str | None:
+def name_skip_reason(path: str) -> str | None:
     """Why a file is skipped for its name alone; None to read it."""
     name = path.rpartition("/")[2].lower()
     if name in _LOCK_FILE_NAMES:
@@ -80,7 +80,7 @@ def name_reason(path: str) -> str | None:
     return "minified" if _MINIFIED.search(name) else None
 
 
-def text_reason(content: bytes, language: str) -> str | None:
+def text_skip_reason(content: bytes, language: str) -> str | None:
     """Why a file is skipped for what its text is; None to learn it."""
     if not content.strip():
         return "empty"
@@ -95,7 +95,7 @@ def text_reason(content: bytes, language: str) -> str | None:
 
 def _is_generated(content: bytes) -> bool:
     head = b"\n".join(content[:_HEAD_BYTES].split(b"\n")[:_HEAD_LINES])
-    if b"DO NOT " in head and _HANDS_OFF.search(head):
+    if b"DO NOT " in head and _DO_NOT_EDIT.search(head):
         return True
     return b"generated" in (lower := head.lower()) and _GENERATED.search(lower) is not None
 
@@ -114,12 +114,12 @@ def _is_table(content: bytes) -> bool:
     """Mostly digits, hexadecimal numbers or base64."""
     if len(content) < TABLE_BYTES:
         return False
-    solid = content.translate(None, _BLANK)
-    enough = TABLE_SHARE * len(solid)
-    if len(solid) - len(solid.translate(None, _DIGITS)) > enough:
+    non_blank = content.translate(None, _BLANK)
+    min_table_bytes = TABLE_SHARE * len(non_blank)
+    if len(non_blank) - len(non_blank.translate(None, _DIGITS)) > min_table_bytes:
         return True
-    if content.count(b"0x") + content.count(b"0X") + content.count(b"\\x") > enough / 20:
-        return sum(map(len, _HEX_NUMBER.findall(content))) > enough
-    if len(solid) < _BASE64_SOLID * len(content):
+    if content.count(b"0x") + content.count(b"0X") + content.count(b"\\x") > min_table_bytes / 20:
+        return sum(map(len, _HEX_NUMBER.findall(content))) > min_table_bytes
+    if len(non_blank) < _MIN_BASE64_NON_BLANK * len(content):
         return False
-    return sum(len(run) for run in _BASE64_RUN.findall(content) if not run.isalpha()) > enough
+    return sum(len(run) for run in _BASE64_RUN.findall(content) if not run.isalpha()) > min_table_bytes

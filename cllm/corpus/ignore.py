@@ -38,7 +38,7 @@ class Pattern:
 
     negated: bool
     directories_only: bool
-    anywhere: bool  # holds no slash: it is matched against the base name
+    matches_basename: bool  # holds no slash: it is matched against the base name
     prefix: bytes
     components: tuple[re.Pattern[bytes] | None, ...]
 
@@ -46,7 +46,7 @@ class Pattern:
         """Whether the entry itself (not one that holds it) is meant; `path` is relative to the pattern's file."""
         if self.directories_only and not is_directory:
             return False
-        name = path[path.rfind(b"/") + 1 :] if self.anywhere else path
+        name = path[path.rfind(b"/") + 1 :] if self.matches_basename else path
         if not self.components:
             return name == self.prefix
         return name.startswith(self.prefix) and _glob(self.components, name[len(self.prefix) :])
@@ -77,23 +77,23 @@ def _parse(line: bytes) -> Pattern | None:
     body = line[negated:]
     directories_only = body.endswith(b"/")
     body = body.removesuffix(b"/")
-    anywhere = b"/" not in body
+    matches_basename = b"/" not in body
     body = body.removeprefix(b"/")
     literal = re.match(rb"[^*?\[\\]*", body)
     assert literal
     # git compares a pattern's literal start by bytes, so in `foo**/bar` the stars stand at a component's start.
-    prefix = b"" if anywhere and literal.end() < len(body) else literal[0]
+    prefix = b"" if matches_basename and literal.end() < len(body) else literal[0]
     rest = body[len(prefix) :]
-    components = tuple(_component(tokens, anywhere) for tokens in _tokens(rest)) if rest else ()
-    return Pattern(negated, directories_only, anywhere, prefix, components)
+    components = tuple(_component(tokens, matches_basename) for tokens in _tokens(rest)) if rest else ()
+    return Pattern(negated, directories_only, matches_basename, prefix, components)
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:
     """Spaces at the end do not count, but for one behind a backslash."""
-    kept = re.match(rb"(?: *(?:\\[\s\S]|[^ \\]))*", line)
-    assert kept
-    rest = line[kept.end() :]
-    return line if b"\\" in rest else kept[0]
+    match = re.match(rb"(?: *(?:\\[\s\S]|[^ \\]))*", line)
+    assert match
+    rest = line[match.end() :]
+    return line if b"\\" in rest else match[0]
 
 
 def _tokens(pattern: bytes) -> list[list[bytes]]:
@@ -159,9 +159,9 @@ def _bracket(pattern: bytes, at: int) -> tuple[bytes, int]:
     return (b"[" + text + b"]" if text else b"(?!)"), at + 1
 
 
-def _component(tokens: list[bytes], anywhere: bool) -> re.Pattern[bytes] | None:
+def _component(tokens: list[bytes], matches_basename: bool) -> re.Pattern[bytes] | None:
     """One part between slashes. Between two stars the leftmost match is as good as any other: atomic groups keep it."""
-    if len(tokens) > 1 and not anywhere and set(tokens) == {b"*"}:
+    if len(tokens) > 1 and not matches_basename and set(tokens) == {b"*"}:
         return _DOUBLE_STAR
     pieces: list[list[bytes]] = [[]]
     for token in tokens:

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 
 from cllm.artifacts import write_directory
 from cllm.config import check_bounds
-from cllm.corpus.arrange import Stored, arrange
+from cllm.corpus.documents import StoredText, build_documents
 from cllm.corpus.duplicates import representative
-from cllm.corpus.filters import directory_reason, name_reason, text_reason
+from cllm.corpus.filters import directory_skip_reason, name_skip_reason, text_skip_reason
 from cllm.corpus.languages import language_of
 from cllm.corpus.redact import redact
 from cllm.corpus.split import is_held_out
@@ -71,16 +71,19 @@ def ingest(
     missing, no directory, not readable, or holds no text to learn from.
     """
     _check_readable(root)
-    own = {os.path.realpath(directory), os.path.realpath(directory.with_name(f".tmp-{os.getpid()}-{directory.name}"))}
+    own_outputs = {
+        os.path.realpath(directory),
+        os.path.realpath(directory.with_name(f".tmp-{os.getpid()}-{directory.name}")),
+    }
 
     def fill(temporary: Path) -> None:
         tally = _Tally()
         with (temporary / TEXT).open("wb") as sink:
-            stored = _gather(root, own, config, sink, tally, progress or (lambda files, size: None))
+            stored = _collect_texts(root, own_outputs, config, sink, tally, progress or (lambda files, size: None))
         if not stored:
             raise CorpusError(_nothing_to_learn(root, tally))
-        documents, about_split = arrange(stored, temporary / TEXT)
-        write_records(temporary, documents, _report(tally, stored, documents, about_split))
+        documents, split_report = build_documents(stored, temporary / TEXT)
+        write_records(temporary, documents, _report(tally, stored, documents, split_report))
 
     write_directory(directory, fill, kind=KIND, config=asdict(config))
     return Corpus.open(directory)
@@ -98,33 +101,33 @@ def _check_readable(root: Path) -> None:
         raise CorpusError(f"{root} cannot be read: {error}") from None
 
 
-def _gather(
+def _collect_texts(
     root: Path,
-    own: set[str],
+    own_outputs: set[str],
     config: CorpusConfig,
     sink: BinaryIO,
     tally: _Tally,
     progress: Callable[[int, int], None],
-) -> dict[bytes, Stored]:
+) -> dict[bytes, StoredText]:
     """Append each text that is new to `sink`; the result is keyed by its SHA-256."""
     top = os.path.realpath(root)
-    stored: dict[bytes, Stored] = {}
+    stored: dict[bytes, StoredText] = {}
 
     def prune(path: str) -> str | None:
-        return "own output" if f"{top}/{path}" in own else directory_reason(path)
+        return "own output" if f"{top}/{path}" in own_outputs else directory_skip_reason(path)
 
-    for found in walk(root, max_depth=config.max_depth, max_entries=config.max_files + 1, prune=prune):
-        if found.is_directory:
-            tally.skipped_directories[found.skipped or ""] += 1
+    for entry in walk(root, max_depth=config.max_depth, max_entries=config.max_files + 1, prune=prune):
+        if entry.is_directory:
+            tally.skipped_directories[entry.skipped or ""] += 1
             continue
         if tally.files_seen == config.max_files:
             tally.truncated.append(f"max_files ({config.max_files:,})")
             break
         tally.files_seen += 1
         try:
-            if reason := found.skipped or name_reason(found.path):
+            if reason := entry.skipped or name_skip_reason(entry.path):
                 raise Skipped(reason)
-            _take(found.path, top, config, sink, tally, stored)
+            _ingest_file(entry.path, top, config, sink, tally, stored)
         except Skipped as skipped:
             tally.skipped[skipped.reason] += 1
         progress(tally.files_seen, tally.bytes_kept)
@@ -133,12 +136,12 @@ def _gather(
     return stored
 
 
-def _take(
-    path: str, top: str, config: CorpusConfig, sink: BinaryIO, tally: _Tally, stored: dict[bytes, Stored]
+def _ingest_file(
+    path: str, top: str, config: CorpusConfig, sink: BinaryIO, tally: _Tally, stored: dict[bytes, StoredText]
 ) -> None:
     """Read one file and keep its text, or raise Skipped."""
     content, encoding = read_text(f"{top}/{path}", config.max_file_bytes)
-    if reason := text_reason(content, language_of(path, content)):
+    if reason := text_skip_reason(content, language_of(path, content)):
         raise Skipped(reason)
     secrets: Counter[str] = Counter()
     if config.redact:
@@ -150,7 +153,7 @@ def _take(
     if tally.bytes_kept + len(content) > config.max_total_bytes:
         tally.truncated.append(f"max_total_bytes ({config.max_total_bytes:,})")
         raise Skipped("beyond max_total_bytes")
-    stored[digest] = Stored(tally.bytes_kept, len(content), [path])
+    stored[digest] = StoredText(tally.bytes_kept, len(content), [path])
     sink.write(content)
     tally.bytes_kept += len(content)
     tally.redactions += secrets
@@ -165,15 +168,15 @@ def _nothing_to_learn(root: Path, tally: _Tally) -> str:
 
 
 def _report(
-    tally: _Tally, stored: dict[bytes, Stored], documents: list[Document], about_split: dict[str, Any]
+    tally: _Tally, stored: dict[bytes, StoredText], documents: list[Document], split_report: dict[str, Any]
 ) -> dict[str, Any]:
     copies = [one.paths for one in stored.values() if len(one.paths) > 1]
-    across = [paths for paths in copies if not is_held_out(representative(paths))]
+    train_copies = [paths for paths in copies if not is_held_out(representative(paths))]
     languages: dict[str, Counter[str]] = {}
     splits = {split: Counter(documents=0, bytes=0) for split in ("train", "dev", "val")}
     for document in documents:
-        whole = document.lines is None or document.lines[0] == 1
-        languages.setdefault(document.language, Counter()).update(files=int(whole), bytes=document.bytes)
+        is_first_part = document.lines is None or document.lines[0] == 1
+        languages.setdefault(document.language, Counter()).update(files=int(is_first_part), bytes=document.bytes)
         splits[document.split].update(documents=1, bytes=document.bytes)
     return {
         "files_seen": tally.files_seen,
@@ -184,8 +187,8 @@ def _report(
         "redactions": dict(tally.redactions.most_common()),
         "encodings": dict(tally.encodings.most_common()),
         "exact_duplicates": sum(len(paths) - 1 for paths in copies),
-        "exact_duplicates_not_held_out": sum(is_held_out(path) for paths in across for path in paths),
-        **about_split,
+        "exact_duplicates_moved_to_train": sum(is_held_out(path) for paths in train_copies for path in paths),
+        **split_report,
         "languages": {name: dict(counts) for name, counts in sorted(languages.items())},
         "splits": {split: dict(counts) for split, counts in splits.items()},
         "truncated": tally.truncated,

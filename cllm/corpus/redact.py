@@ -22,10 +22,10 @@ _SHAPE = bytes.maketrans(
 
 @dataclass(frozen=True)
 class _Rule:
-    """`telling` bytes, one of which a secret of this kind always holds; group 1 of `pattern` is what is replaced."""
+    """`keywords` bytes, one of which a secret of this kind always holds; group 1 of `pattern` is what is replaced."""
 
     kind: str
-    telling: tuple[bytes, ...]
+    keywords: tuple[bytes, ...]
     pattern: re.Pattern[bytes]
     is_secret: Callable[[bytes], bool] = lambda value: True
 
@@ -137,13 +137,13 @@ def redact(content: bytes) -> tuple[bytes, Counter[str]]:
     """The text without its secrets, of the same length, and how many of each kind were replaced."""
     counts: Counter[str] = Counter()
     for rule in _RULES:
-        if any(bytes_ in content for bytes_ in rule.telling):
+        if any(bytes_ in content for bytes_ in rule.keywords):
             spans = [match.span(1) for match in rule.pattern.finditer(content) if rule.is_secret(match[1])]
-            content = _overwritten(content, spans, rule.kind, counts)
-    return _overwritten(content, _assigned(content), "assigned secret", counts), counts
+            content = _overwrite_spans(content, spans, rule.kind, counts)
+    return _overwrite_spans(content, _assigned_secret_spans(content), "assigned secret", counts), counts
 
 
-def _assigned(content: bytes) -> list[tuple[int, int]]:
+def _assigned_secret_spans(content: bytes) -> list[tuple[int, int]]:
     """Where a random-looking value is given to a telling name."""
     lower = content.lower()
     if not any(name in lower for name in _NAMES):
@@ -157,16 +157,16 @@ def _assigned(content: bytes) -> list[tuple[int, int]]:
     return spans
 
 
-def _shape(match: re.Match[bytes]) -> bytes:
+def _placeholder(match: re.Match[bytes]) -> bytes:
     """A run of characters as a placeholder; an escape such as `\\n` stays, or the string around it would not parse."""
     return match[0] if match[0].startswith(b"\\") else match[0].translate(_SHAPE)
 
 
-def _overwritten(content: bytes, spans: list[tuple[int, int]], kind: str, counts: Counter[str]) -> bytes:
+def _overwrite_spans(content: bytes, spans: list[tuple[int, int]], kind: str, counts: Counter[str]) -> bytes:
     """The spans in their own shape; a span that is a placeholder already is not counted."""
     pieces, at = [], 0
     for start, end in spans:
-        shape = _ESCAPED_OR_PLAIN.sub(_shape, content[start:end])
+        shape = _ESCAPED_OR_PLAIN.sub(_placeholder, content[start:end])
         counts[kind] += shape != content[start:end]
         pieces += [content[at:start], shape]
         at = end

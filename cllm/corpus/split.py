@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 Split = Literal["train", "dev", "val"]
-SHARE = 10  # one in ten is `val`, one in ten is `dev`
+NUM_BUCKETS = 10  # one in ten is `val`, one in ten is `dev`
 
 
 class Assignment(NamedTuple):
     """The split of each path, and what had to be done differently for want of files."""
 
-    split_of: dict[str, Split]
+    splits: dict[str, Split]
     fallbacks: list[str]
 
 
@@ -30,12 +30,12 @@ def _hash(path: str) -> int:
 
 def is_held_out(path: str) -> bool:
     """Whether the file at this path, relative to the root and posix, is `val`: learned from by nothing."""
-    return _hash(path) % SHARE == 0
+    return _hash(path) % NUM_BUCKETS == 0
 
 
 def split_of(path: str) -> Split:
     """`val` is held out; `dev` is a part of what is learned from, set aside to choose weights of mixtures by."""
-    return "val" if is_held_out(path) else "dev" if _hash(path) % SHARE == 1 else "train"
+    return "val" if is_held_out(path) else "dev" if _hash(path) % NUM_BUCKETS == 1 else "train"
 
 
 def assign(paths: Sequence[str]) -> Assignment:
@@ -49,18 +49,18 @@ def assign(paths: Sequence[str]) -> Assignment:
         splits |= dict.fromkeys(held_out, "train")
         splits |= dict.fromkeys(_smallest(list(splits)), "val")
         fallbacks.append("val: the smallest hashes, since a tenth of the hashes held out no file, or every file")
-    learned = [path for path in splits if splits[path] != "val"]
-    if len(learned) == 1:
-        splits[learned[0]] = "train"
-    elif len({splits[path] for path in learned}) == 1:
-        splits |= dict.fromkeys(learned, "train")
-        splits |= dict.fromkeys(_smallest(learned), "dev")
+    train_paths = [path for path in splits if splits[path] != "val"]
+    if len(train_paths) == 1:
+        splits[train_paths[0]] = "train"
+    elif len({splits[path] for path in train_paths}) == 1:
+        splits |= dict.fromkeys(train_paths, "train")
+        splits |= dict.fromkeys(_smallest(train_paths), "dev")
         fallbacks.append("dev: the smallest hashes, since a tenth of the hashes set aside no file, or every file")
     return Assignment(splits, fallbacks)
 
 
 def _smallest(paths: Sequence[str]) -> list[str]:
-    return sorted(paths, key=_hash)[: max(1, len(paths) // SHARE)]
+    return sorted(paths, key=_hash)[: max(1, len(paths) // NUM_BUCKETS)]
 
 
 class Cut(NamedTuple):
@@ -76,5 +76,5 @@ def last_tenth(content: bytes) -> Cut | None:
     lines = content.splitlines(keepends=True)
     if len(lines) < 2:
         return None
-    held_out = max(1, len(lines) // SHARE)
+    held_out = max(1, len(lines) // NUM_BUCKETS)
     return Cut(len(content) - sum(map(len, lines[-held_out:])), len(lines) - held_out + 1, len(lines))

@@ -18,9 +18,9 @@ from typing import NamedTuple
 from charset_normalizer import from_bytes
 
 MAX_FILE_BYTES = 1_000_000  # the longest hand-written file of the Linux kernel has 0.7 MB; longer ones are tables
-NUL_WINDOW = 8 << 10
-GUESS_WINDOW = 64 << 10
-_MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
+NUL_WINDOW_BYTES = 8 << 10
+GUESS_WINDOW_BYTES = 64 << 10
+_BOMS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -29,7 +29,7 @@ _MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
 )
 # Those that editors wrote before UTF-8. An 8-bit guess is only a guess; cp1250 is left out, since it wins over cp1252
 # on Western text (French `è` became `č`).
-_OLD_ENCODINGS = ["cp1252", "cp1251", "koi8_r", "iso8859_15", "cp932", "euc_jp", "gb18030", "big5", "cp949"]
+_LEGACY_ENCODINGS = ["cp1252", "cp1251", "koi8_r", "iso8859_15", "cp932", "euc_jp", "gb18030", "big5", "cp949"]
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 
 
@@ -97,35 +97,35 @@ def _read_up_to(descriptor: int, limit: int) -> bytes:
 
 def decode(data: bytes) -> Text:
     """The text that `data` holds; Skipped says `binary`, `unknown encoding` or `corrupt UTF-8` where it holds none."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return _marked(data[len(mark) :], encoding)
-    if b"\0" in data[:NUL_WINDOW]:
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return _decode_with_bom(data[len(bom) :], encoding)
+    if b"\0" in data[:NUL_WINDOW_BYTES]:
         raise Skipped("binary")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
-        return _guessed(data)
+        return _decode_legacy(data)
     return Text(data, "utf-8")
 
 
-def _marked(data: bytes, encoding: str) -> Text:
+def _decode_with_bom(data: bytes, encoding: str) -> Text:
     try:
         content = data.decode(encoding).encode()
     except UnicodeDecodeError:
         raise Skipped("unknown encoding") from None
-    if b"\0" in content[:NUL_WINDOW]:
+    if b"\0" in content[:NUL_WINDOW_BYTES]:
         raise Skipped("binary")
     return Text(content, f"{encoding} with mark")
 
 
-def _guessed(data: bytes) -> Text:
+def _decode_legacy(data: bytes) -> Text:
     lenient = data.decode("utf-8", "replace")
     broken = lenient.count("\ufffd")
     if sum(character > "\x7f" for character in lenient) > 2 * broken:
         raise Skipped("corrupt UTF-8")
-    telling = b"\n".join(line for line in data.split(b"\n") if not line.isascii())
-    best = from_bytes(telling[:GUESS_WINDOW], cp_isolation=_OLD_ENCODINGS).best()
+    non_ascii = b"\n".join(line for line in data.split(b"\n") if not line.isascii())
+    best = from_bytes(non_ascii[:GUESS_WINDOW_BYTES], cp_isolation=_LEGACY_ENCODINGS).best()
     if best is None:
         raise Skipped("unknown encoding")
     try:

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 from cllm.corpus.ignore import MAX_RULES_BYTES, Rules
 
-NEVER_LEARNED = frozenset({".git", ".hg", ".svn", ".cllm"})  # `.git` is a file in a work tree
+ALWAYS_EXCLUDED = frozenset({".git", ".hg", ".svn", ".cllm"})  # `.git` is a file in a work tree
 
 
-class Found(NamedTuple):
+class WalkEntry(NamedTuple):
     """One name below the root, as a posix path (`surrogateescape` for bytes that are not UTF-8).
 
     `skipped` says why a file is not to be read, or why a directory was not entered.
@@ -50,49 +50,49 @@ def walk(
     max_depth: int,
     max_entries: int,
     prune: Callable[[str], str | None] = lambda path: None,
-) -> Iterator[Found]:
+) -> Iterator[WalkEntry]:
     """Every file below `root`, and every directory that is not entered, with the reason.
 
     `prune` may give a reason not to enter a directory. Of one directory at most `max_entries` names are kept in
     memory (those that sort first).
     """
     top = os.path.realpath(root)
-    exclude = _exclude(top)
+    exclude = _read_exclude(top)
     is_repository = os.path.lexists(f"{top}/.git")
     visited: set[tuple[int, int]] = set()
     stack = [_Directory("", 0, ((0, exclude),) if exclude else ())]
     while stack:
-        here = stack.pop()
-        identity, entries = _listed(f"{top}/{here.path}", max_entries)
+        directory = stack.pop()
+        identity, entries = _list_directory(f"{top}/{directory.path}", max_entries)
         names = {entry.name for entry in entries}
         if identity is None:
-            yield Found(here.path, True, "unreadable")
+            yield WalkEntry(directory.path, True, "unreadable")
         elif identity in visited:
-            yield Found(here.path, True, "met twice")
-        elif here.depth and is_repository and ".git" in names:
-            yield Found(here.path, True, "another repository")
+            yield WalkEntry(directory.path, True, "already visited")
+        elif directory.depth and is_repository and ".git" in names:
+            yield WalkEntry(directory.path, True, "another repository")
         else:
             visited.add(identity)
-            if ".gitignore" in names and (own := _rules_in(f"{top}/{here.path}.gitignore")):
-                here = here._replace(rules=((len(os.fsencode(here.path)), own), *here.rules))
-            inner: list[_Directory] = []
+            if ".gitignore" in names and (file_rules := _read_rules(f"{top}/{directory.path}.gitignore")):
+                directory = directory._replace(rules=((len(os.fsencode(directory.path)), file_rules), *directory.rules))
+            subdirectories: list[_Directory] = []
             for entry in entries:
-                if entry.name in NEVER_LEARNED:
+                if entry.name in ALWAYS_EXCLUDED:
                     continue
-                path = here.path + entry.name
+                path = directory.path + entry.name
                 if entry.kind == "directory":
-                    if reason := _not_entered(here, path, max_depth, prune):
-                        yield Found(path + "/", True, reason)
+                    if reason := _directory_skip_reason(directory, path, max_depth, prune):
+                        yield WalkEntry(path + "/", True, reason)
                     else:
-                        inner.append(_Directory(path + "/", here.depth + 1, here.rules))
+                        subdirectories.append(_Directory(path + "/", directory.depth + 1, directory.rules))
                 elif entry.kind == "file":
-                    yield Found(path, False, "ignored" if _ignored(here.rules, path, False) else None)
+                    yield WalkEntry(path, False, "ignored" if _is_ignored(directory.rules, path, False) else None)
                 else:
-                    yield Found(path, False, entry.kind)
-            stack.extend(reversed(inner))
+                    yield WalkEntry(path, False, entry.kind)
+            stack.extend(reversed(subdirectories))
 
 
-def _listed(path: str, max_entries: int) -> tuple[tuple[int, int] | None, list[_Entry]]:
+def _list_directory(path: str, max_entries: int) -> tuple[tuple[int, int] | None, list[_Entry]]:
     """A directory's identity (None: it cannot be read) and its entries in order; never through a symbolic link."""
     try:
         descriptor = os.open(path.rstrip("/") or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -120,32 +120,34 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "unreadable"
 
 
-def _not_entered(parent: _Directory, path: str, max_depth: int, prune: Callable[[str], str | None]) -> str | None:
-    if _ignored(parent.rules, path, True):
+def _directory_skip_reason(
+    parent: _Directory, path: str, max_depth: int, prune: Callable[[str], str | None]
+) -> str | None:
+    if _is_ignored(parent.rules, path, True):
         return "ignored"
     return "too deep" if parent.depth == max_depth else prune(path)
 
 
-def _ignored(rules: tuple[tuple[int, Rules], ...], path: str, is_directory: bool) -> bool:
+def _is_ignored(rules: tuple[tuple[int, Rules], ...], path: str, is_directory: bool) -> bool:
     """Whether the first rules that say anything about the entry say that it is ignored."""
     if not rules:
         return False
     name = os.fsencode(path)
-    for base, own in rules:
-        verdict = own.verdict(name[base:], is_directory)
+    for base, file_rules in rules:
+        verdict = file_rules.verdict(name[base:], is_directory)
         if verdict is not None:
             return verdict
     return False
 
 
-def _exclude(top: str) -> Rules | None:
+def _read_exclude(top: str) -> Rules | None:
     """The patterns of `.git/info/exclude`, where those are real directories (a work tree's lie outside the root)."""
     if any(Path(top, part).is_symlink() for part in (".git", ".git/info")):
         return None
-    return _rules_in(f"{top}/.git/info/exclude")
+    return _read_rules(f"{top}/.git/info/exclude")
 
 
-def _rules_in(path: str) -> Rules | None:
+def _read_rules(path: str) -> Rules | None:
     """The patterns of a regular file (never through a symbolic link, as git does)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

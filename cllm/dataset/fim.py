@@ -20,7 +20,7 @@ def fill_in_the_middle(
     It is as it was where it holds no document piece of 32 tokens or more, or where the prefix, whose last word may be
     cut into more tokens than it was, leaves no room for the marks.
     """
-    begin, end = longest_piece(row, tokenizer.end_of_text)
+    begin, end = longest_document_span(row, tokenizer.end_of_text)
     body = begin + header_length(row[begin:end], tokenizer)
     if end - body < 32:
         return row
@@ -29,28 +29,28 @@ def fill_in_the_middle(
     first, second = sorted(int(cut) for cut in generator.integers(0, len(text) + 1, 2))
     prefix, middle, suffix = (tokenizer.encode(part) for part in (text[:first], text[first:second], text[second:]))
     special = tokenizer.special
-    room = len(row) - len(header) - 4
-    if len(prefix) > room:
+    num_free_tokens = len(row) - len(header) - 4
+    if len(prefix) > num_free_tokens:
         return row
-    suffix = suffix[: max(0, room - len(prefix) - len(middle))]
+    suffix = suffix[: max(0, num_free_tokens - len(prefix) - len(middle))]
     arrange = arrange_psm if generator.random() < 0.5 else arrange_spm
     ids = [*header, *arrange(prefix, suffix, special), *middle, tokenizer.end_of_text][: len(row)]
     return np.array(ids + [special["<|fim_pad|>"]] * (len(row) - len(ids)), np.int64)
 
 
-def longest_piece(row: npt.NDArray[np.int64], end_of_text: int) -> tuple[int, int]:
+def longest_document_span(row: npt.NDArray[np.int64], end_of_text: int) -> tuple[int, int]:
     """Begin and end of the longest stretch of one document in the row."""
     ends = np.concatenate([[-1], np.flatnonzero(row == end_of_text), [len(row)]])
     longest = int(np.argmax(np.diff(ends)))
     return int(ends[longest]) + 1, int(ends[longest + 1])
 
 
-def header_length(piece: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
+def header_length(document_ids: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
     """Tokens of the line that names a document's path, where the piece begins with one."""
-    if piece[0] != tokenizer.special["<|file_sep|>"]:
+    if document_ids[0] != tokenizer.special["<|file_sep|>"]:
         return 0
-    line_ends = (place for place, token in enumerate(piece) if b"\n" in tokenizer.token_bytes(int(token)))
-    return next(line_ends, len(piece) - 1) + 1
+    line_ends = (index for index, token in enumerate(document_ids) if b"\n" in tokenizer.token_bytes(int(token)))
+    return next(line_ends, len(document_ids) - 1) + 1
 
 
 def arrange_psm(prefix: list[int], suffix: list[int], special: dict[str, int]) -> list[int]:

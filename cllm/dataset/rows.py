@@ -23,30 +23,30 @@ class Rows:
         self.shard, self.documents = shard, documents
         self.context, self.seed, self.end_of_text = context, seed, end_of_text
         self._lengths = np.diff(shard.starts)[documents]
-        self.per_pass = max(1, int(self._lengths.sum()) // context)
-        self._pass = lru_cache(maxsize=2)(self._draw_pass)
+        self.rows_per_epoch = max(1, int(self._lengths.sum()) // context)
+        self._epoch = lru_cache(maxsize=2)(self._shuffle_epoch)
 
-    def _draw_pass(self, number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _shuffle_epoch(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Order of the documents, where each begins in the stream, and order of the rows, in one pass."""
-        generator = np.random.default_rng([self.seed, self.context, number])
+        generator = np.random.default_rng([self.seed, self.context, epoch])
         order = generator.permutation(len(self.documents))
         starts = np.concatenate([[0], np.cumsum(self._lengths[order])])
-        return self.documents[order], starts, generator.permutation(self.per_pass)
+        return self.documents[order], starts, generator.permutation(self.rows_per_epoch)
 
     def __getitem__(self, index: int) -> npt.NDArray[np.int64]:
-        number, place = divmod(index, self.per_pass)
-        order, starts, rows = self._pass(number)
-        first = int(rows[place]) * self.context
+        epoch, index_in_epoch = divmod(index, self.rows_per_epoch)
+        order, starts, rows = self._epoch(epoch)
+        first = int(rows[index_in_epoch]) * self.context
         row = np.full(self.context + 1, self.end_of_text, np.int64)
         # Position 0 of the stream stands before the first document: there the row begins with end-of-text.
         filled = 1 if first == 0 else 0
-        position = first - 1 + filled
-        document = int(np.searchsorted(starts, position, "right")) - 1
+        stream_offset = first - 1 + filled
+        document = int(np.searchsorted(starts, stream_offset, "right")) - 1
         while filled < len(row) and document < len(order):
-            ids = self.shard.document(int(order[document]))[position - int(starts[document]) :]
+            ids = self.shard.document(int(order[document]))[stream_offset - int(starts[document]) :]
             taken = ids[: len(row) - filled]
             row[filled : filled + len(taken)] = taken
             filled += len(taken)
-            position += len(taken)
+            stream_offset += len(taken)
             document += 1
         return row

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from cllm.corpus import Corpus, Document
-from cllm.evaluation.compressors import NAMES, external, is_installed
-from cllm.evaluation.lines import draw_cursors, judge_line, mean_of
-from cllm.evaluation.scorecard import EXPERTS, Subject
+from cllm.evaluation.compressors import COMPRESSORS, is_installed, parse_external
+from cllm.evaluation.rest_of_line import draw_cursors, judge_line, mean_of
+from cllm.evaluation.scorecard import EXPERTS, ScoredModel
 from cllm.spheres import Sphere
 
 NUM_CURSORS = 500
@@ -19,43 +19,43 @@ LINE_METHODS = (*EXPERTS, "copied")
 Progress = Callable[[float], None]
 
 
-def compare(
-    sphere: Sphere, subject: Subject, corpus: Corpus, compressors: Sequence[str], seed: int, progress: Progress
+def evaluate_baselines(
+    sphere: Sphere, scored_model: ScoredModel, corpus: Corpus, compressors: Sequence[str], seed: int, progress: Progress
 ) -> dict[str, Any]:
     """Bits per byte of each baseline, and how well rest of lines are suggested; with and without near duplicates."""
-    names = [*(name for name in NAMES if is_installed(name)), *compressors]
-    bits = {external_name(name): file_bits(sphere, subject, corpus, name, progress) for name in names}
-    bits["n-gram"] = file_bits(sphere, subject, corpus, None, progress)
-    verdicts = line_verdicts(sphere, subject, corpus, seed, progress)
+    names = [*(name for name in COMPRESSORS if is_installed(name)), *compressors]
+    bits = {external_name(name): file_bits(sphere, scored_model, corpus, name, progress) for name in names}
+    bits["n-gram"] = file_bits(sphere, scored_model, corpus, None, progress)
+    verdicts = line_verdicts(sphere, scored_model, corpus, seed, progress)
     return {
-        **figures(bits, verdicts, corpus.val),
-        "without_near_duplicates": figures(bits, verdicts, corpus.val, originals(corpus.val)),
-        "not_installed": [name for name in NAMES if not is_installed(name)],
+        **baseline_metrics(bits, verdicts, corpus.val),
+        "without_near_duplicates": baseline_metrics(bits, verdicts, corpus.val, originals(corpus.val)),
+        "not_installed": [name for name in COMPRESSORS if not is_installed(name)],
     }
 
 
 def external_name(name: str) -> str:
-    return name if name in NAMES else external(name)[0]
+    return name if name in COMPRESSORS else parse_external(name)[0]
 
 
 def file_bits(
-    sphere: Sphere, subject: Subject, corpus: Corpus, compressor: str | None, progress: Progress
+    sphere: Sphere, scored_model: ScoredModel, corpus: Corpus, compressor: str | None, progress: Progress
 ) -> list[float]:
     """Bits of each held-out file by a compressor, or by the n-gram."""
     call = "ngram" if compressor is None else "compress"
-    common: dict[str, Any] = {"corpus": str(subject.corpus)}
-    common |= {"model": str(subject.model)} if compressor is None else {"compressor": compressor}
+    common: dict[str, Any] = {"corpus": str(scored_model.corpus)}
+    common |= {"model": str(scored_model.model)} if compressor is None else {"compressor": compressor}
 
     def tasks() -> Iterator[Mapping[str, Any]]:
         for number in range(len(corpus.val)):
             progress(number / len(corpus.val))
             yield {**common, "document": number}
 
-    return [float(bits) for bits in sphere.deal(call, tasks())]
+    return [float(bits) for bits in sphere.map_tasks(call, tasks())]
 
 
 def line_verdicts(
-    sphere: Sphere, subject: Subject, corpus: Corpus, seed: int, progress: Progress
+    sphere: Sphere, scored_model: ScoredModel, corpus: Corpus, seed: int, progress: Progress
 ) -> list[dict[str, Any]]:
     """For each drawn cursor: its document, and a verdict on what each method suggests."""
     cursors = draw_cursors(corpus, corpus.val, NUM_CURSORS, seed)
@@ -63,10 +63,10 @@ def line_verdicts(
     def tasks() -> Iterator[Mapping[str, Any]]:
         for number, cursor in enumerate(cursors):
             progress(number / len(cursors))
-            yield {**subject.arguments, "corpus": str(subject.corpus), **asdict(cursor)}
+            yield {**scored_model.arguments, "corpus": str(scored_model.corpus), **asdict(cursor)}
 
     found = []
-    for cursor, suggested in zip(cursors, sphere.deal("suggest_line", tasks()), strict=True):
+    for cursor, suggested in zip(cursors, sphere.map_tasks("suggest_line", tasks()), strict=True):
         expected = corpus.text(corpus.val[cursor.document])[cursor.begin : cursor.end].decode("utf-8", "replace")
         verdicts = {method: judge_line(expected, suggested[method]) for method in LINE_METHODS}
         found.append({"document": cursor.document, "verdicts": verdicts})
@@ -78,14 +78,14 @@ def originals(documents: Sequence[Document]) -> set[int]:
     return {number for number, document in enumerate(documents) if document.near_duplicate_of is None}
 
 
-def figures(
+def baseline_metrics(
     bits: Mapping[str, Sequence[float]],
     verdicts: Sequence[Mapping[str, Any]],
     documents: Sequence[Document],
-    only: set[int] | None = None,
+    subset: set[int] | None = None,
 ) -> dict[str, Any]:
     """The figures over all documents, or over some."""
-    numbers = [number for number in range(len(documents)) if only is None or number in only]
+    numbers = [number for number in range(len(documents)) if subset is None or number in subset]
     size = sum(documents[number].bytes for number in numbers)
     chosen = [verdict["verdicts"] for verdict in verdicts if verdict["document"] in set(numbers)]
     return {

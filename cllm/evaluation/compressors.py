@@ -18,17 +18,17 @@ from typing import Any
 
 from cllm.errors import UsageError
 
-Size = Callable[[bytes], int]
+SizeFunction = Callable[[bytes], int]
 
 PPMD_ORDER = 16
 PPMD_MEMORY = 1 << 29
 ZSTD_LEVEL, ZSTD_WINDOW_LOG = 19, 27
 EXTERNAL_SECONDS = 600.0
-NAMES = ("gzip", "xz", "zstd", "ppmd")
-PACKAGES = {"zstd": "zstandard", "ppmd": "pyppmd"}  # of the extra `baselines`
+COMPRESSORS = ("gzip", "xz", "zstd", "ppmd")
+COMPRESSOR_PACKAGES = {"zstd": "zstandard", "ppmd": "pyppmd"}  # of the extra `baselines`
 
 
-def size_by(name: str) -> Size:
+def size_function(name: str) -> SizeFunction:
     """The compressed size of some bytes by the compressor of a name; `NAME COMMAND {in} {out}` is an external one."""
     if name == "gzip":
         return lambda data: len(gzip.compress(data, 9))
@@ -42,16 +42,16 @@ def size_by(name: str) -> Size:
     if name == "ppmd":
         pyppmd = _package("ppmd")
         return lambda data: len(pyppmd.compress(data, max_order=PPMD_ORDER, mem_size=PPMD_MEMORY, variant="I"))
-    command = external(name)[1]
+    command = parse_external(name)[1]
     return lambda data: external_size(command, data)
 
 
 def is_installed(name: str) -> bool:
     """Whether a compressor's package is there."""
-    return name not in PACKAGES or importlib.util.find_spec(PACKAGES[name]) is not None
+    return name not in COMPRESSOR_PACKAGES or importlib.util.find_spec(COMPRESSOR_PACKAGES[name]) is not None
 
 
-def external(text: str) -> tuple[str, str]:
+def parse_external(text: str) -> tuple[str, str]:
     """Name and command of `NAME COMMAND {in} {out}`; UsageError where it is not that."""
     name, _, command = text.partition(" ")
     if not name or "{in}" not in command or "{out}" not in command:
@@ -62,18 +62,18 @@ def external(text: str) -> tuple[str, str]:
 def external_size(command: str, data: bytes) -> int:
     """What the user's own command makes of some bytes."""
     with tempfile.TemporaryDirectory(prefix="cllm-compress-") as folder:
-        places = {"{in}": str(Path(folder, "in")), "{out}": str(Path(folder, "out"))}
-        Path(places["{in}"]).write_bytes(data)
-        words = [places.get(word, word) for word in shlex.split(command)]
+        paths = {"{in}": str(Path(folder, "in")), "{out}": str(Path(folder, "out"))}
+        Path(paths["{in}"]).write_bytes(data)
+        command_line = [paths.get(word, word) for word in shlex.split(command)]
         try:
-            done = subprocess.run(words, cwd=folder, capture_output=True, timeout=EXTERNAL_SECONDS, check=False)
+            done = subprocess.run(command_line, cwd=folder, capture_output=True, timeout=EXTERNAL_SECONDS, check=False)
             if done.returncode == 0:
-                return Path(places["{out}"]).stat().st_size
-            why = f"ended with exit code {done.returncode}"
+                return Path(paths["{out}"]).stat().st_size
+            reason = f"ended with exit code {done.returncode}"
         except (OSError, subprocess.TimeoutExpired) as error:
-            why = str(error)
-    raise UsageError(f"--compressor: {words[0]} {why}")
+            reason = str(error)
+    raise UsageError(f"--compressor: {command_line[0]} {reason}")
 
 
 def _package(name: str) -> Any:
-    return importlib.import_module(PACKAGES[name])
+    return importlib.import_module(COMPRESSOR_PACKAGES[name])

@@ -18,16 +18,16 @@ class Likelihood:
     def __init__(self, ids: npt.NDArray[np.int64]) -> None:
         self.nats = np.zeros(len(ids), np.float32)
         self.ranks = np.zeros(len(ids), np.int32)
-        self._goals = torch.from_numpy(ids).unsqueeze(1)
+        self._targets = torch.from_numpy(ids).unsqueeze(1)
 
-    def watch(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    def record(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pass logits (n, V) on, in the order of the tokens, and note what they say of them."""
         begin = 0
         for logits in chunks:
             end = begin + len(logits)
-            of_goal = logits.gather(1, self._goals[begin:end])
-            self.nats[begin:end] = logits.logsumexp(-1) - of_goal.squeeze(1)
-            self.ranks[begin:end] = (logits > of_goal).sum(-1)
+            target_logits = logits.gather(1, self._targets[begin:end])
+            self.nats[begin:end] = logits.logsumexp(-1) - target_logits.squeeze(1)
+            self.ranks[begin:end] = (logits > target_logits).sum(-1)
             begin = end
             yield logits
 
@@ -38,11 +38,3 @@ class Likelihood:
     def top(self, k: int) -> int:
         """How many tokens were among the k likeliest."""
         return int((self.ranks < k).sum())
-
-
-def likelihood(chunks: Iterable[Tensor], ids: npt.NDArray[np.int64]) -> Likelihood:
-    """What all logits of a document say of its ids (N,)."""
-    found = Likelihood(ids)
-    for _ in found.watch(chunks):
-        pass
-    return found

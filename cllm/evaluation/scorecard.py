@@ -16,21 +16,23 @@ import numpy as np
 
 from cllm.corpus import Corpus, Document
 from cllm.evaluation.prompts import prompts_for
-from cllm.spheres import Nursery, Sphere
-from cllm.syntax.compile_c import compiles
-from cllm.syntax.errors import complete_unit
+from cllm.spheres import ForkServer, Sphere
+from cllm.syntax.compiler import compiles
+from cllm.syntax.error_count import complete_construct_end
 
 PROMPT_TOKENS = 128
-RESAMPLES = 1000  # of the files, for a confidence interval
-DEAREST_FILES = 5  # are named
+BOOTSTRAP_RESAMPLES = 1000  # of the files, for a confidence interval
+NUM_HIGHEST_COST_FILES = 5  # are named
 EXPERTS = ("model", "memory", "mixed")
-CORES_OF_A_SCORER = 2  # one thread reads with the network, one with the memory, of which each scorer has its own
-LEAST_FILES = 8  # are scored, however short the time
+CORES_PER_EVALUATION_WORKER = (
+    2  # one thread reads with the network, one with the memory, of which each scorer has its own
+)
+MIN_FILES = 8  # are scored, however short the time
 SPEED_FILES = 8  # after whose beginnings it is measured how fast text is written
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class ScoredModel:
     """What is scored: directories of a model and its memory, in which dtype it computes, and the learned corpus."""
 
     model: Path
@@ -43,13 +45,18 @@ class Subject:
         return {"model": str(self.model), "memory": str(self.memory), "dtype": self.dtype}
 
 
-def launch_scorers(num_workers: int, nursery: Nursery) -> Sphere:
+def launch_evaluation_workers(num_workers: int, fork_server: ForkServer) -> Sphere:
     """Processes that score documents and complete prompts."""
-    return Sphere(nursery, "cllm.evaluation.worker", num_workers, repeatable=True)
+    return Sphere(fork_server, "cllm.evaluation.worker", num_workers, idempotent=True)
 
 
 def score_files(
-    sphere: Sphere, subject: Subject, corpus: Corpus, seconds: float, seed: int, progress: Callable[[float], None]
+    sphere: Sphere,
+    scored_model: ScoredModel,
+    corpus: Corpus,
+    seconds: float,
+    seed: int,
+    progress: Callable[[float], None],
 ) -> list[dict[str, Any]]:
     """Score held-out documents in a drawn order until all are done or the time is up; `progress` is told the share."""
     order = np.random.default_rng(seed).permutation(len(corpus.val)).tolist()
@@ -57,22 +64,22 @@ def score_files(
 
     def tasks() -> Iterator[dict[str, Any]]:
         for count, document in enumerate(order):
-            if count >= LEAST_FILES and time.monotonic() > deadline:
+            if count >= MIN_FILES and time.monotonic() > deadline:
                 return
             progress(count / len(order))
-            yield {**subject.arguments, "corpus": str(subject.corpus), "document": document}
+            yield {**scored_model.arguments, "corpus": str(scored_model.corpus), "document": document}
 
-    return sphere.deal("score", tasks())
+    return sphere.map_tasks("score", tasks())
 
 
-def summary(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
+def summarise(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
     """Bits per byte and hits over some scored documents of all `documents`, which they may be a sample of."""
     if not results:
         return {"held_out": {"files": 0, "bytes": 0, "scored_files": 0, "scored_bytes": 0}}
     bits = np.array([[result["bits"][expert] for expert in EXPERTS] for result in results])
     size = np.array([documents[result["document"]].bytes for result in results])
     tokens = sum(result["tokens"] for result in results)
-    draws = np.random.default_rng(0).integers(0, len(bits), (RESAMPLES, len(bits)))
+    draws = np.random.default_rng(0).integers(0, len(bits), (BOOTSTRAP_RESAMPLES, len(bits)))
     low, high = np.quantile(bits[draws].sum(1) / size[draws].sum(1)[:, None], [0.025, 0.975], 0)
     per_byte = bits.sum(0) / size.sum()
     return {
@@ -93,26 +100,26 @@ def summary(results: Sequence[Mapping[str, Any]], documents: Sequence[Document])
     }
 
 
-def held_out_figures(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
+def held_out_metrics(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
     """The summary of all held-out documents, and of those without a near duplicate among the learned ones."""
-    original = [number for number, document in enumerate(documents) if document.near_duplicate_of is None]
-    place = {number: index for index, number in enumerate(original)}
+    original_numbers = [number for number, document in enumerate(documents) if document.near_duplicate_of is None]
+    place = {number: index for index, number in enumerate(original_numbers)}
     results_of_originals = [
         {**result, "document": place[result["document"]]} for result in results if result["document"] in place
     ]
     return {
-        **summary(results, documents),
-        "without_near_duplicates": summary(results_of_originals, [documents[number] for number in original]),
-        "dearest_files": dearest(results, documents),
+        **summarise(results, documents),
+        "without_near_duplicates": summarise(results_of_originals, [documents[number] for number in original_numbers]),
+        "highest_cost_files": highest_cost_files(results, documents),
         "near_duplicates": [[d.path, d.near_duplicate_of] for d in documents if d.near_duplicate_of is not None],
     }
 
 
-def dearest(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> list[dict[str, Any]]:
+def highest_cost_files(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> list[dict[str, Any]]:
     """The files with the most bits: a figure over all files may be that of a few."""
     total = sum(result["bits"]["mixed"] for result in results)
     found = []
-    for result in sorted(results, key=lambda result: -result["bits"]["mixed"])[:DEAREST_FILES]:
+    for result in sorted(results, key=lambda result: -result["bits"]["mixed"])[:NUM_HIGHEST_COST_FILES]:
         document, bits = documents[result["document"]], result["bits"]["mixed"]
         share, per_byte = bits / total, bits / document.bytes
         found.append(
@@ -130,27 +137,27 @@ def main_language(corpus: Corpus) -> str | None:
     return size.most_common(1)[0][0] if size else None
 
 
-def complete_prompts(sphere: Sphere, subject: Subject, language: str) -> dict[str, dict[str, Any]]:
+def complete_prompts(sphere: Sphere, scored_model: ScoredModel, language: str) -> dict[str, dict[str, Any]]:
     """What is written after each prompt of a language; whether its first construct parses and compiles."""
     prompts = prompts_for(language)
-    common = {**subject.arguments, "max_tokens": PROMPT_TOKENS}
-    texts = sphere.deal("complete_prompt", [{**common, "prompt": prompt} for prompt in prompts])
-    return {prompt: judge(language, prompt, text) for prompt, text in zip(prompts, texts, strict=True)}
+    common = {**scored_model.arguments, "max_tokens": PROMPT_TOKENS}
+    texts = sphere.map_tasks("complete_prompt", [{**common, "prompt": prompt} for prompt in prompts])
+    return {prompt: judge_completion(language, prompt, text) for prompt, text in zip(prompts, texts, strict=True)}
 
 
-def measure_speed(sphere: Sphere, subject: Subject, corpus: Corpus) -> dict[str, Any]:
+def measure_speed(sphere: Sphere, scored_model: ScoredModel, corpus: Corpus) -> dict[str, Any]:
     """How fast text is written, after the beginnings of some held-out files; by one worker, alone."""
     documents = list(range(min(SPEED_FILES, len(corpus.val))))
     found: dict[str, Any] = sphere.call_one(
-        "measure_speed", **subject.arguments, corpus=str(subject.corpus), documents=documents
+        "measure_speed", **scored_model.arguments, corpus=str(scored_model.corpus), documents=documents
     )
     return found
 
 
-def judge(language: str, prompt: str, text: str) -> dict[str, Any]:
+def judge_completion(language: str, prompt: str, text: str) -> dict[str, Any]:
     """Cut a completion after its first complete construct and ask the parser, and for C the compiler, about it."""
     content = text.encode()
-    end = complete_unit(language, content, len(prompt.encode()))
+    end = complete_construct_end(language, content, len(prompt.encode()))
     unit = content[:end] if end >= 0 else content
     verdict = compiles(unit) if language == "C" and end >= 0 else None
     return {

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cllm.corpus import Corpus, Document
-from cllm.evaluation.lines import Cursor, draw_cursors
-from cllm.syntax.closing import closing
-from cllm.syntax.errors import errors, errors_in
-from cllm.syntax.grammars import grammar_of, parse
+from cllm.evaluation.rest_of_line import Cursor, draw_cursors
+from cllm.syntax.closing import find_closing
+from cllm.syntax.error_count import count_errors, count_errors_in
+from cllm.syntax.grammars import language_with_grammar, parse
 
 GUIDED = {"valid": True, "valid_without_guide": False}
 
@@ -30,46 +30,46 @@ class Trial:
 
 def draw_trials(corpus: Corpus, count: int, seed: int) -> list[Trial]:
     """So many places in the held-out documents whose language has a grammar; none if there are no such documents."""
-    documents = [document for document in corpus.val if grammar_of(document.path) is not None]
+    documents = [document for document in corpus.val if language_with_grammar(document.path) is not None]
     numbers = {document.path: number for number, document in enumerate(corpus.val)}
     found = []
-    for place, cursor in enumerate(draw_cursors(corpus, documents, count, seed)):
+    for index, cursor in enumerate(draw_cursors(corpus, documents, count, seed)):
         number = numbers[documents[cursor.document].path]
-        moved = Cursor(document=number, begin=cursor.begin, end=cursor.end)
-        found.append(Trial(cursor=moved, is_middle=place % 2 == 0))
+        val_cursor = Cursor(document=number, begin=cursor.begin, end=cursor.end)
+        found.append(Trial(cursor=val_cursor, is_middle=index % 2 == 0))
     return found
 
 
-def stands(document: Document, text: bytes, trial: Trial, written: bytes) -> bool:
-    """Whether a document has no more errors with `written` between the trial's cursor and what follows."""
-    language, begin, end = grammar_of(document.path), trial.cursor.begin, trial.cursor.end
+def is_valid_completion(document: Document, text: bytes, trial: Trial, generated: bytes) -> bool:
+    """Whether a document has no more errors with `generated` between the trial's cursor and what follows."""
+    language, begin, end = language_with_grammar(document.path), trial.cursor.begin, trial.cursor.end
     assert language is not None, "trials are drawn in documents with a grammar"
-    if not written.strip():
+    if not generated.strip():
         return False
-    before = text[:begin] + written
-    if errors(language, before + text[end:]) <= errors(language, text):
+    before = text[:begin] + generated
+    if count_errors(language, before + text[end:]) <= count_errors(language, text):
         return True
     tree = parse(language, text)
-    most = errors_in(tree, end) if tree is not None else 0
-    return not trial.is_middle and closing(language, before, most) is not None
+    max_errors = count_errors_in(tree, end) if tree is not None else 0
+    return not trial.is_middle and find_closing(language, before, max_errors) is not None
 
 
 def summary_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Fractions and medians over what the worker found at each trial (`worker.complete_both`)."""
-    guided, free = ([result[name] for result in results] for name in GUIDED)
+    """Fractions and medians over what the worker found at each trial (`worker.complete_with_and_without_guide`)."""
+    guided, unguided = ([result[name] for result in results] for name in GUIDED)
     return {
         "completions": len(results),
-        "valid": _share(guided, "valid"),
-        "valid_without_guide": _share(free, "valid"),
+        "valid": _mean_of(guided, "valid"),
+        "valid_without_guide": _mean_of(unguided, "valid"),
         "median_tokens": statistics.median(each["tokens"] for each in guided),
-        "median_tokens_without_guide": statistics.median(each["tokens"] for each in free),
-        "exact_match": _share(guided, "exact"),
-        "exact_match_without_guide": _share(free, "exact"),
-        "stopped_early": _share(guided, "stopped_early"),
+        "median_tokens_without_guide": statistics.median(each["tokens"] for each in unguided),
+        "exact_match": _mean_of(guided, "exact"),
+        "exact_match_without_guide": _mean_of(unguided, "exact"),
+        "stopped_early": _mean_of(guided, "stopped_early"),
         "seconds": statistics.fmean(each["seconds"] for each in guided),
-        "seconds_without_guide": statistics.fmean(each["seconds"] for each in free),
+        "seconds_without_guide": statistics.fmean(each["seconds"] for each in unguided),
     }
 
 
-def _share(results: Sequence[dict[str, Any]], name: str) -> float:
+def _mean_of(results: Sequence[dict[str, Any]], name: str) -> float:
     return statistics.fmean(result[name] for result in results)

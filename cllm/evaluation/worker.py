@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
-from cllm.ahead import ahead
+from cllm.background_iterator import background_iterator
 from cllm.corpus import Corpus
-from cllm.evaluation.compressors import size_by
+from cllm.evaluation.compressors import size_function
+from cllm.evaluation.decode_speed import decode_speed
 from cllm.evaluation.likelihood import Likelihood
-from cllm.evaluation.lines import LINE_TOKENS, Cursor, copied_line
 from cllm.evaluation.ngram import Ngram
-from cllm.evaluation.speed import writing_speed
-from cllm.evaluation.validity import GUIDED, Trial, stands
-from cllm.generation import Prompt, SamplingParams, Writer
-from cllm.memory.network import PIECES_AHEAD, ids_of, in_memory_terms
+from cllm.evaluation.rest_of_line import MAX_LINE_TOKENS, Cursor, copied_line
+from cllm.evaluation.validity import GUIDED, Trial, is_valid_completion
+from cllm.generation import Completer, Prompt, SamplingParams
+from cllm.memory.distributions import PREFETCH_CHUNKS, encode_document, to_token_distributions
 from cllm.model.load import load_model
-from cllm.model.reading import read
+from cllm.model.logits import document_logits
 from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
 
@@ -30,10 +30,10 @@ SPEED_PREFIX_BYTES = 2_000
 
 
 @lru_cache(maxsize=1)
-def writer_of(model: str, memory: str, dtype: str, reading: str | None = None) -> Writer:
+def completer_of(model: str, memory: str, dtype: str, prefill_dtype: str | None = None) -> Completer:
     """Network, memory and tokenizer."""
-    read_in = getattr(torch, reading) if reading is not None else None
-    return Writer.load(Path(model), Path(memory), getattr(torch, dtype), reading=read_in)
+    torch_dtype = getattr(torch, prefill_dtype) if prefill_dtype is not None else None
+    return Completer.load(Path(model), Path(memory), getattr(torch, dtype), prefill_dtype=torch_dtype)
 
 
 @lru_cache(maxsize=1)
@@ -43,19 +43,19 @@ def corpus_of(directory: str) -> Corpus:
 
 def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> dict[str, Any]:
     """Bits by each expert, tokens and hits of one held-out document, by its number among them."""
-    writer = writer_of(model, memory, dtype)
-    assert writer.model is not None and writer.memory is not None
+    completer = completer_of(model, memory, dtype)
+    assert completer.model is not None and completer.memory is not None
     held_out = corpus_of(corpus)
     path = held_out.val[document].path
     text = held_out.text(held_out.val[document])
-    ids = ids_of(text, writer.tokenizer)
+    ids = encode_document(text, completer.tokenizer)
     likelihood = Likelihood(ids)
-    logits = likelihood.watch(read(writer.model, ids, writer.tokenizer.end_of_text))
-    says = ahead(in_memory_terms(logits, writer.memory.trie), PIECES_AHEAD)
-    mixed = writer.memory.score(text, says, path)
+    logits = likelihood.record(document_logits(completer.model, ids, completer.tokenizer.end_of_text))
+    network_probs = background_iterator(to_token_distributions(logits, completer.memory.trie), PREFETCH_CHUNKS)
+    mixed = completer.memory.score(text, network_probs, path)
     return {
         "document": document,
-        "bits": {"model": likelihood.bits, "memory": writer.memory.score(text, path=path), "mixed": mixed},
+        "bits": {"model": likelihood.bits, "memory": completer.memory.score(text, path=path), "mixed": mixed},
         "tokens": len(ids),
         "top1": likelihood.top(1),
         "top5": likelihood.top(5),
@@ -64,93 +64,97 @@ def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> di
 
 def complete_prompt(model: str, memory: str, dtype: str, prompt: str, max_tokens: int) -> str:
     """The likeliest text after a prompt, the prompt included."""
-    writer = writer_of(model, memory, dtype)
-    (completion,) = writer.complete(Prompt(prefix=prompt.encode()), SamplingParams(max_tokens=max_tokens))
+    completer = completer_of(model, memory, dtype)
+    (completion,) = completer.complete(Prompt(prefix=prompt.encode()), SamplingParams(max_tokens=max_tokens))
     return prompt + completion.text
 
 
 def measure_speed(model: str, memory: str, dtype: str, corpus: str, documents: list[int]) -> dict[str, Any]:
     """How fast held-out documents are gone on with after their first halves, in fp32, as `cllm complete` computes."""
-    writer = replace(writer_of(model, memory, dtype), model=load_model(Path(model), torch.float32))
-    opened = corpus_of(corpus)
+    completer = replace(completer_of(model, memory, dtype), model=load_model(Path(model), torch.float32))
+    corpus_ = corpus_of(corpus)
     prompts = []
     for number in documents:
-        text = opened.text(opened.val[number])
-        prompts.append(Prompt(prefix=text[: len(text) // 2][-SPEED_PREFIX_BYTES:], path=opened.val[number].path))
-    return writing_speed(writer, prompts)
+        text = corpus_.text(corpus_.val[number])
+        prompts.append(Prompt(prefix=text[: len(text) // 2][-SPEED_PREFIX_BYTES:], path=corpus_.val[number].path))
+    return decode_speed(completer, prompts)
 
 
 @lru_cache(maxsize=1)
-def learned_text(corpus: str) -> bytes:
+def train_text(corpus: str) -> bytes:
     """All learned files, one after another."""
-    opened = corpus_of(corpus)
-    return b"".join(opened.text(document) for document in opened.train)
+    corpus_ = corpus_of(corpus)
+    return b"".join(corpus_.text(document) for document in corpus_.train)
 
 
 @lru_cache(maxsize=1)
-def compressed_learned(corpus: str, compressor: str) -> int:
+def compressed_train_bytes(corpus: str, compressor: str) -> int:
     """Bytes that the learned files take."""
-    return size_by(compressor)(learned_text(corpus))
+    return size_function(compressor)(train_text(corpus))
 
 
 def compress(corpus: str, compressor: str, document: int) -> float:
     """Bits of a held-out file by a compressor that has compressed the learned ones before it."""
-    opened = corpus_of(corpus)
-    whole = size_by(compressor)(learned_text(corpus) + opened.text(opened.val[document]))
-    return 8.0 * (whole - compressed_learned(corpus, compressor))
+    corpus_ = corpus_of(corpus)
+    whole = size_function(compressor)(train_text(corpus) + corpus_.text(corpus_.val[document]))
+    return 8.0 * (whole - compressed_train_bytes(corpus, compressor))
 
 
 @lru_cache(maxsize=1)
 def ngram_of(corpus: str, model: str) -> tuple[Ngram, Tokenizer]:
     """Counts of the learned files."""
-    opened, tokenizer = corpus_of(corpus), Tokenizer.load(Path(model) / "tokenizer.json")
-    documents = [ids_of(opened.text(document), tokenizer) for document in opened.train]
+    corpus_, tokenizer = corpus_of(corpus), Tokenizer.load(Path(model) / "tokenizer.json")
+    documents = [encode_document(corpus_.text(document), tokenizer) for document in corpus_.train]
     return Ngram(documents, tokenizer.vocab_size), tokenizer
 
 
 def ngram(corpus: str, model: str, document: int) -> float:
     """Bits of a held-out file by the n-gram."""
     counts, tokenizer = ngram_of(corpus, model)
-    opened = corpus_of(corpus)
-    return counts.bits(ids_of(opened.text(opened.val[document]), tokenizer))
+    corpus_ = corpus_of(corpus)
+    return counts.bits(encode_document(corpus_.text(corpus_.val[document]), tokenizer))
 
 
 def suggest_line(
     model: str, memory: str, dtype: str, corpus: str, document: int, begin: int, end: int
 ) -> dict[str, str]:
     """What each method suggests at a cursor of a held-out file whose line ends at `end`."""
-    writer = writer_of(model, memory, dtype)
-    writers = {"mixed": writer, "model": replace(writer, memory=None), "memory": replace(writer, model=None)}
-    opened = corpus_of(corpus)
-    text = opened.text(opened.val[document])
-    prompt = Prompt(prefix=text[:begin], suffix=text[end:], path=opened.val[document].path)
-    params = SamplingParams(max_tokens=LINE_TOKENS, stop=("\n",))
-    found = {name: each.complete(prompt, params)[0].text for name, each in writers.items()}
-    return {**found, "copied": copied_line(learned_text(corpus), text[:begin])}
+    completer = completer_of(model, memory, dtype)
+    completers = {
+        "mixed": completer,
+        "model": replace(completer, memory=None),
+        "memory": replace(completer, model=None),
+    }
+    corpus_ = corpus_of(corpus)
+    text = corpus_.text(corpus_.val[document])
+    prompt = Prompt(prefix=text[:begin], suffix=text[end:], path=corpus_.val[document].path)
+    params = SamplingParams(max_tokens=MAX_LINE_TOKENS, stop=("\n",))
+    found = {name: each.complete(prompt, params)[0].text for name, each in completers.items()}
+    return {**found, "copied": copied_line(train_text(corpus), text[:begin])}
 
 
-def complete_both(
-    model: str, memory: str, reading: str, corpus: str, document: int, begin: int, end: int, is_middle: bool
+def complete_with_and_without_guide(
+    model: str, memory: str, prefill_dtype: str, corpus: str, document: int, begin: int, end: int, is_middle: bool
 ) -> dict[str, dict[str, Any]]:
     """A line at a cursor of a held-out document, with the guide and without, as `cllm complete` computes: in fp32.
 
-    Prompts are read in the dtype `reading`.
+    Prompts are read in the dtype `prefill_dtype`.
     """
-    writer, opened = writer_of(model, memory, "float32", reading), corpus_of(corpus)
-    held_out = opened.val[document]
-    text = opened.text(held_out)
+    completer, corpus_ = completer_of(model, memory, "float32", prefill_dtype), corpus_of(corpus)
+    held_out = corpus_.val[document]
+    text = corpus_.text(held_out)
     trial = Trial(cursor=Cursor(document=document, begin=begin, end=end), is_middle=is_middle)
     prompt = Prompt(prefix=text[:begin], suffix=text[end:] if is_middle else b"", path=held_out.path)
     found: dict[str, dict[str, Any]] = {}
     for name, is_guided in GUIDED.items():
         began = time.perf_counter()
-        params = SamplingParams(max_tokens=LINE_TOKENS, until="line", valid=is_guided)
-        (completion,) = writer.complete(prompt, params)
+        params = SamplingParams(max_tokens=MAX_LINE_TOKENS, until="line", valid=is_guided)
+        (completion,) = completer.complete(prompt, params)
         seconds = time.perf_counter() - began
-        written = completion.text.encode("utf-8", "surrogateescape")
+        generated = completion.text.encode("utf-8", "surrogateescape")
         found[name] = {
-            "valid": stands(held_out, text, trial, written),
-            "exact": written.rstrip() == text[begin:end].rstrip(),
+            "valid": is_valid_completion(held_out, text, trial, generated),
+            "exact": generated.rstrip() == text[begin:end].rstrip(),
             "tokens": len(completion.tokens),
             "stopped_early": completion.stopped_early,
             "seconds": seconds,
@@ -162,5 +166,5 @@ def complete_both(
 def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    calls = (score, complete_prompt, measure_speed, compress, ngram, suggest_line, complete_both)
+    calls = (score, complete_prompt, measure_speed, compress, ngram, suggest_line, complete_with_and_without_guide)
     serve({call.__name__: call for call in calls})

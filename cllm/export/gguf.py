@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from cllm.errors import ArtifactError
-from cllm.export.encoding import ENCODINGS, Encoding, decode, encode
-from cllm.export.names import Array
+from cllm.export.quantization import GGML_TYPES, GgmlType, dequantize, quantize
+from cllm.export.tensor_names import Array
 
 MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
-U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
-FORMATS = {U32: "<I", I32: "<i", F32: "<f", BOOL: "<?"}
-Setting = bool | int | float | str | Sequence[int] | Sequence[str]
+UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
+STRUCT_FORMATS = {UINT32: "<I", INT32: "<i", FLOAT32: "<f", BOOL: "<?"}
+MetadataValue = bool | int | float | str | Sequence[int] | Sequence[str]
 
 
 class Tensor(NamedTuple):
@@ -29,24 +29,24 @@ class Tensor(NamedTuple):
 
     name: str
     values: Array
-    encoding: Encoding
+    ggml_type: GgmlType
 
 
-def write(path: Path, settings: dict[str, Setting], tensors: Sequence[Tensor]) -> None:
+def write(path: Path, metadata: dict[str, MetadataValue], tensors: Sequence[Tensor]) -> None:
     """Write a file. Numbers are u32, in lists i32; floats are f32."""
     with path.open("wb") as file:
-        file.write(MAGIC + struct.pack("<IQQ", VERSION, len(tensors), len(settings)))
-        for name, value in settings.items():
-            file.write(_string(name) + _typed(value))
-        place = 0
+        file.write(MAGIC + struct.pack("<IQQ", VERSION, len(tensors), len(metadata)))
+        for name, value in metadata.items():
+            file.write(_pack_string(name) + _pack_value(value))
+        offset = 0
         for tensor in tensors:
             shape = tensor.values.shape
-            file.write(_string(tensor.name) + struct.pack("<I", len(shape)))
-            file.write(struct.pack(f"<{len(shape)}QIQ", *reversed(shape), tensor.encoding.number, place))
-            place += _aligned(tensor.encoding.num_bytes(tensor.values.size))
+            file.write(_pack_string(tensor.name) + struct.pack("<I", len(shape)))
+            file.write(struct.pack(f"<{len(shape)}QIQ", *reversed(shape), tensor.ggml_type.type_id, offset))
+            offset += _align(tensor.ggml_type.num_bytes(tensor.values.size))
         for tensor in tensors:
             file.write(bytes(-file.tell() % ALIGNMENT))
-            file.write(encode(tensor.values, tensor.encoding))
+            file.write(quantize(tensor.values, tensor.ggml_type))
         file.write(bytes(-file.tell() % ALIGNMENT))
 
 
@@ -62,36 +62,36 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if (magic := file.read(4)) != MAGIC:
         raise ValueError(f"it begins with {magic!r}")
-    version, num_tensors, num_settings = _unpack(file, "<IQQ")
+    version, num_tensors, num_metadata = _unpack(file, "<IQQ")
     if version != VERSION:
         raise ValueError(f"its version is {version}")
-    settings = {_read_string(file): _read_value(file, _unpack(file, "<I")[0]) for _ in range(num_settings)}
+    metadata = {_read_string(file): _read_value(file, _unpack(file, "<I")[0]) for _ in range(num_metadata)}
     headers = [_read_header(file) for _ in range(num_tensors)]
-    begin = _aligned(file.tell())
-    by_number = {encoding.number: encoding for encoding in ENCODINGS.values()}
+    begin = _align(file.tell())
+    by_type_id = {ggml_type.type_id: ggml_type for ggml_type in GGML_TYPES.values()}
     tensors = {}
-    for name, shape, number, place in headers:
-        encoding = by_number[number]
-        file.seek(begin + place)
-        content = file.read(encoding.num_bytes(prod(shape)))
-        tensors[name] = Tensor(name, decode(content, encoding, shape), encoding)
-    return settings, tensors
+    for name, shape, type_id, offset in headers:
+        ggml_type = by_type_id[type_id]
+        file.seek(begin + offset)
+        content = file.read(ggml_type.num_bytes(prod(shape)))
+        tensors[name] = Tensor(name, dequantize(content, ggml_type, shape), ggml_type)
+    return metadata, tensors
 
 
 def _read_header(file: BinaryIO) -> tuple[str, tuple[int, ...], int, int]:
     name = _read_string(file)
     (dimensions,) = _unpack(file, "<I")
-    *sizes, number, place = _unpack(file, f"<{dimensions}QIQ")
-    return name, tuple(reversed(sizes)), number, place
+    *sizes, type_id, offset = _unpack(file, f"<{dimensions}QIQ")
+    return name, tuple(reversed(sizes)), type_id, offset
 
 
-def _read_value(file: BinaryIO, kind: int) -> Any:
-    if kind == STRING:
+def _read_value(file: BinaryIO, value_type: int) -> Any:
+    if value_type == STRING:
         return _read_string(file)
-    if kind == ARRAY:
-        of, count = _unpack(file, "<IQ")
-        return [_read_value(file, of) for _ in range(count)]
-    return _unpack(file, FORMATS[kind])[0]
+    if value_type == ARRAY:
+        element_type, count = _unpack(file, "<IQ")
+        return [_read_value(file, element_type) for _ in range(count)]
+    return _unpack(file, STRUCT_FORMATS[value_type])[0]
 
 
 def _read_string(file: BinaryIO) -> str:
@@ -102,25 +102,25 @@ def _unpack(file: BinaryIO, layout: str) -> tuple[Any, ...]:
     return struct.unpack(layout, file.read(struct.calcsize(layout)))
 
 
-def _typed(value: Setting) -> bytes:
+def _pack_value(value: MetadataValue) -> bytes:
     """A value after its type."""
     if isinstance(value, str):
-        return struct.pack("<I", STRING) + _string(value)
+        return struct.pack("<I", STRING) + _pack_string(value)
     if isinstance(value, Sequence):
-        kind = STRING if value and isinstance(value[0], str) else I32
-        return struct.pack("<IIQ", ARRAY, kind, len(value)) + b"".join(_elements(value))
-    kind = BOOL if isinstance(value, bool) else U32 if isinstance(value, int) else F32
-    return struct.pack("<I", kind) + struct.pack(FORMATS[kind], value)
+        value_type = STRING if value and isinstance(value[0], str) else INT32
+        return struct.pack("<IIQ", ARRAY, value_type, len(value)) + b"".join(_pack_elements(value))
+    value_type = BOOL if isinstance(value, bool) else UINT32 if isinstance(value, int) else FLOAT32
+    return struct.pack("<I", value_type) + struct.pack(STRUCT_FORMATS[value_type], value)
 
 
-def _elements(values: Sequence[int] | Sequence[str]) -> Iterable[bytes]:
-    return (_string(value) if isinstance(value, str) else struct.pack("<i", value) for value in values)
+def _pack_elements(values: Sequence[int] | Sequence[str]) -> Iterable[bytes]:
+    return (_pack_string(value) if isinstance(value, str) else struct.pack("<i", value) for value in values)
 
 
-def _string(text: str) -> bytes:
+def _pack_string(text: str) -> bytes:
     content = text.encode()
     return struct.pack("<Q", len(content)) + content
 
 
-def _aligned(place: int) -> int:
-    return -(-place // ALIGNMENT) * ALIGNMENT
+def _align(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT

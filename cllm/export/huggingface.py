@@ -14,21 +14,28 @@ from safetensors import SafetensorError
 
 from cllm.artifacts import read_object, write_file, write_json
 from cllm.errors import ArtifactError
-from cllm.export.learned import Learned
-from cllm.export.names import Array, parts
+from cllm.export.tensor_names import Array, split_weights
+from cllm.export.trained_network import TrainedNetwork
 
-WEIGHTS, CONFIG, WORDS, WORDS_CONFIG = "model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"
-END, PAD = "<|endoftext|>", "<|fim_pad|>"
+WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG = (
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+END_OF_TEXT, PAD = "<|endoftext|>", "<|fim_pad|>"
 
 
-def write_huggingface(learned: Learned, folder: Path) -> None:
+def write_huggingface(trained: TrainedNetwork, folder: Path) -> None:
     """Write the files of a model into an empty folder."""
-    tensors = {names.huggingface: np.ascontiguousarray(part) for names, part in parts(learned.config, learned.weights)}
-    about = {"format": "pt"}  # without which version 4 refuses the file
-    write_file(folder / WEIGHTS, safetensors.numpy.save(tensors, about))
-    write_json(folder / CONFIG, config_of(learned))
-    write_json(folder / WORDS_CONFIG, words_config_of(learned))
-    write_file(folder / WORDS, (learned.directory / WORDS).read_bytes())
+    tensors = {
+        names.huggingface: np.ascontiguousarray(part) for names, part in split_weights(trained.config, trained.weights)
+    }
+    metadata = {"format": "pt"}  # without which version 4 refuses the file
+    write_file(folder / WEIGHTS, safetensors.numpy.save(tensors, metadata))
+    write_json(folder / CONFIG, config_of(trained))
+    write_json(folder / TOKENIZER_CONFIG, tokenizer_config_of(trained))
+    write_file(folder / TOKENIZER, (trained.directory / TOKENIZER).read_bytes())
 
 
 def read_huggingface(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -40,9 +47,9 @@ def read_huggingface(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     return read_object(folder / CONFIG), tensors
 
 
-def config_of(learned: Learned) -> dict[str, Any]:
+def config_of(trained: TrainedNetwork) -> dict[str, Any]:
     """`config.json`."""
-    config, special = learned.config, learned.tokenizer.special
+    config, special = trained.config, trained.tokenizer.special
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
@@ -62,22 +69,22 @@ def config_of(learned: Learned) -> dict[str, Any]:
         "attention_dropout": 0.0,
         "use_sliding_window": False,
         "tie_word_embeddings": config.tied,
-        "bos_token_id": special[END],
-        "eos_token_id": special[END],
+        "bos_token_id": special[END_OF_TEXT],
+        "eos_token_id": special[END_OF_TEXT],
         "pad_token_id": special[PAD],
         "dtype": "float32",
     }
 
 
-def words_config_of(learned: Learned) -> dict[str, Any]:
+def tokenizer_config_of(trained: TrainedNetwork) -> dict[str, Any]:
     """`tokenizer_config.json`."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": learned.config.context_length,
-        "bos_token": END,
-        "eos_token": END,
+        "model_max_length": trained.config.context_length,
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
         "pad_token": PAD,
-        "additional_special_tokens": [token for token in learned.tokenizer.special if token not in (END, PAD)],
+        "additional_special_tokens": [token for token in trained.tokenizer.special if token not in (END_OF_TEXT, PAD)],
         "add_bos_token": False,
         "model_input_names": ["input_ids", "attention_mask"],  # else version 4 gives `generate` what it refuses
         "clean_up_tokenization_spaces": False,  # else decoded text loses the blank before a full stop

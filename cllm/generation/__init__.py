@@ -5,9 +5,9 @@ prompt --> ids --> predictor (network, memory, or both) --> log-probabilities --
                        +--------------------------------------------------------------------------+
 """
 
+from cllm.generation.completer import Completer
 from cllm.generation.completion import Completion
-from cllm.generation.prompt import Prompt
-from cllm.generation.sampling import SamplingParams
-from cllm.generation.writer import Writer
+from cllm.generation.predict.prompt import Prompt
+from cllm.generation.predict.sampling import SamplingParams
 
-__all__ = ["Completion", "Prompt", "SamplingParams", "Writer"]
+__all__ = ["Completion", "Prompt", "SamplingParams", "Completer"]

@@ -4,9 +4,9 @@ import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cllm.generation.guide import Guide
-from cllm.generation.guided import write_valid
-from cllm.generation.walk import Walk
+from cllm.generation.guide.decode_state import DecodeState
+from cllm.generation.guide.guide import Guide
+from cllm.generation.guide.search import decode_valid
 
 
 @dataclass
@@ -25,25 +25,25 @@ class Completion:
     stopped_early: bool = False
 
 
-def stream(walk: Walk, guide: Guide | None = None) -> Iterator[Completion]:
+def stream(state: DecodeState, guide: Guide | None = None) -> Iterator[Completion]:
     """One completion; yields the same object whenever there is more of it.
 
     A character that is not finished waits for the rest of it. With a guide, the text may at last be less than it was.
     """
     completion = Completion()
-    for text, is_cut in _written(walk) if guide is None else write_valid(walk, guide):
-        is_last = bool(walk.finish_reason) or is_cut
+    for text, is_truncated in _decode_unguided(state) if guide is None else decode_valid(state, guide):
+        is_last = bool(state.finish_reason) or is_truncated
         completion.text = codecs.getincrementaldecoder("utf-8")("replace").decode(text, is_last)
-        completion.tokens = walk.tokens(len(text))
-        completion.stopped_early = is_cut
+        completion.tokens = state.tokens(len(text))
+        completion.stopped_early = is_truncated
         if is_last:
-            completion.finish_reason = "stop" if is_cut else walk.finish_reason
+            completion.finish_reason = "stop" if is_truncated else state.finish_reason
             completion.valid = bool(text.strip()) if guide is not None else None
         yield completion
 
 
-def _written(walk: Walk) -> Iterator[tuple[bytes, bool]]:
-    while not walk.finish_reason:
-        walk.step()
-        yield walk.text, False
-    yield walk.text, False
+def _decode_unguided(state: DecodeState) -> Iterator[tuple[bytes, bool]]:
+    while not state.finish_reason:
+        state.step()
+        yield state.text, False
+    yield state.text, False

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 RINGS = (12, 60, 60, 100)
-PLACES = sum(RINGS)
+NUM_PLACES = sum(RINGS)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ClockPlaces:
 
 def clock_places(indices: Integers) -> ClockPlaces:
     """Where the numbers with these indices (N,), from 0 on, lie."""
-    turn, within = np.divmod(indices, PLACES)
+    turn, within = np.divmod(indices, NUM_PLACES)
     starts = np.cumsum([0, *RINGS])
     ring = np.searchsorted(starts, within, "right") - 1
     place = within - starts[ring]

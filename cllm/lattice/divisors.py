@@ -20,11 +20,11 @@ def gcd_similarity(one: Integers, other: Integers) -> Floats:
 
 def residues(numbers: Integers, moduli: Sequence[int]) -> Integers:
     """(..., M): what each number leaves by each modulus."""
-    found: Integers = numbers[..., None] % np.array(moduli)
-    return found
+    remainders: Integers = numbers[..., None] % np.array(moduli)
+    return remainders
 
 
-def from_residues(found: Integers, moduli: Sequence[int]) -> Integers:
+def from_residues(remainders: Integers, moduli: Sequence[int]) -> Integers:
     """(...,): the least numbers that leave these residues (..., M), by moduli that share no divisor.
 
     The Chinese remainder theorem; ValueError where two moduli share a divisor, or where their product is beyond 2^31.
@@ -36,9 +36,9 @@ def from_residues(found: Integers, moduli: Sequence[int]) -> Integers:
         product *= modulus
     if product > 1 << 31:
         raise ValueError(f"the moduli's product {product} is beyond 2^31")
-    number = np.zeros(found.shape[:-1], np.int64)
-    for place, modulus in enumerate(moduli):
+    number = np.zeros(remainders.shape[:-1], np.int64)
+    for index, modulus in enumerate(moduli):
         others = product // modulus
-        number += found[..., place] * (others * pow(others, -1, modulus) % product)
+        number += remainders[..., index] * (others * pow(others, -1, modulus) % product)
         number %= product
     return number

@@ -17,7 +17,7 @@ KISSING_NUMBER = 12
 # Up to 0.165 no tree overlaps, however deep. Seen from a child of a sphere of radius 1, that sphere is on the axis of a
 # hole, 45 degrees from the nearest of the child's own twelve; all that is below one of these is within s^2 (1 + 2 s /
 # (1 - s)) of its centre, and that centre is (1 + s) sqrt(1 + s^2 - sqrt(2) s) from the sphere's: 1 more, up to 0.165.
-SHRINKING = 0.16
+CHILD_RADIUS_RATIO = 0.16
 
 
 def face_centred_cubic() -> Floats:
@@ -56,11 +56,11 @@ def sphere_tree(depth: int) -> SphereTree:
     levels, radius = [centres], 1.0
     for _ in range(depth):
         directions = face_centred_cubic() @ axes  # (n, 12, 3)
-        centres = (centres[:, None] + (radius + radius * SHRINKING) * directions).reshape(-1, 3)
+        centres = (centres[:, None] + (radius + radius * CHILD_RADIUS_RATIO) * directions).reshape(-1, 3)
         axes = frames(directions.reshape(-1, 3))
-        radius *= SHRINKING
+        radius *= CHILD_RADIUS_RATIO
         levels.append(centres)
-    radii = np.repeat(SHRINKING ** np.arange(depth + 1), [len(level) for level in levels])
+    radii = np.repeat(CHILD_RADIUS_RATIO ** np.arange(depth + 1), [len(level) for level in levels])
     parents = np.arange(-1, len(radii) - 1) // KISSING_NUMBER  # -1, then twelve of each number: levels are in order
     return SphereTree(np.concatenate(levels), radii, parents)
 
@@ -70,7 +70,7 @@ def frames(directions: Floats) -> Floats:
 
     The face-centred cubic twelve have a hole on every axis, between four of them: that is turned to the parent.
     """
-    least = np.eye(3)[np.abs(directions).argmin(1)]
-    second = np.cross(directions, least)
+    helper_axis = np.eye(3)[np.abs(directions).argmin(1)]
+    second = np.cross(directions, helper_axis)
     second /= np.linalg.norm(second, axis=1, keepdims=True)
     return np.stack([directions, second, np.cross(directions, second)], 1)

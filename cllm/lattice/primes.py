@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-SEGMENT = 1 << 20  # odd numbers sieved at a time
+SEGMENT_SIZE = 1 << 20  # odd numbers sieved at a time
 
 
 def primes_below(limit: int) -> npt.NDArray[np.int64]:
@@ -19,8 +19,8 @@ def prime_segments(limit: int) -> Iterator[npt.NDArray[np.int64]]:
     if limit > 2:
         yield np.array([2], np.int64)
     factors = _odd_primes(math.isqrt(max(limit - 1, 0)) + 1)
-    for begin in range(3, limit, 2 * SEGMENT):
-        end = min(begin + 2 * SEGMENT, limit)
+    for begin in range(3, limit, 2 * SEGMENT_SIZE):
+        end = min(begin + 2 * SEGMENT_SIZE, limit)
         is_prime = np.ones((end - begin + 1) // 2, np.bool_)  # of begin, begin + 2, ...
         for factor in factors[: np.searchsorted(factors, math.isqrt(end - 1), "right")].tolist():
             # From the square on: smaller multiples have a smaller factor. Odd multiples are 2 * factor apart.

@@ -7,48 +7,53 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from cllm.compiled import Array
-from cllm.memory.agreement import agreeing_place
+from cllm.jit.compiled import Array
 from cllm.memory.drafts import draft
-from cllm.memory.index import LONGEST_CONTEXT, Index, Source
-from cllm.memory.memory import NOTHING, Memory, NetworkSays
-from cllm.memory.search import BRANCHES_PER_BYTE, begins_with, next_tokens, pass_token
-from cllm.memory.state import NUM_MATCHES
-from cllm.memory.text import Cursor, copy_cursor, new_cursor
+from cllm.memory.index.index import MAX_CONTEXT_BYTES, Index, Source
+from cllm.memory.index.two_sided import find_two_sided_match
+from cllm.memory.memory import NO_DISTRIBUTIONS, Memory, TokenDistributions
+from cllm.memory.mixer.search import BRANCHES_PER_BYTE, advance_token, next_token_probabilities, prefix_probability
+from cllm.memory.mixer.state import NUM_MATCHES
+from cllm.memory.mixer.text_state import TextState, copy_text_state, new_text_state
 
-FROM_MEMORY = -1.0  # for the chance that a text ends
+END_FROM_MEMORY = -1.0  # for the chance that a text ends
 
 
 class Continuation:
     """Stands behind the text so far. `restart` goes back behind the beginning."""
 
     def __init__(
-        self, memory: Memory, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0, path: str = ""
+        self,
+        memory: Memory,
+        ids: Sequence[int],
+        network_probs: Iterable[TokenDistributions] = (),
+        num_without_network: int = 0,
+        path: str = "",
     ) -> None:
-        """Read the beginning (as `Memory.read_beginning`); use it inside of `memory.forgetting`."""
+        """Read the beginning (as `Memory.prefill`); use it inside of `memory.rollback_on_exit`."""
         self._memory, self._begin = memory, memory.size
-        self._read = memory.read_beginning(ids, says, silent, path)
-        self._first, self._index = self._read, Index(memory.index.segments, memory.index.sources)
-        self._room = memory.longest + 1
-        self._cursors = new_cursor(NUM_MATCHES, self._room + 1)
-        self._branches = np.zeros((BRANCHES_PER_BYTE * self._room, 5), np.int64)
-        self._branch_chances = np.zeros(len(self._branches))
-        self._chances = np.zeros(len(memory.trie.ids) + 1)
+        self._prompt_state = memory.prefill(ids, network_probs, num_without_network, path)
+        self._start_state, self._index = self._prompt_state, Index(memory.index.segments, memory.index.sources)
+        self._reserve_bytes = memory.max_token_bytes + 1
+        self._text_states = new_text_state(NUM_MATCHES, self._reserve_bytes + 1)
+        self._branches = np.zeros((BRANCHES_PER_BYTE * self._reserve_bytes, 5), np.int64)
+        self._branch_probabilities = np.zeros(len(self._branches))
+        self._probabilities = np.zeros(len(memory.trie.ids) + 1)
         self.restart()
 
     def restart(self) -> None:
         """Stand behind the beginning again."""
         self._position = self._memory.size
-        self.cursor = new_cursor(NUM_MATCHES)
-        copy_cursor(self._first, self.cursor)
+        self.text_state = new_text_state(NUM_MATCHES)
+        copy_text_state(self._start_state, self.text_state)
 
-    def extend(self, ids: Sequence[int], says: Iterable[NetworkSays] = ()) -> None:
+    def extend(self, ids: Sequence[int], network_probs: Iterable[TokenDistributions] = ()) -> None:
         """Let the beginning go on; what was looked for around it is to be looked for again."""
         self._memory.index = Index(self._index.segments, self._index.sources)
-        self._first = self._read = self._memory.read_more(self._read, ids, says)
+        self._start_state = self._prompt_state = self._memory.extend_prefill(self._prompt_state, ids, network_probs)
         self.restart()
 
-    def look_around(self, after: bytes) -> None:
+    def match_both_sides(self, after: bytes) -> None:
         """Begin with the place that agrees most with the text here and what comes after it, if any does: as a match.
 
         It is as sure as one that is longer by what comes after.
@@ -56,103 +61,112 @@ class Continuation:
         memory = self._memory
         memory.index.sources.append(Source(path="", sha256="", begin=self._begin, end=memory.size))
         # The last place is left out: it is the cursor itself, which agrees with all that is before it.
-        memory.index.sort(memory.text, self._begin, max(self._begin, memory.size - 1))
-        before = memory.text[self._begin : memory.size][-LONGEST_CONTEXT:].tobytes()
-        if (found := agreeing_place(memory.index, memory.text, before, after)) is not None:
-            self._first = new_cursor(NUM_MATCHES)
-            copy_cursor(self._read, self._first)
-            self._first.match_at[:] = found.place
-            self._first.match_length[:] = found.before + found.after
+        memory.index.add_segment(memory.text, self._begin, max(self._begin, memory.size - 1))
+        before = memory.text[self._begin : memory.size][-MAX_CONTEXT_BYTES:].tobytes()
+        if (found := find_two_sided_match(memory.index, memory.text, before, after)) is not None:
+            self._start_state = new_text_state(NUM_MATCHES)
+            copy_text_state(self._prompt_state, self._start_state)
+            self._start_state.match_at[:] = found.position
+            self._start_state.match_length[:] = found.before + found.after
             self.restart()
 
-    def chances(
+    def probabilities(
         self,
-        says: NetworkSays = NOTHING,
+        network_probs: TokenDistributions = NO_DISTRIBUTIONS,
         *,
         forced: bytes = b"",
-        end_chance: float = FROM_MEMORY,
-        least: float = 0.0,
+        end_probability: float = END_FROM_MEMORY,
+        min_probability: float = 0.0,
         only_best: bool = False,
     ) -> Array:
-        """The chances of all tokens of the trie and of the text's end (V + 1,), see `search.next_tokens`.
+        """The chances of all tokens of the trie and of the text's end (V + 1,), see `search.next_token_probabilities`.
 
-        `says`: what a network says of the next token, or nothing.
+        `network_probs`: what a network says of the next token, or nothing.
         """
         memory = self._memory
-        memory.make_room(self._position - memory.size + self._room)
-        for array, first in zip(self._cursors, self.cursor, strict=True):
+        memory.reserve(self._position - memory.size + self._reserve_bytes)
+        for array, first in zip(self._text_states, self.text_state, strict=True):
             array[0] = first
-        next_tokens(
-            memory.learned,
+        next_token_probabilities(
+            memory.state,
             memory.journal,
-            memory.work,
-            memory.decided,
-            self._cursors,
+            memory.context_state,
+            memory.trace,
+            self._text_states,
             memory.trie,
             memory.text,
-            memory.marks,
+            memory.token_marks,
             self._position,
-            says.cumulative,
-            1 + int(says.certainty[0]) if len(says.certainty) else 0,
+            network_probs.cumulative,
+            1 + int(network_probs.confidence[0]) if len(network_probs.confidence) else 0,
             np.array(list(forced), np.uint8),
-            end_chance,
-            least,
+            end_probability,
+            min_probability,
             only_best,
             self._branches,
-            self._branch_chances,
-            self._chances,
+            self._branch_probabilities,
+            self._probabilities,
         )
-        return self._chances
+        return self._probabilities
 
-    def split(self, typed: bytes, says: NetworkSays = NOTHING) -> tuple[float, list[tuple[int, float]]]:
+    def prefix_probability(
+        self, token_prefix: bytes, network_probs: TokenDistributions = NO_DISTRIBUTIONS
+    ) -> tuple[float, list[tuple[int, float]]]:
         """The chance that the next token begins with some bytes; and of each token that is a beginning of them."""
         memory = self._memory
-        count = min(len(typed), memory.longest)
-        memory.make_room(self._position - memory.size + self._room)
-        for array, first in zip(self._cursors, self.cursor, strict=True):
+        count = min(len(token_prefix), memory.max_token_bytes)
+        memory.reserve(self._position - memory.size + self._reserve_bytes)
+        for array, first in zip(self._text_states, self.text_state, strict=True):
             array[0] = first
-        whole = np.zeros(count)
-        chance = begins_with(
-            memory.learned,
+        exact_probabilities = np.zeros(count)
+        probability = prefix_probability(
+            memory.state,
             memory.journal,
-            memory.work,
-            memory.decided,
-            self._cursors,
+            memory.context_state,
+            memory.trace,
+            self._text_states,
             memory.trie,
             memory.text,
-            memory.marks,
+            memory.token_marks,
             self._position,
-            says.cumulative,
-            1 + int(says.certainty[0]) if len(says.certainty) else 0,
-            np.frombuffer(typed[:count], np.uint8),
-            whole,
+            network_probs.cumulative,
+            1 + int(network_probs.confidence[0]) if len(network_probs.confidence) else 0,
+            np.frombuffer(token_prefix[:count], np.uint8),
+            exact_probabilities,
         )
-        ids = [(memory.tokenizer.id_of(typed[:length]), float(whole[length])) for length in np.flatnonzero(whole)]
-        return (chance if count == len(typed) else 0.0), [(id_, share) for id_, share in ids if id_ is not None]
+        ids = [
+            (memory.tokenizer.id_of(token_prefix[:length]), float(exact_probabilities[length]))
+            for length in np.flatnonzero(exact_probabilities)
+        ]
+        return (probability if count == len(token_prefix) else 0.0), [
+            (id_, token_probability) for id_, token_probability in ids if id_ is not None
+        ]
 
-    def draft(self, most: int) -> list[int]:
+    def draft(self, max_tokens: int) -> list[int]:
         """Up to so many tokens that may come next (`drafts`)."""
         memory = self._memory
-        found = np.zeros(most, np.int64)
-        count = draft(self.cursor, memory.trie, memory.text, memory.marks, self._position, found)
+        found = np.zeros(max_tokens, np.int64)
+        count = draft(self.text_state, memory.trie, memory.text, memory.token_marks, self._position, found)
         ids: list[int] = found[:count].tolist()
         return ids
 
-    def mark(self) -> tuple[Cursor, int]:
+    def mark(self) -> tuple[TextState, int]:
         """This place, to come back to."""
-        cursor = new_cursor(NUM_MATCHES)
-        copy_cursor(self.cursor, cursor)
-        return cursor, self._position
+        text_state = new_text_state(NUM_MATCHES)
+        copy_text_state(self.text_state, text_state)
+        return text_state, self._position
 
-    def back_to(self, mark: tuple[Cursor, int]) -> None:
+    def rewind(self, mark: tuple[TextState, int]) -> None:
         """Stand where a mark was made on the way here since the last `restart`."""
-        copy_cursor(mark[0], self.cursor)
+        copy_text_state(mark[0], self.text_state)
         self._position = mark[1]
 
     def accept(self, token: int) -> None:
         """Go on with a token."""
         memory = self._memory
         content = np.frombuffer(memory.tokenizer.token_bytes(token), np.uint8)
-        memory.make_room(self._position - memory.size + self._room + len(content))
-        pass_token(memory.learned, self.cursor, memory.trie, memory.text, memory.marks, self._position, content)
+        memory.reserve(self._position - memory.size + self._reserve_bytes + len(content))
+        advance_token(
+            memory.state, self.text_state, memory.trie, memory.text, memory.token_marks, self._position, content
+        )
         self._position += len(content)

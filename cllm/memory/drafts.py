@@ -1,26 +1,28 @@
 """What probably comes next: the tokens that followed where the last bytes were seen before."""
 
-from cllm.compiled import Array, Number, compiled
-from cllm.memory.decisions import ENDS, INSIDE
-from cllm.memory.text import Cursor
-from cllm.memory.trie import Trie
+from cllm.jit.compiled import Array, Number, compiled
+from cllm.memory.mixer.decisions import MARK_END, MARK_INSIDE
+from cllm.memory.mixer.text_state import TextState
+from cllm.memory.mixer.trie import Trie
 
-LEAST_MATCH = 16  # bytes that must agree before a place for it to propose anything
+MIN_DRAFT_MATCH_BYTES = 16  # bytes that must agree before a place for it to propose anything
 
 
 @compiled
-def draft(cursor: Cursor, trie: Trie, text: Array, marks: Array, size: Number, found: Array) -> Number:
-    """Fill `found` with ids of tokens after the longer match, as they stand there; how many. None inside of a token."""
-    longer = 0 if cursor.match_length[0] >= cursor.match_length[1] else 1
-    at, count = cursor.match_at[longer], 0
-    if cursor.match_length[longer] < LEAST_MATCH or at >= size or marks[at] == INSIDE:
+def draft(text_state: TextState, trie: Trie, text: Array, token_marks: Array, size: Number, draft_ids: Array) -> Number:
+    """Fill `draft_ids` with ids of tokens after the longer match, as they stand there; how many. None inside of a
+    token.
+    """
+    longer = 0 if text_state.match_length[0] >= text_state.match_length[1] else 1
+    at, count = text_state.match_at[longer], 0
+    if text_state.match_length[longer] < MIN_DRAFT_MATCH_BYTES or at >= size or token_marks[at] == MARK_INSIDE:
         return 0
-    while count < len(found) and at < size and marks[at] != ENDS:
+    while count < len(draft_ids) and at < size and token_marks[at] != MARK_END:
         node = trie.children[0, text[at]]
         at += 1
-        while at < size and marks[at] == INSIDE:
+        while at < size and token_marks[at] == MARK_INSIDE:
             node = trie.children[node, text[at]]
             at += 1
-        found[count] = trie.ids[trie.first[node, 0] - 1]
+        draft_ids[count] = trie.ids[trie.range_starts[node, 0] - 1]
         count += 1
     return count

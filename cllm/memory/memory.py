@@ -7,264 +7,298 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from cllm.compiled import Array
 from cllm.corpus import Document
-from cllm.memory.coder import code
-from cllm.memory.contexts import NUM_CONTEXTS
-from cllm.memory.decisions import BEGINS, ENDS, INSIDE
-from cllm.memory.index import Index, Source
-from cllm.memory.journal import new_journal, undo
-from cllm.memory.matches import note_places
-from cllm.memory.selection import begin_with_network
-from cllm.memory.state import NUM_MATCHES, TABLES, Learned, new_decided, new_learned, new_work
-from cllm.memory.text import Cursor, begin_text, copy_cursor, new_cursor, place_hashes
-from cllm.memory.trie import build_trie
+from cllm.jit.compiled import Array
+from cllm.memory.index.index import Index, Source
+from cllm.memory.mixer.coder import code_span
+from cllm.memory.mixer.contexts import NUM_CONTEXTS
+from cllm.memory.mixer.decisions import MARK_BEGIN, MARK_END, MARK_INSIDE
+from cllm.memory.mixer.journal import new_journal, rollback
+from cllm.memory.mixer.matches import insert_matches
+from cllm.memory.mixer.selection import init_network_rows
+from cllm.memory.mixer.state import (
+    NUM_MATCHES,
+    TABLES,
+    MixerState,
+    new_context_state,
+    new_mixer_state,
+    new_prediction_trace,
+)
+from cllm.memory.mixer.text_state import TextState, copy_text_state, new_text_state, path_hashes, reset_text_state
+from cllm.memory.mixer.trie import build_trie
 from cllm.tokenizer import Tokenizer
 
-MOST_LINE_BITS, LEAST_LINE_BITS = 23, 15  # 128 MB and 0.5 MB of lines
-RUNS_PER_LINE = 4  # as much room for runs
-LINES_PER_BYTE = 3  # of text: it asks for many more, but short contexts are few and rare ones make room
-MOST_LINES_PER_BYTE = 6 * NUM_CONTEXTS  # that a byte can touch
-PIECE_BYTES = 8_192  # are read in a sixth of a second, in which nobody asks whether others need the processor
+MAX_SLOT_BITS, MIN_SLOT_BITS = 23, 15  # 128 MB and 0.5 MB of lines
+RUNS_PER_SLOT = 4  # as much room for runs
+SLOTS_PER_BYTE = 3  # of text: it asks for many more, but short contexts are few and rare ones make room
+MAX_SLOTS_PER_BYTE = 6 * NUM_CONTEXTS  # that a byte can touch
+CHUNK_BYTES = 8_192  # are read in a sixth of a second, in which nobody asks whether others need the processor
 
 
-class NetworkSays(NamedTuple):
+class TokenDistributions(NamedTuple):
     """A network's distributions over some tokens, one after another, in the memory's terms.
 
-    `cumulative` (N, V + 1) fp32: sums over the sorted vocabulary. `certainty` (N,) uint8: the largest, in eighths.
+    `cumulative` (N, V + 1) fp32: sums over the sorted vocabulary. `confidence` (N,) uint8: the largest, in eighths.
     """
 
     cumulative: Array
-    certainty: Array
+    confidence: Array
 
 
-NOTHING = NetworkSays(np.zeros((0, 0), np.float32), np.zeros(0, np.uint8))
+NO_DISTRIBUTIONS = TokenDistributions(np.zeros((0, 0), np.float32), np.zeros(0, np.uint8))
 
 
 class Memory:
     """Reads documents, each predicted before it is learned. Made by `Memory.new` or `store.load_memory`."""
 
-    def __init__(self, tokenizer: Tokenizer, learned: Learned, text: Array, marks: Array, size: int) -> None:
-        """`text` and `marks` hold what was read so far in their first `size` places; the room grows as it must."""
-        self.tokenizer, self.learned = tokenizer, learned
-        self.text, self.marks, self.size = text, marks, size
+    def __init__(self, tokenizer: Tokenizer, state: MixerState, text: Array, token_marks: Array, size: int) -> None:
+        """The first `size` elements of `text` and `token_marks` (N,) uint8 are in use; they grow as needed."""
+        self.tokenizer, self.state = tokenizer, state
+        self.text, self.token_marks, self.size = text, token_marks, size
         self.trie = build_trie(tokenizer)
-        self.longest = int(tokenizer.token_lengths().max())  # bytes of a token
-        self.work, self.decided = new_work(), new_decided(self.longest + 1)
-        self._cursor = new_cursor(NUM_MATCHES)
-        self.journal = new_journal(learned.lines, 0)
+        self.max_token_bytes = int(tokenizer.token_lengths().max())  # bytes of a token
+        self.context_state, self.trace = new_context_state(), new_prediction_trace(self.max_token_bytes + 1)
+        self._text_state = new_text_state(NUM_MATCHES)
+        self.journal = new_journal(state.slots, 0)
         self.index = Index()
-        self._spare: dict[str, Array] | None = None
+        self._snapshot_buffers: dict[str, Array] | None = None
 
     @classmethod
     def new(cls, tokenizer: Tokenizer, num_bytes: int) -> Self:
         """One that has read nothing, with as much to learn with as so many bytes of text are worth."""
-        text, marks = np.zeros((2, num_bytes), np.uint8)
-        return cls(tokenizer, new_learned(*table_sizes(num_bytes)), text, marks, 0)
+        text, token_marks = np.zeros((2, num_bytes), np.uint8)
+        return cls(tokenizer, new_mixer_state(*table_sizes(num_bytes)), text, token_marks, 0)
 
-    def read(self, document: bytes, says: Iterable[NetworkSays] = (), path: str = "") -> float:
+    def train_on(self, document: bytes, network_probs: Iterable[TokenDistributions] = (), path: str = "") -> float:
         """Learn a document; the bits that it took, each token predicted before it was learned.
 
-        `says`: what a network says of the document's tokens and of its end, in pieces of any length; or nothing.
+        `network_probs`: what a network says of the document's tokens and of its end, in pieces of any length; or
+        nothing.
         `path`: where it is from.
         """
-        return sum(self._reading(document, says, path))
+        return sum(self._train_in_chunks(document, network_probs, path))
 
-    def _reading(self, document: bytes, says: Iterable[NetworkSays], path: str) -> Iterator[float]:
+    def _train_in_chunks(
+        self, document: bytes, network_probs: Iterable[TokenDistributions], path: str
+    ) -> Iterator[float]:
         """Learn a document piece by piece; the bits of each."""
-        begin = self._append(document)
-        begin_text(self._cursor, begin, place_hashes(path))
-        for piece in self._pieces(begin, says):
-            yield self.walk(self._cursor, *piece)
+        begin = self._append_document(document)
+        reset_text_state(self._text_state, begin, path_hashes(path))
+        for chunk in self._chunks(begin, network_probs):
+            yield self.run_coder(self._text_state, *chunk)
 
-    def learning(self, document: Document, content: bytes, says: Iterable[NetworkSays] = ()) -> Iterator[float]:
-        """Read a document of the repository, as `read`, and keep in mind where it is from; the bits of each piece."""
+    def add_document(
+        self, document: Document, content: bytes, network_probs: Iterable[TokenDistributions] = ()
+    ) -> Iterator[float]:
+        """Train on a document, as `train_on`, and index it as a source; yields the bits of each chunk."""
         begin = self.size
-        yield from self._reading(content, says, document.path)
+        yield from self._train_in_chunks(content, network_probs, document.path)
         self.index.sources.append(source_of(document, begin, self.size - 1))
 
-    def begin_hearing(self) -> None:
+    def init_network_weights(self) -> None:
         """A network is heard from now on, for the first time."""
-        begin_with_network(self.learned.weights)
+        init_network_rows(self.state.weights)
 
-    def know(self, document: Document, content: bytes) -> None:
+    def index_document(self, document: Document, content: bytes) -> None:
         """Have a document of the repository at hand for matches and citing, and learn nothing from it."""
-        begin = self._append(content)
-        note_places(self.learned, self.text, begin, self.size - 1)
+        begin = self._append_document(content)
+        insert_matches(self.state, self.text, begin, self.size - 1)
         self.index.sources.append(source_of(document, begin, self.size - 1))
 
-    def study(self, source: Source) -> None:
+    def train_on_indexed(self, source: Source) -> None:
         """Learn a document that is known."""
-        begin_text(self._cursor, source.begin, place_hashes(source.path))
-        self.walk(self._cursor, source.begin, source.end + 1, NOTHING)
+        reset_text_state(self._text_state, source.begin, path_hashes(source.path))
+        self.run_coder(self._text_state, source.begin, source.end + 1, NO_DISTRIBUTIONS)
 
-    def hide(self, path: str) -> None:
+    def exclude_file(self, path: str) -> None:
         """Look no more at a file as it was read: neither by the index nor by matches."""
-        if any(source.path == path and not source.gone for source in self.index.sources):
-            self.index.forget(path)
-            self.hide_gone()
+        if any(source.path == path and not source.is_stale for source in self.index.sources):
+            self.index.mark_stale(path)
+            self.drop_stale_matches()
 
-    def hide_gone(self) -> None:
+    def drop_stale_matches(self) -> None:
         """Let matches find nothing of what the index counts as gone."""
-        gone = np.zeros(self.size + 1, np.bool_)
+        is_stale = np.zeros(self.size + 1, np.bool_)
         for source in self.index.sources:
-            gone[source.begin + 1 : source.end + 1] |= source.gone
-        self.learned.match_slots[gone[self.learned.match_slots]] = 0
+            is_stale[source.begin + 1 : source.end + 1] |= source.is_stale
+        self.state.match_slots[is_stale[self.state.match_slots]] = 0
 
-    def score(self, document: bytes, says: Iterable[NetworkSays] = (), path: str = "") -> float:
-        """The bits of a document, as `read`; then it is forgotten."""
-        with self.forgetting(len(document)):
-            return self.read(document, says, path)
+    def score(self, document: bytes, network_probs: Iterable[TokenDistributions] = (), path: str = "") -> float:
+        """The bits of a document, as `train_on`; then it is forgotten."""
+        with self.rollback_on_exit(len(document)):
+            return self.train_on(document, network_probs, path)
 
-    def _pieces(
-        self, begin: int, says: Iterable[NetworkSays], silent: int = 0
-    ) -> Iterator[tuple[int, int, NetworkSays]]:
+    def _chunks(
+        self, begin: int, network_probs: Iterable[TokenDistributions], num_without_network: int = 0
+    ) -> Iterator[tuple[int, int, TokenDistributions]]:
         """Where each piece of what the network says begins and ends in the text that begins at `begin`.
 
-        It says nothing of the first `silent` tokens; of all, where there are no pieces: those are of PIECE_BYTES then.
+        It says nothing of the first `num_without_network` tokens; of all, where there are no pieces: those are of
+        PIECE_BYTES then.
         """
-        starts = [*(begin + np.flatnonzero(self.marks[begin : self.size])).tolist(), self.size]
-        number = silent
-        if silent:
-            yield begin, starts[silent], NOTHING
-        for piece in says:
-            number += len(piece.certainty)
+        starts = [*(begin + np.flatnonzero(self.token_marks[begin : self.size])).tolist(), self.size]
+        number = num_without_network
+        if num_without_network:
+            yield begin, starts[num_without_network], NO_DISTRIBUTIONS
+        for chunk in network_probs:
+            number += len(chunk.confidence)
             assert number < len(starts), "the network speaks of more tokens than there are"
-            yield starts[number - len(piece.certainty)], starts[number], piece
+            yield starts[number - len(chunk.confidence)], starts[number], chunk
         if number == 0:
             for number in range(1, len(starts)):
-                if starts[number] - begin >= PIECE_BYTES or number == len(starts) - 1:
-                    yield begin, starts[number], NOTHING
+                if starts[number] - begin >= CHUNK_BYTES or number == len(starts) - 1:
+                    yield begin, starts[number], NO_DISTRIBUTIONS
                     begin = starts[number]
         else:
             assert starts[number] == self.size, "the network speaks of fewer tokens than there are"
 
     @contextmanager
-    def forgetting(self, most: int) -> Iterator[None]:
+    def rollback_on_exit(self, max_bytes: int) -> Iterator[None]:
         """Forget at the end what was read inside, at most so many bytes."""
         size, index = self.size, Index(self.index.segments, self.index.sources)
-        before = self._kept()
-        self.journal = new_journal(self.learned.lines, MOST_LINES_PER_BYTE * (most + 1))
+        before = self._snapshot()
+        self.journal = new_journal(self.state.slots, MAX_SLOTS_PER_BYTE * (max_bytes + 1))
         try:
             yield
         finally:
-            undo(self.journal, self.learned.lines)
-            self.journal = new_journal(self.learned.lines, 0)
+            rollback(self.journal, self.state.slots)
+            self.journal = new_journal(self.state.slots, 0)
             for name, array in before.items():
-                getattr(self.learned, name)[...] = array
-            self._spare = before
+                getattr(self.state, name)[...] = array
+            self._snapshot_buffers = before
             self.size, self.index = size, index
 
-    def _kept(self) -> dict[str, Array]:
+    def _snapshot(self) -> dict[str, Array]:
         """A copy of all that is learned but the tables, in the last one's room: 1.4 ms, in new room 5.3 (28 MB)."""
-        arrays = {name: array for name, array in self.learned._asdict().items() if name not in TABLES}
-        kept, self._spare = self._spare or {name: np.empty_like(array) for name, array in arrays.items()}, None
+        arrays = {name: array for name, array in self.state._asdict().items() if name not in TABLES}
+        snapshot, self._snapshot_buffers = (
+            self._snapshot_buffers or {name: np.empty_like(array) for name, array in arrays.items()},
+            None,
+        )
         for name, array in arrays.items():
-            kept[name][...] = array
-        return kept
+            snapshot[name][...] = array
+        return snapshot
 
-    def read_beginning(
-        self, ids: Sequence[int], says: Iterable[NetworkSays] = (), silent: int = 0, path: str = ""
-    ) -> Cursor:
+    def prefill(
+        self,
+        ids: Sequence[int],
+        network_probs: Iterable[TokenDistributions] = (),
+        num_without_network: int = 0,
+        path: str = "",
+    ) -> TextState:
         """Learn the beginning of a text that goes on after these tokens; a cursor that stands there.
 
-        `says`: what a network says of all of these tokens but the first `silent`; or nothing. `path`: of its file.
+        `network_probs`: what a network says of all of these tokens but the first `num_without_network`; or nothing.
+        `path`: of its file.
         """
-        begin_text(self._cursor, self.size, place_hashes(path))
-        return self._read_on(ids, says, silent)
+        reset_text_state(self._text_state, self.size, path_hashes(path))
+        return self._prefill(ids, network_probs, num_without_network)
 
-    def read_more(self, cursor: Cursor, ids: Sequence[int], says: Iterable[NetworkSays] = ()) -> Cursor:
+    def extend_prefill(
+        self, text_state: TextState, ids: Sequence[int], network_probs: Iterable[TokenDistributions] = ()
+    ) -> TextState:
         """Learn more of a beginning, at whose end the cursor stands, as if it had been read with it; another cursor."""
-        copy_cursor(cursor, self._cursor)
-        return self._read_on(ids, says, 0)
+        copy_text_state(text_state, self._text_state)
+        return self._prefill(ids, network_probs, 0)
 
-    def _read_on(self, ids: Sequence[int], says: Iterable[NetworkSays], silent: int) -> Cursor:
-        begin = self.lay(ids)
+    def _prefill(
+        self, ids: Sequence[int], network_probs: Iterable[TokenDistributions], num_without_network: int
+    ) -> TextState:
+        begin = self.append_tokens(ids)
         if ids:
-            for piece in self._pieces(begin, says, silent):
-                self.walk(self._cursor, *piece)
-        cursor = new_cursor(NUM_MATCHES)
-        copy_cursor(self._cursor, cursor)
-        return cursor
+            for chunk in self._chunks(begin, network_probs, num_without_network):
+                self.run_coder(self._text_state, *chunk)
+        text_state = new_text_state(NUM_MATCHES)
+        copy_text_state(self._text_state, text_state)
+        return text_state
 
-    def chances(self, prefix: bytes, says: NetworkSays = NOTHING) -> Array:
+    def probabilities(self, prefix: bytes, network_probs: TokenDistributions = NO_DISTRIBUTIONS) -> Array:
         """The chance of each token of the trie (V,), and last of the text's end, after the tokens of a prefix.
 
-        A walk for each token, from the beginning: the slow twin of `search.next_tokens`, for tests. `says` is about the
+        A walk for each token, from the beginning: the slow twin of `search.next_token_probabilities`, for tests.
+        `network_probs` is about the
         prefix's tokens and the next one.
         """
         ids = self.tokenizer.encode(prefix)
-        next_says = NetworkSays(says.cumulative[len(ids) :], says.certainty[len(ids) :])
-        before = [NetworkSays(says.cumulative[: len(ids)], says.certainty[: len(ids)])] if len(says.certainty) else []
+        next_network_probs = TokenDistributions(
+            network_probs.cumulative[len(ids) :], network_probs.confidence[len(ids) :]
+        )
+        before = (
+            [TokenDistributions(network_probs.cumulative[: len(ids)], network_probs.confidence[: len(ids)])]
+            if len(network_probs.confidence)
+            else []
+        )
         bits = []
-        with self.forgetting(len(prefix)):
-            cursor = self.read_beginning(ids, before)
-            self.make_room(self.longest)
+        with self.rollback_on_exit(len(prefix)):
+            text_state = self.prefill(ids, before)
+            self.reserve(self.max_token_bytes)
             after = self.size
             for token in [*self.trie.ids.tolist(), None]:
-                self._put_token(after, token)
-                copy_cursor(cursor, self._cursor)
-                bits.append(self.walk(self._cursor, after, self.size, next_says, False))
-        chances: Array = np.exp2(-np.array(bits))
-        return chances
+                self._write_token(after, token)
+                copy_text_state(text_state, self._text_state)
+                bits.append(self.run_coder(self._text_state, after, self.size, next_network_probs, False))
+        probabilities: Array = np.exp2(-np.array(bits))
+        return probabilities
 
-    def _put_token(self, position: int, token: int | None) -> None:
+    def _write_token(self, position: int, token: int | None) -> None:
         """Lay a token, or the end of the text, at a position, and end there."""
         content = b"\0" if token is None else self.tokenizer.token_bytes(token)
         self.size = position + len(content)
         self.text[position : self.size] = np.frombuffer(content, np.uint8)
-        self.marks[position : self.size] = INSIDE
-        self.marks[position] = ENDS if token is None else BEGINS
+        self.token_marks[position : self.size] = MARK_INSIDE
+        self.token_marks[position] = MARK_END if token is None else MARK_BEGIN
 
-    def walk(self, cursor: Cursor, begin: int, end: int, says: NetworkSays, learning: bool = True) -> float:
-        """The bits of a stretch of the text (`coder.code`); the cursor moves along."""
-        return code(
-            self.learned,
+    def run_coder(
+        self, text_state: TextState, begin: int, end: int, network_probs: TokenDistributions, is_learning: bool = True
+    ) -> float:
+        """The bits of a stretch of the text (`coder.code_span`); the cursor moves along."""
+        return code_span(
+            self.state,
             self.journal,
-            self.work,
-            self.decided,
-            cursor,
+            self.context_state,
+            self.trace,
+            text_state,
             self.trie,
             self.text,
-            self.marks,
+            self.token_marks,
             begin,
             end,
-            says.cumulative,
-            says.certainty,
-            learning,
+            network_probs.cumulative,
+            network_probs.confidence,
+            is_learning,
         )
 
-    def _append(self, document: bytes) -> int:
+    def _append_document(self, document: bytes) -> int:
         """Lay a document and its end behind all text; where it begins."""
-        begin = self.lay(self.tokenizer.encode(document))
-        self.make_room(1)
-        self.text[self.size], self.marks[self.size] = 0, ENDS
+        begin = self.append_tokens(self.tokenizer.encode(document))
+        self.reserve(1)
+        self.text[self.size], self.token_marks[self.size] = 0, MARK_END
         self.size += 1
         return begin
 
-    def lay(self, ids: Sequence[int]) -> int:
+    def append_tokens(self, ids: Sequence[int]) -> int:
         """Lay tokens behind all text, unread; where they begin."""
         content = self.tokenizer.decode(ids)
         begin = self.size
-        self.make_room(len(content))
+        self.reserve(len(content))
         self.size = begin + len(content)
         self.text[begin : self.size] = np.frombuffer(content, np.uint8)
-        self.marks[begin : self.size] = token_marks(self.tokenizer, ids)
+        self.token_marks[begin : self.size] = mark_tokens(self.tokenizer, ids)
         return begin
 
-    def put(self, text: Array, marks: Array) -> None:
+    def append_text(self, text: Array, token_marks: Array) -> None:
         """Lay text with its marks behind all text, and let matches find it."""
         begin = self.size
-        self.make_room(len(text))
+        self.reserve(len(text))
         self.size = begin + len(text)
-        self.text[begin : self.size], self.marks[begin : self.size] = text, marks
-        note_places(self.learned, self.text, begin, self.size)
+        self.text[begin : self.size], self.token_marks[begin : self.size] = text, token_marks
+        insert_matches(self.state, self.text, begin, self.size)
 
-    def make_room(self, num_bytes: int) -> None:
+    def reserve(self, num_bytes: int) -> None:
         """Let so many bytes fit behind all text."""
         if self.size + num_bytes > len(self.text):
             more = np.zeros(self.size // 8 + num_bytes, np.uint8)  # an eighth more, so that it is seldom made
-            self.text, self.marks = np.concatenate([self.text, more]), np.concatenate([self.marks, more])
+            self.text, self.token_marks = np.concatenate([self.text, more]), np.concatenate([self.token_marks, more])
 
 
 def source_of(document: Document, begin: int, end: int) -> Source:
@@ -273,16 +307,16 @@ def source_of(document: Document, begin: int, end: int) -> Source:
     return Source(path=document.path, sha256=document.sha256, begin=begin, end=end, first_line=first_line)
 
 
-def token_marks(tokenizer: Tokenizer, ids: Sequence[int]) -> Array:
-    """For each byte of some tokens whether a token begins with it (`decisions.BEGINS`)."""
+def mark_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> Array:
+    """For each byte of some tokens whether a token begins with it (`decisions.MARK_BEGIN`)."""
     lengths = tokenizer.token_lengths()[np.array(ids, np.int64)]
-    marks = np.zeros(int(lengths.sum()), np.uint8)
-    marks[np.cumsum(lengths) - lengths] = BEGINS
-    return marks
+    token_marks = np.zeros(int(lengths.sum()), np.uint8)
+    token_marks[np.cumsum(lengths) - lengths] = MARK_BEGIN
+    return token_marks
 
 
 def table_sizes(num_bytes: int) -> tuple[int, int]:
     """How many lines and runs there are for so much text."""
-    wanted = math.ceil(math.log2(max(1, num_bytes * LINES_PER_BYTE)))
-    lines = 1 << min(max(wanted, LEAST_LINE_BITS), MOST_LINE_BITS)
-    return lines, RUNS_PER_LINE * lines
+    slot_bits = math.ceil(math.log2(max(1, num_bytes * SLOTS_PER_BYTE)))
+    slots = 1 << min(max(slot_bits, MIN_SLOT_BITS), MAX_SLOT_BITS)
+    return slots, RUNS_PER_SLOT * slots

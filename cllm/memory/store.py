@@ -1,9 +1,9 @@
 """A memory on disk, in verified directories: what it learned, and what it came to know since.
 
-    memory/   lines.bin            for each line a mask of sixteen bits and the bytes that are not zero: most are
+    memory/   slots.bin            for each slot a mask of sixteen bits and the bytes that are not zero: most are
               runs.bin             a bit for each run, whether there is one; then those that there are
               arrays.safetensors   everything else that is learned, the text and its marks
-              order.bin            the text's places, sorted (`suffixes`); memory-mapped
+              suffix_array.bin     the text's places, sorted (`suffixes`); memory-mapped
               sources.json         its documents
     update/   the same, without runs.bin: the lines that changed since, and runs in fours like lines, as differences;
               the text that came
@@ -23,58 +23,64 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from cllm.artifacts import MANIFEST, read_json, sha256_of, verify_directory, write_directory, write_json
-from cllm.compiled import Array, compiled
 from cllm.errors import ArtifactError
-from cllm.memory.index import Index, Segment, Source
+from cllm.jit.compiled import Array, compiled
+from cllm.memory.index.index import Index, Segment, Source
 from cllm.memory.memory import Memory
-from cllm.memory.state import TABLES, Learned, new_learned, num_lines
+from cllm.memory.mixer.state import TABLES, MixerState, new_mixer_state, num_slots
 from cllm.tokenizer import Tokenizer
 
 RUN_BYTES = 3  # the fourth is 0
 # Place of the lowest bit of each mask; 0 for no bit. To look at set bits alone takes a third of the time.
 MASKS = np.arange(1 << 16)
-LOWEST = np.log2(np.maximum(MASKS & -MASKS, 1)).astype(np.uint8)
-LINES, RUNS, ARRAYS, ORDER, SOURCES = "lines.bin", "runs.bin", "arrays.safetensors", "order.bin", "sources.json"
+LOWEST_BIT = np.log2(np.maximum(MASKS & -MASKS, 1)).astype(np.uint8)
+SLOTS, RUNS, ARRAYS, SUFFIX_ARRAY, SOURCES = (
+    "slots.bin",
+    "runs.bin",
+    "arrays.safetensors",
+    "suffix_array.bin",
+    "sources.json",
+)
 
 
-def save_memory(memory: Memory, directory: Path, **facts: Any) -> None:
-    """Write a memory whose index is sorted, atomically, with `facts` in its manifest."""
-    learned = memory.learned
+def save_memory(memory: Memory, directory: Path, **metadata: Any) -> None:
+    """Write a memory whose index is sorted, atomically, with `metadata` in its manifest."""
+    state = memory.state
 
     def fill(folder: Path) -> None:
-        write_lines(learned.lines[: num_lines(learned)], folder)
-        write_runs(learned.runs, folder)
-        arrays = {name: array for name, array in learned._asdict().items() if name not in TABLES}
-        read = {"text": memory.text[: memory.size], "marks": memory.marks[: memory.size]}
-        safetensors.numpy.save_file({**arrays, **read}, folder / ARRAYS)
-        memory.index.segments[0].order.tofile(folder / ORDER)
+        write_slots(state.slots[: num_slots(state)], folder)
+        write_runs(state.runs, folder)
+        arrays = {name: array for name, array in state._asdict().items() if name not in TABLES}
+        text_arrays = {"text": memory.text[: memory.size], "token_marks": memory.token_marks[: memory.size]}
+        safetensors.numpy.save_file({**arrays, **text_arrays}, folder / ARRAYS)
+        memory.index.segments[0].suffix_array.tofile(folder / SUFFIX_ARRAY)
         write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
 
     write_directory(
-        directory, fill, kind="memory", view="train", lines=num_lines(learned), runs=len(learned.runs), **facts
+        directory, fill, kind="memory", view="train", slots=num_slots(state), runs=len(state.runs), **metadata
     )
 
 
 def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = None) -> Memory:
     """The memory in a directory, and with an update the view `all`; ArtifactError names what is wrong with it."""
-    manifest = verify_directory(directory, LINES, ARRAYS, ORDER, SOURCES)
+    manifest = verify_directory(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES)
     if manifest.get("view") != "train":
         raise ArtifactError(f"{directory} is no memory by itself, but a {manifest.get('kind')!r}")
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
-        text, marks = arrays.pop("text"), arrays.pop("marks")
-        learned = new_learned(int(manifest["lines"]), int(manifest["runs"]))
-        fill(learned, arrays)
-        read_lines(learned.lines[: num_lines(learned)], directory)
-        read_runs(learned.runs, directory)
-        memory = Memory(tokenizer, learned, text, marks, len(text))
-        memory.index = Index([Segment(0, places(directory, len(text)))], sources(directory))
+        text, token_marks = arrays.pop("text"), arrays.pop("token_marks")
+        state = new_mixer_state(int(manifest["slots"]), int(manifest["runs"]))
+        copy_arrays(state, arrays)
+        read_slots(state.slots[: num_slots(state)], directory)
+        read_runs(state.runs, directory)
+        memory = Memory(tokenizer, state, text, token_marks, len(text))
+        memory.index = Index([Segment(0, load_suffix_array(directory, len(text)))], load_sources(directory))
     if update is not None:
         apply_update(memory, update, sha256_of(directory / MANIFEST))
     return memory
 
 
-def save_update(memory: Memory, begin: int, directory: Path, base: Path, **facts: Any) -> None:
+def save_update(memory: Memory, begin: int, directory: Path, base: Path, **metadata: Any) -> None:
     """Write atomically what a memory came to know since its text ended at `begin` and it was saved in `base`.
 
     The lines that changed are those in its journal. What else it learned is left out: who is trusted was found out on
@@ -84,37 +90,37 @@ def save_update(memory: Memory, begin: int, directory: Path, base: Path, **facts
     order = np.argsort(memory.journal.numbers[:count])
     numbers = memory.journal.numbers[order]
     # Most bytes of a line that changed are as they were: what differs is packed.
-    differences = memory.learned.lines[numbers] ^ memory.journal.contents[order]
-    changed = np.zeros(len(memory.learned.lines), np.bool_)
+    differences = memory.state.slots[numbers] ^ memory.journal.contents[order]
+    changed = np.zeros(len(memory.state.slots), np.bool_)
     changed[numbers] = True
 
     def fill(folder: Path) -> None:
-        write_lines(differences, folder)
-        read = {"text": memory.text[begin : memory.size], "marks": memory.marks[begin : memory.size]}
-        safetensors.numpy.save_file({"changed": np.packbits(changed), **read}, folder / ARRAYS)
-        memory.index.segments[1].order.tofile(folder / ORDER)
+        write_slots(differences, folder)
+        text_arrays = {"text": memory.text[begin : memory.size], "token_marks": memory.token_marks[begin : memory.size]}
+        safetensors.numpy.save_file({"changed": np.packbits(changed), **text_arrays}, folder / ARRAYS)
+        memory.index.segments[1].suffix_array.tofile(folder / SUFFIX_ARRAY)
         write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
 
-    write_directory(directory, fill, kind="update", view="all", base=sha256_of(base / MANIFEST), **facts)
+    write_directory(directory, fill, kind="update", view="all", base=sha256_of(base / MANIFEST), **metadata)
 
 
 def apply_update(memory: Memory, directory: Path, base: str) -> None:
     """Let a memory know what an update says, which must be one of the memory with this manifest."""
-    manifest = verify_directory(directory, LINES, ARRAYS, ORDER, SOURCES)
+    manifest = verify_directory(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES)
     if manifest.get("base") != base:
         raise ArtifactError(f"the update {directory} is not of this memory: run `cllm update`, or learn with --fresh")
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
-        text, changed, lines = arrays["text"], arrays["changed"], memory.learned.lines
-        numbers = np.flatnonzero(np.unpackbits(changed, count=len(lines)))
-        differences = np.zeros((len(numbers), lines.shape[1]), np.uint8)
-        read_lines(differences, directory)
-        lines[numbers] ^= differences
+        text, changed, slots = arrays["text"], arrays["changed"], memory.state.slots
+        numbers = np.flatnonzero(np.unpackbits(changed, count=len(slots)))
+        differences = np.zeros((len(numbers), slots.shape[1]), np.uint8)
+        read_slots(differences, directory)
+        slots[numbers] ^= differences
         begin = memory.size
-        memory.put(text, arrays["marks"])
-        memory.index.segments.append(Segment(begin, places(directory, len(text))))
-        memory.index.sources = sources(directory)
-        memory.hide_gone()
+        memory.append_text(text, arrays["token_marks"])
+        memory.index.segments.append(Segment(begin, load_suffix_array(directory, len(text))))
+        memory.index.sources = load_sources(directory)
+        memory.drop_stale_matches()
 
 
 @contextmanager
@@ -126,36 +132,36 @@ def read_errors(directory: Path) -> Iterator[None]:
         raise ArtifactError(f"the memory {directory} cannot be read: {error}") from None
 
 
-def places(directory: Path, count: int) -> Array:
+def load_suffix_array(directory: Path, count: int) -> Array:
     """The sorted places of a text of so many bytes."""
     if not count:
         return np.zeros(0, np.int32)
-    order = np.memmap(directory / ORDER, np.int32, "r")
+    order = np.memmap(directory / SUFFIX_ARRAY, np.int32, "r")
     if len(order) != count:
-        raise ValueError(f"{ORDER} has {len(order)} places for {count} bytes")
+        raise ValueError(f"{SUFFIX_ARRAY} has {len(order)} places for {count} bytes")
     return order
 
 
-def sources(directory: Path) -> list[Source]:
+def load_sources(directory: Path) -> list[Source]:
     return [Source(**source) for source in read_json(directory / SOURCES)]
 
 
-def write_lines(lines: Array, folder: Path) -> None:
-    packed = np.empty(lines.size + 2 * len(lines), np.uint8)
-    packed[: pack(lines, packed)].tofile(folder / LINES)
+def write_slots(slots: Array, folder: Path) -> None:
+    packed = np.empty(slots.size + 2 * len(slots), np.uint8)
+    packed[: pack_slots(slots, packed)].tofile(folder / SLOTS)
 
 
-def read_lines(lines: Array, folder: Path) -> None:
+def read_slots(slots: Array, folder: Path) -> None:
     """Fill zeroed lines; ValueError where there are more or fewer."""
-    if not unpack(np.fromfile(folder / LINES, np.uint8), lines):
-        raise ValueError(f"{LINES} does not hold {len(lines)} lines")
+    if not unpack_slots(np.fromfile(folder / SLOTS, np.uint8), slots):
+        raise ValueError(f"{SLOTS} does not hold {len(slots)} lines")
 
 
 def write_runs(runs: Array, folder: Path) -> None:
-    there = runs != 0
+    is_used = runs != 0
     with (folder / RUNS).open("wb") as file:
-        np.packbits(there).tofile(file)
-        runs[there].view(np.uint8).reshape(-1, 4)[:, :RUN_BYTES].tofile(file)
+        np.packbits(is_used).tofile(file)
+        runs[is_used].view(np.uint8).reshape(-1, 4)[:, :RUN_BYTES].tofile(file)
 
 
 def read_runs(runs: Array, folder: Path) -> None:
@@ -164,30 +170,30 @@ def read_runs(runs: Array, folder: Path) -> None:
         raise ValueError(f"{RUNS} does not hold {len(runs)} runs")
 
 
-def fill(learned: Learned, arrays: dict[str, Array]) -> None:
+def copy_arrays(state: MixerState, arrays: dict[str, Array]) -> None:
     """Copy arrays into the room there is, which is aligned; ValueError for one that is not as this version makes it."""
-    rooms = {name: room for name, room in learned._asdict().items() if name not in TABLES}
-    if arrays.keys() != rooms.keys():
-        raise ValueError(f"it holds {', '.join(sorted(arrays))}, expected {', '.join(sorted(rooms))}")
-    for name, room in rooms.items():
+    targets = {name: target for name, target in state._asdict().items() if name not in TABLES}
+    if arrays.keys() != targets.keys():
+        raise ValueError(f"it holds {', '.join(sorted(arrays))}, expected {', '.join(sorted(targets))}")
+    for name, target in targets.items():
         array = arrays[name]
-        if (array.shape, array.dtype) != (room.shape, room.dtype):
-            raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {room.dtype} {room.shape}")
-        room[...] = array
+        if (array.shape, array.dtype) != (target.shape, target.dtype):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {target.dtype} {target.shape}")
+        target[...] = array
 
 
 @compiled
-def pack(lines: Array, packed: Array) -> int:
+def pack_slots(slots: Array, packed: Array) -> int:
     """Write lines without their zeros; the bytes written."""
     at = 0
-    for line in range(len(lines)):
+    for slot in range(len(slots)):
         mask = 0
         start = at
         at += 2
-        for place in range(16):
-            value = lines[line, place]
+        for column in range(16):
+            value = slots[slot, column]
             if value:
-                mask |= 1 << place
+                mask |= 1 << column
                 packed[at] = value
                 at += 1
         packed[start] = mask & 255
@@ -196,10 +202,10 @@ def pack(lines: Array, packed: Array) -> int:
 
 
 @compiled
-def unpack(packed: Array, lines: Array) -> bool:
-    """Fill zeroed lines with what `pack` wrote; whether it fits exactly."""
+def unpack_slots(packed: Array, slots: Array) -> bool:
+    """Fill zeroed lines with what `pack_slots` wrote; whether it fits exactly."""
     at = 0
-    for line in range(len(lines)):
+    for slot in range(len(slots)):
         if at + 2 > len(packed):
             return False
         mask = np.int64(packed[at]) | np.int64(packed[at + 1]) << 8
@@ -207,7 +213,7 @@ def unpack(packed: Array, lines: Array) -> bool:
         while mask:
             if at >= len(packed):
                 return False
-            lines[line, LOWEST[mask]] = packed[at]
+            slots[slot, LOWEST_BIT[mask]] = packed[at]
             mask &= mask - 1
             at += 1
     return at == len(packed)
@@ -219,9 +225,9 @@ def unpack_runs(packed: Array, runs: Array) -> bool:
     at = (len(runs) + 7) // 8
     if at > len(packed):
         return False
-    for eight in range(at):
-        mask = np.int64(packed[eight])
-        run = 8 * eight
+    for byte_index in range(at):
+        mask = np.int64(packed[byte_index])
+        run = 8 * byte_index
         while mask:
             if mask & 128:
                 if run >= len(runs) or at + RUN_BYTES > len(packed):

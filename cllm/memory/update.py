@@ -8,44 +8,44 @@ from pathlib import Path
 from typing import Any
 
 from cllm.corpus import Corpus
-from cllm.memory.journal import new_journal
-from cllm.memory.memory import MOST_LINES_PER_BYTE, Memory
+from cllm.memory.memory import MAX_SLOTS_PER_BYTE, Memory
+from cllm.memory.mixer.journal import new_journal
 from cllm.memory.store import save_update
 
 
 def update_memory(memory: Memory, directory: Path, corpus: Corpus, update: Path) -> dict[str, Any]:
     """Save what a corpus has that a memory has not, which is as it was saved in `directory`.
 
-    Which paths are `new` to it, or `gone`.
+    Which paths are `new` to it, or `stale`.
     """
-    begin, base = memory.size, len(memory.index.sources)
-    gone = forget_gone(memory, corpus)
-    new = know_new(memory, corpus)
-    facts = {"new": new, "gone": gone}
-    save_update(memory, begin, update, directory, learned=False, **facts)
-    memory.journal = new_journal(memory.learned.lines, MOST_LINES_PER_BYTE * (memory.size - begin + 1))
-    for source in memory.index.sources[base:]:
-        memory.study(source)
-    save_update(memory, begin, update, directory, learned=True, **facts)
-    return facts
+    begin, num_old_sources = memory.size, len(memory.index.sources)
+    gone = mark_removed_stale(memory, corpus)
+    new = index_new_documents(memory, corpus)
+    metadata = {"new": new, "stale": gone}
+    save_update(memory, begin, update, directory, learned=False, **metadata)
+    memory.journal = new_journal(memory.state.slots, MAX_SLOTS_PER_BYTE * (memory.size - begin + 1))
+    for source in memory.index.sources[num_old_sources:]:
+        memory.train_on_indexed(source)
+    save_update(memory, begin, update, directory, learned=True, **metadata)
+    return metadata
 
 
-def forget_gone(memory: Memory, corpus: Corpus) -> list[str]:
+def mark_removed_stale(memory: Memory, corpus: Corpus) -> list[str]:
     """Have the index leave out documents that are not in the corpus as they were; their paths."""
-    there = {(document.path, document.sha256) for document in corpus.documents}
-    gone = {source.path for source in memory.index.sources if (source.path, source.sha256) not in there}
+    in_corpus = {(document.path, document.sha256) for document in corpus.documents}
+    gone = {source.path for source in memory.index.sources if (source.path, source.sha256) not in in_corpus}
     for path in gone:
-        memory.index.forget(path)
-    memory.hide_gone()
+        memory.index.mark_stale(path)
+    memory.drop_stale_matches()
     return sorted(gone)
 
 
-def know_new(memory: Memory, corpus: Corpus) -> list[str]:
+def index_new_documents(memory: Memory, corpus: Corpus) -> list[str]:
     """Know all documents of the corpus that the index has not; their paths."""
     begin = memory.size
-    known = {(source.path, source.sha256) for source in memory.index.sources if not source.gone}
+    known = {(source.path, source.sha256) for source in memory.index.sources if not source.is_stale}
     new = [document for document in corpus.documents if (document.path, document.sha256) not in known]
     for document in new:
-        memory.know(document, corpus.text(document))
-    memory.index.sort(memory.text, begin, memory.size)
+        memory.index_document(document, corpus.text(document))
+    memory.index.add_segment(memory.text, begin, memory.size)
     return sorted({document.path for document in new})

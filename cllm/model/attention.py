@@ -14,7 +14,7 @@ from torch import Tensor
 QUERIES_PER_BLOCK = 128
 
 
-def blocks(num_queries: int, num_past: int) -> list[tuple[int, int, int]]:
+def query_blocks(num_queries: int, num_past: int) -> list[tuple[int, int, int]]:
     """(first query, past the last query, visible keys) of each block; `num_past` keys stand before the first query."""
     starts = range(0, num_queries, QUERIES_PER_BLOCK)
     ends = [min(start + QUERIES_PER_BLOCK, num_queries) for start in starts]
@@ -25,8 +25,8 @@ def probabilities(queries: Tensor, keys: Tensor) -> Tensor:
     """Softmax of the scores of one block, (B*H, Q, K); the last query sees the last key, the one before one less."""
     scores = torch.bmm(queries, keys.transpose(1, 2))
     size = queries.size(1)
-    hidden = torch.full((size, size), float("-inf"), dtype=scores.dtype).triu_(1)
-    scores[:, :, -size:] += hidden
+    causal_mask = torch.full((size, size), float("-inf"), dtype=scores.dtype).triu_(1)
+    scores[:, :, -size:] += causal_mask
     return torch.softmax(scores, -1)
 
 
@@ -39,9 +39,9 @@ class CausalAttention(torch.autograd.Function):
         q = q * ctx.scale
         out = torch.empty_like(q)
         saved = []
-        for start, end, visible in blocks(q.size(1), k.size(1) - q.size(1)):
-            weights = probabilities(q[:, start:end], k[:, :visible])
-            out[:, start:end] = torch.bmm(weights, v[:, :visible])
+        for start, end, num_visible in query_blocks(q.size(1), k.size(1) - q.size(1)):
+            weights = probabilities(q[:, start:end], k[:, :num_visible])
+            out[:, start:end] = torch.bmm(weights, v[:, :num_visible])
             saved.append(weights)
         ctx.save_for_backward(q, k, v, *saved)
         return out
@@ -51,30 +51,32 @@ class CausalAttention(torch.autograd.Function):
         (d_out,) = gradients
         q, k, v, *saved = ctx.saved_tensors
         d_q, d_k, d_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for (start, end, visible), weights in zip(blocks(q.size(1), k.size(1) - q.size(1)), saved, strict=True):
+        for (start, end, num_visible), weights in zip(
+            query_blocks(q.size(1), k.size(1) - q.size(1)), saved, strict=True
+        ):
             d_block = d_out[:, start:end]
-            d_weights = torch.bmm(d_block, v[:, :visible].transpose(1, 2))
+            d_weights = torch.bmm(d_block, v[:, :num_visible].transpose(1, 2))
             d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-            d_q[:, start:end] = torch.bmm(d_scores, k[:, :visible])
-            d_k[:, :visible] += torch.bmm(d_scores.transpose(1, 2), q[:, start:end])
-            d_v[:, :visible] += torch.bmm(weights.transpose(1, 2), d_block)
+            d_q[:, start:end] = torch.bmm(d_scores, k[:, :num_visible])
+            d_k[:, :num_visible] += torch.bmm(d_scores.transpose(1, 2), q[:, start:end])
+            d_v[:, :num_visible] += torch.bmm(weights.transpose(1, 2), d_block)
         return d_q.mul_(ctx.scale), d_k, d_v
 
 
-def attention_of_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def single_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The same for a single query (T = 1), in fp32 at least.
 
     While text is generated S is another number at every token, and oneDNN's bfloat16 products compile and keep a
     kernel for each: 630 MB after 500 tokens. Its fp32 products do not.
     """
-    wide = torch.promote_types(q.dtype, torch.float32)
-    scores = torch.matmul(q.to(wide) * q.size(-1) ** -0.5, k.to(wide).transpose(2, 3))
-    return torch.matmul(torch.softmax(scores, -1), v.to(wide)).to(q.dtype)
+    compute_dtype = torch.promote_types(q.dtype, torch.float32)
+    scores = torch.matmul(q.to(compute_dtype) * q.size(-1) ** -0.5, k.to(compute_dtype).transpose(2, 3))
+    return torch.matmul(torch.softmax(scores, -1), v.to(compute_dtype)).to(q.dtype)
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of the last T positions to all S: q (B, H, T, C), k and v (B, H, S, C) -> (B, H, T, C)."""
     if q.size(2) == 1:
-        return attention_of_one(q, k, v)
+        return single_query_attention(q, k, v)
     out: Tensor = CausalAttention.apply(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))  # type: ignore[no-untyped-call]
     return out.view_as(q)

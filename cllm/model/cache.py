@@ -1,7 +1,7 @@
 """Keys and values of the tokens already seen, so that each token is computed once.
 
 Keys are kept as they were rotated, at their absolute positions. Rotary attention depends on differences of positions
-alone, so the oldest entries can be dropped (`keep`) without touching the others, and a text may be longer than any
+alone, so the oldest entries can be dropped (`keep_last`) without touching the others, and a text may be longer than any
 context.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cllm.compiled import Array
+from cllm.jit.compiled import Array
 from cllm.model.config import TransformerConfig
 
 
@@ -20,37 +20,37 @@ class KVCache:
 
     def __init__(self, config: TransformerConfig, batch_size: int, capacity: int, dtype: torch.dtype) -> None:
         shape = (config.n_layer, batch_size, config.n_kv_head, capacity, config.head_dim)
-        self._hold(torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype))
+        self._set_tensors(torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype))
         self.length = 0  # tokens held
         self.position = 0  # absolute position of the next token
 
     def copy(self) -> "KVCache":
         """Another one that holds the same."""
         other = copy(self)
-        other._hold(self.keys.clone(), self.values.clone())
+        other._set_tensors(self.keys.clone(), self.values.clone())
         return other
 
     def split(self) -> "list[KVCache]":
         """A cache for each of the texts, in the memory of this one."""
         parts = [copy(self) for _ in range(self.keys.size(1))]
-        for text, part in enumerate(parts):
-            part.keys, part.values, part.text = (
-                self.keys[:, text : text + 1],
-                self.values[:, text : text + 1],
-                self.text + text,
+        for batch_index, part in enumerate(parts):
+            part.keys, part.values, part.batch_index = (
+                self.keys[:, batch_index : batch_index + 1],
+                self.values[:, batch_index : batch_index + 1],
+                self.batch_index + batch_index,
             )
         return parts
 
-    def take(self, other: "KVCache") -> None:
+    def copy_from(self, other: "KVCache") -> None:
         """Hold what another one of as many texts holds, which fits into it."""
         held = slice(0, other.length)
         self.keys[:, :, :, held], self.values[:, :, :, held] = other.keys[:, :, :, held], other.values[:, :, :, held]
         self.length, self.position = other.length, other.position
 
-    def _hold(self, keys: Tensor, values: Tensor) -> None:
+    def _set_tensors(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values = keys, values
-        self.arrays = _numbers_of(keys), _numbers_of(values)  # as kernels see them, with those it was split from
-        self.text = 0  # which of those is its first
+        self.arrays = _as_array(keys), _as_array(values)  # as kernels see them, with those it was split from
+        self.batch_index = 0  # which of those is its first
 
     @property
     def capacity(self) -> int:
@@ -74,7 +74,7 @@ class KVCache:
         self.length -= num_tokens
         self.position -= num_tokens
 
-    def keep(self, num_tokens: int) -> None:
+    def keep_last(self, num_tokens: int) -> None:
         """Forget all but the last `num_tokens`."""
         drop = self.length - num_tokens
         if drop > 0:
@@ -83,7 +83,7 @@ class KVCache:
             self.length = num_tokens
 
 
-def _numbers_of(tensor: Tensor) -> Array:
+def _as_array(tensor: Tensor) -> Array:
     """The same memory as an array of float32s, or of bfloat16s seen as uint16."""
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(np.uint16)

@@ -42,28 +42,28 @@ class TransformerConfig:
             raise UsageError(f"{heads} do not fit: n_head must be a multiple of n_kv_head, and head_dim even")
 
     @property
-    def matrix_parameters(self) -> int:
+    def num_matrix_parameters(self) -> int:
         """Parameters that take part in a matrix product for each token (the head included, the embedding not)."""
         attention = self.n_embd * self.head_dim * (2 * self.n_head + 2 * self.n_kv_head)
         return self.n_layer * (attention + 3 * self.n_embd * self.n_inner) + self.vocab_size * self.n_embd
 
     def training_flops_per_token(self, context: int) -> float:
         """Floating-point operations to learn from one token at this context: 6 a matrix parameter, and attention."""
-        return 6 * self.matrix_parameters + 6 * self.n_layer * self.n_head * self.head_dim * context
+        return 6 * self.num_matrix_parameters + 6 * self.n_layer * self.n_head * self.head_dim * context
 
 
 def parameter_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of each parameter in the order of `Transformer.named_parameters`, without building one."""
-    width, channels = config.n_embd, config.head_dim
+    width, head_dim = config.n_embd, config.head_dim
     shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (config.vocab_size, width)}
     for layer in range(config.n_layer):
         block = f"blocks.{layer}."
         shapes |= {
             f"{block}attention_norm.weight": (width,),
-            f"{block}attention.qkv.weight": ((config.n_head + 2 * config.n_kv_head) * channels, width),
-            f"{block}attention.out.weight": (width, config.n_head * channels),
-            f"{block}attention.q_norm.weight": (channels,),
-            f"{block}attention.k_norm.weight": (channels,),
+            f"{block}attention.qkv.weight": ((config.n_head + 2 * config.n_kv_head) * head_dim, width),
+            f"{block}attention.out.weight": (width, config.n_head * head_dim),
+            f"{block}attention.q_norm.weight": (head_dim,),
+            f"{block}attention.k_norm.weight": (head_dim,),
             f"{block}feed_forward_norm.weight": (width,),
             f"{block}feed_forward.gate_up.weight": (2 * config.n_inner, width),
             f"{block}feed_forward.down.weight": (width, config.n_inner),

@@ -12,35 +12,35 @@ import torch
 from torch import Tensor
 
 from cllm.model import kernels
-from cllm.model.attention import blocks
+from cllm.model.attention import query_blocks
 from cllm.model.config import TransformerConfig
 from cllm.model.head import Head
-from cllm.model.numbers import Numbers, seen
-from cllm.model.transformer import Transformer, rotary
+from cllm.model.shared_tensor import SharedTensor, as_tensor
+from cllm.model.transformer import Transformer, rotary_cos_sin
 
-Named = Mapping[str, Tensor]  # parameters, or what belongs to them, by their names
+NamedTensors = Mapping[str, Tensor]  # parameters, or what belongs to them, by their names
 
 
-class Norm:
+class RMSNorm:
     """RMSNorm of rows; what it makes of them stays until the next call."""
 
-    def __init__(self, weights: Named, name: str, num_rows: int, eps: float) -> None:
+    def __init__(self, weights: NamedTensors, name: str, num_rows: int, eps: float) -> None:
         self._name, self._eps = name, eps
         weight = weights[name]
-        self._weight, self._d_weight = seen(weight).array, torch.empty(len(weight))
+        self._weight, self._d_weight = as_tensor(weight).array, torch.empty(len(weight))
         self._scales = torch.empty(num_rows).numpy()
-        self.normed = seen(weight.new_empty(num_rows, len(weight)))
+        self.normed = as_tensor(weight.new_empty(num_rows, len(weight)))
 
-    def forward(self, x: Numbers) -> Tensor:
+    def forward(self, x: SharedTensor) -> Tensor:
         self._x = x
-        kernels.normalise(x.array, self._weight, self._eps, self.normed.array, self._scales)
+        kernels.rms_norm(x.array, self._weight, self._eps, self.normed.array, self._scales)
         return self.normed.tensor
 
-    def backward(self, gradient: Numbers, onto: Numbers, gradients: Named) -> None:
-        """Add the gradient of what came in to `onto`."""
+    def backward(self, gradient: SharedTensor, d_x: SharedTensor, gradients: NamedTensors) -> None:
+        """Add the gradient of what came in to `d_x`."""
         self._d_weight.zero_()
         d_weight = self._d_weight.numpy()
-        kernels.normalise_backward(gradient.array, self._x.array, self._weight, self._scales, onto.array, d_weight)
+        kernels.rms_norm_backward(gradient.array, self._x.array, self._weight, self._scales, d_x.array, d_weight)
         gradients[self._name].copy_(self._d_weight)
 
 
@@ -49,43 +49,43 @@ class Scratch:
 
     def __init__(self, config: TransformerConfig, new: Callable[..., Tensor], shape: tuple[int, int]) -> None:
         """`new` makes a tensor of a size; for texts and tokens `shape`."""
-        num_texts, num_tokens = shape
-        num_rows, heads, channels = num_texts * num_tokens, config.n_head, config.head_dim
-        self.added = seen(new(num_rows, config.n_embd))
-        self.normed = seen(new(num_rows, config.n_embd))
-        self.active = seen(new(num_rows, config.n_inner))
-        self.joined = seen(new(num_rows, heads * channels))
-        self.heads = [seen(new(num_texts, heads, num_tokens, channels)) for _ in range(3)]
-        largest = max((end - begin) * visible for begin, end, visible in blocks(num_tokens, 0))
-        self.scores = seen(new(num_texts * heads * largest))
-        self.head = torch.empty(channels).numpy()
+        batch_size, num_tokens = shape
+        num_rows, num_heads, head_dim = batch_size * num_tokens, config.n_head, config.head_dim
+        self.projection = as_tensor(new(num_rows, config.n_embd))
+        self.normed = as_tensor(new(num_rows, config.n_embd))
+        self.activations = as_tensor(new(num_rows, config.n_inner))
+        self.merged_heads = as_tensor(new(num_rows, num_heads * head_dim))
+        self.qkv_gradients = [as_tensor(new(batch_size, num_heads, num_tokens, head_dim)) for _ in range(3)]
+        largest = max((end - begin) * num_visible for begin, end, num_visible in query_blocks(num_tokens, 0))
+        self.scores = as_tensor(new(batch_size * num_heads * largest))
+        self.head_gradient = torch.empty(head_dim).numpy()
 
 
-class Addition:
+class ResidualLinear:
     """x + rows weight^T; of the product a share of the numbers is left out (dropout, Srivastava et al. 2014)."""
 
-    def __init__(self, weights: Named, name: str, num_rows: int, dropout: float, scratch: Scratch) -> None:
+    def __init__(self, weights: NamedTensors, name: str, num_rows: int, dropout: float, scratch: Scratch) -> None:
         self._name, self._weight, self._dropout, self._scratch = name, weights[name], np.float32(dropout), scratch
-        self._out = seen(self._weight.new_empty(num_rows, len(self._weight)))
+        self._out = as_tensor(self._weight.new_empty(num_rows, len(self._weight)))
 
-    def forward(self, x: Numbers, rows: Tensor, key: np.uint32) -> Numbers:
-        """The sum; `key` chooses what is left out."""
+    def forward(self, x: SharedTensor, rows: Tensor, dropout_key: np.uint32) -> SharedTensor:
+        """The sum; `dropout_key` chooses what is left out."""
         if not self._dropout:
             torch.addmm(x.tensor, rows, self._weight.t(), out=self._out.tensor)
             return self._out
-        self._key = key
-        torch.mm(rows, self._weight.t(), out=self._scratch.added.tensor)
-        kernels.add_kept(x.array, self._scratch.added.array, key, self._dropout, self._out.array)
+        self._dropout_key = dropout_key
+        torch.mm(rows, self._weight.t(), out=self._scratch.projection.tensor)
+        kernels.dropout_add(x.array, self._scratch.projection.array, dropout_key, self._dropout, self._out.array)
         return self._out
 
-    def backward(self, gradient: Numbers, rows: Tensor, d_rows: Tensor, gradients: Named) -> None:
+    def backward(self, gradient: SharedTensor, rows: Tensor, d_rows: Tensor, gradients: NamedTensors) -> None:
         """Write the gradient of the rows and that of the weight, given that of the sum."""
-        added = gradient
+        d_projection = gradient
         if self._dropout:
-            added = self._scratch.added
-            kernels.keep(gradient.array, self._key, self._dropout, added.array)
-        torch.mm(added.tensor.t(), rows, out=gradients[self._name])
-        torch.mm(added.tensor, self._weight, out=d_rows)
+            d_projection = self._scratch.projection
+            kernels.dropout_backward(gradient.array, self._dropout_key, self._dropout, d_projection.array)
+        torch.mm(d_projection.tensor.t(), rows, out=gradients[self._name])
+        torch.mm(d_projection.tensor, self._weight, out=d_rows)
 
 
 class Attention:
@@ -94,79 +94,84 @@ class Attention:
     def __init__(
         self,
         config: TransformerConfig,
-        weights: Named,
+        weights: NamedTensors,
         block: str,
         shape: tuple[int, int],
         dropout: float,
         scratch: Scratch,
     ) -> None:
-        num_texts, num_tokens = shape
-        rows, heads, channels = num_texts * num_tokens, config.n_head, config.head_dim
+        batch_size, num_tokens = shape
+        rows, heads, head_dim = batch_size * num_tokens, config.n_head, config.head_dim
         self._names = [f"{block}attention.{name}.weight" for name in ("qkv", "q_norm", "k_norm")]
         self._qkv_weight, q_weight, k_weight = (weights[name] for name in self._names)
-        self._norm, self._scratch = Norm(weights, f"{block}attention_norm.weight", rows, config.norm_eps), scratch
-        cos, sin = (part[:, 0].numpy() for part in rotary(config, 0, num_tokens, torch.float32))
-        self._turning = kernels.Turning(seen(q_weight).array, seen(k_weight).array, config.norm_eps, cos, sin)
-        self._d_weights = torch.empty(2, channels)
+        self._norm, self._scratch = RMSNorm(weights, f"{block}attention_norm.weight", rows, config.norm_eps), scratch
+        cos, sin = (part[:, 0].numpy() for part in rotary_cos_sin(config, 0, num_tokens, torch.float32))
+        self._rope = kernels.RopeTables(as_tensor(q_weight).array, as_tensor(k_weight).array, config.norm_eps, cos, sin)
+        self._d_weights = torch.empty(2, head_dim)
         new = self._qkv_weight.new_empty
-        self._qkv = seen(new(rows, len(self._qkv_weight)))
+        self._qkv = as_tensor(new(rows, len(self._qkv_weight)))
         self._scales = torch.empty(rows, heads + config.n_kv_head).numpy()
-        self._heads = [seen(new(num_texts, heads, num_tokens, channels)) for _ in range(3)]
-        self._attended = seen(new(num_texts, heads, num_tokens, channels))
-        self._joined = seen(new(rows, heads * channels))
-        self._blocks = blocks(num_tokens, 0)
-        self._chances = [seen(new(num_texts * heads, end - begin, visible)) for begin, end, visible in self._blocks]
-        self._addition = Addition(weights, f"{block}attention.out.weight", rows, dropout, scratch)
+        self._heads = [as_tensor(new(batch_size, heads, num_tokens, head_dim)) for _ in range(3)]
+        self._attended = as_tensor(new(batch_size, heads, num_tokens, head_dim))
+        self._merged_heads = as_tensor(new(rows, heads * head_dim))
+        self._query_blocks = query_blocks(num_tokens, 0)
+        self._probabilities = [
+            as_tensor(new(batch_size * heads, end - begin, num_visible))
+            for begin, end, num_visible in self._query_blocks
+        ]
+        self._residual_linear = ResidualLinear(weights, f"{block}attention.out.weight", rows, dropout, scratch)
 
-    def forward(self, x: Numbers, key: np.uint32) -> Numbers:
+    def forward(self, x: SharedTensor, dropout_key: np.uint32) -> SharedTensor:
         torch.mm(self._norm.forward(x), self._qkv_weight.t(), out=self._qkv.tensor)
-        kernels.split_heads(self._qkv.array, self._turning, by_head(self._heads), self._scales)
+        kernels.split_heads(self._qkv.array, self._rope, as_heads(self._heads), self._scales)
         q, k, v, attended = (each.tensor.flatten(0, 1) for each in (*self._heads, self._attended))
-        for (begin, end, visible), chances in zip(self._blocks, self._chances, strict=True):
-            torch.bmm(q[:, begin:end], k[:, :visible].transpose(1, 2), out=chances.tensor)
-            kernels.causal_softmax(chances.array)
-            torch.bmm(chances.tensor, v[:, :visible], out=attended[:, begin:end])
-        self._by_token(self._joined).copy_(self._attended.tensor)
-        return self._addition.forward(x, self._joined.tensor, key)
+        for (begin, end, num_visible), probabilities in zip(self._query_blocks, self._probabilities, strict=True):
+            torch.bmm(q[:, begin:end], k[:, :num_visible].transpose(1, 2), out=probabilities.tensor)
+            kernels.causal_softmax(probabilities.array)
+            torch.bmm(probabilities.tensor, v[:, :num_visible], out=attended[:, begin:end])
+        self._view_by_head(self._merged_heads).copy_(self._attended.tensor)
+        return self._residual_linear.forward(x, self._merged_heads.tensor, dropout_key)
 
-    def backward(self, gradient: Numbers, gradients: Named) -> None:
+    def backward(self, gradient: SharedTensor, gradients: NamedTensors) -> None:
         """Turn the gradient of what came out into that of what came in."""
         qkv_name, q_name, k_name = self._names
         scratch = self._scratch
-        self._addition.backward(gradient, self._joined.tensor, scratch.joined.tensor, gradients)
-        self._attended.tensor.copy_(self._by_token(scratch.joined))
+        self._residual_linear.backward(gradient, self._merged_heads.tensor, scratch.merged_heads.tensor, gradients)
+        self._attended.tensor.copy_(self._view_by_head(scratch.merged_heads))
         self._scores_backward(self._attended.tensor.flatten(0, 1))
         d_weights = self._d_weights.zero_().numpy()
-        d_heads = by_head(scratch.heads)
-        kernels.split_heads_backward(d_heads, self._qkv.array, self._turning, self._scales, d_weights, scratch.head)
+        d_heads = as_heads(scratch.qkv_gradients)
+        kernels.split_heads_backward(
+            d_heads, self._qkv.array, self._rope, self._scales, d_weights, scratch.head_gradient
+        )
         gradients[q_name].copy_(self._d_weights[0])
         gradients[k_name].copy_(self._d_weights[1])
         torch.mm(self._qkv.tensor.t(), self._norm.normed.tensor, out=gradients[qkv_name])
         torch.mm(self._qkv.tensor, self._qkv_weight, out=scratch.normed.tensor)
         self._norm.backward(scratch.normed, gradient, gradients)
 
-    def _by_token(self, rows: Numbers) -> Tensor:
+    def _view_by_head(self, rows: SharedTensor) -> Tensor:
         """Rows (N, H C), seen by head: (B, H, T, C)."""
-        num_texts, heads, num_tokens, channels = self._attended.tensor.shape
-        return rows.tensor.view(num_texts, num_tokens, heads, channels).transpose(1, 2)
+        batch_size, heads, num_tokens, head_dim = self._attended.tensor.shape
+        return rows.tensor.view(batch_size, num_tokens, heads, head_dim).transpose(1, 2)
 
     def _scores_backward(self, d_attended: Tensor) -> None:
         """From the gradient of what was attended (B H, T, C) to those of queries, keys and values."""
         q, k, v = (each.tensor.flatten(0, 1) for each in self._heads)
-        d_q, d_k, d_v = (each.tensor.flatten(0, 1) for each in self._scratch.heads)
+        d_q, d_k, d_v = (each.tensor.flatten(0, 1) for each in self._scratch.qkv_gradients)
         d_k.zero_()
         d_v.zero_()
-        for (begin, end, visible), chances in zip(self._blocks, self._chances, strict=True):
-            shape, size = chances.tensor.shape, chances.tensor.numel()
+        for (begin, end, num_visible), probabilities in zip(self._query_blocks, self._probabilities, strict=True):
+            shape, size = probabilities.tensor.shape, probabilities.tensor.numel()
             d_scores = self._scratch.scores.tensor[:size].view(shape)
-            torch.bmm(d_attended[:, begin:end], v[:, :visible].transpose(1, 2), out=d_scores)
-            kernels.softmax_backward(self._scratch.scores.array[:size].reshape(shape), chances.array)
-            torch.bmm(d_scores, k[:, :visible], out=d_q[:, begin:end])
-            d_k[:, :visible].baddbmm_(d_scores.transpose(1, 2), q[:, begin:end])
-            d_v[:, :visible].baddbmm_(chances.tensor.transpose(1, 2), d_attended[:, begin:end])
+            torch.bmm(d_attended[:, begin:end], v[:, :num_visible].transpose(1, 2), out=d_scores)
+            kernels.softmax_backward(self._scratch.scores.array[:size].reshape(shape), probabilities.array)
+            torch.bmm(d_scores, k[:, :num_visible], out=d_q[:, begin:end])
+            d_k[:, :num_visible].baddbmm_(d_scores.transpose(1, 2), q[:, begin:end])
+            d_v[:, :num_visible].baddbmm_(probabilities.tensor.transpose(1, 2), d_attended[:, begin:end])
 
 
-def by_head(parts: Sequence[Numbers]) -> kernels.Heads:
+def as_heads(parts: Sequence[SharedTensor]) -> kernels.Heads:
     """Queries, keys and values, or their gradients."""
     q, k, v = (part.array for part in parts)
     return kernels.Heads(q, k, v)
@@ -176,78 +181,94 @@ class FeedForward:
     """x + feed_forward(norm(x)), in the block whose parameters' names begin with `block`."""
 
     def __init__(
-        self, config: TransformerConfig, weights: Named, block: str, num_rows: int, dropout: float, scratch: Scratch
+        self,
+        config: TransformerConfig,
+        weights: NamedTensors,
+        block: str,
+        num_rows: int,
+        dropout: float,
+        scratch: Scratch,
     ) -> None:
         self._name = f"{block}feed_forward.gate_up.weight"
         self._weight, self._scratch = weights[self._name], scratch
-        self._norm = Norm(weights, f"{block}feed_forward_norm.weight", num_rows, config.norm_eps)
+        self._norm = RMSNorm(weights, f"{block}feed_forward_norm.weight", num_rows, config.norm_eps)
         new = self._weight.new_empty
-        self._gate_up, self._active = seen(new(num_rows, 2 * config.n_inner)), seen(new(num_rows, config.n_inner))
-        self._addition = Addition(weights, f"{block}feed_forward.down.weight", num_rows, dropout, scratch)
+        self._gate_up, self._activations = (
+            as_tensor(new(num_rows, 2 * config.n_inner)),
+            as_tensor(new(num_rows, config.n_inner)),
+        )
+        self._residual_linear = ResidualLinear(weights, f"{block}feed_forward.down.weight", num_rows, dropout, scratch)
 
-    def forward(self, x: Numbers, key: np.uint32) -> Numbers:
+    def forward(self, x: SharedTensor, dropout_key: np.uint32) -> SharedTensor:
         torch.mm(self._norm.forward(x), self._weight.t(), out=self._gate_up.tensor)
-        kernels.swiglu(self._gate_up.array, self._active.array)
-        return self._addition.forward(x, self._active.tensor, key)
+        kernels.swiglu(self._gate_up.array, self._activations.array)
+        return self._residual_linear.forward(x, self._activations.tensor, dropout_key)
 
-    def backward(self, gradient: Numbers, gradients: Named) -> None:
+    def backward(self, gradient: SharedTensor, gradients: NamedTensors) -> None:
         """Turn the gradient of what came out into that of what came in."""
         scratch = self._scratch
-        self._addition.backward(gradient, self._active.tensor, scratch.active.tensor, gradients)
-        kernels.swiglu_backward(scratch.active.array, self._gate_up.array)
+        self._residual_linear.backward(gradient, self._activations.tensor, scratch.activations.tensor, gradients)
+        kernels.swiglu_backward(scratch.activations.array, self._gate_up.array)
         torch.mm(self._gate_up.tensor.t(), self._norm.normed.tensor, out=gradients[self._name])
         torch.mm(self._gate_up.tensor, self._weight, out=scratch.normed.tensor)
         self._norm.backward(scratch.normed, gradient, gradients)
 
 
-class Gradient:
+class ForwardBackward:
     """Of all weights of a network, which it reads anew at each call, for texts and tokens `shape` (B, T)."""
 
     def __init__(
-        self, config: TransformerConfig, weights: Named, shape: tuple[int, int], ticket: float, dropout: float
+        self,
+        config: TransformerConfig,
+        weights: NamedTensors,
+        shape: tuple[int, int],
+        sample_threshold: float,
+        dropout: float,
     ) -> None:
-        """`ticket` as in `head.py`; `dropout` is the share of each block's additions that is left out."""
+        """`sample_threshold` as in `head.py`; `dropout` is the share of each block's additions that is left out."""
         self._tied, num_rows = config.tied, shape[0] * shape[1]
         self._embedding = weights["embedding.weight"]
         self._head_name = "embedding.weight" if config.tied else "head.weight"
-        self._head = Head(weights[self._head_name], num_rows, ticket)
+        self._head = Head(weights[self._head_name], num_rows, sample_threshold)
         scratch = Scratch(config, self._embedding.new_empty, shape)
-        self._parts: list[Attention | FeedForward] = []
+        self._sublayers: list[Attention | FeedForward] = []
         for block in (f"blocks.{layer}." for layer in range(config.n_layer)):
-            self._parts.append(Attention(config, weights, block, shape, dropout, scratch))
-            self._parts.append(FeedForward(config, weights, block, num_rows, dropout, scratch))
-        self._norm = Norm(weights, "norm.weight", num_rows, config.norm_eps)
+            self._sublayers.append(Attention(config, weights, block, shape, dropout, scratch))
+            self._sublayers.append(FeedForward(config, weights, block, num_rows, dropout, scratch))
+        self._norm = RMSNorm(weights, "norm.weight", num_rows, config.norm_eps)
         new = self._embedding.new_empty
-        self._x, self._d_x, self._d_normed = (seen(new(num_rows, config.n_embd)) for _ in range(3))
+        self._x, self._d_x, self._d_normed = (as_tensor(new(num_rows, config.n_embd)) for _ in range(3))
 
     @torch.no_grad()
-    def compute(self, ids: Tensor, targets: Tensor, scale: float, gradients: Named, seed: int) -> float:
+    def compute(self, ids: Tensor, targets: Tensor, scale: float, gradients: NamedTensors, seed: int) -> float:
         """The summed loss in nats of targets (B, T) after ids (B, T); its gradient, times `scale`, is written.
 
         A target below zero costs nothing. `gradients` are by the names of the parameters. `seed` chooses what is left
         out, and which words take part by lot.
         """
-        ids, lot = ids.flatten(), np.random.default_rng(seed)
-        keys = np.random.default_rng([seed, 1]).integers(1 << 32, size=len(self._parts), dtype=np.uint32)
+        ids, rng = ids.flatten(), np.random.default_rng(seed)
+        dropout_keys = np.random.default_rng([seed, 1]).integers(1 << 32, size=len(self._sublayers), dtype=np.uint32)
         x = self._x
         torch.index_select(self._embedding, 0, ids, out=x.tensor)
-        for part, key in zip(self._parts, keys, strict=True):
-            x = part.forward(x, key)
-        d_head = seen(gradients[self._head_name])
-        normed, goals = self._norm.forward(x), targets.flatten().numpy()
-        nats = self._head.compute(normed, goals, scale, lot, self._d_normed.tensor, d_head)
+        for sublayer, dropout_key in zip(self._sublayers, dropout_keys, strict=True):
+            x = sublayer.forward(x, dropout_key)
+        d_head = as_tensor(gradients[self._head_name])
+        normed, flat_targets = self._norm.forward(x), targets.flatten().numpy()
+        nats = self._head.compute(normed, flat_targets, scale, rng, self._d_normed.tensor, d_head)
         self._d_x.tensor.zero_()
         self._norm.backward(self._d_normed, self._d_x, gradients)
-        for part in reversed(self._parts):
-            part.backward(self._d_x, gradients)
+        for sublayer in reversed(self._sublayers):
+            sublayer.backward(self._d_x, gradients)
         d_embedding = gradients["embedding.weight"]
         if not self._tied:
             d_embedding.zero_()
-        kernels.add_rows(self._d_x.array, ids.numpy(), seen(d_embedding).array)
+        kernels.add_rows(self._d_x.array, ids.numpy(), as_tensor(d_embedding).array)
         return nats
 
 
-def gradient_of(model: Transformer, shape: tuple[int, int], *, ticket: float, dropout: float) -> Gradient:
+def build_forward_backward(
+    model: Transformer, shape: tuple[int, int], *, sample_threshold: float, dropout: float
+) -> ForwardBackward:
     """Of a network's parameters."""
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    return Gradient(model.config, weights, shape, ticket, dropout)
+    return ForwardBackward(model.config, weights, shape, sample_threshold, dropout)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IGNORED = -1  # a target that is not learned
+IGNORE_INDEX = -1  # a target that is not learned
 ROWS_PER_CHUNK = 128
 
 
@@ -23,17 +23,19 @@ class LinearCrossEntropy(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight)
         total = torch.zeros((), dtype=torch.float32)
-        for rows, goal, d_rows in zip(
+        for rows, chunk_targets, d_rows in zip(
             *(torch.split(t, ROWS_PER_CHUNK) for t in (hidden, targets, d_hidden)), strict=True
         ):
             log_probabilities = torch.log_softmax(torch.mm(rows, weight.t()).float(), -1)
-            learned = (goal != IGNORED).unsqueeze(1)
-            goal = goal.clamp(min=0).unsqueeze(1)
-            total -= (log_probabilities.gather(1, goal) * learned).sum()
+            mask = (chunk_targets != IGNORE_INDEX).unsqueeze(1)
+            chunk_targets = chunk_targets.clamp(min=0).unsqueeze(1)
+            total -= (log_probabilities.gather(1, chunk_targets) * mask).sum()
             if not any(ctx.needs_input_grad):
                 continue
-            d_logits = log_probabilities.exp_().scatter_add_(1, goal, torch.full_like(goal, -1, dtype=torch.float32))
-            d_logits = d_logits.mul_(learned).to(hidden.dtype)
+            d_logits = log_probabilities.exp_().scatter_add_(
+                1, chunk_targets, torch.full_like(chunk_targets, -1, dtype=torch.float32)
+            )
+            d_logits = d_logits.mul_(mask).to(hidden.dtype)
             torch.mm(d_logits, weight, out=d_rows)
             d_weight.addmm_(d_logits.t(), rows)
         ctx.save_for_backward(d_hidden, d_weight)
@@ -47,6 +49,6 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Summed loss in nats of targets (B, T) given hidden (B, T, D); targets equal to `IGNORED` cost nothing."""
+    """Summed loss in nats of targets (B, T) given hidden (B, T, D); targets equal to `IGNORE_INDEX` cost nothing."""
     loss: Tensor = LinearCrossEntropy.apply(hidden.flatten(0, 1), weight, targets.flatten())  # type: ignore[no-untyped-call]
     return loss

@@ -8,11 +8,11 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from cllm.compiled import Number, inlined
+from cllm.jit.compiled import Number, inlined
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 # exp(x) = 2^n exp(r), with n ln 2 + r = x, ln 2 in two parts and exp(r) a polynomial: Cephes' expf (Moshier 1992).
-LEAST_EXPONENT, MOST_EXPONENT = np.float32(-87), np.float32(88)
+MIN_EXPONENT, MAX_EXPONENT = np.float32(-87), np.float32(88)
 LOG2_E, LN_2, LN_2_REST = np.float32(1.4426950408889634), np.float32(0.693359375), np.float32(-2.12194440e-4)
 P0, P1, P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 P3, P4, P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
@@ -20,7 +20,7 @@ WORD, INTEGER, FLOAT = ir.IntType(16), ir.IntType(32), ir.FloatType()
 
 
 @intrinsic
-def _wide(_: Any, number: Any) -> Any:
+def _to_float(_: Any, number: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if number == types.float32:
             return arguments[0]
@@ -31,7 +31,7 @@ def _wide(_: Any, number: Any) -> Any:
 
 
 @intrinsic
-def _narrow(_: Any, number: Any, like: Any) -> Any:
+def _from_float(_: Any, number: Any, like: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if like == types.float32:
             return arguments[0]
@@ -54,9 +54,9 @@ def _power_of_two(_: Any, exponent: Any) -> Any:
 
 
 # A number of an array as float32.
-wide = cast(Callable[[Number], Number], _wide)
+to_float = cast(Callable[[Number], Number], _to_float)
 # A float32 as a number of the same kind as another, to the nearest, of two equally near to the even one.
-narrow = cast(Callable[[Number, Number], Number], _narrow)
+from_float = cast(Callable[[Number, Number], Number], _from_float)
 # 2^n of a whole n from -126 to 127, as float32s.
 power_of_two = cast(Callable[[Number], Number], _power_of_two)
 
@@ -64,7 +64,7 @@ power_of_two = cast(Callable[[Number], Number], _power_of_two)
 @inlined
 def exp(x: Number) -> Number:
     """To within 3e-7 of itself; of what is less than -87, that of -87."""
-    x = min(max(x, LEAST_EXPONENT), MOST_EXPONENT)
+    x = min(max(x, MIN_EXPONENT), MAX_EXPONENT)
     whole = np.floor(x * LOG2_E + HALF)
     rest = x - whole * LN_2 - whole * LN_2_REST
     power = ((((P0 * rest + P1) * rest + P2) * rest + P3) * rest + P4) * rest + P5

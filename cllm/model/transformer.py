@@ -18,7 +18,7 @@ from cllm.model.cache import KVCache
 from cllm.model.config import TransformerConfig
 
 
-def rotary(config: TransformerConfig, start: int, num_tokens: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def rotary_cos_sin(config: TransformerConfig, start: int, num_tokens: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosines and sines (T, 1, C/2) of the angles at positions start, start + 1, ... (Su et al. 2021, RoFormer)."""
     frequencies = config.rope_theta ** (torch.arange(0, config.head_dim, 2, dtype=torch.float64) / -config.head_dim)
     angles = torch.arange(start, start + num_tokens, dtype=torch.float64)[:, None, None] * frequencies
@@ -49,24 +49,24 @@ class Attention(nn.Module):
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         self.config, self.layer = config, layer
-        channels = config.head_dim
-        self.qkv = nn.Linear(config.n_embd, (config.n_head + 2 * config.n_kv_head) * channels, bias=False)
-        self.out = nn.Linear(config.n_head * channels, config.n_embd, bias=False)
-        self.q_norm = RMSNorm(channels, config.norm_eps)
-        self.k_norm = RMSNorm(channels, config.norm_eps)
+        head_dim = config.head_dim
+        self.qkv = nn.Linear(config.n_embd, (config.n_head + 2 * config.n_kv_head) * head_dim, bias=False)
+        self.out = nn.Linear(config.n_head * head_dim, config.n_embd, bias=False)
+        self.q_norm = RMSNorm(head_dim, config.norm_eps)
+        self.k_norm = RMSNorm(head_dim, config.norm_eps)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache | None) -> Tensor:
         batch, num_tokens, _ = x.shape
-        heads, kv_heads = self.config.n_head, self.config.n_kv_head
-        qkv = self.qkv(x).view(batch, num_tokens, heads + 2 * kv_heads, self.config.head_dim)
-        q, k, v = qkv.split([heads, kv_heads, kv_heads], 2)
+        num_heads, num_kv_heads = self.config.n_head, self.config.n_kv_head
+        qkv = self.qkv(x).view(batch, num_tokens, num_heads + 2 * num_kv_heads, self.config.head_dim)
+        q, k, v = qkv.split([num_heads, num_kv_heads, num_kv_heads], 2)
         q = rotate(self.q_norm(q), cos, sin).transpose(1, 2)
         k = rotate(self.k_norm(k), cos, sin).transpose(1, 2)
         v = v.transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
-        if heads != kv_heads:
-            k, v = (t.repeat_interleave(heads // kv_heads, 1) for t in (k, v))
+        if num_heads != num_kv_heads:
+            k, v = (t.repeat_interleave(num_heads // num_kv_heads, 1) for t in (k, v))
         return self.out(causal_attention(q, k, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -119,7 +119,7 @@ class Transformer(nn.Module):
 
     def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         x = self.embedding(ids)
-        cos, sin = rotary(self.config, cache.position if cache else 0, ids.size(1), x.dtype)
+        cos, sin = rotary_cos_sin(self.config, cache.position if cache else 0, ids.size(1), x.dtype)
         for block in self.blocks:
             x = block(x, cos, sin, cache)
         if cache is not None:
@@ -145,10 +145,10 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
             elif name.endswith(("out.weight", "down.weight")):
                 parameter.zero_()
             else:
-                parameter.normal_(0.0, initial_deviation(config, name), generator=generator)
+                parameter.normal_(0.0, init_std(config, name), generator=generator)
 
 
-def initial_deviation(config: TransformerConfig, name: str) -> float:
+def init_std(config: TransformerConfig, name: str) -> float:
     """Standard deviation of a matrix's first values."""
     if name == "embedding.weight":
         return 0.02 if config.tied else 0.5

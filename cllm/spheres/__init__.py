@@ -1,7 +1,7 @@
 """Node Zero and the workers that touch it: processes that share memory, and the messages between them."""
 
-from cllm.spheres.nursery import FIRST_MORE, Nursery, WorkerLost
-from cllm.spheres.shared import SharedArrays, create_memory
-from cllm.spheres.sphere import MAX_WORKERS, Sphere
+from cllm.spheres.fork_server import FIRST_EXTRA_FD, ForkServer, WorkerLost
+from cllm.spheres.shared import SharedArrays, create_shared_memory
+from cllm.spheres.sphere import FANOUT, Sphere
 
-__all__ = ["FIRST_MORE", "MAX_WORKERS", "Nursery", "SharedArrays", "Sphere", "WorkerLost", "create_memory"]
+__all__ = ["FIRST_EXTRA_FD", "FANOUT", "ForkServer", "SharedArrays", "Sphere", "WorkerLost", "create_shared_memory"]

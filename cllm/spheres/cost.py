@@ -18,36 +18,36 @@ Left out: machines of different speed, links that others use, and that processor
 import math
 from dataclasses import dataclass
 
-from cllm.spheres.order import POSITIONS, blocks, spans
+from cllm.spheres.order import FANOUT, blocks, spans
 
-FANOUT = POSITIONS  # machines in a sphere, workers in a machine
+FANOUT = FANOUT  # machines in a sphere, workers in a machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
     """What was measured, in seconds and bytes, on one core where nothing else is said."""
 
-    position: float  # of a micro-batch
-    update: float  # of all parameters
+    micro_batch_seconds: float  # of a micro-batch
+    update_seconds: float  # of all parameters
     largest_share: dict[int, float]  # of an update, of the most burdened worker, by the number of workers
     sum_bytes_per_second: float
-    message: float  # of a call to a worker, and its answer
-    numbers: int  # in a vector of all parameters
-    row_bytes: int  # of a number in a position's gradient
-    tokens: int  # of a micro-batch
+    message_seconds: float  # of a call to a worker, and its answer
+    vector_size: int  # in a vector of all parameters
+    bytes_per_value: int  # of a number in a position's gradient
+    tokens_per_micro_batch: int  # of a micro-batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
     """Between two machines."""
 
-    latency: float  # seconds
+    latency_seconds: float  # seconds
     bytes_per_second: float
-    message: float = 30e-6  # seconds of a processor, for each message of a collective
+    message_seconds: float = 30e-6  # seconds of a processor, for each message of a collective
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class Topology:
     """Who shares a step."""
 
     workers: int  # in all
@@ -58,7 +58,7 @@ class Shape:
     sync_every: int = 1
 
     @property
-    def positions(self) -> int:
+    def num_micro_batches(self) -> int:
         return int(FANOUT**self.levels)
 
 
@@ -69,14 +69,14 @@ class StepCost:
     compute: float
     sum: float
     exchange: float
-    update: float
+    update_seconds: float
     messages: float
     tokens: int
     link_bytes: float
 
     @property
     def seconds(self) -> float:
-        return self.compute + self.sum + self.exchange + self.update + self.messages
+        return self.compute + self.sum + self.exchange + self.update_seconds + self.messages
 
 
 def levels_for(workers: int) -> int:
@@ -93,61 +93,65 @@ def radices(machines: int, fanout: int) -> list[int]:
     return found
 
 
-def step_cost(costs: Costs, shape: Shape, link: Link) -> StepCost:
+def step_cost(costs: Costs, topology: Topology, link: Link) -> StepCost:
     """What a step takes."""
-    workers = -(-shape.workers // shape.machines)  # of the machine that has most
+    workers = -(-topology.workers // topology.machines)  # of the machine that has most
     spheres = -(-workers // FANOUT)  # of workers there
-    touching, at_once = -(-workers // spheres), min(workers, shape.cores)
-    turns = -(-shape.positions // FANOUT // shape.machines)  # twelve positions each, on that machine
-    rounds = -(-turns // spheres) * -(-FANOUT // touching)
-    rows = turns * FANOUT * costs.row_bytes / at_once
-    above = 3 * turns * 4 if shape.levels > 1 else 0
-    exchange, sent = exchange_cost(costs, shape, link)
+    workers_per_sphere, num_parallel = -(-workers // spheres), min(workers, topology.cores)
+    groups_per_peer = -(
+        -topology.num_micro_batches // FANOUT // topology.machines
+    )  # twelve positions each, on that machine
+    num_rounds = -(-groups_per_peer // spheres) * -(-FANOUT // workers_per_sphere)
+    rows = groups_per_peer * FANOUT * costs.bytes_per_value / num_parallel
+    upper_rows = 3 * groups_per_peer * 4 if topology.levels > 1 else 0
+    exchange, sent = exchange_cost(costs, topology, link)
     # Twelve positions take touching workers twelve messages at most; a sum and an update one to each.
-    calls = turns * (FANOUT + touching) + 2 * touching
+    calls = groups_per_peer * (FANOUT + workers_per_sphere) + 2 * workers_per_sphere
     return StepCost(
-        compute=max(rounds * costs.position, turns * FANOUT * costs.position / at_once),
-        sum=(rows + above) * costs.numbers / costs.sum_bytes_per_second,
-        exchange=exchange / shape.sync_every + talk(shape, link),
-        update=costs.update * costs.largest_share[min(FANOUT, at_once)],
-        messages=calls * costs.message,
-        tokens=shape.positions * costs.tokens,
-        link_bytes=sent / shape.sync_every,
+        compute=max(
+            num_rounds * costs.micro_batch_seconds, groups_per_peer * FANOUT * costs.micro_batch_seconds / num_parallel
+        ),
+        sum=(rows + upper_rows) * costs.vector_size / costs.sum_bytes_per_second,
+        exchange=exchange / topology.sync_every + control_message_seconds(topology, link),
+        update_seconds=costs.update_seconds * costs.largest_share[min(FANOUT, num_parallel)],
+        messages=calls * costs.message_seconds,
+        tokens=topology.num_micro_batches * costs.tokens_per_micro_batch,
+        link_bytes=sent / topology.sync_every,
     )
 
 
-def exchange_cost(costs: Costs, shape: Shape, link: Link) -> tuple[float, float]:
+def exchange_cost(costs: Costs, topology: Topology, link: Link) -> tuple[float, float]:
     """Seconds of a sum over all machines, and the bytes that each sends for it.
 
     At each level a machine gives every other of its sphere a slice of what it has, and gets as many to sum; with a
     slice of this it goes one level up. On the way back slices are joined. At the lowest level what a machine has may be
     several sums (`cllm.spheres.order`).
     """
-    seconds, sent, size = 0.0, 0.0, costs.numbers * 4.0
-    for level, number in enumerate(radices(shape.machines, shape.fanout)):
+    seconds, sent, size = 0.0, 0.0, costs.vector_size * 4.0
+    for level, number in enumerate(radices(topology.machines, topology.fanout)):
         part = size * (number - 1) / number
-        vectors = most_blocks(number) if level == 0 and number <= FANOUT else 1
+        vectors = max_blocks(number) if level == 0 and number <= FANOUT else 1
         sent += (vectors + 1) * part
         seconds += (vectors + 1) * part / link.bytes_per_second
-        seconds += number * link.latency + 2 * (number - 1) * link.message
+        seconds += number * link.latency_seconds + 2 * (number - 1) * link.message_seconds
         size /= number
     return seconds, sent
 
 
-def talk(shape: Shape, link: Link) -> float:
+def control_message_seconds(topology: Topology, link: Link) -> float:
     """Seconds of a word of the first machine to all others, two broadcasts, and of one from each."""
-    hops = [2 * math.ceil(math.log2(number)) + number - 1 for number in radices(shape.machines, shape.fanout)]
-    return sum(hops) * link.latency
+    hops = [2 * math.ceil(math.log2(number)) + number - 1 for number in radices(topology.machines, topology.fanout)]
+    return sum(hops) * link.latency_seconds
 
 
-def most_blocks(machines: int) -> int:
+def max_blocks(machines: int) -> int:
     """How many sums the machine has that has most, of so many that are equally fast."""
     return max(len(blocks(*span)) for span in spans([1.0] * machines))
 
 
-def efficiency(costs: Costs, shape: Shape, link: Link) -> float:
+def efficiency(costs: Costs, topology: Topology, link: Link) -> float:
     """Tokens a second for each worker, over those of a single one that takes as large steps alone."""
-    alone = Shape(workers=1, cores=1, levels=shape.levels)
+    alone = Topology(workers=1, cores=1, levels=topology.levels)
     one = step_cost(costs, alone, link)
-    many = step_cost(costs, shape, link)
-    return one.seconds / many.seconds / shape.workers
+    many = step_cost(costs, topology, link)
+    return one.seconds / many.seconds / topology.workers

@@ -26,14 +26,16 @@ from torch import Tensor
 
 from cllm.errors import UsageError
 
-LOST_SECONDS = 20.0  # for which a machine may be silent in a collective: gloo's own patience is half an hour
-STORE_SECONDS = 5.0  # for the store to answer
-ANSWER_SECONDS = 2.0  # for those who wait for a round to say that they are there
-COMING_SECONDS = 3.0  # for those of the round before to enter themselves again
+COLLECTIVE_TIMEOUT_SECONDS = (
+    20.0  # for which a machine may be silent in a collective: gloo's own patience is half an hour
+)
+STORE_TIMEOUT_SECONDS = 5.0  # for the store to answer
+ACK_TIMEOUT_SECONDS = 2.0  # for those who wait for a round to say that they are there
+REENTRY_TIMEOUT_SECONDS = 3.0  # for those of the round before to enter themselves again
 POLL_SECONDS = 0.02
 CHUNK_BYTES = 16 << 20  # of a file, at a time
-MOST_BYTES = 16 << 20  # that a machine says of itself
-MOST_OTHERS = 11  # machines: one position for each, of twelve
+MAX_OBJECT_BYTES = 16 << 20  # that a machine says of itself
+MAX_FOLLOWERS = 11  # machines: one position for each, of twelve
 # Its classes have no types. Not by `init_process_group`: that has one group at a time, and an interface's name in the
 # environment where a socket's address is to be said.
 dist: Any = torch.distributed
@@ -46,7 +48,7 @@ class GroupLost(Exception):
     """A machine of the group, or the way to it, is gone: another round is due."""
 
 
-def losing(call: Callable[P, R]) -> Callable[P, R]:
+def raises_group_lost(call: Callable[P, R]) -> Callable[P, R]:
     """What torch.distributed raises when a connection is gone is `GroupLost`."""
 
     @wraps(call)
@@ -54,12 +56,12 @@ def losing(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except RuntimeError as error:
-            raise GroupLost(reason(error)) from None
+            raise GroupLost(error_message(error)) from None
 
     return wrapped
 
 
-def reason(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """What an error of torch.distributed says to a person: without places in its source, on one line."""
     text = re.sub(r"^\[[^]]*\] *", "", str(error).strip().splitlines()[0])
     return text.partition(". ")[0][:120]
@@ -68,77 +70,79 @@ def reason(error: Exception) -> str:
 class Group:
     """Machines of one round, by rank; the first is Node Zero's. All of them make the same calls in the same order."""
 
-    @losing
+    @raises_group_lost
     def __init__(self, store: Any, name: str, rank: int, addresses: Sequence[str]) -> None:
         """`addresses`: of all machines, where they reach each other."""
         options = dist.ProcessGroupGloo._Options()
-        options._timeout = timedelta(seconds=LOST_SECONDS)
+        options._timeout = timedelta(seconds=COLLECTIVE_TIMEOUT_SECONDS)
         options._devices = [dist.ProcessGroupGloo.create_device(hostname=addresses[rank])]
         self.rank, self.size, self.addresses = rank, len(addresses), list(addresses)
         self._store, self._name = store, name
         self._gloo = dist.ProcessGroupGloo(dist.PrefixStore(name, store), rank, self.size, options)
 
-    def part(self, ranks: Sequence[int], of: str) -> "Group":
-        """The group of some of these machines, this one among them, who all ask for it; under a name `of` its own."""
-        name = f"{self._name}/{of}/{'-'.join(map(str, ranks))}"
+    def subgroup(self, ranks: Sequence[int], tag: str) -> "Group":
+        """The group of some of these machines, this one among them, who all ask for it; under a name `tag` its own."""
+        name = f"{self._name}/{tag}/{'-'.join(map(str, ranks))}"
         return Group(self._store, name, list(ranks).index(self.rank), [self.addresses[rank] for rank in ranks])
 
-    @losing
-    def send_to_all(self, values: Tensor) -> None:
+    @raises_group_lost
+    def broadcast(self, values: Tensor) -> None:
         """The first machine's `values` become everybody's, in place; contiguous.
 
         In pieces, as a machine's patience is for a piece: at the least 0.8 MB/s must come.
         """
         flat, size = values.view(-1), CHUNK_BYTES // values.element_size()
-        for piece in (flat[first : first + size] for first in range(0, len(flat), size)):
-            self._gloo.broadcast([piece], dist.BroadcastOptions()).wait()
+        for chunk in (flat[first : first + size] for first in range(0, len(flat), size)):
+            self._gloo.broadcast([chunk], dist.BroadcastOptions()).wait()
 
-    def tell(self, value: Any = None) -> Any:
+    def broadcast_object(self, value: Any = None) -> Any:
         """The first machine's value, which must be JSON, to everybody."""
         text = json.dumps(value).encode() if self.rank == 0 else b""
         size = torch.tensor([len(text)])
-        self.send_to_all(size)
+        self.broadcast(size)
         data = torch.zeros(int(size), dtype=torch.uint8)
         if self.rank == 0:
             data[:] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        self.send_to_all(data)
+        self.broadcast(data)
         return json.loads(data.numpy().tobytes())
 
-    @losing
-    def gather(self, values: Sequence[float]) -> Tensor:
+    @raises_group_lost
+    def all_gather_values(self, values: Sequence[float]) -> Tensor:
         """Everybody's values, as many of each: (size, len(values)) float64."""
         own = torch.tensor(values, dtype=torch.float64)
         found = torch.empty(self.size * len(own), dtype=torch.float64)
         self._gloo._allgather_base(found, own).wait()
         return found.view(self.size, -1)
 
-    def collect(self, value: Any) -> list[Any]:
+    def all_gather_object(self, value: Any) -> list[Any]:
         """Everybody's value, which must be JSON, by rank."""
         text = json.dumps(value).encode()
-        sizes = [int(size) for size in self.gather([len(text)])[:, 0]]
-        if max(sizes) > MOST_BYTES:
+        sizes = [int(size) for size in self.all_gather_values([len(text)])[:, 0]]
+        if max(sizes) > MAX_OBJECT_BYTES:
             raise GroupLost(f"a machine has {max(sizes):,} bytes to say")
         own = torch.zeros(max(sizes), dtype=torch.uint8)
         own[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        rows = self.join(own).view(self.size, -1)
+        rows = self.all_gather(own).view(self.size, -1)
         return [json.loads(row[:size].numpy().tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
-    @losing
-    def exchange(self, given: Tensor, sizes: Sequence[int], coming: Sequence[int]) -> Tensor:
-        """`given` to everybody, `sizes` values in order of the ranks; what comes, `coming` values from each."""
-        found = torch.empty(sum(coming), dtype=given.dtype)
-        self._gloo.alltoall_base(found, given, list(coming), list(sizes)).wait()
+    @raises_group_lost
+    def all_to_all(self, values: Tensor, input_split_sizes: Sequence[int], output_split_sizes: Sequence[int]) -> Tensor:
+        """`given` to everybody, `sizes` values in order of the ranks; what comes, `output_split_sizes` values from
+        each.
+        """
+        found = torch.empty(sum(output_split_sizes), dtype=values.dtype)
+        self._gloo.alltoall_base(found, values, list(output_split_sizes), list(input_split_sizes)).wait()
         return found
 
-    @losing
-    def join(self, own: Tensor) -> Tensor:
+    @raises_group_lost
+    def all_gather(self, own: Tensor) -> Tensor:
         """Everybody's values one after another, as many of each."""
         found = torch.empty(self.size * len(own), dtype=own.dtype)
         self._gloo._allgather_base(found, own).wait()
         return found
 
 
-class Lobby:
+class RendezvousServer:
     """Where machines meet, on Node Zero's."""
 
     def __init__(self, address: str, port: int) -> None:
@@ -152,68 +156,75 @@ class Lobby:
                 "machine that the others reach, and a free port"
             ) from None
         self._address = address
-        self._store = store_at(address, port, is_master=True, master_listen_fd=listening.detach())
-        self._seen = 0  # entries before the last round
+        self._store = open_store(address, port, is_master=True, master_listen_fd=listening.detach())
+        self._num_seen = 0  # entries before the last round
 
-    @losing
-    def waiting(self) -> int:
+    @raises_group_lost
+    def num_waiting(self) -> int:
         """How many have entered since the last round."""
-        return int(self._store.add("entries", 0)) - self._seen
+        return int(self._store.add("entries", 0)) - self._num_seen
 
-    @losing
-    def convene(self, expected: int, most: int = MOST_OTHERS) -> Group:
-        """The next round: with those who are there once so many have entered, or have had time to, the first `most`."""
-        wait_until(lambda: self.waiting() >= expected, COMING_SECONDS)
-        number, entries = self._store.add("rounds", 1), range(self._seen + 1, self._seen + self.waiting() + 1)
-        self._seen += len(entries)
+    @raises_group_lost
+    def form_group(self, expected: int, max_followers: int = MAX_FOLLOWERS) -> Group:
+        """The next round: with those who are there once so many have entered, or have had time to, the first
+        `max_followers`.
+        """
+        wait_until(lambda: self.num_waiting() >= expected, REENTRY_TIMEOUT_SECONDS)
+        number, entries = (
+            self._store.add("rounds", 1),
+            range(self._num_seen + 1, self._num_seen + self.num_waiting() + 1),
+        )
+        self._num_seen += len(entries)
         self._store.set(f"call/{number}", json.dumps([entries.start, entries.stop]))
-        wait_until(lambda: all(self._store.check([f"here/{number}/{n}"]) for n in entries), ANSWER_SECONDS)
-        there = [n for n in entries if self._store.check([f"here/{number}/{n}"])][:most]
-        addresses = [self._address, *(told(self._store.get(f"here/{number}/{n}")) for n in there)]
-        self._store.set(f"members/{number}", json.dumps({"entries": there, "addresses": addresses}))
+        wait_until(lambda: all(self._store.check([f"here/{number}/{n}"]) for n in entries), ACK_TIMEOUT_SECONDS)
+        present = [n for n in entries if self._store.check([f"here/{number}/{n}"])][:max_followers]
+        addresses = [self._address, *(printable_address(self._store.get(f"here/{number}/{n}")) for n in present)]
+        self._store.set(f"members/{number}", json.dumps({"entries": present, "addresses": addresses}))
         return Group(self._store, f"round/{number}", 0, addresses)
 
 
-class Visitor:
+class RendezvousClient:
     """A machine that wants to take part; one object for each attempt."""
 
     def __init__(self, address: str, port: int) -> None:
         """Enter; GroupLost where there is nobody."""
         try:
-            with socket.create_connection((address, port), STORE_SECONDS) as connection:
+            with socket.create_connection((address, port), STORE_TIMEOUT_SECONDS) as connection:
                 self._address = connection.getsockname()[0]
-            self._store = store_at(address, port, is_master=False)
-            self._next = max(1, self._store.add("rounds", 0))  # the round whose call is listened for
-            self._entry = self._store.add("entries", 1)
+            self._store = open_store(address, port, is_master=False)
+            self._next_round = max(1, self._store.add("rounds", 0))  # the round whose call is listened for
+            self._entry_id = self._store.add("entries", 1)
         except (OSError, RuntimeError) as error:
-            raise GroupLost(reason(error)) from None
+            raise GroupLost(error_message(error)) from None
 
-    @losing
+    @raises_group_lost
     def wait_for_group(self) -> Group | None:
         """The group that this machine is of; None where no round took it for now."""
-        number = self._next
-        if not wait_until(lambda: self._store.check([f"call/{number}"]), ANSWER_SECONDS):
+        number = self._next_round
+        if not wait_until(lambda: self._store.check([f"call/{number}"]), ACK_TIMEOUT_SECONDS):
             return None
-        self._next += 1
+        self._next_round += 1
         first, end = json.loads(self._store.get(f"call/{number}"))
-        if self._entry < first:  # its call was missed
-            self._entry = self._store.add("entries", 1)
-        if not first <= self._entry < end:
+        if self._entry_id < first:  # its call was missed
+            self._entry_id = self._store.add("entries", 1)
+        if not first <= self._entry_id < end:
             return None
-        self._store.set(f"here/{number}/{self._entry}", self._address)
+        self._store.set(f"here/{number}/{self._entry_id}", self._address)
         members = json.loads(self._store.get(f"members/{number}"))  # it waits until they are written
-        if self._entry not in members["entries"]:  # not heard in time, or one too many
-            self._entry = self._store.add("entries", 1)
+        if self._entry_id not in members["entries"]:  # not heard in time, or one too many
+            self._entry_id = self._store.add("entries", 1)
             return None
-        return Group(self._store, f"round/{number}", 1 + members["entries"].index(self._entry), members["addresses"])
+        return Group(self._store, f"round/{number}", 1 + members["entries"].index(self._entry_id), members["addresses"])
 
 
-def store_at(address: str, port: int, **more: Any) -> Any:
+def open_store(address: str, port: int, **options: Any) -> Any:
     """The store at an address, or a connection to it."""
-    return dist.TCPStore(address, port, wait_for_workers=False, timeout=timedelta(seconds=STORE_SECONDS), **more)
+    return dist.TCPStore(
+        address, port, wait_for_workers=False, timeout=timedelta(seconds=STORE_TIMEOUT_SECONDS), **options
+    )
 
 
-def told(address: bytes) -> str:
+def printable_address(address: bytes) -> str:
     """What a machine says that its address is, without what would command a terminal."""
     return "".join(c for c in address.decode("ascii", "replace")[:64] if c.isprintable())
 

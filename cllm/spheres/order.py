@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol, Self, TypeVar
 
-POSITIONS = 12  # of a sphere in a step, one for each that touches its control node
+FANOUT = 12  # of a sphere in a step, one for each that touches its control node
 FOUR = 4
 
 Block = tuple[int, int]  # positions from the first to before the second
@@ -31,7 +31,7 @@ def blocks(first: int, end: int) -> list[Block]:
 
     All twelve are one; else fours, pairs and single positions that begin where the order has them begin.
     """
-    if (first, end) == (0, POSITIONS):
+    if (first, end) == (0, FANOUT):
         return [(first, end)]
     found = []
     while first < end:
@@ -41,11 +41,11 @@ def blocks(first: int, end: int) -> list[Block]:
     return found
 
 
-def summed(values: Mapping[Block, T]) -> T:
+def ordered_sum(values: Mapping[Block, T]) -> T:
     """The sum in the one order, of blocks that are beside each other and make twelve, or one of `blocks` again."""
     values = dict(values)
     for size in (1, 2):
-        for begin in range(0, POSITIONS, 2 * size):
+        for begin in range(0, FANOUT, 2 * size):
             left, right = (begin, begin + size), (begin + size, begin + 2 * size)
             if left in values and right in values:
                 values[begin, begin + 2 * size] = values.pop(left) + values.pop(right)
@@ -55,14 +55,15 @@ def summed(values: Mapping[Block, T]) -> T:
     return total
 
 
-def spans(speeds: Sequence[float], least: int = 0) -> list[Block]:
-    """Twelve positions for at most as many machines, by their speeds: neighbours for each, and for all `least`, 0 or 1.
+def spans(speeds: Sequence[float], min_per_peer: int = 0) -> list[Block]:
+    """Twelve positions for at most as many machines, by their speeds: neighbours for each, and for all
+    `min_per_peer`, 0 or 1.
 
     Each next one goes to whoever would be done with it first.
     """
-    assert 1 <= len(speeds) <= POSITIONS and min(speeds) > 0
-    counts = [least] * len(speeds)
-    for _ in range(POSITIONS - sum(counts)):
+    assert 1 <= len(speeds) <= FANOUT and min(speeds) > 0
+    counts = [min_per_peer] * len(speeds)
+    for _ in range(FANOUT - sum(counts)):
         counts[min(range(len(speeds)), key=lambda rank: (counts[rank] + 1) / speeds[rank])] += 1
     ends = list(accumulate(counts))
     return [(end - count, end) for end, count in zip(ends, counts, strict=True)]

@@ -18,7 +18,7 @@ ALIGNMENT = 64  # bytes: a cache line, and one AVX-512 register
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> (NumPy dtype, shape)
 
 
-def create_memory() -> int:
+def create_shared_memory() -> int:
     """A descriptor of empty memory, for workers to have before its size is known."""
     return os.memfd_create("cllm")
 
@@ -27,7 +27,7 @@ class SharedArrays:
     """Arrays laid one after another in one shared mapping; `arrays[name]` is a view."""
 
     def __init__(self, layout: Layout, descriptor: int) -> None:
-        """Map `descriptor` (of `create_memory`) as arrays; whoever maps it first makes it large enough, zeroed."""
+        """Map `descriptor` (of `create_shared_memory`) as arrays; the first process to do so sizes it, zeroed."""
         sizes = {name: prod(shape) * np.dtype(dtype).itemsize for name, (dtype, shape) in layout.items()}
         total = sum(_padded(size) for size in sizes.values())
         if os.fstat(descriptor).st_size < total:

@@ -14,34 +14,46 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from cllm.spheres.nursery import Nursery, WorkerLost
-from cllm.spheres.remote import HUNG_LOOKS, LOOK_SECONDS, Answer, Call, Refused, Unfit, Worker
+from cllm.spheres.fork_server import ForkServer, WorkerLost
+from cllm.spheres.remote import (
+    IDLE_CHECK_SECONDS,
+    MAX_IDLE_CHECKS,
+    Answer,
+    Call,
+    InvalidResult,
+    RemoteWorker,
+    WorkerFailure,
+)
 
-MAX_WORKERS = 12
+FANOUT = 12
 ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
-PATIENCE_SECONDS = 2.0  # for a worker to end by itself
-MOST_REPLACED = 5  # one after another, without an answer in between
+EXIT_TIMEOUT_SECONDS = 2.0  # for a worker to end by itself
+MAX_CONSECUTIVE_FAILURES = 5  # one after another, without an answer in between
 
-CanBe = Callable[[Mapping[str, Any], Any], bool]  # whether a result can be, by a call's arguments
+IsValid = Callable[[Mapping[str, Any], Any], bool]  # whether a result can be, by a call's arguments
 
 
-def anything(arguments: Mapping[str, Any], result: Any) -> bool:
+def any_result(arguments: Mapping[str, Any], result: Any) -> bool:
     """Every result can be."""
     return True
 
 
-class Heap:
+class TaskQueue:
     """Tasks that wait for a worker, numbered in their order."""
 
-    def __init__(self, tasks: Iterable[Mapping[str, Any]], num_workers: int, at_once: bool) -> None:
-        """`at_once`: all tasks are drawn now, and several taken at a time."""
-        drawn = list(tasks) if at_once else []
-        self._left, self._num_workers, self._waiting = len(drawn), num_workers, enumerate(drawn if at_once else tasks)
+    def __init__(self, tasks: Iterable[Mapping[str, Any]], num_workers: int, chunked: bool) -> None:
+        """`chunked`: all tasks are drawn now, and several taken at a time."""
+        task_list = list(tasks) if chunked else []
+        self._num_left, self._num_workers, self._tasks = (
+            len(task_list),
+            num_workers,
+            enumerate(task_list if chunked else tasks),
+        )
 
-    def take(self) -> list[tuple[int, Mapping[str, Any]]]:
+    def next_tasks(self) -> list[tuple[int, Mapping[str, Any]]]:
         """The next, or of all that are left half of a worker's share; none where none is left."""
-        taken = list(itertools.islice(self._waiting, max(1, -(-self._left // (2 * self._num_workers)))))
-        self._left -= len(taken)
+        taken = list(itertools.islice(self._tasks, max(1, -(-self._num_left // (2 * self._num_workers)))))
+        self._num_left -= len(taken)
         return taken
 
 
@@ -50,22 +62,28 @@ class Sphere:
 
     def __init__(
         self,
-        nursery: Nursery,
+        fork_server: ForkServer,
         module: str,
         num_workers: int,
-        more: Sequence[int] = (),
-        repeatable: bool = False,
-        hung_looks: int = HUNG_LOOKS,
+        extra_fds: Sequence[int] = (),
+        idempotent: bool = False,
+        max_idle_checks: int = MAX_IDLE_CHECKS,
     ) -> None:
-        """They have the descriptors `more` (`Nursery.bear`); `repeatable`: every call may be made again by another.
+        """They have the descriptors `extra_fds` (`ForkServer.spawn`); `idempotent`: every call may be made again by
+        another.
 
-        `hung_looks`: at how many, one a second, a worker that uses no processor counts as hung.
+        `max_idle_checks`: at how many, one a second, a worker that uses no processor counts as hung.
         """
-        self._nursery, self._module, self._more, self._repeatable = nursery, module, tuple(more), repeatable
-        self._hung_looks = hung_looks
-        self.workers: list[Worker] = []
-        self.replaced: list[str] = []  # why, of each worker that was
-        self._in_a_row = 0
+        self._fork_server, self._module, self._extra_fds, self._idempotent = (
+            fork_server,
+            module,
+            tuple(extra_fds),
+            idempotent,
+        )
+        self._max_idle_checks = max_idle_checks
+        self.workers: list[RemoteWorker] = []
+        self.replacement_reasons: list[str] = []  # why, of each worker that was
+        self._consecutive_failures = 0
         self._preparations: list[Callable[[int], Call]] = []  # of a worker, by its rank
         self._selector = selectors.DefaultSelector()
         self.resize(num_workers)
@@ -74,7 +92,7 @@ class Sphere:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close(patience=0.0 if kind else PATIENCE_SECONDS)
+        self.close(timeout_seconds=0.0 if kind else EXIT_TIMEOUT_SECONDS)
 
     @property
     def pids(self) -> list[int]:
@@ -82,21 +100,21 @@ class Sphere:
 
     def resize(self, num_workers: int) -> None:
         """Have so many workers, between two calls: others are born and prepared, or the last ones end."""
-        assert 1 <= num_workers <= MAX_WORKERS
+        assert 1 <= num_workers <= FANOUT
         for worker in self.workers[num_workers:]:
             self._selector.unregister(worker.process.answers)
-            worker.put_away()
+            worker.terminate()
         del self.workers[num_workers:]
-        joining = [
-            Worker(rank, self._nursery.bear(self._module, self._more), self._hung_looks)
+        new_workers = [
+            RemoteWorker(rank, self._fork_server.spawn(self._module, self._extra_fds), self._max_idle_checks)
             for rank in range(len(self.workers), num_workers)
         ]
-        for worker in joining:
+        for worker in new_workers:
             self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
-        self.workers += joining
+        self.workers += new_workers
         preparations, self._preparations = self._preparations, []  # one in the place of another begins anew
         for call_of in preparations:
-            self._ask(joining, [call_of(worker.rank) for worker in joining])
+            self._call_each(new_workers, [call_of(worker.rank) for worker in new_workers])
             self._preparations.append(call_of)
 
     def prepare(self, call: str, **arguments: Any) -> None:
@@ -108,148 +126,154 @@ class Sphere:
         self.call_all(call, [arguments_of(worker.rank) for worker in self.workers])
         self._preparations.append(lambda rank: Call(call, [arguments_of(rank)]))
 
-    def deal(
+    def map_tasks(
         self,
         call: str,
         tasks: Iterable[Mapping[str, Any]],
         num_workers: int | None = None,
-        can_be: CanBe = anything,
-        at_once: bool = False,
+        is_valid: IsValid = any_result,
+        chunked: bool = False,
     ) -> list[Any]:
         """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next.
 
-        Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `at_once` all
+        Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `chunked` all
         are there from the beginning: a worker takes several, and fewer as fewer are left (guided self-scheduling,
         Polychronopoulos & Kuck 1987): of twelve tasks two workers get 7 messages. With `num_workers` only so many work,
-        and the others rest. A result that cannot be (`can_be`) costs a worker its place; what is found in its place
+        and the others rest. A result that cannot be (`is_valid`) costs a worker its place; what is found in its place
         stands.
         """
         assert num_workers is None or 1 <= num_workers <= len(self.workers)
         workers = self.workers[:num_workers]
-        heap = Heap(tasks, len(workers), at_once)
+        task_queue = TaskQueue(tasks, len(workers), chunked)
         results: dict[int, Any] = {}
         working: dict[int, list[int]] = {}  # rank -> numbers of tasks
         for worker in workers:
-            self._give(worker, call, heap, working)
+            self._send_next(worker, call, task_queue, working)
         while working:
-            for answer in self._answers(can_be):
+            for answer in self._wait_for_answers(is_valid):
                 results.update(zip(working.pop(answer.worker.rank), answer.results, strict=True))
-                self._give(answer.worker, call, heap, working)
+                self._send_next(answer.worker, call, task_queue, working)
         return [results[number] for number in range(len(results))]
 
     def call_all(
-        self, call: str, arguments: Sequence[Mapping[str, Any]] | None = None, can_be: CanBe = anything
+        self, call: str, arguments: Sequence[Mapping[str, Any]] | None = None, is_valid: IsValid = any_result
     ) -> list[Any]:
         """Results by rank of `call`, made once on every worker, or on as many as there are arguments."""
         given = [{} for _ in self.workers] if arguments is None else arguments
         assert 1 <= len(given) <= len(self.workers)
-        return self._ask(self.workers[: len(given)], [Call(call, [own]) for own in given], can_be)
+        return self._call_each(self.workers[: len(given)], [Call(call, [own]) for own in given], is_valid)
 
     def call_one(self, call: str, **arguments: Any) -> Any:
         """Result of `call` made on the first worker."""
-        self.begin(call, **arguments)
-        return self.end()
+        self.start_call(call, **arguments)
+        return self.wait_result()
 
-    def begin(self, call: str, **arguments: Any) -> None:
-        """Make `call` on the first worker without waiting for its result, which is `end`'s; no other call meanwhile."""
+    def start_call(self, call: str, **arguments: Any) -> None:
+        """Make `call` on the first worker without waiting for its result, which is `wait_result`'s; no other call
+        meanwhile.
+        """
         self._send(self.workers[0], Call(call, [arguments]))
 
-    def has_answered(self) -> bool:
-        """Whether `end` need not wait for the call that was begun."""
+    def has_result(self) -> bool:
+        """Whether `wait_result` need not wait for the call that was begun."""
         return bool(self._selector.select(0))
 
-    def end(self) -> Any:
+    def wait_result(self) -> Any:
         """Result of the call that was begun."""
         answers: list[Answer] = []
         while not answers:
-            answers = self._answers()
+            answers = self._wait_for_answers()
         return answers[0].results[0]
 
-    def close(self, patience: float) -> None:
-        """End the workers: their input closes, and whoever has not ended after `patience` seconds is killed."""
+    def close(self, timeout_seconds: float) -> None:
+        """End the workers: their input closes, and whoever has not ended after `timeout_seconds` seconds is killed."""
         self._selector.close()
         for worker in self.workers:
             with contextlib.suppress(BrokenPipeError):
                 worker.process.calls.close()
         for worker in self.workers:
-            if not patience and not worker.process.is_born:
+            if not timeout_seconds and not worker.process.is_started:
                 pass  # it will find its input closed: in a hurry, PyTorch's import is not waited for
-            elif worker.process.wait(patience) is None:
+            elif worker.process.wait(timeout_seconds) is None:
                 worker.process.kill()
                 worker.process.wait()
             worker.process.close()
 
-    def _ask(self, workers: Sequence[Worker], calls: Sequence[Call], can_be: CanBe = anything) -> list[Any]:
+    def _call_each(
+        self, workers: Sequence[RemoteWorker], calls: Sequence[Call], is_valid: IsValid = any_result
+    ) -> list[Any]:
         """Each worker's result of its call."""
         for worker, call in zip(workers, calls, strict=True):
             self._send(worker, call)
         results: dict[int, Any] = {}
         while len(results) < len(workers):
-            results.update((answer.worker.rank, answer.results[0]) for answer in self._answers(can_be))
+            results.update((answer.worker.rank, answer.results[0]) for answer in self._wait_for_answers(is_valid))
         return [results[worker.rank] for worker in workers]
 
-    def _give(self, worker: Worker, call: str, heap: "Heap", working: dict[int, list[int]]) -> None:
-        if taken := heap.take():
+    def _send_next(
+        self, worker: RemoteWorker, call: str, task_queue: "TaskQueue", working: dict[int, list[int]]
+    ) -> None:
+        if taken := task_queue.next_tasks():
             working[worker.rank] = [number for number, _ in taken]
             self._send(worker, Call(call, [task for _, task in taken]))
 
-    def _send(self, worker: Worker, call: Call) -> None:
+    def _send(self, worker: RemoteWorker, call: Call) -> None:
         try:
             worker.send(call)
-        except Unfit as why:
-            self._replace(worker, why)
+        except WorkerFailure as failure:
+            self._replace(worker, failure)
 
-    def _answers(self, can_be: CanBe = anything) -> list[Answer]:
+    def _wait_for_answers(self, is_valid: IsValid = any_result) -> list[Answer]:
         """The answers that have come, after waiting for at least a part of one, or for a worker in another's place."""
         deadline = time.monotonic() + ANSWER_DEADLINE_SECONDS
-        while not (ready := self._selector.select(LOOK_SECONDS)):
+        while not (ready := self._selector.select(IDLE_CHECK_SECONDS)):
             if time.monotonic() > deadline:
                 raise WorkerLost(f"no worker answered for {ANSWER_DEADLINE_SECONDS:.0f} s; run the same command again")
             for worker in self.workers:
-                if self._repeatable and worker.is_hung():
-                    self._replace(worker, worker.hung())
+                if self._idempotent and worker.is_hung():
+                    self._replace(worker, worker.hung_failure())
         answers: list[Answer] = []
         for key, _ in ready:
             try:
                 answer = key.data.receive()
-                if answer is not None and self._repeatable:
-                    self._check(answer, can_be)
-            except Unfit as why:
-                self._replace(key.data, why)
+                if answer is not None and self._idempotent:
+                    self._check(answer, is_valid)
+            except WorkerFailure as failure:
+                self._replace(key.data, failure)
                 continue
             if answer is not None:
-                self._in_a_row, answer.worker.doubted = 0, False
+                self._consecutive_failures, answer.worker.retried = 0, False
                 answers.append(answer)
         return answers
 
-    def _check(self, answer: Answer, can_be: CanBe) -> None:
+    def _check(self, answer: Answer, is_valid: IsValid) -> None:
         """Refused where a result cannot be, unless it was found a second time: then it is not the worker's fault."""
         worker = answer.worker
         for task, result in zip(answer.call.tasks, answer.results, strict=True):
-            if not worker.doubted and not can_be(task, result):
-                worker.doubted, worker.owed = True, answer.call
-                raise worker.unfit(f"answered {answer.call.name} with {result!r}", Refused)
+            if not worker.retried and not is_valid(task, result):
+                worker.retried, worker.pending = True, answer.call
+                raise worker.failure(f"answered {answer.call.name} with {result!r}", InvalidResult)
 
-    def _replace(self, worker: Worker, why: Unfit) -> None:
+    def _replace(self, worker: RemoteWorker, failure: WorkerFailure) -> None:
         """Have another process in a worker's place, prepared as it was, which does what it owed."""
-        owed = worker.owed
+        pending = worker.pending
         while True:
-            if not self._repeatable or self._in_a_row == MOST_REPLACED:
-                raise why
-            if not isinstance(why, Refused):
-                self._in_a_row += 1
-            self.replaced.append(str(why).partition(";")[0])
+            if not self._idempotent or self._consecutive_failures == MAX_CONSECUTIVE_FAILURES:
+                raise failure
+            if not isinstance(failure, InvalidResult):
+                self._consecutive_failures += 1
+            self.replacement_reasons.append(str(failure).partition(";")[0])
             self._selector.unregister(worker.process.answers)
-            worker.put_away()
-            worker.process = self._nursery.bear(self._module, self._more)
-            worker.forget()
+            worker.terminate()
+            worker.process = self._fork_server.spawn(self._module, self._extra_fds)
+            worker.reset()
             self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
             try:
                 for call_of in self._preparations:
                     worker.send(call_of(worker.rank))
                     worker.await_answer()
-                if owed is not None:
-                    worker.send(owed)
+                if pending is not None:
+                    worker.send(pending)
                 return
-            except Unfit as another:
-                why = another
+            except WorkerFailure as another:
+                failure = another

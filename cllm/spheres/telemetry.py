@@ -13,9 +13,12 @@ from typing import Any
 from cllm.machine import cpu_seconds, resident_bytes
 from cllm.spheres.sphere import Sphere
 
-COMPUTING, REDUCING = ("compute", "dev_loss"), ("reduce", "update", "gather")
-NOTHING = {"positions": 0, "computing": 0.0, "reducing": 0.0}
-SUMMED, AVERAGED = ("positions", "tokens_per_second", "memory_bytes", "replaced"), ("computing", "reducing")
+COMPUTE_CALLS, REDUCE_CALLS = ("compute", "dev_loss"), ("reduce", "update", "reduce_to_parent")
+ZERO_COUNTS = {"num_micro_batches": 0, "compute_seconds": 0.0, "reduce_seconds": 0.0}
+SUMMED_KEYS, AVERAGED_KEYS = (
+    ("num_micro_batches", "tokens_per_second", "memory_bytes", "num_replacements"),
+    ("compute_share", "reduce_share"),
+)
 
 Sample = dict[str, Any]  # {"control": {...}, "workers": [{...}, ...], "lost": [why, ...]}
 
@@ -25,72 +28,77 @@ class Telemetry:
 
     def __init__(self, sphere: Sphere, clock: Callable[[], float] = time.monotonic) -> None:
         self._sphere, self._clock = sphere, clock
-        self._before, self._told = self._counts(), 0
+        self._last_counts, self._num_reported = self._counts(), 0
 
-    def sample(self, tokens_per_position: int) -> Sample:
+    def sample(self, tokens_per_micro_batch: int) -> Sample:
         """Shares of the time, speeds, memory; why workers were replaced, where they were."""
-        before, now = self._before, self._counts()
-        self._before = now
+        before, now = self._last_counts, self._counts()
+        self._last_counts = now
         seconds = max(now["seconds"] - before["seconds"], 1e-9)
         workers = []
         for worker, is_now in now["workers"].items():
-            was = before["workers"].get(worker, NOTHING)  # of one that has joined since
-            positions = is_now["positions"] - was["positions"]
+            was = before["workers"].get(worker, ZERO_COUNTS)  # of one that has joined since
+            micro_batches = is_now["num_micro_batches"] - was["num_micro_batches"]
             workers.append(
                 {
                     "rank": worker.rank,
                     "pid": worker.process.pid,
                     "state": worker.state,
-                    "replaced": worker.times_replaced,
-                    "positions": positions,
-                    "tokens_per_second": positions * tokens_per_position / seconds,
-                    "computing": min(1.0, (is_now["computing"] - was["computing"]) / seconds),
-                    "reducing": min(1.0, (is_now["reducing"] - was["reducing"]) / seconds),
+                    "num_replacements": worker.num_replacements,
+                    "num_micro_batches": micro_batches,
+                    "tokens_per_second": micro_batches * tokens_per_micro_batch / seconds,
+                    "compute_share": min(1.0, (is_now["compute_seconds"] - was["compute_seconds"]) / seconds),
+                    "reduce_share": min(1.0, (is_now["reduce_seconds"] - was["reduce_seconds"]) / seconds),
                     "memory_bytes": resident_bytes(worker.process.pid),
                 }
             )
         pid = os.getpid()
         control = {
             "pid": pid,
-            "processor": (now["processor"] - before["processor"]) / seconds,
+            "cpu_share": (now["cpu_seconds"] - before["cpu_seconds"]) / seconds,
             "memory_bytes": resident_bytes(pid),
         }
-        lost, self._told = self._sphere.replaced[self._told :], len(self._sphere.replaced)
-        return {"control": control, "workers": workers, "lost": lost}
+        reasons, self._num_reported = (
+            self._sphere.replacement_reasons[self._num_reported :],
+            len(self._sphere.replacement_reasons),
+        )
+        return {"control": control, "workers": workers, "replacement_reasons": reasons}
 
     def _counts(self) -> dict[str, Any]:
         workers = {
             worker: {
-                "positions": worker.answered["compute"],
-                "computing": sum(worker.seconds[name] for name in COMPUTING),
-                "reducing": sum(worker.seconds[name] for name in REDUCING),
+                "num_micro_batches": worker.num_done["compute"],
+                "compute_seconds": sum(worker.seconds[name] for name in COMPUTE_CALLS),
+                "reduce_seconds": sum(worker.seconds[name] for name in REDUCE_CALLS),
             }
             for worker in self._sphere.workers
         }
-        return {"seconds": self._clock(), "processor": cpu_seconds([os.getpid()]), "workers": workers}
+        return {"seconds": self._clock(), "cpu_seconds": cpu_seconds([os.getpid()]), "workers": workers}
 
 
-def of_control_node(rank: int, name: str, below: Sample) -> dict[str, Any]:
+def control_node_row(rank: int, name: str, child_sample: Sample) -> dict[str, Any]:
     """What is said of a control node among workers, of a sample of its own sphere."""
-    workers = below["workers"]
-    sums: dict[str, Any] = {key: sum(worker[key] for worker in workers) for key in SUMMED}
-    sums["memory_bytes"] += below["control"]["memory_bytes"]
+    workers = child_sample["workers"]
+    sums: dict[str, Any] = {key: sum(worker[key] for worker in workers) for key in SUMMED_KEYS}
+    sums["memory_bytes"] += child_sample["control"]["memory_bytes"]
     return {
         "rank": rank,
         "name": name,
-        "pid": below["control"]["pid"],
+        "pid": child_sample["control"]["pid"],
         "state": "control",
         **sums,
-        **{key: sum(worker[key] for worker in workers) / len(workers) for key in AVERAGED},
+        **{key: sum(worker[key] for worker in workers) / len(workers) for key in AVERAGED_KEYS},
         "workers": workers,
-        "lost": ["".join(c if c.isprintable() else "?" for c in why) for why in below["lost"]],
+        "replacement_reasons": [
+            "".join(c if c.isprintable() else "?" for c in why) for why in child_sample["replacement_reasons"]
+        ],
     }
 
 
-def flat(workers: Sequence[dict[str, Any]], sphere: str = "") -> list[tuple[str, dict[str, Any]]]:
+def flatten(workers: Sequence[dict[str, Any]], sphere: str = "") -> list[tuple[str, dict[str, Any]]]:
     """All processes below a control node, each with the name of its sphere: "", and "0", "1", ... one level down."""
     found = []
     for worker in workers:
         found.append((sphere, worker))
-        found += flat(worker.get("workers", ()), f"{sphere}{'.' if sphere else ''}{worker['rank']}")
+        found += flatten(worker.get("workers", ()), f"{sphere}{'.' if sphere else ''}{worker['rank']}")
     return found

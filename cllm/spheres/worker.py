@@ -39,12 +39,12 @@ def serve(handlers: Mapping[str, Handler]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in calls:
         message = json.loads(line)
-        reply = {"number": message["number"], **answer(handlers[message["call"]], message["tasks"])}
+        reply = {"number": message["number"], **execute(handlers[message["call"]], message["tasks"])}
         answers.write(json.dumps(reply) + "\n")
         answers.flush()
 
 
-def answer(handler: Handler, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+def execute(handler: Handler, tasks: list[dict[str, Any]]) -> dict[str, Any]:
     """The reply to one call: its results, a user's error as its sentence, a bug as its traceback."""
     try:
         return {"results": [handler(**task) for task in tasks]}

@@ -1,1 +1,1 @@
-"""What `cllm train` does in each stage; `cllm.pipeline` knows their order."""
+"""What `cllm train` does in each stage; `cllm.operations.pipeline` knows their order."""

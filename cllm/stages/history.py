@@ -10,20 +10,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cllm.spheres.telemetry import flat
+from cllm.spheres.telemetry import flatten
 
 HISTORY_SECONDS = 5.0  # between two samples that are kept
-MOST_SAMPLES = 1024  # that are kept: of a run of an hour one every 7 s, of a day's one every 3 minutes
+MAX_SAMPLES = 1024  # that are kept: of a run of an hour one every 7 s, of a day's one every 3 minutes
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps (
-    seconds REAL PRIMARY KEY, step INTEGER, loss REAL, gradient_norm REAL, tokens_per_second REAL, control REAL
+    seconds REAL PRIMARY KEY, step INTEGER, loss REAL, gradient_norm REAL, tokens_per_second REAL,
+    control_cpu_share REAL
 );
 CREATE TABLE IF NOT EXISTS workers (
-    seconds REAL, sphere TEXT, rank INTEGER, pid INTEGER, state TEXT, positions INTEGER, tokens_per_second REAL,
-    computing REAL, reducing REAL, memory_bytes INTEGER, PRIMARY KEY (seconds, sphere, rank)
+    seconds REAL, sphere TEXT, rank INTEGER, pid INTEGER, state TEXT, num_micro_batches INTEGER,
+    tokens_per_second REAL, compute_share REAL, reduce_share REAL, memory_bytes INTEGER,
+    PRIMARY KEY (seconds, sphere, rank)
 );
 """
-EVERY_SECOND = """
+EVERY_OTHER_SAMPLE = """
 SELECT seconds FROM (SELECT seconds, ROW_NUMBER() OVER (ORDER BY seconds) AS number FROM steps) WHERE number % 2 = 0
 """
 
@@ -37,10 +39,10 @@ class History:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._database = opened(path)
+            self._database = open_database(path)
         except sqlite3.DatabaseError:
             path.unlink()
-            self._database = opened(path)
+            self._database = open_database(path)
 
     def __enter__(self) -> Self:
         return self
@@ -53,20 +55,29 @@ class History:
     def add(self, seconds: float, run: Mapping[str, Any], sample: Mapping[str, Any]) -> None:
         """Keep a sample of the run after so many seconds of training."""
         step = (run["step"], run["loss"], run["gradient_norm"], run["tokens_per_second"])
-        names = ("rank", "pid", "state", "positions", "tokens_per_second", "computing", "reducing", "memory_bytes")
-        rows = [(seconds, sphere, *(worker[name] for name in names)) for sphere, worker in flat(sample["workers"])]
-        control = sample["control"]["processor"]
+        names = (
+            "rank",
+            "pid",
+            "state",
+            "num_micro_batches",
+            "tokens_per_second",
+            "compute_share",
+            "reduce_share",
+            "memory_bytes",
+        )
+        rows = [(seconds, sphere, *(worker[name] for name in names)) for sphere, worker in flatten(sample["workers"])]
+        control = sample["control"]["cpu_share"]
         with contextlib.suppress(sqlite3.Error), self._database:
             self._database.execute("BEGIN")
             self._database.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)", (seconds, *step, control))
             self._database.executemany("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             (count,) = self._database.execute("SELECT COUNT(*) FROM steps").fetchone()
-            if count > MOST_SAMPLES:
+            if count > MAX_SAMPLES:
                 for table in ("workers", "steps"):
-                    self._database.execute(f"DELETE FROM {table} WHERE seconds IN ({EVERY_SECOND})")
+                    self._database.execute(f"DELETE FROM {table} WHERE seconds IN ({EVERY_OTHER_SAMPLE})")
 
 
-def opened(path: Path) -> sqlite3.Connection:
+def open_database(path: Path) -> sqlite3.Connection:
     """A database with the tables of a history."""
     database = sqlite3.connect(path, isolation_level=None)
     # Not WAL: SQLite 3.7 to 3.51 can damage such a file. Nothing waits for the disk.

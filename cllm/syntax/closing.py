@@ -9,16 +9,16 @@ from collections.abc import Iterator
 
 from tree_sitter import Node
 
-from cllm.syntax.errors import errors_in
+from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse
-from cllm.syntax.growing import UNENDED, GrowingText, ends_inside
+from cllm.syntax.prefix_parser import MULTILINE_DELIMITERS, PrefixParser, is_inside_delimiters
 
-PARTNER = {"(": b")", "[": b"]", "{": b"}", "${": b"}", "#if": b"\n#endif\n", "#ifdef": b"\n#endif\n"}
-PARTNER |= {"#ifndef": b"\n#endif\n", "#[": b"]", "<": b">"}
+CLOSING_BRACKETS = {"(": b")", "[": b"]", "{": b"}", "${": b"}", "#if": b"\n#endif\n", "#ifdef": b"\n#endif\n"}
+CLOSING_BRACKETS |= {"#ifndef": b"\n#endif\n", "#[": b"]", "<": b">"}
 OPENERS = {"(", "[", "{", "${"}
 CLOSERS = {")", "]", "}", "#endif", ">"}
-WORDS = (b"", *b"; x x; {} x{} (){} x(){} 0 :x =x; 'x' =>x {}; finally{}".split(), b"\n", b" while(x);")
-OF_LANGUAGE = {
+FILLERS = (b"", *b"; x x; {} x{} (){} x(){} 0 :x =x; 'x' =>x {}; finally{}".split(), b"\n", b" while(x);")
+LANGUAGE_FILLERS = {
     "C++": (b">;",),
     "Go": (b"x int", b"func x(){}"),
     "Java": (b"class x{}", b"int x;", b"finally{}", b">;"),
@@ -26,56 +26,65 @@ OF_LANGUAGE = {
     "TSX": (b">;",),
     "TypeScript": (b">;",),
 }
-MOST_OPEN = 64  # brackets
+MAX_OPEN_BRACKETS = 64  # brackets
 
 
-def closing(language: str, text: bytes, most_errors: int = 0) -> bytes | None:
+def find_closing(language: str, text: bytes, max_errors: int = 0) -> bytes | None:
     """Bytes with which `text`, which must hold no fault, ends with at most so many errors; None if none were found."""
-    return next((closer for closer, errors in _closings(language, text) if errors <= most_errors), None)
+    return next((closer for closer, errors in _closings(language, text) if errors <= max_errors), None)
 
 
-def fewest_errors(language: str, text: bytes, enough: int = 0) -> int | None:
+def min_errors(language: str, text: bytes, stop_at: int = 0) -> int | None:
     """The fewest errors with which `text` was found to end; None if nothing was found that closes it.
 
-    No more is looked for where there are few `enough`.
+    No more is looked for where there are few `stop_at`.
     """
     fewest: int | None = None
     for _, errors in _closings(language, text):
         fewest = errors if fewest is None else min(fewest, errors)
-        if fewest <= enough:
+        if fewest <= stop_at:
             break
     return fewest
 
 
 def _closings(language: str, text: bytes) -> Iterator[tuple[bytes, int]]:
     """Ways to close a text, each with the errors that it then has."""
-    unended = [closer for opener, closer in UNENDED.get(language, ()) if ends_inside(text, opener, closer)]
-    for ended in (*unended, b"\n", b"", b"\nx\n"):  # a line's end ends a comment, a word a line that goes on
-        growing = GrowingText(language, text + ended)
+    multiline_closers = [
+        closer
+        for opener, closer in MULTILINE_DELIMITERS.get(language, ())
+        if is_inside_delimiters(text, opener, closer)
+    ]
+    for separator in (
+        *multiline_closers,
+        b"\n",
+        b"",
+        b"\nx\n",
+    ):  # a line's end ends a comment, a word a line that goes on
+        prefix_parser = PrefixParser(language, text + separator)
         words = (*fillers(language), *(blocks(text) if language == "Python" else ()))
-        closed = brackets_closed(growing, open_brackets(language, text + ended)[-MOST_OPEN:], words)
-        for some in words if closed is not None else ():
-            tree = parse(language, text + ended + (closed or b"") + some + b"\n")
+        closed = bracket_closers(prefix_parser, open_brackets(language, text + separator)[-MAX_OPEN_BRACKETS:], words)
+        for filler in words if closed is not None else ():
+            tree = parse(language, text + separator + (closed or b"") + filler + b"\n")
             if tree is not None:
-                yield ended + (closed or b"") + some, errors_in(tree)
+                yield separator + (closed or b"") + filler, count_errors_in(tree)
 
 
 def fillers(language: str) -> tuple[bytes, ...]:
     """Words that may stand before a bracket that closes, or the text's end."""
-    return (*WORDS, *OF_LANGUAGE.get(language, ()))
+    return (*FILLERS, *LANGUAGE_FILLERS.get(language, ()))
 
 
-def brackets_closed(growing: GrowingText, brackets: list[str], words: tuple[bytes, ...]) -> bytes | None:
+def bracket_closers(prefix_parser: PrefixParser, brackets: list[str], words: tuple[bytes, ...]) -> bytes | None:
     """What closes the brackets, with what must stand in them before; or None."""
-    written = b""
+    closers = b""
     for bracket in reversed(brackets):
-        for some in words:
-            if growing.fault(written + some + PARTNER[bracket] + b" ") is None:
-                written += some + PARTNER[bracket]
+        for filler in words:
+            if prefix_parser.error_offset(closers + filler + CLOSING_BRACKETS[bracket] + b" ") is None:
+                closers += filler + CLOSING_BRACKETS[bracket]
                 break
         else:
             return None
-    return written
+    return closers
 
 
 def blocks(text: bytes) -> tuple[bytes, ...]:
@@ -92,11 +101,11 @@ def open_brackets(language: str, text: bytes) -> list[str]:
     """The brackets that are not closed, from the first to the last; conditional sections of C count as brackets."""
     found: list[str] = []
     for leaf in leaves(language, text):
-        _count(leaf, found)
+        _track_bracket(leaf, found)
     return found
 
 
-def levels(language: str, text: bytes, begin: int) -> tuple[int, list[tuple[Node, int]]]:
+def nesting_levels(language: str, text: bytes, begin: int) -> tuple[int, list[tuple[Node, int]]]:
     """How many of `([{` are open at a byte, and the words from there on, each with how many are open behind it."""
     level, after = 0, list[tuple[Node, int]]()
     outside: int | None = None
@@ -127,13 +136,13 @@ def leaves(language: str, text: bytes) -> Iterator[Node]:
                 return
 
 
-def _count(node: Node, found: list[str]) -> None:
-    if node.type in PARTNER and (node.type != "<" or _is_list(node)):
+def _track_bracket(node: Node, found: list[str]) -> None:
+    if node.type in CLOSING_BRACKETS and (node.type != "<" or _opens_type_list(node)):
         found.append(node.type)
-    elif node.type in CLOSERS and found and PARTNER[found[-1]].strip() == node.type.encode():
+    elif node.type in CLOSERS and found and CLOSING_BRACKETS[found[-1]].strip() == node.type.encode():
         found.pop()
 
 
-def _is_list(node: Node) -> bool:
+def _opens_type_list(node: Node) -> bool:
     """Whether a `<` opens a list of types, and does not compare."""
     return node.parent is not None and node.parent.type.startswith(("type_", "template_"))

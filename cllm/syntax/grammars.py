@@ -46,19 +46,19 @@ EXTENSIONS = {
     "TSX": (".tsx",),
     "TypeScript": (".ts", ".mts", ".cts"),
 }
-_LANGUAGE_OF = {extension: language for language, some in EXTENSIONS.items() for extension in some}
+_LANGUAGE_OF = {extension: language for language, extensions in EXTENSIONS.items() for extension in extensions}
 
 # Most texts take a millisecond per 5 kB, but 200,000 times `<` as Shell took 100 s (quadratic); same machine.
 PARSE_SECONDS = 2.0
-PIECE_BYTES = 65536
+CHUNK_BYTES = 65536
 
 
 @cache
-def _grammar(language: str) -> Language:
+def _tree_sitter_language(language: str) -> Language:
     return Language(GRAMMARS[language]())
 
 
-def grammar_of(path: str) -> str | None:
+def language_with_grammar(path: str) -> str | None:
     """The language of GRAMMARS that a file's name stands for. A `.h` is called C, though it may be C++."""
     name = path.rpartition("/")[2].lower()
     return _LANGUAGE_OF.get("." + name.rpartition(".")[2]) if "." in name else None
@@ -66,7 +66,7 @@ def grammar_of(path: str) -> str | None:
 
 def parser_for(language: str) -> Parser | None:
     """A new parser (0.3 us; parsers are not shared between threads), or None for a language without a grammar."""
-    return Parser(_grammar(language)) if language in GRAMMARS else None
+    return Parser(_tree_sitter_language(language)) if language in GRAMMARS else None
 
 
 def parse(language: str, text: bytes) -> Tree | None:
@@ -80,16 +80,16 @@ def parse_with(parser: Parser, text: bytes, old: Tree | None = None) -> Tree | N
     """As `parse`; what did not change since an `old` tree, whose edits were told, is taken from it."""
     deadline = time.monotonic() + PARSE_SECONDS
 
-    def is_late(_offset: int, _has_error: bool) -> bool:
+    def is_past_deadline(_offset: int, _has_error: bool) -> bool:
         return time.monotonic() > deadline
 
-    def piece(offset: int, _point: object) -> bytes:
-        return text[offset : offset + PIECE_BYTES]
+    def read_chunk(offset: int, _point: object) -> bytes:
+        return text[offset : offset + CHUNK_BYTES]
 
     try:
         if old is None:
-            return parser.parse(piece, progress_callback=is_late)
-        return parser.parse(piece, old, progress_callback=is_late)
+            return parser.parse(read_chunk, progress_callback=is_past_deadline)
+        return parser.parse(read_chunk, old, progress_callback=is_past_deadline)
     except ValueError:  # "Parsing failed": the progress callback asked for the end
         parser.reset()
         return None

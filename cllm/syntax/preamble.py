@@ -7,18 +7,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from cllm.syntax.compile_c import Compiler
+from cllm.syntax.compiler import Compiler
 
 INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*(<\w[\w./+-]*>|"\w[\w./+-]*")', re.MULTILINE)
-MOST_INCLUDES = 24  # of the most usual names
+MAX_INCLUDES = 24  # of the most usual names
 
 
 def preamble(compiler: Compiler, texts: Iterable[bytes]) -> bytes:
     """Lines that include what the texts of a repository do; a tenth of a second for each name."""
     counts = Counter(name for text in texts for name in sorted(set(INCLUDE.findall(text))))
-    kept = b""
-    for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_INCLUDES]:
+    accepted = b""
+    for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_INCLUDES]:
         line = b"#include " + name + b"\n"
-        if compiler.compiles(kept + line).ok:
-            kept += line
-    return kept
+        if compiler.compiles(accepted + line).ok:
+            accepted += line
+    return accepted

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 
-def is_word(byte: int) -> bool:
+def is_word_byte(byte: int) -> bool:
     """Whether a byte is of a word; those of a character beyond ASCII are."""
     return byte >= 0x80 or byte == 0x5F or chr(byte).isalnum()
 
@@ -11,6 +11,6 @@ def is_word(byte: int) -> bool:
 def word_ends(text: bytes) -> Iterator[int]:
     """Where words and signs end, from the last to the first."""
     for end in range(len(text), 0, -1):
-        is_within = end < len(text) and is_word(text[end - 1]) and is_word(text[end])
+        is_within = end < len(text) and is_word_byte(text[end - 1]) and is_word_byte(text[end])
         if not is_within and not text[end - 1 : end].isspace():
             yield end

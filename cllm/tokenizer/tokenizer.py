@@ -33,7 +33,7 @@ SPECIAL_TOKENS = (
     "<|repo_name|>",
     "<|file_sep|>",
 )
-SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)  # every byte has a token
+MIN_VOCAB_SIZE = 256 + len(SPECIAL_TOKENS)  # every byte has a token
 # llama.cpp's "qwen2": words with one leading symbol, single digits, punctuation with the line ends after it.
 QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -44,7 +44,7 @@ TAIL_BYTES = 256  # of a text in which its last piece is looked for
 TRAINING_CHUNK_BYTES = 1 << 16
 
 
-def byte_alphabet() -> dict[int, str]:
+def bytes_to_unicode() -> dict[int, str]:
     """GPT-2's printable character of each byte: itself where it is printable, else the next from U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = (byte for byte in range(256) if byte not in printable)
@@ -52,7 +52,7 @@ def byte_alphabet() -> dict[int, str]:
 
 
 class Tokenizer:
-    """Ids of bytes and bytes of ids. Made by `Tokenizer.learn` or `Tokenizer.load`."""
+    """Ids of bytes and bytes of ids. Made by `Tokenizer.train` or `Tokenizer.load`."""
 
     def __init__(self, definition: str) -> None:
         try:
@@ -61,31 +61,31 @@ class Tokenizer:
             raise ArtifactError(f"the tokenizer's definition cannot be read: {error}") from None
         self._tokenizer.encode_special_tokens = True
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
-        byte_of = {character: byte for byte, character in byte_alphabet().items()}
+        byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
         self._bytes: list[bytes] = [b""] * len(vocabulary)
         for token, index in vocabulary.items():
             if token not in SPECIAL_TOKENS:
                 self._bytes[index] = bytes(byte_of[character] for character in token)
         self._ids = {content: index for index, content in enumerate(self._bytes) if content}
-        self._byte_ids = [vocabulary[character] for _, character in sorted(byte_alphabet().items())]
+        self._byte_ids = [vocabulary[character] for _, character in sorted(bytes_to_unicode().items())]
         self.special: dict[str, int] = {token: vocabulary[token] for token in SPECIAL_TOKENS}
 
     @classmethod
-    def learn(cls, texts: Iterable[bytes], vocab_size: int) -> "Tokenizer":
+    def train(cls, texts: Iterable[bytes], vocab_size: int) -> "Tokenizer":
         """Learn merges from UTF-8 texts until the vocabulary has `vocab_size` entries or no pair occurs twice."""
         tokenizer = _byte_level(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             min_frequency=2,
             special_tokens=list(SPECIAL_TOKENS),
-            initial_alphabet=sorted(byte_alphabet().values()),
+            initial_alphabet=sorted(bytes_to_unicode().values()),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(_pieces(texts), trainer)
+        tokenizer.train_from_iterator(_line_chunks(texts), trainer)
         return cls(tokenizer.to_str())
 
     @classmethod
-    def of(cls, tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> "Tokenizer":
+    def from_merges(cls, tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> "Tokenizer":
         """From tokens in the order of their ids, and the merges in the order in which they were learned."""
         tokenizer = _byte_level(models.BPE({token: index for index, token in enumerate(tokens)}, list(merges)))
         tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
@@ -114,11 +114,11 @@ class Tokenizer:
     def encode(self, text: bytes) -> list[int]:
         """Ids of any bytes. Never a special token's id, whatever the text says."""
         ids: list[int] = []
-        for piece in NOT_UTF8.split(text.decode("utf-8", "surrogateescape")):
-            if NOT_UTF8.match(piece):
-                ids += [self._byte_ids[byte] for byte in piece.encode("utf-8", "surrogateescape")]
-            elif piece:
-                ids += self._tokenizer.encode(piece).ids
+        for chunk in NOT_UTF8.split(text.decode("utf-8", "surrogateescape")):
+            if NOT_UTF8.match(chunk):
+                ids += [self._byte_ids[byte] for byte in chunk.encode("utf-8", "surrogateescape")]
+            elif chunk:
+                ids += self._tokenizer.encode(chunk).ids
         return ids
 
     def decode(self, ids: Iterable[int]) -> bytes:
@@ -132,13 +132,13 @@ class Tokenizer:
         """The token of these bytes, if there is one."""
         return self._ids.get(content)
 
-    def last_piece(self, text: bytes) -> int:
+    def last_pretoken_bytes(self, text: bytes) -> int:
         """Bytes of the last piece of a text that is encoded by itself: a word, signs, blanks; 0 of an empty text."""
-        pieces = [piece for piece in NOT_UTF8.split(text[-TAIL_BYTES:].decode("utf-8", "surrogateescape")) if piece]
-        if not pieces or NOT_UTF8.match(pieces[-1]):
-            return len(pieces[-1:])
+        chunks = [chunk for chunk in NOT_UTF8.split(text[-TAIL_BYTES:].decode("utf-8", "surrogateescape")) if chunk]
+        if not chunks or NOT_UTF8.match(chunks[-1]):
+            return len(chunks[-1:])
         # The library gives a character for each byte.
-        return len(self._tokenizer.pre_tokenizer.pre_tokenize_str(pieces[-1])[-1][0])
+        return len(self._tokenizer.pre_tokenizer.pre_tokenize_str(chunks[-1])[-1][0])
 
     @cached_property
     def _lengths(self) -> npt.NDArray[np.int64]:
@@ -159,17 +159,17 @@ def _byte_level(model: Any) -> Any:
     return tokenizer
 
 
-def _pieces(texts: Iterable[bytes]) -> Iterator[Sequence[str]]:
+def _line_chunks(texts: Iterable[bytes]) -> Iterator[Sequence[str]]:
     """Texts in pieces of whole lines: what the trainer takes up at once stays small, whatever a file's size."""
     for text in texts:
         lines = text.decode("utf-8").splitlines(keepends=True)
-        piece: list[str] = []
+        chunk: list[str] = []
         size = 0
         for line in lines:
-            piece.append(line)
+            chunk.append(line)
             size += len(line)
             if size >= TRAINING_CHUNK_BYTES:
-                yield ["".join(piece)]
-                piece, size = [], 0
-        if piece:
-            yield ["".join(piece)]
+                yield ["".join(chunk)]
+                chunk, size = [], 0
+        if chunk:
+            yield ["".join(chunk)]

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cllm.model.config import TransformerConfig
-from cllm.spheres.order import POSITIONS
+from cllm.spheres.order import FANOUT
 from cllm.training.layout import needed_bytes
-from cllm.training.plan import MOST_STEPS, Engine, Phase, Plan, Recipe, rounds
+from cllm.training.plan import MAX_STEPS, Engine, Phase, Plan, TrainingConfig, rounds_per_step
 
 # (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the one before.
-LADDER = (
+MODEL_SIZES = (
     (2, 128, 2, 384),
     (3, 192, 3, 576),
     (4, 256, 4, 768),
@@ -25,7 +25,7 @@ LADDER = (
     (12, 768, 12, 2048),
 )
 HEAD_DIM = 64
-RUNG_WITHOUT_TIME = 2
+DEFAULT_SIZE = 2
 # (context, until): short rows first, which are more steps for the time. With 1,024 from 0.7 on, libuv, three and
 # networkx cost 5, 7 and 12% more bits after the same time (docs/LOG.md, 2026-11-26).
 CONTEXTS = ((256, 0.5), (512, 1.0))
@@ -36,12 +36,12 @@ SHAPES = [(context, 1) for context, _ in CONTEXTS]  # (context, rows) of micro-b
 # together 0.3% fewer, and they wrote half as fast). Where passes are: 216,000 tokens of C, 16 times, gave 1.290, 1.274,
 # 1.244 bits per byte with 2 x 128, 3 x 192 and 4 x 256, which has 0.9 tokens for each parameter there; fewer were not
 # tried.
-LEAST_IN_THE_TIME, LEAST_WITH_ALL_PASSES = 1.0, 0.8
+MIN_TOKENS_PER_PARAMETER_IN_TIME, MIN_TOKENS_PER_PARAMETER_ALL_EPOCHS = 1.0, 0.8
 # Over the repository's tokens. libuv, held-out bits per byte after 5, 8 and 12 passes: 3 x 192 0.628, 0.597, 0.590;
 # 4 x 256 0.610, 0.576, and with dropout 0.566. More were not tried.
-MAX_PASSES = 16.0
+MAX_EPOCHS = 16.0
 # With as many passes dropout of 0.1 costs nothing (3 x 192 learned libuv 0.596 with it, 0.597 without).
-PASSES_WITHOUT_DROPOUT, DROPOUT = 8.0, 0.1
+MAX_EPOCHS_WITHOUT_DROPOUT, DROPOUT = 8.0, 0.1
 MIN_TOKENS = 500_000  # for a repository so small that its passes are fewer: some 120 steps
 STEP_OVERHEAD = 1.04  # beyond positions and updates: summing, waiting for the last position
 
@@ -50,15 +50,15 @@ STEP_OVERHEAD = 1.04  # beyond positions and updates: summing, waiting for the l
 class Speed:
     """Seconds on one core: of one micro-batch at each (context, rows) asked for, and of updating all parameters."""
 
-    positions: tuple[float, ...]
-    update: float
+    micro_batch_seconds: tuple[float, ...]
+    update_seconds: float
 
 
 Measure = Callable[[TransformerConfig, list[tuple[int, int]]], Speed]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class PlanRequest:
     """What a plan is made for."""
 
     vocab_size: int
@@ -77,9 +77,9 @@ def vocab_size_for(num_bytes: int) -> int:
     return 1024 if num_bytes < 200_000 else 2048 if num_bytes < 1_000_000 else 4096 if num_bytes < 50_000_000 else 8192
 
 
-def rung(number: int, vocab_size: int) -> TransformerConfig:
+def config_of_size(number: int, vocab_size: int) -> TransformerConfig:
     """The network at a rung of the ladder."""
-    n_layer, n_embd, n_head, n_inner = LADDER[number]
+    n_layer, n_embd, n_head, n_inner = MODEL_SIZES[number]
     return TransformerConfig(
         vocab_size=vocab_size,
         n_layer=n_layer,
@@ -92,62 +92,66 @@ def rung(number: int, vocab_size: int) -> TransformerConfig:
     )
 
 
-def most_tokens(task: Task) -> float:
+def max_training_tokens(request: PlanRequest) -> float:
     """As many as are worth learning from, however much time there is."""
-    return max(MAX_PASSES * task.tokens, MIN_TOKENS)
+    return max(MAX_EPOCHS * request.tokens, MIN_TOKENS)
 
 
-def choose_model(task: Task, measure: Measure) -> TransformerConfig:
+def choose_model(request: PlanRequest, measure: Measure) -> TransformerConfig:
     """The largest rung that the memory holds and that sees enough tokens in the time and the passes.
 
     They are measured one after another, from the smallest: what a larger one would take is not as its operations say,
     by a quarter (the head's are fewer than they seem, small products run slower). Without a time, the middling one.
     """
-    if task.seconds is None:
-        return rung(RUNG_WITHOUT_TIME, task.vocab_size)
-    best, most = rung(0, task.vocab_size), most_tokens(task)
-    for number in range(1, len(LADDER)):
-        config = rung(number, task.vocab_size)
-        passes_are_few = most < LEAST_WITH_ALL_PASSES * config.matrix_parameters
-        if passes_are_few or needed_bytes(config, task.engine.dtype, task.levels) > task.free_bytes:
+    if request.seconds is None:
+        return config_of_size(DEFAULT_SIZE, request.vocab_size)
+    best, max_tokens = config_of_size(0, request.vocab_size), max_training_tokens(request)
+    for number in range(1, len(MODEL_SIZES)):
+        config = config_of_size(number, request.vocab_size)
+        has_few_epochs = max_tokens < MIN_TOKENS_PER_PARAMETER_ALL_EPOCHS * config.num_matrix_parameters
+        if has_few_epochs or needed_bytes(config, request.engine.dtype, request.levels) > request.free_bytes:
             break
-        step = step_seconds(measure(config, SHAPES[:1]), task.num_workers, task.levels)[0]
-        enough = min(most, LEAST_IN_THE_TIME * config.matrix_parameters)
-        if task.seconds * POSITIONS**task.levels * CONTEXTS[0][0] / step < enough:
+        step = step_seconds(measure(config, SHAPES[:1]), request.num_workers, request.levels)[0]
+        min_tokens = min(max_tokens, MIN_TOKENS_PER_PARAMETER_IN_TIME * config.num_matrix_parameters)
+        if request.seconds * FANOUT**request.levels * CONTEXTS[0][0] / step < min_tokens:
             break
         best = config
     return best
 
 
-def plan_of_steps(task: Task, model: TransformerConfig) -> Plan:
+def plan_of_steps(request: PlanRequest, model: TransformerConfig) -> Plan:
     """A plan for a network and the task's steps, without a budget."""
-    assert task.steps is not None
-    speed = Speed(positions=tuple(model.training_flops_per_token(c) * c for c, _ in CONTEXTS), update=0.0)
-    return _plan(task, model, _phases_of_steps(task.steps, step_seconds(speed, task.num_workers, task.levels)))
+    assert request.steps is not None
+    speed = Speed(
+        micro_batch_seconds=tuple(model.training_flops_per_token(c) * c for c, _ in CONTEXTS), update_seconds=0.0
+    )
+    return _plan(
+        request, model, _phases_of_steps(request.steps, step_seconds(speed, request.num_workers, request.levels))
+    )
 
 
-def plan_of_seconds(task: Task, model: TransformerConfig, speed: Speed) -> Plan:
+def plan_of_seconds(request: PlanRequest, model: TransformerConfig, speed: Speed) -> Plan:
     """A plan for a network and the task's seconds, with its speed at `SHAPES`."""
-    assert task.seconds is not None
-    seconds = step_seconds(speed, task.num_workers, task.levels)
-    phases = _phases_of_seconds(task.seconds, seconds)
-    share = most_tokens(task) / _tokens(phases, task)
-    most_steps = min(MOST_STEPS, math.ceil(share * sum(phase.steps for phase in phases)))
-    plan = _plan(task, model, _phases_of_seconds(task.seconds * min(1.0, share), seconds))
-    return dataclasses.replace(plan, seconds=task.seconds, most_steps=max(plan.steps, most_steps))
+    assert request.seconds is not None
+    seconds = step_seconds(speed, request.num_workers, request.levels)
+    phases = _phases_of_seconds(request.seconds, seconds)
+    share = max_training_tokens(request) / _tokens(phases, request)
+    max_steps = min(MAX_STEPS, math.ceil(share * sum(phase.steps for phase in phases)))
+    plan = _plan(request, model, _phases_of_seconds(request.seconds * min(1.0, share), seconds))
+    return dataclasses.replace(plan, seconds=request.seconds, max_steps=max(plan.steps, max_steps))
 
 
 def step_seconds(speed: Speed, num_workers: int, levels: int = 1) -> list[float]:
     """Seconds of a step in each phase, with so many workers."""
     return [
-        (position * rounds(num_workers, levels) + speed.update / num_workers) * STEP_OVERHEAD
-        for position in speed.positions
+        (seconds * rounds_per_step(num_workers, levels) + speed.update_seconds / num_workers) * STEP_OVERHEAD
+        for seconds in speed.micro_batch_seconds
     ]
 
 
-def _tokens(phases: tuple[Phase, ...], task: Task) -> int:
+def _tokens(phases: tuple[Phase, ...], request: PlanRequest) -> int:
     """Tokens of all steps of some phases."""
-    return int(POSITIONS**task.levels) * sum(phase.steps * phase.tokens_per_position for phase in phases)
+    return int(FANOUT**request.levels) * sum(phase.steps * phase.tokens_per_micro_batch for phase in phases)
 
 
 def _phases_of_seconds(budget: float, seconds: list[float]) -> tuple[Phase, ...]:
@@ -168,19 +172,19 @@ def _phases_of_steps(steps: int, seconds: list[float]) -> tuple[Phase, ...]:
     used = counts[: max(1, steps)]  # fewer steps than phases: the last phases go
     last = len(used) - 1
     return tuple(
-        Phase(context=context, rows=1, until=1.0 if place == last else until, steps=count)
-        for place, ((context, until), count) in enumerate(zip(CONTEXTS, used, strict=False))
+        Phase(context=context, rows=1, until=1.0 if index == last else until, steps=count)
+        for index, ((context, until), count) in enumerate(zip(CONTEXTS, used, strict=False))
     )
 
 
-def _plan(task: Task, model: TransformerConfig, phases: tuple[Phase, ...]) -> Plan:
+def _plan(request: PlanRequest, model: TransformerConfig, phases: tuple[Phase, ...]) -> Plan:
     longest = max(phase.context for phase in phases)
-    passes = _tokens(phases, task) / task.tokens
+    num_epochs = _tokens(phases, request) / request.tokens
     return Plan(
         model=dataclasses.replace(model, context_length=longest),
         phases=phases,
-        engine=task.engine,
-        recipe=Recipe(dropout=DROPOUT if passes > PASSES_WITHOUT_DROPOUT else 0.0),
-        levels=task.levels,
-        seed=task.seed,
+        engine=request.engine,
+        training=TrainingConfig(dropout=DROPOUT if num_epochs > MAX_EPOCHS_WITHOUT_DROPOUT else 0.0),
+        levels=request.levels,
+        seed=request.seed,
     )

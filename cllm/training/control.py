@@ -13,22 +13,32 @@ from pathlib import Path
 from typing import Any
 
 from cllm.errors import TrainingError
-from cllm.spheres import FIRST_MORE, SharedArrays, Sphere, WorkerLost, create_memory
-from cllm.spheres.fork import ForkedNursery
-from cllm.spheres.order import POSITIONS
+from cllm.spheres import FIRST_EXTRA_FD, SharedArrays, Sphere, WorkerLost, create_shared_memory
+from cllm.spheres.nested_fork_server import NestedForkServer
+from cllm.spheres.order import FANOUT
 from cllm.spheres.telemetry import Sample, Telemetry
 from cllm.spheres.worker import serve
-from cllm.training.layout import row_layout
-from cllm.training.loop import are_squares, is_loss, shares
+from cllm.training.layout import gradient_layout
+from cllm.training.loop import are_squared_norms, is_finite_loss, shares
 from cllm.training.plan import Plan, load_plan
 
-CALLS = ("join", "amend", "initialise", "round_weights", "compute", "reduce", "update", "dev_loss", "look")
+CALLS = (
+    "load_run",
+    "amend",
+    "initialise",
+    "cast_weights",
+    "compute",
+    "reduce",
+    "update",
+    "dev_loss",
+    "sample_telemetry",
+)
 WORKER = "cllm.training.worker"
-ROWS = FIRST_MORE + 1  # the number in a worker of the descriptor of the sphere's own memory
+GRADIENTS_FD = FIRST_EXTRA_FD + 1  # the number in a worker of the descriptor of the sphere's own memory
 
 
-class Control:
-    """The calls that it answers; `join` comes before all others."""
+class ControlNode:
+    """The calls that it answers; `load_run` comes before all others."""
 
     def __init__(self, processes: ExitStack) -> None:
         """`processes`: what ends with this one."""
@@ -40,16 +50,20 @@ class Control:
         assert self._sphere is not None, "called before join"
         return self._sphere
 
-    def join(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
+    def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
         """Have so many workers, who know the run."""
         self.plan: Plan = load_plan(Path(plan))
-        rows = create_memory()  # which stays open, for those who take a worker's place
-        SharedArrays(row_layout(self.plan.model, self.plan.engine.dtype), rows)  # it is as large as that from now on
-        nursery = self._processes.enter_context(ForkedNursery([WORKER]))
-        self._sphere = Sphere(nursery, WORKER, num_workers, [descriptor, rows], repeatable=True)
+        gradients_fd = create_shared_memory()  # which stays open, for those who take a worker's place
+        SharedArrays(
+            gradient_layout(self.plan.model, self.plan.engine.dtype), gradients_fd
+        )  # it is as large as that from now on
+        fork_server = self._processes.enter_context(NestedForkServer([WORKER]))
+        self._sphere = Sphere(fork_server, WORKER, num_workers, [descriptor, gradients_fd], idempotent=True)
         self._processes.enter_context(self._sphere)
         self._telemetry = Telemetry(self._sphere)
-        self.sphere.prepare("join", run=run, plan=plan, descriptor=FIRST_MORE, dev=dev, rows=ROWS)
+        self.sphere.prepare(
+            "load_run", run=run, plan=plan, descriptor=FIRST_EXTRA_FD, dev=dev, gradients_fd=GRADIENTS_FD
+        )
 
     def amend(self, plan: str) -> None:
         self.plan = load_plan(Path(plan))
@@ -58,29 +72,29 @@ class Control:
     def initialise(self) -> None:
         self.sphere.call_one("initialise")
 
-    def round_weights(self, step: int) -> None:
-        self.sphere.call_one("round_weights", step=step)
+    def cast_weights(self, step: int) -> None:
+        self.sphere.call_one("cast_weights", step=step)
 
-    def compute(self, step: int, position: int) -> float:
+    def compute(self, step: int, micro_batch: int) -> float:
         """The mean loss of twelve positions, whose gradient is in this one's row."""
-        below = range(position * POSITIONS, (position + 1) * POSITIONS)
-        tasks = [{"step": step, "position": number} for number in below]
-        losses = self.sphere.deal("compute", tasks, can_be=is_loss, at_once=True)
-        mean = math.fsum(losses) / POSITIONS
+        below = range(micro_batch * FANOUT, (micro_batch + 1) * FANOUT)
+        tasks = [{"step": step, "micro_batch": number} for number in below]
+        losses = self.sphere.map_tasks("compute", tasks, is_valid=is_finite_loss, chunked=True)
+        mean = math.fsum(losses) / FANOUT
         if not math.isfinite(mean):  # which JSON could not say
             raise TrainingError(f"step {step + 1} has a loss of {mean}; the last checkpoint is good")
         given = shares(self.plan.model, len(self.sphere.workers))
-        self.sphere.call_all("gather", [{"parts": share, "position": position} for share in given])
+        self.sphere.call_all("reduce_to_parent", [{"parts": share, "micro_batch": micro_batch} for share in given])
         return mean
 
     def reduce(self, parts: list[int], is_summed: bool = False) -> list[float]:
         given = self._split(parts)
         tasks = [{"parts": share, "is_summed": is_summed} for share in given]
-        found = self.sphere.call_all("reduce", tasks, are_squares)
+        found = self.sphere.call_all("reduce", tasks, are_squared_norms)
         of_part = {
-            part: square
-            for share, squares in zip(given, found, strict=True)
-            for part, square in zip(share, squares, strict=True)
+            part: squared_norm
+            for share, squared_norms in zip(given, found, strict=True)
+            for part, squared_norm in zip(share, squared_norms, strict=True)
         }
         return [of_part[part] for part in parts]
 
@@ -91,12 +105,12 @@ class Control:
     def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
         """Row by row, whoever is free."""
         tasks = [{"context": context, "first": number, "count": 1} for number in range(first, first + count)]
-        found = self.sphere.deal("dev_loss", tasks)
+        found = self.sphere.map_tasks("dev_loss", tasks)
         return math.fsum(nats for nats, _ in found), sum(size for _, size in found)
 
-    def look(self, tokens_per_position: int) -> Sample:
+    def sample_telemetry(self, tokens_per_micro_batch: int) -> Sample:
         """What the workers have done since the look before."""
-        return self._telemetry.sample(tokens_per_position)
+        return self._telemetry.sample(tokens_per_micro_batch)
 
     def _split(self, parts: list[int]) -> list[list[int]]:
         """Parts for each worker; the dearest come first (`shares`), so they are dealt like cards."""
@@ -105,18 +119,18 @@ class Control:
 
 def main() -> None:
     with ExitStack() as processes:
-        control = Control(processes)
-        serve({name: ending_if_lost(getattr(control, name)) for name in CALLS})
+        control = ControlNode(processes)
+        serve({name: exit_on_worker_lost(getattr(control, name)) for name in CALLS})
 
 
-def ending_if_lost(call: Callable[..., Any]) -> Callable[..., Any]:
+def exit_on_worker_lost(call: Callable[..., Any]) -> Callable[..., Any]:
     """The call, at whose failure for want of workers the process ends: another control node does it, with others."""
 
     @functools.wraps(call)
-    def ending(**arguments: Any) -> Any:
+    def wrapper(**arguments: Any) -> Any:
         try:
             return call(**arguments)
         except WorkerLost:
             os._exit(1)
 
-    return ending
+    return wrapper

@@ -14,6 +14,6 @@ def dev_bits_per_byte(sphere: Sphere, context: int) -> float:
     A row's first tokens have little before them, so this is higher than a whole file's; it shows the course.
     """
     tasks = [{"context": context, "first": first, "count": ROWS_PER_TASK} for first in range(0, ROWS, ROWS_PER_TASK)]
-    found = sphere.deal("dev_loss", tasks)
+    found = sphere.map_tasks("dev_loss", tasks)
     bits = math.fsum(nats for nats, _ in found) / math.log(2)
     return bits / max(1, sum(int(size) for _, size in found))

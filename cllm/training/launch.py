@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from cllm.machine import descendants
-from cllm.spheres import FIRST_MORE, MAX_WORKERS, Nursery, SharedArrays, Sphere, create_memory
-from cllm.spheres.remote import HUNG_LOOKS
-from cllm.spheres.telemetry import of_control_node
+from cllm.spheres import FANOUT, FIRST_EXTRA_FD, ForkServer, SharedArrays, Sphere, create_shared_memory
+from cllm.spheres.remote import MAX_IDLE_CHECKS
+from cllm.spheres.telemetry import control_node_row
 from cllm.training.layout import layout
-from cllm.training.loop import Take, take_step
+from cllm.training.loop import StepRunner, run_local_step
 from cllm.training.plan import Plan
 
 WORKER, CONTROL = "cllm.training.worker", "cllm.training.control"
-FIRST, OTHER = "cllm.training.first", "cllm.training.other"  # control nodes of whole machines
-# Of a machine's control node, which waits for other machines for `LOST_SECONDS` (20) at most: it counts as hung after
+LEADER, FOLLOWER = "cllm.training.leader", "cllm.training.follower"  # control nodes of whole machines
+# Of a machine's control node, which waits for other machines for `COLLECTIVE_TIMEOUT_SECONDS` (20) at most: it counts
+# as hung after
 # 60 s, as it has workers below it.
-MACHINE_HUNG_LOOKS = 30
+PEER_MAX_IDLE_CHECKS = 30
 
 
 def worker_environment() -> dict[str, str]:
@@ -33,9 +34,9 @@ def worker_environment() -> dict[str, str]:
     }
 
 
-def launch_measurers(num_workers: int, nursery: Nursery) -> Sphere:
+def launch_measurers(num_workers: int, fork_server: ForkServer) -> Sphere:
     """Processes that measure networks; those that learn are others, to whom they would leave 75 MB each."""
-    return Sphere(nursery, WORKER, min(num_workers, MAX_WORKERS), repeatable=True)
+    return Sphere(fork_server, WORKER, min(num_workers, FANOUT), idempotent=True)
 
 
 class Workers:
@@ -48,24 +49,26 @@ class Workers:
     def __init__(
         self,
         num_workers: int,
-        nursery: Nursery,
+        fork_server: ForkServer,
         module: str = WORKER,
         levels: int = 1,
         listen: tuple[str, int] | None = None,
     ) -> None:
-        assert 1 <= num_workers <= MAX_WORKERS ** (levels if listen is None else 1)
-        self.descriptor, self._levels, self._listen = create_memory(), levels, listen
-        touching = num_workers if levels == 1 else -(-num_workers // MAX_WORKERS)
-        self._below = [num_workers // touching + (rank < num_workers % touching) for rank in range(touching)]
+        assert 1 <= num_workers <= FANOUT ** (levels if listen is None else 1)
+        self.descriptor, self._levels, self._listen = create_shared_memory(), levels, listen
+        num_direct = num_workers if levels == 1 else -(-num_workers // FANOUT)
+        self._num_below = [num_workers // num_direct + (rank < num_workers % num_direct) for rank in range(num_direct)]
         if levels > 1:
-            module = CONTROL if listen is None else FIRST
-        looks = HUNG_LOOKS if listen is None else MACHINE_HUNG_LOOKS
-        self.sphere = Sphere(nursery, module, touching, [self.descriptor], repeatable=True, hung_looks=looks)
+            module = CONTROL if listen is None else LEADER
+        max_idle_checks = MAX_IDLE_CHECKS if listen is None else PEER_MAX_IDLE_CHECKS
+        self.sphere = Sphere(
+            fork_server, module, num_direct, [self.descriptor], idempotent=True, max_idle_checks=max_idle_checks
+        )
 
     @property
-    def number(self) -> int:
+    def num_workers(self) -> int:
         """How many compute, on this machine."""
-        return len(self.sphere.workers) if self._levels == 1 else sum(self._below)
+        return len(self.sphere.workers) if self._levels == 1 else sum(self._num_below)
 
     @property
     def pids(self) -> list[int]:
@@ -80,33 +83,35 @@ class Workers:
         self.sphere.__exit__(*error)
         os.close(self.descriptor)
 
-    def join(self, run: Path, plan: Plan, plan_path: Path, dev: list[int]) -> SharedArrays:
+    def load_run(self, run: Path, plan: Plan, plan_path: Path, dev: list[int]) -> SharedArrays:
         """Give every worker the run's plan and data; the shared memory, zeroed."""
         assert plan.levels == self._levels
         if self._listen is not None:
             self.sphere.prepare("listen", address=self._listen[0], port=self._listen[1])
         shared = SharedArrays(layout(plan.model, plan.engine.dtype, plan.levels), self.descriptor)
-        arguments = {"run": str(run), "plan": str(plan_path), "descriptor": FIRST_MORE, "dev": dev}
+        arguments = {"run": str(run), "plan": str(plan_path), "descriptor": FIRST_EXTRA_FD, "dev": dev}
         if plan.levels == 1:
-            self.sphere.prepare("join", **arguments)
+            self.sphere.prepare("load_run", **arguments)
         else:
-            self.sphere.prepare_each("join", lambda rank: {**arguments, "num_workers": self._below[rank]})
+            self.sphere.prepare_each("load_run", lambda rank: {**arguments, "num_workers": self._num_below[rank]})
         return shared
 
-    def take(self, say: Callable[[str], None]) -> Take:
-        """How a step is taken; `say` is told of machines that come and go."""
-        return take_step if self._listen is None else functools.partial(take_step_with_others, say)
+    def step_runner(self, log: Callable[[str], None]) -> StepRunner:
+        """How a step is taken; `log` is told of machines that come and go."""
+        return run_local_step if self._listen is None else functools.partial(run_group_step, log)
 
-    def look(self, tokens_per_position: int) -> list[dict[str, Any]]:
+    def sample_telemetry(self, tokens_per_micro_batch: int) -> list[dict[str, Any]]:
         """The control nodes that touch Node Zero, with what is below them; none where workers do."""
         if self._listen is not None:
-            found: list[dict[str, Any]] = self.sphere.call_one("look", tokens_per_position=tokens_per_position)
+            found: list[dict[str, Any]] = self.sphere.call_one(
+                "sample_telemetry", tokens_per_micro_batch=tokens_per_micro_batch
+            )
             return found
         if self._levels == 1:
             return []
-        asked = [{"tokens_per_position": tokens_per_position}] * len(self.sphere.workers)
-        samples = self.sphere.call_all("look", asked)
-        return [of_control_node(rank, "", sample) for rank, sample in enumerate(samples)]
+        arguments = [{"tokens_per_micro_batch": tokens_per_micro_batch}] * len(self.sphere.workers)
+        samples = self.sphere.call_all("sample_telemetry", arguments)
+        return [control_node_row(rank, "", sample) for rank, sample in enumerate(samples)]
 
     def end(self) -> None:
         """Let other machines know that there is nothing left to learn."""
@@ -114,11 +119,11 @@ class Workers:
             self.sphere.call_one("end")
 
 
-def take_step_with_others(
-    say: Callable[[str], None], sphere: Sphere, plan: Plan, step: int, num_workers: int
+def run_group_step(
+    log: Callable[[str], None], sphere: Sphere, plan: Plan, step: int, num_workers: int
 ) -> tuple[float, float, float]:
     """One step by all machines that take part; seconds that were lost in waiting for one are no time of the step."""
     found = sphere.call_one("step", step=step)
-    for sentence in found["said"]:
-        say(sentence)
-    return found["loss"], found["square"], found["lost_seconds"]
+    for sentence in found["messages"]:
+        log(sentence)
+    return found["loss"], found["squared_norm"], found["retry_seconds"]

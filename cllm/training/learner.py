@@ -14,34 +14,34 @@ from torch import Tensor
 
 from cllm.dataset import Rows, Shard
 from cllm.dataset.fim import fill_in_the_middle
-from cllm.machine import return_memory
+from cllm.machine import trim_heap
 from cllm.model.config import is_matrix
-from cllm.model.gradient import Gradient, gradient_of
-from cllm.model.loss import IGNORED, linear_cross_entropy
+from cllm.model.gradient import ForwardBackward, build_forward_backward
+from cllm.model.loss import IGNORE_INDEX, linear_cross_entropy
 from cllm.model.transformer import Transformer, initialise
-from cllm.spheres.order import FOUR, POSITIONS
+from cllm.spheres.order import FANOUT, FOUR
 from cllm.tokenizer import Tokenizer
-from cllm.training.optimizer import update_matrix, update_other
+from cllm.training.optimizer import adamw_step, muon_step
 from cllm.training.plan import Plan, learning_rate_scale, timeline
 from cllm.training.state import TensorState
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """What a run learns from: the documents that are not held out, and which of them are `dev`."""
 
     tokenizer: Tokenizer
     shard: Shard
     dev: npt.NDArray[np.int64]  # numbers of documents, (M,)
 
-    def documents(self, which: str) -> npt.NDArray[np.int64]:
-        """Numbers of the `early` documents (all but dev; all where nothing else is left), the `dev` ones, or `all`."""
+    def documents(self, split: str) -> npt.NDArray[np.int64]:
+        """Numbers of the `train` documents (all but dev; all where nothing else is left), the `dev` ones, or `all`."""
         everything = np.arange(self.shard.num_documents)
-        early = np.setdiff1d(everything, self.dev)
-        return {"early": early if len(early) else everything, "dev": self.dev, "all": everything}[which]
+        train = np.setdiff1d(everything, self.dev)
+        return {"train": train if len(train) else everything, "dev": self.dev, "all": everything}[split]
 
 
-def build_model(plan: Plan, state: TensorState) -> Transformer:
+def model_on_shared_memory(plan: Plan, state: TensorState) -> Transformer:
     """A Transformer whose parameters are the shared memory."""
     with torch.device("meta"):
         model = Transformer(plan.model)
@@ -52,11 +52,11 @@ def build_model(plan: Plan, state: TensorState) -> Transformer:
 class Learner:
     """One worker's hands; the plan may be amended between steps."""
 
-    def __init__(self, plan: Plan, state: TensorState, data: Data) -> None:
+    def __init__(self, plan: Plan, state: TensorState, data: TrainingData) -> None:
         self.plan, self.state, self.data = plan, state, data
-        self.model = build_model(plan, state)
-        self._gradient: tuple[torch.Size, Gradient] | None = None  # for the last batch's shape
-        self._summed: dict[int, Tensor] = {}
+        self.model = model_on_shared_memory(plan, state)
+        self._gradient: tuple[torch.Size, ForwardBackward] | None = None  # for the last batch's shape
+        self._gradient_sums: dict[int, Tensor] = {}
         self._rows: dict[tuple[str, int], Rows] = {}
 
     def initialise(self) -> None:
@@ -65,45 +65,50 @@ class Learner:
             model = Transformer(self.plan.model)
         model.load_state_dict(self.state.weights(0), assign=True)
         initialise(model, torch.Generator().manual_seed(self.plan.seed))
-        self.round_weights(0)
+        self.cast_weights(0)
 
-    def round_weights(self, step: int) -> None:
+    def cast_weights(self, step: int) -> None:
         """Bring the compute copy up to date with the weights after so many steps."""
         for name, weight in self.state.weights(step).items():
             self.state.compute[name].copy_(weight)
 
-    def batch(self, step: int, position: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, micro_batch: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets (rows, T) of one position: a function of the plan, the step and the position."""
-        moment = timeline(self.plan)[step]
-        phase = self.plan.phases[moment.phase]
-        rows = self._rows_of("all" if moment.progress >= self.plan.recipe.dev_from else "early", phase.context)
-        first = (moment.index * self.plan.positions + position) * phase.rows
-        generator = np.random.default_rng([self.plan.seed, step, position])
+        step_info = timeline(self.plan)[step]
+        phase = self.plan.phases[step_info.phase]
+        rows = self._rows_of("all" if step_info.progress >= self.plan.training.dev_from else "train", phase.context)
+        first = (step_info.phase_step * self.plan.num_micro_batches + micro_batch) * phase.rows
+        generator = np.random.default_rng([self.plan.seed, step, micro_batch])
         batch = np.stack([rows[index] for index in range(first, first + phase.rows)])
-        for index in np.flatnonzero(generator.random(phase.rows) < self.plan.recipe.fim_rate):
+        for index in np.flatnonzero(generator.random(phase.rows) < self.plan.training.fim_rate):
             batch[index] = fill_in_the_middle(batch[index], self.data.tokenizer, generator)
         ids = torch.from_numpy(batch)
         targets = ids[:, 1:].clone()
-        targets[targets == self.data.tokenizer.special["<|fim_pad|>"]] = IGNORED
+        targets[targets == self.data.tokenizer.special["<|fim_pad|>"]] = IGNORE_INDEX
         return ids[:, :-1], targets
 
-    def compute(self, step: int, position: int) -> float:
+    def compute(self, step: int, micro_batch: int) -> float:
         """Write a position's gradient into its row of the sphere; its mean loss (nats a token)."""
-        inputs, targets = self.batch(step, position)
-        seed = (self.plan.seed * 1_000_003 + step) * self.plan.positions + position
-        scale = 1 / (targets.numel() * self.plan.positions)
-        row = self.state.gradients[position % POSITIONS]
+        inputs, targets = self.batch(step, micro_batch)
+        seed = (self.plan.seed * 1_000_003 + step) * self.plan.num_micro_batches + micro_batch
+        scale = 1 / (targets.numel() * self.plan.num_micro_batches)
+        row = self.state.gradients[micro_batch % FANOUT]
         nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, row, seed)
         return nats / targets.numel()
 
-    def _gradient_for(self, shape: torch.Size) -> Gradient:
+    def _gradient_for(self, shape: torch.Size) -> ForwardBackward:
         """What computes batches of a shape; that of the phase before is given up."""
         if self._gradient is None or self._gradient[0] != shape:
-            recipe, self._gradient = self.plan.recipe, None  # so that there is never room for two
-            return_memory()
+            training, self._gradient = self.plan.training, None  # so that there is never room for two
+            trim_heap()
             self._gradient = (
                 shape,
-                gradient_of(self.model, (shape[0], shape[1]), ticket=recipe.ticket, dropout=recipe.dropout),
+                build_forward_backward(
+                    self.model,
+                    (shape[0], shape[1]),
+                    sample_threshold=training.sample_threshold,
+                    dropout=training.dropout,
+                ),
             )
         return self._gradient[1]
 
@@ -113,40 +118,40 @@ class Learner:
 
         `is_summed`: the first row is their sum already, as it is of many machines.
         """
-        squares = []
+        squared_norms = []
         for index in parts:
-            self._summed[index] = self._sum_of(index, is_summed)
-            flat = self._summed[index].view(-1)
-            squares.append(torch.dot(flat, flat).item())
-        return squares
+            self._gradient_sums[index] = self._gradient_sum(index, is_summed)
+            flat = self._gradient_sums[index].view(-1)
+            squared_norms.append(torch.dot(flat, flat).item())
+        return squared_norms
 
-    def _sum_of(self, index: int, is_summed: bool) -> Tensor:
+    def _gradient_sum(self, index: int, is_summed: bool) -> Tensor:
         rows = self.state.gradient_parts
-        return rows[0][index].clone() if is_summed else summed(rows, index)
+        return rows[0][index].clone() if is_summed else sum_micro_batches(rows, index)
 
     @torch.no_grad()
-    def gather(self, parts: list[int], position: int) -> None:
+    def reduce_to_parent(self, parts: list[int], micro_batch: int) -> None:
         """Sum the gradients of some parts in the worker's sphere, as what its control node's position is above."""
         for index in parts:
-            self.state.gradient_parts[position][index].copy_(summed(self.state.own_gradient_parts, index))
+            self.state.gradient_parts[micro_batch][index].copy_(sum_micro_batches(self.state.own_gradient_parts, index))
 
     @torch.no_grad()
     def update(self, step: int, parts: list[int], is_summed: bool = False) -> None:
         """Change some parts by the gradients that `reduce` summed, or another worker that has ended since."""
         state, config = self.state, self.plan.optimizer
-        before, after = state.after(step), state.after(step + 1)
-        scale = learning_rate_scale(self.plan.recipe, timeline(self.plan)[step].progress)
+        before, after = state.parameter_state(step), state.parameter_state(step + 1)
+        scale = learning_rate_scale(self.plan.training, timeline(self.plan)[step].progress)
         for index in parts:
             compute = state.compute_parts[index]
-            known = index in self._summed
-            gradient = self._summed.pop(index) if known else self._sum_of(index, is_summed)
-            weight, first = after.weights[index].copy_(before.weights[index]), after.first[index]
-            first.copy_(before.first[index])
+            is_reduced = index in self._gradient_sums
+            gradient = self._gradient_sums.pop(index) if is_reduced else self._gradient_sum(index, is_summed)
+            weight, first_moment = after.weights[index].copy_(before.weights[index]), after.first_moment[index]
+            first_moment.copy_(before.first_moment[index])
             if is_matrix(state.parts[index].name):
-                update_matrix(weight, first, gradient, scale, config, compute.dtype)
+                muon_step(weight, first_moment, gradient, scale, config, compute.dtype)
             else:
-                second = after.second[index].copy_(before.second[index])
-                update_other(weight, first, second, gradient, step + 1, scale, config)
+                second_moment = after.second_moment[index].copy_(before.second_moment[index])
+                adamw_step(weight, first_moment, second_moment, gradient, step + 1, scale, config)
             compute.copy_(weight)
 
     @torch.no_grad()
@@ -157,18 +162,18 @@ class Learner:
         nats = linear_cross_entropy(self.model(ids[:, :-1]), self.model.head_weight.detach(), ids[:, 1:]).item()
         return nats, int(self.data.tokenizer.token_lengths()[ids[:, 1:].numpy()].sum())
 
-    def _rows_of(self, which: str, context: int) -> Rows:
-        if (which, context) not in self._rows:
-            documents = self.data.documents(which)
+    def _rows_of(self, split: str, context: int) -> Rows:
+        if (split, context) not in self._rows:
+            documents = self.data.documents(split)
             end_of_text = self.data.tokenizer.end_of_text
-            self._rows[which, context] = Rows(self.data.shard, documents, context, self.plan.seed, end_of_text)
-        return self._rows[which, context]
+            self._rows[split, context] = Rows(self.data.shard, documents, context, self.plan.seed, end_of_text)
+        return self._rows[split, context]
 
 
-def summed(rows: Sequence[Sequence[Tensor]], index: int) -> Tensor:
+def sum_micro_batches(rows: Sequence[Sequence[Tensor]], index: int) -> Tensor:
     """The sum of a part over twelve positions, in fp32, in the one order (`cllm.spheres.order`)."""
     total = _four(rows, index, 0)
-    for first in range(FOUR, POSITIONS, FOUR):
+    for first in range(FOUR, FANOUT, FOUR):
         total.add_(_four(rows, index, first))
     return total
 

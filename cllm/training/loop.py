@@ -17,12 +17,12 @@ from typing import Any
 from cllm.errors import TrainingError
 from cllm.model.config import TransformerConfig, is_matrix
 from cllm.spheres import Sphere
-from cllm.spheres.order import POSITIONS
+from cllm.spheres.order import FANOUT
 from cllm.training.layout import parts
 from cllm.training.plan import Plan, save_plan, timeline
 
 Amend = Callable[[Plan, int], Plan]
-Take = Callable[[Sphere, Plan, int, int], tuple[float, float, float]]
+StepRunner = Callable[[Sphere, Plan, int, int], tuple[float, float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class StepReport:
     step: int
     steps: int
     progress: float
-    advance: float  # of the progress, by this step
+    progress_delta: float  # of the progress, by this step
     phase: int
     loss: float
     gradient_norm: float
@@ -47,16 +47,17 @@ def train(
     path: Path,
     first_step: int,
     amend: Amend,
-    num_working: Callable[[], int],
-    take: Take | None = None,
+    num_active: Callable[[], int],
+    run_step: StepRunner | None = None,
 ) -> Iterator[StepReport]:
     """Run the plan's steps from `first_step` on.
 
-    Before each step, `amend` may change what is left, and `num_working` says how many workers share it. `take` takes a
+    Before each step, `amend` may change what is left, and `num_active` says how many workers share it. `run_step`
+    takes a
     step, and gives its loss, the squared norm of its gradient, and seconds that went by before it began (default: by a
     sphere on this machine).
     """
-    take, step = take or take_step, first_step
+    run_step, step = run_step or run_local_step, first_step
     while True:
         if (amended := amend(plan, step)) is not plan:
             save_plan(amended, path)
@@ -64,59 +65,59 @@ def train(
             plan = amended
         if step >= plan.steps:
             return
-        began, num_workers = time.perf_counter(), num_working()
-        loss, square, lost_seconds = take(sphere, plan, step, num_workers)
-        seconds = time.perf_counter() - began - lost_seconds
-        moment = timeline(plan)[step]
+        began, num_workers = time.perf_counter(), num_active()
+        loss, squared_norm, retry_seconds = run_step(sphere, plan, step, num_workers)
+        seconds = time.perf_counter() - began - retry_seconds
+        step_info = timeline(plan)[step]
         step += 1
         progress = timeline(plan)[step].progress if step < plan.steps else 1.0
         yield StepReport(
             step=step,
             steps=plan.steps,
             progress=progress,
-            advance=progress - moment.progress,
-            phase=moment.phase,
+            progress_delta=progress - step_info.progress,
+            phase=step_info.phase,
             loss=loss,
-            gradient_norm=math.sqrt(square),
-            tokens=plan.positions * plan.phases[moment.phase].tokens_per_position,
+            gradient_norm=math.sqrt(squared_norm),
+            tokens=plan.num_micro_batches * plan.phases[step_info.phase].tokens_per_micro_batch,
             seconds=seconds,
             num_workers=num_workers,
         )
 
 
-def take_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> tuple[float, float, float]:
+def run_local_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> tuple[float, float, float]:
     """One step by so many workers of a sphere; its loss, the squared norm of its gradient, and no seconds lost."""
     parts_of_each = shares(plan.model, num_workers)
-    positions = [{"step": step, "position": position} for position in range(POSITIONS)]
-    losses = sphere.deal("compute", positions, num_workers, is_loss, at_once=True)
-    loss = math.fsum(losses) / POSITIONS
-    squares = sphere.call_all("reduce", [{"parts": share} for share in parts_of_each], are_squares)
-    square = math.fsum(value for worker in squares for value in worker)
-    check_finite(step, loss, square)
+    micro_batches = [{"step": step, "micro_batch": micro_batch} for micro_batch in range(FANOUT)]
+    losses = sphere.map_tasks("compute", micro_batches, num_workers, is_finite_loss, chunked=True)
+    loss = math.fsum(losses) / FANOUT
+    squared_norms = sphere.call_all("reduce", [{"parts": share} for share in parts_of_each], are_squared_norms)
+    squared_norm = math.fsum(value for worker in squared_norms for value in worker)
+    check_finite(step, loss, squared_norm)
     sphere.call_all("update", [{"step": step, "parts": share} for share in parts_of_each])
-    return loss, square, 0.0
+    return loss, squared_norm, 0.0
 
 
-def check_finite(step: int, loss: float, square: float) -> None:
+def check_finite(step: int, loss: float, squared_norm: float) -> None:
     """TrainingError where a step must not change the weights."""
-    if not math.isfinite(loss) or not math.isfinite(square):
+    if not math.isfinite(loss) or not math.isfinite(squared_norm):
         raise TrainingError(
-            f"step {step + 1} has a loss of {loss} and a squared gradient of {square}: training stopped before "
+            f"step {step + 1} has a loss of {loss} and a squared gradient of {squared_norm}: training stopped before "
             "the weights changed, and the last checkpoint is good; try --fresh with another --seed"
         )
 
 
-def is_loss(arguments: Mapping[str, Any], result: Any) -> bool:
+def is_finite_loss(arguments: Mapping[str, Any], result: Any) -> bool:
     """Whether a position can have this loss; the weights may be such that none has a better one."""
     return isinstance(result, float) and math.isfinite(result)
 
 
-def are_squares(arguments: Mapping[str, Any], result: Any) -> bool:
+def are_squared_norms(arguments: Mapping[str, Any], result: Any) -> bool:
     """Whether summed gradients can have these squared norms."""
     return (
         isinstance(result, list)
         and len(result) == len(arguments["parts"])
-        and all(isinstance(square, float) and math.isfinite(square) for square in result)
+        and all(isinstance(squared_norm, float) and math.isfinite(squared_norm) for squared_norm in result)
     )
 
 
@@ -124,12 +125,12 @@ def are_squares(arguments: Mapping[str, Any], result: Any) -> bool:
 def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
     """Which parts each worker sums and updates, the dearest first to the least burdened."""
     costs = part_costs(config)
-    burdens = [0] * num_workers
+    loads = [0] * num_workers
     result: list[list[int]] = [[] for _ in range(num_workers)]
     for cost, index in sorted(((cost, index) for index, cost in enumerate(costs)), reverse=True):
-        least = burdens.index(min(burdens))
-        burdens[least] += cost
-        result[least].append(index)
+        lightest = loads.index(min(loads))
+        loads[lightest] += cost
+        result[lightest].append(index)
     return result
 
 

@@ -13,7 +13,7 @@ from cllm.training.plan import OptimizerConfig
 # x -> a x + b x^3 + c x^5, one after another: each is the nearest to 1 where the one before leaves singular values that
 # were 0.02 to 1 (Polar Express, Amsel et al. 2025, arXiv:2505.16932, for three). They end as 0.9 to 1.1; one of 0.01
 # becomes 0.5. Five times Jordan's quintic leaves them 0.17 from 1 in the mean, these 0.12 (docs/LOG.md, 2026-11-26).
-ROUNDING = 1.02
+NORM_MARGIN = 1.02
 NEWTON_SCHULZ = (
     (7.710969, -22.113755, 16.248743),
     (3.215276, -2.411172, 0.501300),
@@ -29,7 +29,7 @@ def orthogonalise(x: Tensor) -> Tensor:
     gram = x @ x.t()
     # The root of the sum of S^4 is a closer bound of the largest S^2 than the sum of S^2. Beyond 1 the quintics rise
     # steeply, 1.006 would become 60: hence a margin for what bfloat16 rounds.
-    size = ROUNDING * gram.norm() + 1e-20
+    size = NORM_MARGIN * gram.norm() + 1e-20
     gram, x = gram / size, x / size.sqrt()
     for number, (a, b, c) in enumerate(NEWTON_SCHULZ):
         gram = x @ x.t() if number else gram
@@ -37,7 +37,7 @@ def orthogonalise(x: Tensor) -> Tensor:
     return x.t() if tall else x
 
 
-def update_matrix(
+def muon_step(
     weight: Tensor, momentum: Tensor, gradient: Tensor, scale: float, config: OptimizerConfig, dtype: torch.dtype
 ) -> None:
     """One Muon step in place on fp32 `weight` and `momentum` (R, D), products in `dtype`.
@@ -52,14 +52,20 @@ def update_matrix(
     weight.add_(orthogonalise(direction).float(), alpha=-step * size)
 
 
-def update_other(
-    weight: Tensor, first: Tensor, second: Tensor, gradient: Tensor, step: int, scale: float, config: OptimizerConfig
+def adamw_step(
+    weight: Tensor,
+    first_moment: Tensor,
+    second_moment: Tensor,
+    gradient: Tensor,
+    step: int,
+    scale: float,
+    config: OptimizerConfig,
 ) -> None:
     """One AdamW step in place (Loshchilov & Hutter 2019); `step` counts from 1; vectors do not decay."""
     beta1, beta2 = config.betas
-    first.lerp_(gradient, 1 - beta1)
-    second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    first_moment.lerp_(gradient, 1 - beta1)
+    second_moment.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
     if weight.dim() > 1:
         weight.mul_(1 - config.lr * scale * config.weight_decay)
-    denominator = (second / (1 - beta2**step)).sqrt_().add_(config.eps)
-    weight.addcdiv_(first, denominator, value=-config.lr * scale / (1 - beta1**step))
+    denominator = (second_moment / (1 - beta2**step)).sqrt_().add_(config.eps)
+    weight.addcdiv_(first_moment, denominator, value=-config.lr * scale / (1 - beta1**step))

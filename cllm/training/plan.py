@@ -22,12 +22,12 @@ from cllm.artifacts import read_json, write_json
 from cllm.config import check_bounds, check_choice
 from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
-from cllm.spheres.order import POSITIONS
+from cllm.spheres.order import FANOUT
 
-MOST_LEVELS = 2  # 12 positions, each a micro-batch, or each a sphere of 12 of its own
+MAX_LEVELS = 2  # 12 positions, each a micro-batch, or each a sphere of 12 of its own
 SCHEMA_VERSION = 6
 DTYPES = ("bfloat16", "float32")
-MOST_STEPS = 10_000_000
+MAX_STEPS = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ class Phase:
     steps: int
 
     def __post_init__(self) -> None:
-        check_bounds(self, context=(2, 1 << 20), rows=(1, 1 << 16), until=(1e-9, 1), steps=(1, MOST_STEPS))
+        check_bounds(self, context=(2, 1 << 20), rows=(1, 1 << 16), until=(1e-9, 1), steps=(1, MAX_STEPS))
 
     @property
-    def tokens_per_position(self) -> int:
+    def tokens_per_micro_batch(self) -> int:
         return self.rows * self.context
 
 
@@ -55,7 +55,7 @@ class Amendment:
     remaining: int
 
     def __post_init__(self) -> None:
-        check_bounds(self, step=(0, MOST_STEPS), remaining=(1, MOST_STEPS))
+        check_bounds(self, step=(0, MAX_STEPS), remaining=(1, MAX_STEPS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +100,15 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainingConfig:
     """What changes with the progress of a run, and what is done to its rows."""
 
     warmup: float = 0.02  # share of the progress in which the learning rate rises
     cooldown: float = 0.5  # share in which it falls
-    floor: float = 0.02  # what is left of it at the end
+    min_lr_ratio: float = 0.02  # what is left of it at the end
     dropout: float = 0.0
     # Words whose chances sum to less take part in the head's gradient by lot (model/head.py); 0: all words take part.
-    ticket: float = 0.3
+    sample_threshold: float = 0.3
     # Share of rows that are filled in the middle. At 0.3 held-out files, read left to right, cost 3% more bits.
     fim_rate: float = 0.1
     # Progress from which the dev documents are learned too; at 1 they never are, and the memory and the network can be
@@ -123,9 +123,9 @@ class Recipe:
             self,
             warmup=(0, 1),
             cooldown=(0, 1),
-            floor=(0, 1),
+            min_lr_ratio=(0, 1),
             dropout=(0, 0.9),
-            ticket=(0, 1),
+            sample_threshold=(0, 1),
             fim_rate=(0, 1),
             dev_from=(0, 1),
             sync_every=(1, 10_000),
@@ -140,19 +140,19 @@ class Plan:
     phases: tuple[Phase, ...]
     engine: Engine
     optimizer: OptimizerConfig = OptimizerConfig()
-    recipe: Recipe = Recipe()
+    training: TrainingConfig = TrainingConfig()
     levels: int = 1  # of spheres
     seed: int = 0
     seconds: float | None = None  # wall-clock budget of the training; None: as long as the steps take
-    most_steps: int | None = None  # more are worth nothing, however much time is left
+    max_steps: int | None = None  # more are worth nothing, however much time is left
     amendments: tuple[Amendment, ...] = ()
 
     def __post_init__(self) -> None:
-        check_bounds(self, seed=(0, (1 << 31) - 1), levels=(1, MOST_LEVELS))
+        check_bounds(self, seed=(0, (1 << 31) - 1), levels=(1, MAX_LEVELS))
         if self.seconds is not None:
             check_bounds(self, seconds=(0, 1e9))
-        if self.most_steps is not None:
-            check_bounds(self, most_steps=(1, MOST_STEPS))
+        if self.max_steps is not None:
+            check_bounds(self, max_steps=(1, MAX_STEPS))
         ends = [phase.until for phase in self.phases]
         if not ends or ends[-1] != 1 or any(end <= begin for begin, end in pairwise(ends)):
             raise UsageError(f"the phases end at {ends}; these must grow, the last be 1")
@@ -167,13 +167,13 @@ class Plan:
     @property
     def identity(self) -> str:
         """What checkpoints of this plan carry, and no other's: a digest of all that is fixed before a run begins."""
-        fixed = {**dataclasses.asdict(self), "seconds": None, "most_steps": None, "amendments": None}
+        fixed = {**dataclasses.asdict(self), "seconds": None, "max_steps": None, "amendments": None}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property
-    def positions(self) -> int:
+    def num_micro_batches(self) -> int:
         """Micro-batches a step."""
-        return int(POSITIONS**self.levels)
+        return int(FANOUT**self.levels)
 
     @property
     def steps(self) -> int:
@@ -183,20 +183,22 @@ class Plan:
     @property
     def tokens(self) -> int:
         """Tokens learned from in all steps."""
-        return self.positions * sum(self.phases[moment.phase].tokens_per_position for moment in timeline(self))
+        return self.num_micro_batches * sum(
+            self.phases[step_info.phase].tokens_per_micro_batch for step_info in timeline(self)
+        )
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepInfo:
     """Where a step stands: its phase, the number of its phase's steps before it, and the progress before it."""
 
     phase: int
-    index: int
+    phase_step: int
     progress: float
 
 
 @lru_cache(maxsize=4)
-def timeline(plan: Plan) -> tuple[Moment, ...]:
+def timeline(plan: Plan) -> tuple[StepInfo, ...]:
     """The moments of all steps of the plan, its amendments applied one after another."""
     begins = [0.0, *[phase.until for phase in plan.phases[:-1]]]
     progress = np.concatenate(
@@ -207,34 +209,34 @@ def timeline(plan: Plan) -> tuple[Moment, ...]:
     )
     for amendment in plan.amendments:
         rest = progress[amendment.step :]
-        places = np.arange(amendment.remaining) * (len(rest) / amendment.remaining)
-        rest = np.interp(places, np.arange(len(rest) + 1), [*rest, 1.0])  # even to the end, where there are more, too
+        points = np.arange(amendment.remaining) * (len(rest) / amendment.remaining)
+        rest = np.interp(points, np.arange(len(rest) + 1), [*rest, 1.0])  # even to the end, where there are more, too
         progress = np.concatenate([progress[: amendment.step], rest])
     phases = np.searchsorted([phase.until for phase in plan.phases[:-1]], progress, "right")
-    moments, counts = [], [0] * len(plan.phases)
+    step_infos, counts = [], [0] * len(plan.phases)
     for phase, value in zip(phases.tolist(), progress.tolist(), strict=True):
-        moments.append(Moment(phase, counts[phase], value))
+        step_infos.append(StepInfo(phase, counts[phase], value))
         counts[phase] += 1
-    return tuple(moments)
+    return tuple(step_infos)
 
 
-def learning_rate_scale(recipe: Recipe, progress: float) -> float:
+def learning_rate_scale(training: TrainingConfig, progress: float) -> float:
     """Share of the full learning rate: up over the warm-up, level, down to the floor over the cooldown.
 
     The trapezoid of Hägele et al. 2024 (arXiv:2405.18392).
     """
-    up = min(1.0, (progress + 0.005) / recipe.warmup) if recipe.warmup else 1.0
-    down = min(1.0, (1 - progress) / recipe.cooldown) if recipe.cooldown else 1.0
-    return up * (recipe.floor + (1 - recipe.floor) * down)
+    up = min(1.0, (progress + 0.005) / training.warmup) if training.warmup else 1.0
+    down = min(1.0, (1 - progress) / training.cooldown) if training.cooldown else 1.0
+    return up * (training.min_lr_ratio + (1 - training.min_lr_ratio) * down)
 
 
 def save_plan(plan: Plan, path: Path) -> None:
     write_json(path, {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(plan)})
 
 
-def rounds(num_workers: int, levels: int = 1) -> int:
+def rounds_per_step(num_workers: int, levels: int = 1) -> int:
     """How many positions one after another a step takes so many workers."""
-    return math.ceil(int(POSITIONS**levels) / num_workers)
+    return math.ceil(int(FANOUT**levels) / num_workers)
 
 
 def load_plan(path: Path) -> Plan:
@@ -248,7 +250,7 @@ def load_plan(path: Path) -> Plan:
             phases=tuple(_build(Phase, phase) for phase in value.pop("phases")),
             engine=_build(Engine, value.pop("engine")),
             optimizer=_build(OptimizerConfig, value.pop("optimizer")),
-            recipe=_build(Recipe, value.pop("recipe")),
+            training=_build(TrainingConfig, value.pop("training")),
             amendments=tuple(_build(Amendment, amendment) for amendment in value.pop("amendments")),
             **value,
         )

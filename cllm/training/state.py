@@ -8,16 +8,16 @@ from torch import Tensor
 
 from cllm.model.config import TransformerConfig
 from cllm.spheres import SharedArrays
-from cllm.training.layout import SIDES, Parameter, parameters, parts, side_of
+from cllm.training.layout import NUM_BUFFERS, ParameterSlice, buffer_index, parameter_slices, parts
 
 
 @dataclass(frozen=True)
-class Learned:
+class ParameterState:
     """One side of what is learned, by part."""
 
     weights: list[Tensor]
-    first: list[Tensor]
-    second: list[Tensor]
+    first_moment: list[Tensor]
+    second_moment: list[Tensor]
 
 
 class TensorState:
@@ -28,40 +28,45 @@ class TensorState:
     """
 
     def __init__(
-        self, shared: SharedArrays, config: TransformerConfig, dtype: str, rows: SharedArrays | None = None
+        self, shared: SharedArrays, config: TransformerConfig, dtype: str, own_arrays: SharedArrays | None = None
     ) -> None:
-        """`rows`: of the sphere below, whose workers have them; its sums are the run's rows then, in fp32."""
-        self._places, self.parts = parameters(config), parts(config)
+        """`own_arrays`: of the sphere below, whose workers have them; its sums are the run's rows then, in fp32."""
+        self._parameters, self.parts = parameter_slices(config), parts(config)
         kind = getattr(torch, dtype)
         self._weights = torch.from_numpy(shared["weights"])
         compute = torch.from_numpy(shared["compute"]).view(kind)
-        summed = torch.from_numpy(shared["gradients"]).view(torch.float32 if rows else kind)
-        written = torch.from_numpy(rows["gradients"]).view(kind) if rows else summed
+        run_gradients = torch.from_numpy(shared["gradients"]).view(torch.float32 if own_arrays else kind)
+        own_gradients = torch.from_numpy(own_arrays["gradients"]).view(kind) if own_arrays else run_gradients
         self.compute = self._named(compute)
-        self.gradients = [self._named(row) for row in written]
+        self.gradients = [self._named(row) for row in own_gradients]
         self.compute_parts = views(compute, self.parts)
-        self.gradient_parts = [views(row, self.parts) for row in summed]
-        self.own_gradient_parts = [views(row, self.parts) for row in written]
-        self._sides = [
-            Learned(
-                *(views(torch.from_numpy(shared[name][side]), self.parts) for name in ("weights", "first", "second"))
+        self.gradient_parts = [views(row, self.parts) for row in run_gradients]
+        self.own_gradient_parts = [views(row, self.parts) for row in own_gradients]
+        self._buffers = [
+            ParameterState(
+                *(
+                    views(torch.from_numpy(shared[name][buffer]), self.parts)
+                    for name in ("weights", "first_moment", "second_moment")
+                )
             )
-            for side in range(SIDES)
+            for buffer in range(NUM_BUFFERS)
         ]
 
-    def after(self, step: int) -> Learned:
+    def parameter_state(self, step: int) -> ParameterState:
         """What is learned when so many steps are done."""
-        return self._sides[side_of(step)]
+        return self._buffers[buffer_index(step)]
 
     def weights(self, step: int) -> dict[str, Tensor]:
         """The weights when so many steps are done, by name."""
-        return self._named(self._weights[side_of(step)])
+        return self._named(self._weights[buffer_index(step)])
 
     def _named(self, vector: Tensor) -> dict[str, Tensor]:
-        names = [place.name for place in self._places]
-        return dict(zip(names, views(vector, self._places), strict=True))
+        names = [parameter.name for parameter in self._parameters]
+        return dict(zip(names, views(vector, self._parameters), strict=True))
 
 
-def views(vector: Tensor, places: Sequence[Parameter]) -> list[Tensor]:
+def views(vector: Tensor, parameters: Sequence[ParameterSlice]) -> list[Tensor]:
     """The parts of a vector that lie at some places."""
-    return [vector[place.offset : place.offset + place.size].view(place.shape) for place in places]
+    return [
+        vector[parameter.offset : parameter.offset + parameter.size].view(parameter.shape) for parameter in parameters
+    ]

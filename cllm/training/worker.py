@@ -10,17 +10,27 @@ from cllm.dataset import Shard
 from cllm.spheres import SharedArrays
 from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
-from cllm.training.layout import layout, row_layout
-from cllm.training.learner import Data, Learner
+from cllm.training.layout import gradient_layout, layout
+from cllm.training.learner import Learner, TrainingData
 from cllm.training.measure import measure, measure_sums
 from cllm.training.plan import load_plan
 from cllm.training.state import TensorState
 
-CALLS = ("join", "amend", "initialise", "round_weights", "compute", "gather", "reduce", "update", "dev_loss")
+CALLS = (
+    "load_run",
+    "amend",
+    "initialise",
+    "cast_weights",
+    "compute",
+    "reduce_to_parent",
+    "reduce",
+    "update",
+    "dev_loss",
+)
 
 
-class Worker:
-    """The calls a worker answers. `join` comes before all but `measure`."""
+class TrainingWorker:
+    """The calls a worker answers. `load_run` comes before all but `measure`."""
 
     def __init__(self) -> None:
         self._learner: Learner | None = None
@@ -30,14 +40,16 @@ class Worker:
         assert self._learner is not None, "called before join"
         return self._learner
 
-    def join(self, run: str, plan: str, descriptor: int, dev: list[int], rows: int | None = None) -> None:
-        """Map the shared memory, the plan and the data of a run; `rows`, a descriptor, is the sphere's own memory."""
+    def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], gradients_fd: int | None = None) -> None:
+        """Map the shared memory, the plan and the data of a run; `gradients_fd`, a descriptor, is the sphere's own
+        memory.
+        """
         loaded = load_plan(Path(plan))
         dtype = loaded.engine.dtype
         shared = SharedArrays(layout(loaded.model, dtype, loaded.levels), descriptor)
-        own = None if rows is None else SharedArrays(row_layout(loaded.model, dtype), rows)
+        own = None if gradients_fd is None else SharedArrays(gradient_layout(loaded.model, dtype), gradients_fd)
         state = TensorState(shared, loaded.model, dtype, own)
-        data = Data(
+        data = TrainingData(
             tokenizer=Tokenizer.load(Path(run) / "tokenizer.json"),
             shard=Shard.open(Path(run) / "dataset", "train"),
             dev=np.array(dev, np.int64),
@@ -51,14 +63,14 @@ class Worker:
     def initialise(self) -> None:
         self.learner.initialise()
 
-    def round_weights(self, step: int) -> None:
-        self.learner.round_weights(step)
+    def cast_weights(self, step: int) -> None:
+        self.learner.cast_weights(step)
 
-    def compute(self, step: int, position: int) -> float:
-        return self.learner.compute(step, position)
+    def compute(self, step: int, micro_batch: int) -> float:
+        return self.learner.compute(step, micro_batch)
 
-    def gather(self, parts: list[int], position: int) -> None:
-        self.learner.gather(parts, position)
+    def reduce_to_parent(self, parts: list[int], micro_batch: int) -> None:
+        self.learner.reduce_to_parent(parts, micro_batch)
 
     def reduce(self, parts: list[int], is_summed: bool = False) -> list[float]:
         return self.learner.reduce(parts, is_summed)
@@ -73,6 +85,6 @@ class Worker:
 def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    worker = Worker()
+    worker = TrainingWorker()
     handlers: dict[str, Any] = {name: getattr(worker, name) for name in CALLS}
-    serve({**handlers, "measure": measure, "measure_sums": measure_sums, "answer": lambda: None})
+    serve({**handlers, "measure": measure, "measure_sums": measure_sums, "ping": lambda: None})

@@ -6,12 +6,12 @@ import shutil
 import pytest
 from commandline import Cllm
 
-from cllm.syntax.errors import errors
+from cllm.syntax.error_count import count_errors
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="asks gcc")
-def test_figures_and_prompts_of_a_repository(learned: Cllm) -> None:
-    done = learned("bench", "valid", "-n", "6", "--json")
+def test_figures_and_prompts_of_a_repository(trained: Cllm) -> None:
+    done = trained("bench", "valid", "-n", "6", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["completions"] == 6 and found["fill_in_the_middle"]["completions"] == 3
@@ -19,6 +19,6 @@ def test_figures_and_prompts_of_a_repository(learned: Cllm) -> None:
     assert [each["prompt"] for each in found["prompts"]] == ["int main", "struct", "#include", "void function"]
     for each in found["prompts"]:
         assert each["completions"] == len(each["texts"]) == 10
-        assert 0 <= each["compile"] <= each["parse"], "gcc accepts nothing that does not parse"
-        assert each["parse"] == sum(errors("C", text.encode() + b"\n") == 0 for text in each["texts"])
+        assert 0 <= each["num_compiling"] <= each["num_parsing"], "gcc accepts nothing that does not parse"
+        assert each["num_parsing"] == sum(count_errors("C", text.encode() + b"\n") == 0 for text in each["texts"])
         assert all(text.startswith(each["prompt"]) for text in each["texts"])

@@ -3,20 +3,20 @@
 import pytest
 import torch
 
-from cllm.bench.components import COMPONENTS
-from cllm.bench.lattice import NAMES, mean_and_margin
-from cllm.bench.plans import network_of
-from cllm.bench.recipe import Recipe
+from cllm.bench.ablation.components import COMPONENTS
+from cllm.bench.lattice.benchmark import COMPONENT_NAMES, mean_and_margin
+from cllm.bench.shared.plans import network_config
+from cllm.bench.shared.recipe import NanoGptRecipe
 from cllm.model.config import is_matrix, parameter_shapes
 from cllm.model.transformer import Transformer
 
-TINY = Recipe(n_layer=2, n_head=2, n_embd=32, context=48, batch=2, vocab_size=200)
-CONFIG = network_of(TINY, 200)
+TINY = NanoGptRecipe(n_layer=2, n_head=2, n_embd=32, context_length=48, batch_size=2, vocab_size=200)
+CONFIG = network_config(TINY, 200)
 COUNTS = torch.randint(0, 50, (200,), generator=torch.Generator().manual_seed(2))
 IDS = torch.randint(0, 200, (2, 48), generator=torch.Generator().manual_seed(3))
 
 
-def made(name: str) -> Transformer:
+def build_network(name: str) -> Transformer:
     torch.manual_seed(1)
     network = COMPONENTS[name](CONFIG, COUNTS)
     with torch.no_grad():  # where blocks are not the identity, a difference in them shows
@@ -27,19 +27,19 @@ def made(name: str) -> Transformer:
 
 
 def test_the_benchmark_has_all_components() -> None:
-    assert set(COMPONENTS) | {"12 classes"} == set(NAMES) and NAMES[0] == "none"
+    assert set(COMPONENTS) | {"12 classes"} == set(COMPONENT_NAMES) and COMPONENT_NAMES[0] == "none"
 
 
 @pytest.mark.parametrize("name", ["clock positions", "gcd bias", "no bias", "residue words"])
 def test_a_component_begins_as_nothing(name: str) -> None:
-    torch.testing.assert_close(made(name)(IDS), made("none")(IDS), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(build_network(name)(IDS), build_network("none")(IDS), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [("clock positions", "hands"), ("gcd bias", "strength"), ("residue words", "residues")]
+    ("name", "part"), [("clock positions", "projection"), ("gcd bias", "bias_scale"), ("residue words", "residues")]
 )
 def test_it_is_learned_and_then_it_is_something(name: str, part: str) -> None:
-    network = made(name)
+    network = build_network(name)
     own = {key: value for key, value in network.named_parameters() if key.endswith(part)}
     assert own and not any(value.any() for value in own.values())
     network(IDS).square().sum().backward()
@@ -53,10 +53,10 @@ def test_it_is_learned_and_then_it_is_something(name: str, part: str) -> None:
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_no_token_sees_what_comes_after_it(name: str) -> None:
-    network = made(name)
+    network = build_network(name)
     with torch.no_grad():
         for key, value in network.named_parameters():
-            if key.endswith(("strength", "hands", "residues")):
+            if key.endswith(("bias_scale", "projection", "residues")):
                 value.fill_(0.5)
         other = IDS.clone()
         other[:, 30:] = 7
@@ -68,13 +68,13 @@ def test_no_token_sees_what_comes_after_it(name: str) -> None:
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_the_optimizer_knows_all_matrices(name: str) -> None:
     shapes = parameter_shapes(CONFIG)
-    for key, value in made(name).named_parameters():
+    for key, value in build_network(name).named_parameters():
         if value.dim() > 1 and is_matrix(key):
             assert tuple(value.shape) == shapes[key]
 
 
 def test_kissing_words_are_as_large_as_drawn_ones_and_apart() -> None:
-    kissing, drawn = (made(name).embedding.weight.detach() for name in ("kissing words", "none"))
+    kissing, drawn = (build_network(name).embedding.weight.detach() for name in ("kissing words", "none"))
     assert kissing.std().item() == pytest.approx(drawn.std().item(), rel=0.1)
     assert len(kissing.unique(dim=0)) == 200
     triples = kissing[:, :30].reshape(-1, 3)

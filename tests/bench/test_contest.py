@@ -9,26 +9,28 @@ from pathlib import Path
 import pytest
 from commandline import Cllm
 
-from cllm.bench import lattice, softmax, training
-from cllm.bench.contest import Contest
-from cllm.bench.lattice import bench_lattice
-from cllm.bench.material import prepare_material
-from cllm.bench.pictures import train_picture
-from cllm.bench.plans import network_of
-from cllm.bench.recipe import Recipe
-from cllm.bench.seed import bench_seed, slope_per_minute
-from cllm.bench.softmax import bench_softmax
-from cllm.bench.tables import lattice_table, seed_table, softmax_table, train_table
-from cllm.bench.training import bench_train, can_compile
+from cllm.bench.lattice import benchmark as lattice
+from cllm.bench.lattice.benchmark import bench_lattice
+from cllm.bench.seed.benchmark import bench_seed, bytes_per_minute
+from cllm.bench.shared.config import BenchmarkConfig
+from cllm.bench.shared.dataset import prepare_dataset
+from cllm.bench.shared.plans import network_config
+from cllm.bench.shared.recipe import NanoGptRecipe
+from cllm.bench.shared.tables import lattice_table, seed_table, softmax_table, train_table
+from cllm.bench.softmax import benchmark as softmax
+from cllm.bench.softmax.benchmark import bench_softmax
+from cllm.bench.training import benchmark as training
+from cllm.bench.training.benchmark import bench_train, can_compile
+from cllm.bench.training.chart import train_chart
 from cllm.errors import CorpusError, UsageError
 from cllm.progress import PlainReporter
 
-TINY = Recipe(n_layer=1, n_head=2, n_embd=32, context=32, batch=2, vocab_size=300)
+TINY = NanoGptRecipe(n_layer=1, n_head=2, n_embd=32, context_length=32, batch_size=2, vocab_size=300)
 
 
 @pytest.fixture
-def contest(cllm: Cllm) -> Contest:
-    return Contest(root=cllm.repository, seconds=2.0, recipe=TINY)
+def bench_config(cllm: Cllm) -> BenchmarkConfig:
+    return BenchmarkConfig(root=cllm.repository, seconds=2.0, recipe=TINY)
 
 
 @pytest.fixture
@@ -38,16 +40,16 @@ def report() -> PlainReporter:
 
 @pytest.mark.slow
 def test_train_compares_and_leaves_the_repository_as_it_was(
-    contest: Contest, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
+    bench_config: BenchmarkConfig, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers")
     monkeypatch.setattr(training, "SWEEP", (4e-3,))
-    monkeypatch.setattr(training, "TRAININGS", {2: 0.5})
-    monkeypatch.setattr(training, "LOOKS", (1, 10, 20))
-    monkeypatch.setattr(training, "cold_kernels_seconds", lambda contest, material: 1.0)  # it takes half a minute
-    before = sorted(contest.root.rglob("*"))
-    found = json.loads(json.dumps(bench_train(contest, report)))
-    assert sorted(contest.root.rglob("*")) == before
+    monkeypatch.setattr(training, "FULL_RUNS", {2: 0.5})
+    monkeypatch.setattr(training, "EVALUATED_SLICES", (1, 10, 20))
+    monkeypatch.setattr(training, "cold_kernels_seconds", lambda bench_config, dataset: 1.0)  # it takes half a minute
+    before = sorted(bench_config.root.rglob("*"))
+    found = json.loads(json.dumps(bench_train(bench_config, report)))
+    assert sorted(bench_config.root.rglob("*")) == before
     names = ("ours", "stock", *(["compiled"] if can_compile(report) else []))
     for each in (found[name] for name in names):
         assert each["tokens_per_second"] > 0 and each["peak_memory_bytes"] > 1e8
@@ -55,49 +57,49 @@ def test_train_compares_and_leaves_the_repository_as_it_was(
         assert 0 < each["matrix_peak_share"] < 1
         seconds = [point["seconds"] for point in each["curve"]]
         assert seconds == sorted(seconds)
-    assert found["stock"]["curve"][-1]["seconds"] >= contest.seconds
+    assert found["stock"]["curve"][-1]["seconds"] >= bench_config.seconds
     # One step that compiles outlasts these two seconds: 64 tokens in five to ten, a thousandth of stock's speed. (A
     # quarter of it is not enough to tell: beside other work on the same cores this failed.)
     stock = found["stock"]["tokens_per_second"]
-    assert all(each["tokens_per_second"] > 0.02 * stock for each in found["peers"]), "it compiled on its clock"
+    assert all(each["tokens_per_second"] > 0.02 * stock for each in found["baselines"]), "it compiled on its clock"
     assert found["ratio_to_stock"] == found["ours"]["tokens_per_second"] / found["stock"]["tokens_per_second"]
     assert found["matrix_peak_share"] == found["ours"]["matrix_peak_share"]
     for name in names[1:]:
-        peers = [each for each in found["peers"] if each["name"].startswith(name)]
+        peers = [each for each in found["baselines"] if each["name"].startswith(name)]
         assert [each["name"] for each in peers] == [f"{name} at 0.001", f"{name} at 0.004"]
         assert found[name] == min(peers, key=lambda each: each["bits_per_byte"])
     assert found["stock"]["seconds_to_stock_loss"] is not None
-    assert len(found["trainings"]) == 1 and [rate["lr"] for rate in found["sweep"]] == [4e-3]
-    (training_point,) = found["trainings"]
-    reached = training_point["bits_per_byte"] <= found["stock"]["bits_per_byte"]
-    assert found["seconds_to_stock_loss"] == (training_point["seconds"] if reached else None)
+    assert len(found["full_runs"]) == 1 and [rate["lr"] for rate in found["sweep"]] == [4e-3]
+    (full_run,) = found["full_runs"]
+    reached = full_run["bits_per_byte"] <= found["stock"]["bits_per_byte"]
+    assert found["seconds_to_stock_loss"] == (full_run["seconds"] if reached else None)
     found["compiled"] = found["seconds_to_stock_loss"] = None  # as without a compiler, and with a goal never reached
-    assert "not within" in train_table(found) and "compiled" not in train_picture(found)
+    assert "not within" in train_table(found) and "compiled" not in train_chart(found)
     assert "tokens/s" in train_table(found)
-    assert ElementTree.fromstring(train_picture(found)) is not None
+    assert ElementTree.fromstring(train_chart(found)) is not None
 
 
 @pytest.mark.slow
 def test_softmax_compares_heads_and_vocabularies(
-    contest: Contest, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
+    bench_config: BenchmarkConfig, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(softmax, "HEAD_NAMES", ("dense in chunks", "12 classes", "adaptive"))
-    monkeypatch.setattr(softmax, "VOCABULARIES", (280,))
-    found = json.loads(json.dumps(bench_softmax(contest, report)))
+    monkeypatch.setattr(softmax, "VOCAB_SIZES", (280,))
+    found = json.loads(json.dumps(bench_softmax(bench_config, report)))
     assert [each["name"] for each in found["heads"]] == list(softmax.HEAD_NAMES)
-    assert [each["vocab_size"] for each in found["vocabularies"]] == [280]
-    for each in (*found["heads"], *found["vocabularies"]):
+    assert [each["vocab_size"] for each in found["vocab_sizes"]] == [280]
+    for each in (*found["heads"], *found["vocab_sizes"]):
         assert 0 < each["bits_per_byte"] < 9 and each["bytes_per_second"] > each["tokens_per_second"] > 0
     assert "12 classes" in softmax_table(found)
 
 
 @pytest.mark.slow
 def test_lattice_compares_components_by_seed(
-    contest: Contest, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
+    bench_config: BenchmarkConfig, report: PlainReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lattice, "NAMES", ("none", "gcd bias", "12 classes"))
-    monkeypatch.setattr(lattice, "SEEDS", 2)
-    found = json.loads(json.dumps(bench_lattice(replace(contest, seconds=1.0), report)))
+    monkeypatch.setattr(lattice, "COMPONENT_NAMES", ("none", "gcd bias", "12 classes"))
+    monkeypatch.setattr(lattice, "NUM_SEEDS", 2)
+    found = json.loads(json.dumps(bench_lattice(replace(bench_config, seconds=1.0), report)))
     none, *others = found["components"]
     assert none["difference"] == none["margin"] == 0 and len(set(none["bits_per_byte"])) == 2
     for each in others:
@@ -109,25 +111,25 @@ def test_lattice_compares_components_by_seed(
 
 
 @pytest.mark.slow
-def test_seed_makes_its_passes(contest: Contest, report: PlainReporter) -> None:
-    found = json.loads(json.dumps(bench_seed(replace(contest, recipe=replace(TINY, n_layer=2)), 2, report)))
+def test_seed_makes_its_passes(bench_config: BenchmarkConfig, report: PlainReporter) -> None:
+    found = json.loads(json.dumps(bench_seed(replace(bench_config, recipe=replace(TINY, n_layer=2)), 2, report)))
     assert found["tokens"] == pytest.approx(2 * found["corpus"]["tokens"], rel=0.05)
-    assert found["seconds"] == found["memory"][-1][0] and found["bits_per_byte"] < 8.5
+    assert found["seconds"] == found["memory_samples"][-1][0] and found["bits_per_byte"] < 8.5
     assert found["tokens_per_second"] == pytest.approx(found["tokens"] / found["seconds"])
     assert "2 passes" in seed_table(found)
 
 
 def test_the_slope_of_memory_is_that_after_it_settled() -> None:
     flat = [(second, 10**9) for second in range(0, 100, 5)]
-    assert slope_per_minute([(0.0, 0), *flat[1:]]) == pytest.approx(0, abs=1)
+    assert bytes_per_minute([(0.0, 0), *flat[1:]]) == pytest.approx(0, abs=1)
     rising = [(float(second), 10**6 * second) for second in range(0, 100, 5)]
-    assert slope_per_minute(rising) == pytest.approx(60e6)
-    assert slope_per_minute(rising[:2]) is None
+    assert bytes_per_minute(rising) == pytest.approx(60e6)
+    assert bytes_per_minute(rising[:2]) is None
 
 
 def test_the_recipe_counts_the_operations_of_the_peers_matrices() -> None:
     transformers = pytest.importorskip("transformers")
-    recipe = Recipe()
+    recipe = NanoGptRecipe()
     config = transformers.GPT2Config(
         vocab_size=recipe.vocab_size,
         n_positions=256,
@@ -135,30 +137,30 @@ def test_the_recipe_counts_the_operations_of_the_peers_matrices() -> None:
         n_layer=recipe.n_layer,
         n_head=recipe.n_head,
     )
-    peer = transformers.GPT2LMHeadModel(config)
-    matrices = sum(p.numel() for name, p in peer.named_parameters() if p.dim() > 1 and "wpe" not in name)
-    attention = 6 * recipe.n_layer * recipe.n_embd * recipe.context
+    model = transformers.GPT2LMHeadModel(config)
+    matrices = sum(p.numel() for name, p in model.named_parameters() if p.dim() > 1 and "wpe" not in name)
+    attention = 6 * recipe.n_layer * recipe.n_embd * recipe.context_length
     assert recipe.training_flops_per_token(recipe.vocab_size) == 6 * matrices + attention
 
 
 def test_ours_has_as_many_parameters_as_the_recipe() -> None:
-    recipe = Recipe()
-    ours = network_of(recipe, recipe.vocab_size)
-    flops = ours.training_flops_per_token(recipe.context)
+    recipe = NanoGptRecipe()
+    ours = network_config(recipe, recipe.vocab_size)
+    flops = ours.training_flops_per_token(recipe.context_length)
     assert flops == pytest.approx(recipe.training_flops_per_token(recipe.vocab_size), rel=0.005)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.5, 1e6, float("nan")])
 def test_seconds_that_are_none_are_refused(tmp_path: Path, seconds: float) -> None:
     with pytest.raises(UsageError, match="--seconds"):
-        Contest(root=tmp_path, seconds=seconds)
+        BenchmarkConfig(root=tmp_path, seconds=seconds)
 
 
-def test_a_repository_without_held_out_files_is_refused(tmp_path: Path, contest: Contest) -> None:
-    with contest.corpus() as (corpus, folder):
+def test_a_repository_without_held_out_files_is_refused(tmp_path: Path, bench_config: BenchmarkConfig) -> None:
+    with bench_config.corpus() as (corpus, folder):
         corpus.documents[:] = corpus.train
         with pytest.raises(CorpusError, match="held out"):
-            prepare_material(corpus, folder / "material", 300, 0)
+            prepare_dataset(corpus, folder / "dataset", 300, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from cllm.bench import heads
-from cllm.bench.heads import HEADS, ByLot, Chunked, Dense, Sampled
-from cllm.bench.softmax import HEAD_NAMES
+from cllm.bench.ablation import heads
+from cllm.bench.ablation.heads import HEADS, Chunked, Dense, SampledGradient, SampledSoftmax
+from cllm.bench.softmax.benchmark import HEAD_NAMES
 
 WORDS, WIDTH = 96, 8
 
@@ -12,7 +12,7 @@ def counts() -> torch.Tensor:
     return torch.randint(0, 50, (WORDS,), generator=torch.Generator().manual_seed(2))
 
 
-def made(name: str) -> heads.Head:
+def build_head(name: str) -> heads.OutputHead:
     torch.manual_seed(1)
     head = HEADS[name](counts(), WIDTH)
     with torch.no_grad():
@@ -27,7 +27,7 @@ def test_the_benchmark_has_all_heads() -> None:
 
 @pytest.mark.parametrize("name", HEAD_NAMES)
 def test_the_chances_of_all_words_sum_to_one(name: str) -> None:
-    head, hidden = made(name), torch.randn(1, WIDTH)
+    head, hidden = build_head(name), torch.randn(1, WIDTH)
     with torch.no_grad():
         nats = torch.stack([head.nats(hidden, torch.tensor([word])) for word in range(WORDS)])
     assert nats.neg().exp().sum().item() == pytest.approx(1, abs=1e-5)
@@ -35,13 +35,13 @@ def test_the_chances_of_all_words_sum_to_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in HEAD_NAMES if name != "sampled"])
 def test_what_is_learned_by_is_what_is_scored(name: str) -> None:
-    head, hidden, targets = made(name), torch.randn(200, WIDTH), torch.randint(0, WORDS, (200,))
+    head, hidden, targets = build_head(name), torch.randn(200, WIDTH), torch.randint(0, WORDS, (200,))
     assert head(hidden, targets).item() == pytest.approx(head.nats(hidden, targets).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", [Chunked, ByLot])
+@pytest.mark.parametrize("kind", [Chunked, SampledGradient])
 def test_chunks_give_the_gradients_of_all_at_once(kind: type[Dense], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ByLot, "ticket", 0.0)  # all words take part
+    monkeypatch.setattr(SampledGradient, "sample_threshold", 0.0)  # all words take part
     dense, other = Dense(counts(), WIDTH), kind(counts(), WIDTH)
     other.load_state_dict(dense.state_dict())
     hidden, targets = torch.randn(300, WIDTH), torch.randint(0, WORDS, (300,))
@@ -55,7 +55,11 @@ def test_chunks_give_the_gradients_of_all_at_once(kind: type[Dense], monkeypatch
 
 def test_a_gradient_by_lot_is_not_far_from_the_whole_one() -> None:
     torch.manual_seed(1)
-    head, hidden, targets = ByLot(torch.ones(4000), WIDTH), torch.randn(300, WIDTH), torch.randint(0, 4000, (300,))
+    head, hidden, targets = (
+        SampledGradient(torch.ones(4000), WIDTH),
+        torch.randn(300, WIDTH),
+        torch.randint(0, 4000, (300,)),
+    )
     found = []
     for loss in (head(hidden, targets), head.nats(hidden, targets)):
         found.append(torch.autograd.grad(loss, [head.weight])[0])
@@ -66,7 +70,7 @@ def test_a_gradient_by_lot_is_not_far_from_the_whole_one() -> None:
 def test_with_many_samples_the_sampled_loss_is_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heads, "NUM_SAMPLES", 100_000)
     torch.manual_seed(1)
-    head = Sampled(counts(), WIDTH)
+    head = SampledSoftmax(counts(), WIDTH)
     torch.nn.init.normal_(head.weight, 0, 0.5)
     hidden, targets = torch.randn(50, WIDTH), torch.randint(0, WORDS, (50,))
     assert head(hidden, targets).item() == pytest.approx(head.nats(hidden, targets).item(), rel=0.02)

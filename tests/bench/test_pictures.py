@@ -2,23 +2,23 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from cllm.bench.pictures import Line, courses, spread, ticks
+from cllm.bench.training.chart import Curve, render_curves, spread_labels, ticks
 
 
 def test_a_line_for_each_course_with_its_last_figure() -> None:
-    lines = [
-        Line(label="a & b", points=[(1, 3.0), (10, 2.0)], colour="#000"),
-        Line(label="c", points=[(2, 2.5), (5, 2.01)], colour="#111"),
+    curves = [
+        Curve(label="a & b", points=[(1, 3.0), (10, 2.0)], colour="#000"),
+        Curve(label="c", points=[(2, 2.5), (5, 2.01)], colour="#111"),
     ]
-    drawn = ElementTree.fromstring(courses("x < y", lines))
+    drawn = ElementTree.fromstring(render_curves("x < y", curves))
     texts = [element.text for element in drawn.iter() if element.tag.endswith("text")]
     assert "x < y" in texts and "a & b 2.00" in texts and "c 2.01" in texts
     assert sum(element.tag.endswith("polyline") for element in drawn.iter()) == 2
 
 
 def test_a_single_point_is_a_picture_too() -> None:
-    line = Line(label="one", points=[(3, 2.0)], colour="#000")
-    assert ElementTree.fromstring(courses("one", [line])) is not None
+    curve = Curve(label="one", points=[(3, 2.0)], colour="#000")
+    assert ElementTree.fromstring(render_curves("one", [curve])) is not None
 
 
 def test_ticks_are_round_and_few() -> None:
@@ -27,7 +27,7 @@ def test_ticks_are_round_and_few() -> None:
 
 
 def test_labels_do_not_lie_on_one_another() -> None:
-    places = spread([100.0, 101.0, 50.0, 102.0])
-    order = sorted(places)
+    label_ys = spread_labels([100.0, 101.0, 50.0, 102.0])
+    order = sorted(label_ys)
     assert all(after - before >= 15 for before, after in zip(order, order[1:], strict=False))
-    assert places[2] == 50.0
+    assert label_ys[2] == 50.0

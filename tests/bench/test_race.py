@@ -1,17 +1,17 @@
 import pytest
 
-from cllm.bench.contender import Point
-from cllm.bench.race import SLICES, Course, race, seconds_to
+from cllm.bench.shared.round_robin import NUM_SLICES, TrainingProgress, seconds_to_reach, train_round_robin
+from cllm.bench.shared.trainer import CurvePoint
 
 
-class Learner:
+class FakeTrainer:
     """A contender whose steps take a third of a second of its clock."""
 
     def __init__(self, name: str, order: list[str]) -> None:
         self.name, self.seconds, self.tokens_per_second = name, 0.0, 1.0
         self._order = order
 
-    def learn(self, until: float) -> None:
+    def train_until(self, until: float) -> None:
         self._order.append(self.name)
         while self.seconds < until:
             self.seconds += 1 / 3
@@ -21,36 +21,36 @@ class Silent:
     def __init__(self) -> None:
         self.shares: list[float] = []
 
-    def phase(self, name: str) -> None: ...
+    def start_phase(self, name: str) -> None: ...
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
         self.shares.append(share)
 
-    def say(self, text: str) -> None: ...
+    def log(self, text: str) -> None: ...
 
 
 def test_all_learn_as_long_in_slices_and_take_turns_to_be_first() -> None:
     order: list[str] = []
-    learners = [Learner(name, order) for name in "abc"]
+    trainers = [FakeTrainer(name, order) for name in "abc"]
     report = Silent()
-    slices = list(race(learners, 30.0, Course(report, "race", 90.0)))  # type: ignore[arg-type]
-    assert slices == list(range(1, SLICES + 1))
-    assert all(30 <= learner.seconds < 30 + 1 / 3 + 1e-9 for learner in learners)
+    slices = list(train_round_robin(trainers, 30.0, TrainingProgress(report, "race", 90.0)))  # type: ignore[arg-type]
+    assert slices == list(range(1, NUM_SLICES + 1))
+    assert all(30 <= trainer.seconds < 30 + 1 / 3 + 1e-9 for trainer in trainers)
     firsts = order[::3]
     assert {firsts.count(name) for name in "abc"} <= {6, 7}
     assert report.shares == sorted(report.shares) and report.shares[-1] == 1.0
 
 
-def points(*pairs: tuple[float, float]) -> list[Point]:
-    return [Point(seconds=seconds, tokens=0, bits_per_byte=bits) for seconds, bits in pairs]
+def points(*pairs: tuple[float, float]) -> list[CurvePoint]:
+    return [CurvePoint(seconds=seconds, tokens=0, bits_per_byte=bits) for seconds, bits in pairs]
 
 
 def test_when_a_course_came_down_is_between_two_points_by_the_logarithm() -> None:
-    assert seconds_to(points((10, 3.0), (40, 2.0), (160, 1.5)), 2.5) == pytest.approx(20)
-    assert seconds_to(points((160, 1.5), (10, 3.0), (40, 2.0)), 2.0) == pytest.approx(40)
+    assert seconds_to_reach(points((10, 3.0), (40, 2.0), (160, 1.5)), 2.5) == pytest.approx(20)
+    assert seconds_to_reach(points((160, 1.5), (10, 3.0), (40, 2.0)), 2.0) == pytest.approx(40)
 
 
 def test_a_course_that_never_came_down_has_no_time_and_one_that_began_there_has_its_first() -> None:
-    assert seconds_to(points((10, 3.0), (40, 2.0)), 1.9) is None
-    assert seconds_to(points((10, 3.0), (40, 2.0)), 3.5) == 10
-    assert seconds_to([], 1.0) is None
+    assert seconds_to_reach(points((10, 3.0), (40, 2.0)), 1.9) is None
+    assert seconds_to_reach(points((10, 3.0), (40, 2.0)), 3.5) == 10
+    assert seconds_to_reach([], 1.0) is None

@@ -1,6 +1,6 @@
 import random
 
-from cllm.corpus.duplicates import NEAR, near_duplicates, representative
+from cllm.corpus.duplicates import NEAR_DUPLICATE_THRESHOLD, near_duplicates, representative
 from cllm.corpus.split import split_of
 
 PATHS = [f"src/file_{number}.c" for number in range(200)]
@@ -28,15 +28,15 @@ def test_a_copy_that_is_learned_stands_for_one_that_is_held_out() -> None:
 
 def test_near_copies_are_found_and_the_nearest_named() -> None:
     held_out = [("val.c", b"".join(lines(0))), ("other.c", b"".join(lines(9)))]
-    learned = [("far.c", mixed(40, 1)), ("near.c", mixed(90, 2)), ("nearer.c", mixed(97, 3))]
-    found = near_duplicates(held_out, learned)
+    train = [("far.c", mixed(40, 1)), ("near.c", mixed(90, 2)), ("nearer.c", mixed(97, 3))]
+    found = near_duplicates(held_out, train)
     assert list(found) == ["val.c"]
     assert found["val.c"].path == "nearer.c" and found["val.c"].similarity >= 0.9
 
 
 def test_what_is_half_alike_is_not_flagged() -> None:
-    learned = [(f"{shared}.c", mixed(shared, 100 + shared)) for shared in range(0, 60, 5)]
-    assert near_duplicates([("val.c", b"".join(lines(0)))], learned) == {}
+    train = [(f"{shared}.c", mixed(shared, 100 + shared)) for shared in range(0, 60, 5)]
+    assert near_duplicates([("val.c", b"".join(lines(0)))], train) == {}
 
 
 def test_indentation_and_line_ends_do_not_hide_a_copy() -> None:
@@ -53,12 +53,12 @@ def test_the_estimate_agrees_with_the_exact_similarity() -> None:
         exact.append(len(mine & other) / len(mine | other))
     for text, similarity in zip(texts, exact, strict=True):
         flagged = bool(near_duplicates([("val.c", b"".join(lines(0)))], [("train.c", text)]))
-        if abs(similarity - NEAR) > 0.1:  # more than three standard errors
-            assert flagged is (similarity > NEAR), similarity
+        if abs(similarity - NEAR_DUPLICATE_THRESHOLD) > 0.1:  # more than three standard errors
+            assert flagged is (similarity > NEAR_DUPLICATE_THRESHOLD), similarity
 
 
 def test_the_result_does_not_depend_on_the_order_but_for_ties() -> None:
     held_out = [(f"val_{number}.c", mixed(100 - number, number)) for number in range(1, 20)]
-    learned = [(f"train_{number}.c", mixed(100 - number, 100 + number)) for number in range(1, 20)]
-    assert near_duplicates(held_out, learned) == near_duplicates(held_out, learned)
-    assert near_duplicates([], learned) == near_duplicates(held_out, []) == {}
+    train = [(f"train_{number}.c", mixed(100 - number, 100 + number)) for number in range(1, 20)]
+    assert near_duplicates(held_out, train) == near_duplicates(held_out, train)
+    assert near_duplicates([], train) == near_duplicates(held_out, []) == {}

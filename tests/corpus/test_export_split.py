@@ -25,8 +25,8 @@ def test_the_bytes_learned_from_and_held_out_are_written(corpus: Corpus, tmp_pat
     expected = {Path("train", one.path) for one in corpus.train} | {Path("val", one.path) for one in corpus.val}
     assert written == expected and corpus.dev and corpus.val
     for document in corpus.documents:
-        side = "val" if document.split == "val" else "train"
-        assert (destination / side / document.path).read_bytes() == corpus.text(document)
+        split = "val" if document.split == "val" else "train"
+        assert (destination / split / document.path).read_bytes() == corpus.text(document)
 
 
 def test_a_destination_that_holds_something_is_refused(corpus: Corpus, tmp_path: Path) -> None:

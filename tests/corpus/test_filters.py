@@ -3,19 +3,19 @@ import random
 
 import pytest
 
-from cllm.corpus.filters import directory_reason, name_reason, text_reason
+from cllm.corpus.filters import directory_skip_reason, name_skip_reason, text_skip_reason
 
 SOURCE = b"/* Adds. */\nint add(int left, int right) {\n    return left + right;\n}\n" * 100
 
 
 @pytest.mark.parametrize("path", ["node_modules", "web/node_modules", "Vendor", "lib/third_party", "a/__pycache__"])
 def test_other_peoples_directories_are_not_entered(path: str) -> None:
-    assert directory_reason(path) == "vendored or installed"
+    assert directory_skip_reason(path) == "vendored or installed"
 
 
 @pytest.mark.parametrize("path", ["src", "vendors", "lib", "build", "deps", "external", "tests/fixtures"])
 def test_ordinary_directories_are_entered(path: str) -> None:
-    assert directory_reason(path) is None
+    assert directory_skip_reason(path) is None
 
 
 @pytest.mark.parametrize(
@@ -38,19 +38,19 @@ def test_ordinary_directories_are_entered(path: str) -> None:
     ],
 )
 def test_names(path: str, reason: str | None) -> None:
-    assert name_reason(path) == reason
+    assert name_skip_reason(path) == reason
 
 
 def test_source_and_prose_are_kept() -> None:
     paragraph = b"A paragraph of prose stands on one line, however long it becomes. " * 20 + b"\n\n"
-    assert text_reason(SOURCE, "C") is None
-    assert text_reason(paragraph * 10, "Markdown") is None
-    assert text_reason(b"x", "Text") is None
-    assert text_reason(b'{"name": "thing"}\n' * 50, "JSON") is None
+    assert text_skip_reason(SOURCE, "C") is None
+    assert text_skip_reason(paragraph * 10, "Markdown") is None
+    assert text_skip_reason(b"x", "Text") is None
+    assert text_skip_reason(b'{"name": "thing"}\n' * 50, "JSON") is None
 
 
 def test_empty_files_teach_nothing() -> None:
-    assert text_reason(b"", "Python") == text_reason(b" \n\t\r\n", "Python") == "empty"
+    assert text_skip_reason(b"", "Python") == text_skip_reason(b" \n\t\r\n", "Python") == "empty"
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_empty_files_teach_nothing() -> None:
     ],
 )
 def test_generated_files_say_so_at_the_top(head: bytes) -> None:
-    assert text_reason(head + SOURCE, "C") == "generated"
-    assert text_reason(b"int x;\n" * 40 + head + SOURCE, "C") is None
+    assert text_skip_reason(head + SOURCE, "C") == "generated"
+    assert text_skip_reason(b"int x;\n" * 40 + head + SOURCE, "C") is None
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_generated_files_say_so_at_the_top(head: bytes) -> None:
     ],
 )
 def test_a_sentence_about_generating_is_not_a_marker(head: bytes) -> None:
-    assert text_reason(head + SOURCE, "C") is None
+    assert text_skip_reason(head + SOURCE, "C") is None
 
 
 def test_minified_code_is_skipped() -> None:
-    assert text_reason(b"function f(a,b){return a+b};" * 200_000, "JavaScript") == "minified"
-    assert text_reason(b"x" * 60_000 + b"\n" + SOURCE, "Text") == "minified"
-    assert text_reason(b"function f(a,b){return a+b};" * 20, "JavaScript") is None  # short files are not judged
+    assert text_skip_reason(b"function f(a,b){return a+b};" * 200_000, "JavaScript") == "minified"
+    assert text_skip_reason(b"x" * 60_000 + b"\n" + SOURCE, "Text") == "minified"
+    assert text_skip_reason(b"function f(a,b){return a+b};" * 20, "JavaScript") is None  # short files are not judged
 
 
 def test_tables_are_skipped() -> None:
@@ -98,5 +98,5 @@ def test_tables_are_skipped() -> None:
     ).encode()
     encoded = base64.encodebytes(numbers.randbytes(20_000))
     for table in (digits, hexadecimal, encoded):
-        assert text_reason(b"static const char data[] = {\n" + table + b"};\n", "C") == "data"
-    assert text_reason(b'{"key": ["value"]}\n' * 10_000, "JSON") == "data"
+        assert text_skip_reason(b"static const char data[] = {\n" + table + b"};\n", "C") == "data"
+    assert text_skip_reason(b'{"key": ["value"]}\n' * 10_000, "JSON") == "data"

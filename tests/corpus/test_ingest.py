@@ -14,7 +14,7 @@ from cllm.corpus import text as text_module
 from cllm.errors import CorpusError
 
 HELD_OUT = [path for path in (f"src/file_{number}.c" for number in range(300)) if is_held_out(path)]
-LEARNED = [path for path in (f"src/file_{number}.c" for number in range(300)) if not is_held_out(path)]
+TRAIN_PATHS = [path for path in (f"src/file_{number}.c" for number in range(300)) if not is_held_out(path)]
 
 
 def source(seed: int, lines: int = 30) -> bytes:
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def learn(root: Path, tmp_path: Path) -> Callable[..., Corpus]:
+def ingest_files(root: Path, tmp_path: Path) -> Callable[..., Corpus]:
     """Put files into the repository and ingest it."""
 
     def run(files: dict[str, bytes], **config: int | bool) -> Corpus:
@@ -56,9 +56,9 @@ def by_path(corpus: Corpus) -> dict[str, bytes]:
     return {document.path: corpus.text(document) for document in corpus.documents}
 
 
-def test_an_ordinary_repository(learn: Callable[..., Corpus], root: Path) -> None:
+def test_an_ordinary_repository(ingest_files: Callable[..., Corpus], root: Path) -> None:
     files = {f"src/{number}.c": source(number) for number in range(60)} | {"README.md": b"# Title\r\n\r\ntext\r\n"}
-    corpus = learn(files | {"a.png": b"\x89PNG\r\n\0", "empty.c": b"\n", ".gitignore": b"*.o\n", "x.o": b"text"})
+    corpus = ingest_files(files | {"a.png": b"\x89PNG\r\n\0", "empty.c": b"\n", ".gitignore": b"*.o\n", "x.o": b"text"})
     assert by_path(corpus) == files | {".gitignore": b"*.o\n"}
     assert corpus.report["skipped"] == {"binary": 1, "empty": 1, "ignored": 1}
     assert corpus.report["languages"]["C"]["files"] == 60
@@ -76,43 +76,43 @@ def test_the_same_tree_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_no_line_of_vals_files_is_in_train_by_way_of_a_duplicate(learn: Callable[..., Corpus]) -> None:
-    files = {path: source(number) for number, path in enumerate(HELD_OUT + LEARNED)}
+def test_no_line_of_vals_files_is_in_train_by_way_of_a_duplicate(ingest_files: Callable[..., Corpus]) -> None:
+    files = {path: source(number) for number, path in enumerate(HELD_OUT + TRAIN_PATHS)}
     files |= {f"copy/of_{number}.c": source(number) for number in range(len(HELD_OUT))}  # every held-out text, again
     files |= {f"more/of_{number}.c": source(number) for number in range(0, 300, 7)}
-    corpus = learn(files)
-    learned = {line for document in corpus.train for line in corpus.text(document).splitlines()}
+    corpus = ingest_files(files)
+    train_lines = {line for document in corpus.train for line in corpus.text(document).splitlines()}
     held_out = [line for document in corpus.val for line in corpus.text(document).splitlines()]
-    assert held_out and not learned & set(held_out)
+    assert held_out and not train_lines & set(held_out)
     texts = [corpus.text(document) for document in corpus.documents]
     assert len(set(texts)) == len(texts) == len(set(files.values()))
     assert corpus.report["exact_duplicates"] == len(files) - len(texts)
-    assert corpus.report["exact_duplicates_not_held_out"] > 0
+    assert corpus.report["exact_duplicates_moved_to_train"] > 0
 
 
-def test_a_text_on_both_sides_is_learned_and_not_held_out(learn: Callable[..., Corpus]) -> None:
-    files = {path: source(number) for number, path in enumerate(HELD_OUT[:5] + LEARNED[:20])}
-    corpus = learn(files | {LEARNED[20]: files[HELD_OUT[0]]})
-    assert HELD_OUT[0] not in by_path(corpus) and LEARNED[20] in by_path(corpus)
-    assert corpus.report["exact_duplicates"] == corpus.report["exact_duplicates_not_held_out"] == 1
+def test_a_text_on_both_sides_is_learned_and_not_held_out(ingest_files: Callable[..., Corpus]) -> None:
+    files = {path: source(number) for number, path in enumerate(HELD_OUT[:5] + TRAIN_PATHS[:20])}
+    corpus = ingest_files(files | {TRAIN_PATHS[20]: files[HELD_OUT[0]]})
+    assert HELD_OUT[0] not in by_path(corpus) and TRAIN_PATHS[20] in by_path(corpus)
+    assert corpus.report["exact_duplicates"] == corpus.report["exact_duplicates_moved_to_train"] == 1
 
 
-def test_a_near_copy_is_flagged_and_stays_held_out(learn: Callable[..., Corpus]) -> None:
-    files = {path: source(number) for number, path in enumerate(HELD_OUT[:5] + LEARNED[:20])}
-    corpus = learn(files | {HELD_OUT[0]: files[LEARNED[3]] + b"int one_more_line;\n"})
+def test_a_near_copy_is_flagged_and_stays_held_out(ingest_files: Callable[..., Corpus]) -> None:
+    files = {path: source(number) for number, path in enumerate(HELD_OUT[:5] + TRAIN_PATHS[:20])}
+    corpus = ingest_files(files | {HELD_OUT[0]: files[TRAIN_PATHS[3]] + b"int one_more_line;\n"})
     flagged = {one.path: one.near_duplicate_of for one in corpus.documents if one.near_duplicate_of}
-    assert flagged == {HELD_OUT[0]: LEARNED[3]}
+    assert flagged == {HELD_OUT[0]: TRAIN_PATHS[3]}
     assert [one["path"] for one in corpus.report["near_duplicates"]] == [HELD_OUT[0]]
 
 
-def test_copies_of_one_file_only(learn: Callable[..., Corpus]) -> None:
-    corpus = learn(dict.fromkeys(HELD_OUT[:3] + LEARNED[:30], source(1)))
+def test_copies_of_one_file_only(ingest_files: Callable[..., Corpus]) -> None:
+    corpus = ingest_files(dict.fromkeys(HELD_OUT[:3] + TRAIN_PATHS[:30], source(1)))
     assert [one.lines for one in corpus.documents] == [(1, 27), (28, 30)]
     assert corpus.report["exact_duplicates"] == 32
 
 
-def test_encodings_line_ends_and_invisible_characters(learn: Callable[..., Corpus]) -> None:
-    corpus = learn(
+def test_encodings_line_ends_and_invisible_characters(ingest_files: Callable[..., Corpus]) -> None:
+    corpus = ingest_files(
         {
             "utf16.c": "﻿int é;\r\n".encode("utf-16-le"),
             "utf8.c": b"\xef\xbb\xbfint x;\r\n",
@@ -134,16 +134,18 @@ def test_encodings_line_ends_and_invisible_characters(learn: Callable[..., Corpu
     assert corpus.report["encodings"]["cp1252"] == 1
 
 
-def test_special_tokens_in_a_file_are_text(learn: Callable[..., Corpus]) -> None:
+def test_special_tokens_in_a_file_are_text(ingest_files: Callable[..., Corpus]) -> None:
     content = b"before <|endoftext|> after <|fim_prefix|>\n"
-    assert by_path(learn({"a.txt": content, "b.txt": b"other\n"}))["a.txt"] == content
+    assert by_path(ingest_files({"a.txt": content, "b.txt": b"other\n"}))["a.txt"] == content
 
 
-def test_minified_generated_vendored_and_huge_files_are_skipped(learn: Callable[..., Corpus], root: Path) -> None:
+def test_minified_generated_vendored_and_huge_files_are_skipped(
+    ingest_files: Callable[..., Corpus], root: Path
+) -> None:
     put(root, {"node_modules/x/index.js": source(1), "a.c": source(2), "b.c": source(3)})
     with (root / "sparse.c").open("wb") as file:
         file.truncate(10 << 30)
-    corpus = learn(
+    corpus = ingest_files(
         {
             "app.js": b"var a=1;function b(){return a};" * 30_000,
             "table.c": b"\n".join(b"%d, %d," % (number * 7919, number) for number in range(10_000)),
@@ -155,13 +157,13 @@ def test_minified_generated_vendored_and_huge_files_are_skipped(learn: Callable[
     assert corpus.report["skipped_directories"] == {"vendored or installed": 1}
 
 
-def test_strange_names_survive_the_disk(learn: Callable[..., Corpus], tmp_path: Path) -> None:
+def test_strange_names_survive_the_disk(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
     names = ["caf\udce9.c", "two\nlines.c", "n" * 255, " ", "🙂.c"]
-    learn({name: source(number) for number, name in enumerate(names)})
+    ingest_files({name: source(number) for number, name in enumerate(names)})
     assert sorted(by_path(Corpus.open(tmp_path / "corpus"))) == sorted(names)
 
 
-def test_links_and_special_files_are_not_read(learn: Callable[..., Corpus], root: Path, tmp_path: Path) -> None:
+def test_links_and_special_files_are_not_read(ingest_files: Callable[..., Corpus], root: Path, tmp_path: Path) -> None:
     put(tmp_path, {"outside/secret.c": b"outside\n"})
     put(root, {"a.c": source(1), "b.c": source(2)})
     (root / "loop").symlink_to(root)
@@ -170,7 +172,7 @@ def test_links_and_special_files_are_not_read(learn: Callable[..., Corpus], root
     os.mkfifo(root / "pipe.c")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.relpath(root / "socket.c"))
-        corpus = learn({})
+        corpus = ingest_files({})
     assert set(by_path(corpus)) == {"a.c", "b.c"}
     assert corpus.report["skipped"] == {"symbolic link": 3, "not a regular file": 2}
 
@@ -182,7 +184,7 @@ def test_the_root_may_be_named_through_a_link(root: Path, tmp_path: Path) -> Non
 
 
 def test_nothing_of_the_repository_is_executed(
-    learn: Callable[..., Corpus], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ingest_files: Callable[..., Corpus], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = tmp_path / "executed"
     script = tmp_path / "script"
@@ -201,13 +203,13 @@ def test_nothing_of_the_repository_is_executed(
         "b.c": source(2),
     }
     monkeypatch.setenv("PATH", "")  # the list is the same where there is no git
-    corpus = learn(hostile)
+    corpus = ingest_files(hostile)
     assert set(by_path(corpus)) == {"a.c", "b.c", ".gitattributes", ".gitmodules"}
     assert not marker.exists()
 
 
 def test_a_file_that_changes_during_the_scan_is_read_whole_or_not_at_all(
-    learn: Callable[..., Corpus], root: Path, monkeypatch: pytest.MonkeyPatch
+    ingest_files: Callable[..., Corpus], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(root, {"a.c": source(1), "gone.c": source(2), "restless.c": source(3), "b.c": source(4)})
     genuine = text_module._read_once
@@ -220,33 +222,33 @@ def test_a_file_that_changes_during_the_scan_is_read_whole_or_not_at_all(
         return genuine(path, max_bytes)
 
     monkeypatch.setattr(text_module, "_read_once", reading)
-    corpus = learn({})
+    corpus = ingest_files({})
     assert set(by_path(corpus)) == {"a.c", "b.c"}
     assert corpus.report["skipped"] == {"vanished": 1, "changed while it was read": 1}
 
 
-def test_planted_secrets_are_not_learned(learn: Callable[..., Corpus]) -> None:
+def test_planted_secrets_are_not_learned(ingest_files: Callable[..., Corpus]) -> None:
     letters = random.Random(5)
     secrets = ["gh" + "p_" + "".join(letters.choices("abcdefghjkmnpqrstuvwxyzABCDEF23456789", k=36)) for _ in range(20)]
     files = {
         f"config_{number}.py": f'TOKEN = "{secret}"\nx = {number}\n'.encode() for number, secret in enumerate(secrets)
     }
-    corpus = learn(files)
+    corpus = ingest_files(files)
     assert corpus.report["redactions"] == {"GitHub token": 20}
     assert not any(secret.encode() in text for secret in secrets for text in by_path(corpus).values())
     assert {len(text) for text in by_path(corpus).values()} == {len(content) for content in files.values()}
-    assert by_path(learn(files, redact=False)) == files
+    assert by_path(ingest_files(files, redact=False)) == files
 
 
-def test_caps_stop_the_scan_and_are_reported(learn: Callable[..., Corpus]) -> None:
+def test_caps_stop_the_scan_and_are_reported(ingest_files: Callable[..., Corpus]) -> None:
     files = {f"{number:02}.c": source(number) for number in range(30)}
-    corpus = learn(files, max_files=10)
+    corpus = ingest_files(files, max_files=10)
     assert len(corpus.documents) == 10 and corpus.report["truncated"] == ["max_files (10)"]
-    corpus = learn({}, max_total_bytes=len(files["00.c"]) * 5)
+    corpus = ingest_files({}, max_total_bytes=len(files["00.c"]) * 5)
     assert 3 < len(corpus.documents) < 6 and len(corpus.report["truncated"]) == 1
-    corpus = learn({"deep/er/x.c": source(99)}, max_depth=1)
+    corpus = ingest_files({"deep/er/x.c": source(99)}, max_depth=1)
     assert "deep/er/x.c" not in by_path(corpus) and corpus.report["skipped_directories"] == {"too deep": 1}
-    corpus = learn({}, max_files=31)
+    corpus = ingest_files({}, max_files=31)
     assert corpus.report["files_seen"] == 31 and corpus.report["truncated"] == []
 
 
@@ -275,10 +277,10 @@ def test_its_own_output_inside_the_repository_is_not_read(root: Path) -> None:
     ],
 )
 def test_a_repository_without_text_is_refused_in_one_sentence(
-    learn: Callable[..., Corpus], tmp_path: Path, files: dict[str, bytes], words: str
+    ingest_files: Callable[..., Corpus], tmp_path: Path, files: dict[str, bytes], words: str
 ) -> None:
     with pytest.raises(CorpusError, match=words):
-        learn(files)
+        ingest_files(files)
     assert not (tmp_path / "corpus").exists() and not list(tmp_path.glob(".tmp-*"))
 
 
@@ -298,24 +300,24 @@ def test_a_root_that_is_no_readable_directory_is_refused(
         ingest(root, tmp_path / "corpus", CorpusConfig())
 
 
-def test_one_file_is_divided_by_its_lines(learn: Callable[..., Corpus]) -> None:
+def test_one_file_is_divided_by_its_lines(ingest_files: Callable[..., Corpus]) -> None:
     content = b"".join(b"line %d\n" % number for number in range(100))
-    corpus = learn({"only.c": content})
-    learned, held_out = corpus.documents
-    assert (learned.path, learned.split, learned.lines) == ("only.c", "train", (1, 90))
+    corpus = ingest_files({"only.c": content})
+    train, held_out = corpus.documents
+    assert (train.path, train.split, train.lines) == ("only.c", "train", (1, 90))
     assert (held_out.path, held_out.split, held_out.lines) == ("only.c", "val", (91, 100))
-    assert corpus.text(learned) + corpus.text(held_out) == content
+    assert corpus.text(train) + corpus.text(held_out) == content
     assert "one file" in corpus.report["split_fallback"]
     assert corpus.report["languages"] == {"C": {"files": 1, "bytes": len(content)}}
 
 
-def test_one_byte_is_learned_and_nothing_can_be_held_out(learn: Callable[..., Corpus]) -> None:
-    corpus = learn({"a": b"x"})
+def test_one_byte_is_learned_and_nothing_can_be_held_out(ingest_files: Callable[..., Corpus]) -> None:
+    corpus = ingest_files({"a": b"x"})
     assert [corpus.text(one) for one in corpus.train] == [b"x"] and corpus.val == []
     assert "single line" in corpus.report["split_fallback"]
 
 
-def test_records_are_plain_json(learn: Callable[..., Corpus], tmp_path: Path) -> None:
-    learn({"a.c": source(1), "b.c": source(2)})
+def test_records_are_plain_json(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
+    ingest_files({"a.c": source(1), "b.c": source(2)})
     first = json.loads((tmp_path / "corpus" / "documents.jsonl").read_text().splitlines()[0])
     assert list(first) == ["path", "language", "split", "offset", "bytes", "sha256", "near_duplicate_of", "lines"]

@@ -26,8 +26,8 @@ def test_a_path_that_is_not_utf8_has_a_split() -> None:
 
 def test_a_path_keeps_its_side_when_others_come() -> None:
     assert assign(MANY) == Assignment({path: split_of(path) for path in MANY}, [])
-    few = assign(MANY[:1000]).split_of
-    assert few.items() <= assign(MANY).split_of.items()
+    few = assign(MANY[:1000]).splits
+    assert few.items() <= assign(MANY).splits.items()
 
 
 def test_two_files_are_one_to_learn_and_one_to_hold_out() -> None:
@@ -47,7 +47,7 @@ def test_something_is_held_out_and_something_set_aside_whatever_the_hashes() -> 
 
 def test_order_does_not_matter() -> None:
     some = with_residue(5, 12)
-    assert assign(some).split_of == assign(some[::-1]).split_of
+    assert assign(some).splits == assign(some[::-1]).splits
 
 
 def test_a_single_file_is_never_held_out_whole() -> None:

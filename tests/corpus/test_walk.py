@@ -12,19 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cllm.corpus.walk import Found, walk
+from cllm.corpus.walk import WalkEntry, walk
 
 
-def found(root: Path, max_depth: int = 64, max_entries: int = 100_000) -> list[Found]:
+def walk_entries(root: Path, max_depth: int = 64, max_entries: int = 100_000) -> list[WalkEntry]:
     return list(walk(root, max_depth=max_depth, max_entries=max_entries))
 
 
 def files(root: Path) -> list[str]:
-    return [one.path for one in found(root) if one.skipped is None]
+    return [one.path for one in walk_entries(root) if one.skipped is None]
 
 
 def reasons(root: Path) -> dict[str, str | None]:
-    return {one.path: one.skipped for one in found(root)}
+    return {one.path: one.skipped for one in walk_entries(root)}
 
 
 def put(root: Path, *paths: str, content: str = "x\n") -> None:
@@ -195,11 +195,11 @@ def test_depth_is_capped_and_the_walk_does_not_recurse(
     tmp_path: Path, name: str, levels: int, expected: str | None
 ) -> None:
     nest(tmp_path, name, levels)
-    assert [one.skipped for one in found(tmp_path, max_depth=10)] == ["too deep"]
+    assert [one.skipped for one in walk_entries(tmp_path, max_depth=10)] == ["too deep"]
     allowed = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack()) + 100)
     try:
-        everything = found(tmp_path, max_depth=10_000)
+        everything = walk_entries(tmp_path, max_depth=10_000)
     finally:
         sys.setrecursionlimit(allowed)
     assert [one.skipped for one in everything] == ([expected] if expected else [])
@@ -215,7 +215,7 @@ def test_long_and_strange_names(tmp_path: Path) -> None:
 
 def test_few_names_of_a_huge_directory_are_kept(tmp_path: Path) -> None:
     put(tmp_path, *[f"{number:03}" for number in range(100)])
-    assert [one.path for one in found(tmp_path, max_entries=3)] == ["000", "001", "002"]
+    assert [one.path for one in walk_entries(tmp_path, max_entries=3)] == ["000", "001", "002"]
 
 
 def test_another_repository_inside_one_is_not_entered(tmp_path: Path) -> None:
@@ -247,4 +247,4 @@ def test_a_directory_met_twice_is_entered_once(tmp_path: Path, monkeypatch: pyte
         return genuine(str(path).removesuffix("/b") + "/a" if str(path).endswith("/b") else path, flags, mode)
 
     monkeypatch.setattr(os, "open", mounted)
-    assert reasons(tmp_path) == {"a/x.c": None, "b/": "met twice"}
+    assert reasons(tmp_path) == {"a/x.c": None, "b/": "already visited"}

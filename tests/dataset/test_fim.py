@@ -6,7 +6,7 @@ from cllm.dataset.fim import fill_in_the_middle
 from cllm.tokenizer import Tokenizer
 
 TEXT = b"static int uv__read(int fd, void* buf) {\n  return read(fd, buf, 10);\n}\n" * 8
-TOKENIZER = Tokenizer.learn([TEXT], 330)
+TOKENIZER = Tokenizer.train([TEXT], 330)
 SPECIAL = TOKENIZER.special
 
 

@@ -35,7 +35,7 @@ def test_a_row_is_a_function_of_seed_and_index(shard: Shard) -> None:
 
 def test_a_pass_gives_every_token_at_most_once_and_loses_less_than_a_row(shard: Shard) -> None:
     rows = rows_of(shard, 0)
-    targets = np.concatenate([rows[index][1:] for index in range(rows.per_pass)])
+    targets = np.concatenate([rows[index][1:] for index in range(rows.rows_per_epoch)])
     learned = targets[targets != END]
     assert len(set(learned.tolist())) == len(learned)
     assert len(targets) > shard.num_tokens - 8
@@ -47,16 +47,16 @@ def test_every_row_is_a_run_of_the_documents(shard: Shard) -> None:
         ids = shard.document(d).tolist()
         follows |= set(zip(ids, ids[1:], strict=False))
     rows = rows_of(shard, 1)
-    for index in range(3 * rows.per_pass):
+    for index in range(3 * rows.rows_per_epoch):
         row = rows[index].tolist()
         assert set(zip(row, row[1:], strict=False)) <= follows
 
 
 def test_the_cuts_fall_elsewhere_in_the_next_pass(shard: Shard) -> None:
     rows = rows_of(shard, 0)
-    first = {tuple(rows[i]) for i in range(rows.per_pass)}
-    second = {tuple(rows[i]) for i in range(rows.per_pass, 2 * rows.per_pass)}
-    assert len(first & second) < rows.per_pass / 2
+    first = {tuple(rows[i]) for i in range(rows.rows_per_epoch)}
+    second = {tuple(rows[i]) for i in range(rows.rows_per_epoch, 2 * rows.rows_per_epoch)}
+    assert len(first & second) < rows.rows_per_epoch / 2
 
 
 def test_a_shard_shorter_than_a_row_is_filled_with_ends(tmp_path: Path) -> None:
@@ -78,5 +78,5 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path: Path, shard: Shard) -> N
 
 def test_rows_hold_the_chosen_documents_alone(shard: Shard) -> None:
     rows = Rows(shard, np.array([2, 5]), 8, 0, END)
-    seen = {token // 100 for index in range(2 * rows.per_pass) for token in rows[index].tolist() if token != END}
+    seen = {token // 100 for index in range(2 * rows.rows_per_epoch) for token in rows[index].tolist() if token != END}
     assert seen == {3, 6}

@@ -4,17 +4,17 @@ import sys
 import pytest
 
 from cllm.errors import UsageError
-from cllm.evaluation.compressors import NAMES, external, is_installed, size_by
+from cllm.evaluation.compressors import COMPRESSORS, is_installed, parse_external, size_function
 
 TEXT = b"int main(void) { return 0; }\n" * 400
 PROGRAM = "import sys, zlib; open(sys.argv[2], 'wb').write(zlib.compress(open(sys.argv[1], 'rb').read()))"
 PYTHON = shlex.join([sys.executable, "-c", PROGRAM])
 
 
-@pytest.mark.parametrize("name", [*NAMES, f"zlib {PYTHON} {{in}} {{out}}"])
+@pytest.mark.parametrize("name", [*COMPRESSORS, f"zlib {PYTHON} {{in}} {{out}}"])
 def test_what_was_seen_before_costs_little(name: str) -> None:
-    assert name not in NAMES or is_installed(name)
-    size = size_by(name)
+    assert name not in COMPRESSORS or is_installed(name)
+    size = size_function(name)
     alone, before = size(TEXT), size(TEXT[:6000])
     assert 0 < alone < len(TEXT) / 20
     assert size(TEXT[:6000] + TEXT[:3000]) - before < 0.7 * size(TEXT[:3000])
@@ -23,10 +23,10 @@ def test_what_was_seen_before_costs_little(name: str) -> None:
 @pytest.mark.parametrize("text", ["", "name", "name gzip {in}", "name gzip {out}"])
 def test_a_compressor_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="NAME COMMAND"):
-        external(text)
+        parse_external(text)
 
 
 @pytest.mark.parametrize("command", ["false {in} {out}", "/nowhere/compressor {in} {out}", "true {in} {out}"])
 def test_a_compressor_that_fails_is_named(command: str) -> None:
     with pytest.raises(UsageError, match=command.split()[0]):
-        size_by(f"mine {command}")(TEXT)
+        size_function(f"mine {command}")(TEXT)

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from cllm.evaluation.likelihood import Likelihood, likelihood
+from cllm.evaluation.likelihood import Likelihood
 from cllm.model.config import TransformerConfig
-from cllm.model.reading import read
+from cllm.model.logits import document_logits
 from cllm.model.transformer import Transformer, initialise
 
 
@@ -22,7 +22,10 @@ def network(n_layer: int = 1) -> Transformer:
 
 
 def read_by(model: Transformer, ids: npt.NDArray[np.int64]) -> Likelihood:
-    return likelihood(read(model, ids, 0), ids)
+    found = Likelihood(ids)
+    for _ in found.record(document_logits(model, ids, 0)):
+        pass
+    return found
 
 
 def document(length: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -46,11 +49,11 @@ def test_every_token_has_at_least_half_the_context_and_only_its_past() -> None:
     model, ids = network(1), document(100)
     inputs = np.append(0, ids[:-1])
     nats = read_by(model, ids).nats
-    for place in range(len(ids)):
-        begin = max(0, place // 16 * 16 - 16)
-        logits = model.logits(torch.from_numpy(inputs[begin : place + 1])[None])[0, -1]
-        assert nats[place] == pytest.approx(-logits.log_softmax(-1)[int(ids[place])].item(), rel=1e-3, abs=1e-4)
-        assert place - begin >= min(place, 16)
+    for position in range(len(ids)):
+        begin = max(0, position // 16 * 16 - 16)
+        logits = model.logits(torch.from_numpy(inputs[begin : position + 1])[None])[0, -1]
+        assert nats[position] == pytest.approx(-logits.log_softmax(-1)[int(ids[position])].item(), rel=1e-3, abs=1e-4)
+        assert position - begin >= min(position, 16)
 
 
 def test_the_future_does_not_matter() -> None:

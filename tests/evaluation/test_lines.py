@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cllm.corpus import Corpus, CorpusConfig, ingest
-from cllm.evaluation.lines import copied_line, draw_cursors, judge_line, mean_of, similarity
+from cllm.evaluation.rest_of_line import copied_line, draw_cursors, edit_similarity, judge_line, mean_of
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +24,17 @@ def test_cursors_stand_where_something_of_the_line_is_left(corpus: Corpus) -> No
 
 
 def test_the_longest_context_is_copied() -> None:
-    learned = b"int a = first;\nlong b = second;\n"
-    assert copied_line(learned, b"x;\nlong b =") == " second;"
-    assert copied_line(learned, b"short b =") == " second;"
-    assert copied_line(learned, b"int a = other;\nint a =") == " other;"  # the later of two as long as each other
+    train_text = b"int a = first;\nlong b = second;\n"
+    assert copied_line(train_text, b"x;\nlong b =") == " second;"
+    assert copied_line(train_text, b"short b =") == " second;"
+    assert copied_line(train_text, b"int a = other;\nint a =") == " other;"  # the later of two as long as each other
     assert copied_line(b"", b"") == "" and copied_line(b"abc", b"q") == ""
 
 
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_similarity_is_a_similarity(one: str, other: str) -> None:
-    found = similarity(one, other)
-    assert 0 <= found <= 1 and found == similarity(other, one)
+    found = edit_similarity(one, other)
+    assert 0 <= found <= 1 and found == edit_similarity(other, one)
     assert (found == 1) == (one == other)
 
 

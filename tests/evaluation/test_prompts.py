@@ -1,7 +1,7 @@
 import pytest
 
 from cllm.evaluation.prompts import PROMPTS, prompts_for
-from cllm.syntax.errors import complete_unit
+from cllm.syntax.error_count import complete_construct_end
 from cllm.syntax.grammars import GRAMMARS
 
 # One way to go on from each prompt that ends in a complete construct.
@@ -33,5 +33,5 @@ def test_each_prompt_can_begin_a_complete_construct_and_is_none_itself(language:
     assert len(CONTINUATIONS[language]) == len(prompts_for(language))
     for prompt, continuation in zip(prompts_for(language), CONTINUATIONS[language], strict=True):
         text = (prompt + continuation).encode()
-        assert complete_unit(language, text, len(prompt)) >= len(text.rstrip()), prompt
-        assert complete_unit(language, prompt.encode(), len(prompt)) == -1, prompt
+        assert complete_construct_end(language, text, len(prompt)) >= len(text.rstrip()), prompt
+        assert complete_construct_end(language, prompt.encode(), len(prompt)) == -1, prompt

@@ -1,7 +1,7 @@
 import pytest
 
 from cllm.corpus import Document
-from cllm.evaluation.scorecard import held_out_figures, judge, summary
+from cllm.evaluation.scorecard import held_out_metrics, judge_completion, summarise
 
 
 def document(path: str, size: int, near: str | None = None) -> Document:
@@ -17,7 +17,7 @@ RESULTS = [
 
 
 def test_bits_per_byte_is_all_bits_over_all_bytes() -> None:
-    figures = summary(RESULTS, DOCUMENTS)
+    figures = summarise(RESULTS, DOCUMENTS)
     bits = figures["bits_per_byte"]
     assert (bits["model"], bits["memory"], bits["mixed"]) == pytest.approx((1.17, 1.15, 1.13))
     assert figures["next_token"]["top1"] == pytest.approx(190 / 300)
@@ -26,7 +26,7 @@ def test_bits_per_byte_is_all_bits_over_all_bytes() -> None:
 
 
 def test_figures_without_near_duplicates_leave_them_out() -> None:
-    figures = held_out_figures(RESULTS, DOCUMENTS)
+    figures = held_out_metrics(RESULTS, DOCUMENTS)
     without = figures["without_near_duplicates"]
     assert without["held_out"] == {"files": 2, "bytes": 700, "scored_files": 2, "scored_bytes": 700}
     assert without["bits_per_byte"]["mixed"] == pytest.approx(1100 / 700)
@@ -34,26 +34,26 @@ def test_figures_without_near_duplicates_leave_them_out() -> None:
 
 
 def test_the_dearest_files_come_first() -> None:
-    first, *others = held_out_figures(RESULTS, DOCUMENTS)["dearest_files"]
+    first, *others = held_out_metrics(RESULTS, DOCUMENTS)["highest_cost_files"]
     assert (first["path"], first["bytes"], len(others)) == ("c.c", 600, 2)
     assert first["share_of_bits"] == pytest.approx(900 / 1130) and first["bits_per_byte"] == pytest.approx(1.5)
 
 
 def test_a_sample_says_how_much_it_is_of() -> None:
-    figures = held_out_figures(RESULTS[1:], DOCUMENTS)
+    figures = held_out_metrics(RESULTS[1:], DOCUMENTS)
     assert figures["held_out"] == {"files": 3, "bytes": 1000, "scored_files": 2, "scored_bytes": 900}
     assert figures["without_near_duplicates"]["held_out"]["scored_files"] == 1
 
 
 def test_nothing_scored_is_said() -> None:
-    assert summary([], [])["held_out"]["scored_files"] == 0
+    assert summarise([], [])["held_out"]["scored_files"] == 0
 
 
 def test_a_completion_is_judged_by_its_first_construct() -> None:
-    good = judge("C", "int main", "int main(void) { return 0; }\nint unfinished(")
+    good = judge_completion("C", "int main", "int main(void) { return 0; }\nint unfinished(")
     assert good["parses"] and good["unit"] == "int main(void) { return 0; }"
     assert good["compiles"] in (True, None)
-    bad = judge("C", "int main", "int main(void) { return 0; ")
+    bad = judge_completion("C", "int main", "int main(void) { return 0; ")
     assert not bad["parses"] and bad["compiles"] is False
-    python = judge("Python", "def ", "def f(x):\n    return x\n\ndef g(")
+    python = judge_completion("Python", "def ", "def f(x):\n    return x\n\ndef g(")
     assert python["parses"] and python["compiles"] is None

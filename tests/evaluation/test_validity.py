@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from cllm.evaluation.lines import Cursor
-from cllm.evaluation.validity import Trial, stands, summary_of
+from cllm.evaluation.rest_of_line import Cursor
+from cllm.evaluation.validity import Trial, is_valid_completion, summary_of
 
 TEXT = b"int f(int x) {\n  if (x) {\n    g(x);\n  }\n  return 0;\n}\n"
 
@@ -15,7 +15,7 @@ def trial(is_middle: bool, line: bytes = b"if (x) {") -> Trial:
 
 
 @pytest.mark.parametrize(
-    ("written", "in_the_middle", "at_the_end"),
+    ("generated", "in_the_middle", "at_the_end"),
     [
         (b"(x) {", True, True),
         (b"(y && g(x)) {", True, True),
@@ -27,10 +27,10 @@ def trial(is_middle: bool, line: bytes = b"if (x) {") -> Trial:
         (b"  ", False, False),
     ],
 )
-def test_what_leaves_a_file_right(written: bytes, in_the_middle: bool, at_the_end: bool) -> None:
+def test_what_leaves_a_file_right(generated: bytes, in_the_middle: bool, at_the_end: bool) -> None:
     document: Any = SimpleNamespace(path="a.c")
-    assert stands(document, TEXT, trial(True), written) is in_the_middle
-    assert stands(document, TEXT, trial(False), written) is at_the_end
+    assert is_valid_completion(document, TEXT, trial(True), generated) is in_the_middle
+    assert is_valid_completion(document, TEXT, trial(False), generated) is at_the_end
 
 
 def test_an_error_that_the_file_had_does_not_count() -> None:
@@ -38,7 +38,7 @@ def test_an_error_that_the_file_had_does_not_count() -> None:
     moved = trial(True).cursor
     shifted = Trial(cursor=Cursor(document=0, begin=moved.begin + 9, end=moved.end + 9), is_middle=True)
     document: Any = SimpleNamespace(path="a.c")
-    assert stands(document, wrong, shifted, b"(x) {")
+    assert is_valid_completion(document, wrong, shifted, b"(x) {")
 
 
 def test_a_summary_compares_with_and_without_guide() -> None:

@@ -1,15 +1,15 @@
 import pytest
-from exported import CONFIGS, GROUPED, saved
+from exported import CONFIGS, GROUPED, save_and_load
 
-from cllm.export import Learned
+from cllm.export import TrainedNetwork
 
 
 @pytest.fixture(scope="session")
-def grouped(tmp_path_factory: pytest.TempPathFactory) -> Learned:
-    return saved(tmp_path_factory.mktemp("grouped"), GROUPED)
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> TrainedNetwork:
+    return save_and_load(tmp_path_factory.mktemp("grouped"), GROUPED)
 
 
 @pytest.fixture(scope="session", params=CONFIGS)
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainedNetwork:
     """Each of the networks in turn."""
-    return saved(tmp_path_factory.mktemp(request.param), CONFIGS[request.param])
+    return save_and_load(tmp_path_factory.mktemp(request.param), CONFIGS[request.param])

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cllm.export import Learned, gather
-from cllm.export.material import Material
+from cllm.export import TrainedNetwork, build_verification_set
+from cllm.export.verification_set import VerificationSet
 from cllm.model.config import TransformerConfig, parameter_shapes
 from cllm.model.weights import save_model
 from cllm.tokenizer import Tokenizer
 
-OLDER = Path(sys.prefix) / "transformers-4"  # made by `make install`
+TRANSFORMERS_4 = Path(sys.prefix) / "transformers-4"  # made by `make install`
 TEXTS = [
     "".join(
         f"int main_{i % 5}(void) {{\n  return {i * 37 % 1000};  // größer\n}}\n\n" for i in range(part, part + 30)
     ).encode()
     for part in range(4)
 ]
-TOKENIZER = Tokenizer.learn(TEXTS, 283)  # a prime: nothing divides the vocabulary
+TOKENIZER = Tokenizer.train(TEXTS, 283)  # a prime: nothing divides the vocabulary
 # Rows of 48 and 80 numbers cannot be q8_0, those of 64 can; two heads share keys and values.
 GROUPED = TransformerConfig(
     vocab_size=TOKENIZER.vocab_size,
@@ -47,7 +47,7 @@ UNTIED = TransformerConfig(
 CONFIGS = {"grouped": GROUPED, "untied": UNTIED}
 
 
-def drawn(config: TransformerConfig) -> dict[str, npt.NDArray[np.float32]]:
+def random_weights(config: TransformerConfig) -> dict[str, npt.NDArray[np.float32]]:
     """Weights by which some words are much likelier than others."""
     generator = np.random.default_rng(0)
     weights = {}
@@ -57,13 +57,13 @@ def drawn(config: TransformerConfig) -> dict[str, npt.NDArray[np.float32]]:
     return weights
 
 
-def saved(folder: Path, config: TransformerConfig) -> Learned:
+def save_and_load(folder: Path, config: TransformerConfig) -> TrainedNetwork:
     """A model directory in a folder, read again."""
     TOKENIZER.save(folder / "tokenizer.json")
-    save_model(folder / "model", config, drawn(config), folder / "tokenizer.json")
-    return Learned.load(folder / "model")
+    save_model(folder / "model", config, random_weights(config), folder / "tokenizer.json")
+    return TrainedNetwork.load(folder / "model")
 
 
-def material_of(learned: Learned) -> Material:
+def verification_set_of(trained: TrainedNetwork) -> VerificationSet:
     """What it is compared on."""
-    return gather(TEXTS, learned.tokenizer, learned.config.context_length)
+    return build_verification_set(TEXTS, trained.tokenizer, trained.config.context_length)

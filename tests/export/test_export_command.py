@@ -13,13 +13,13 @@ import pytest
 from commandline import Cllm, wait_for
 
 from cllm.artifacts import sha256_of, verify_directory
+from cllm.commands.export import export_table
 from cllm.errors import CllmError, ExportError, UsageError
 from cllm.export import gguf, verify
-from cllm.export.names import IN_A_BLOCK
-from cllm.export.peers import Peer
-from cllm.export_run import export_gguf, export_huggingface
+from cllm.export.runtimes import Runtime
+from cllm.export.tensor_names import BLOCK_NAMES
+from cllm.operations.export import export_gguf, export_huggingface
 from cllm.progress import PlainReporter
-from cllm.tables import export_table
 
 
 class Silent(PlainReporter):
@@ -28,7 +28,7 @@ class Silent(PlainReporter):
     def __init__(self) -> None:
         pass
 
-    def phase(self, name: str) -> None:
+    def start_phase(self, name: str) -> None:
         pass
 
 
@@ -41,44 +41,47 @@ def files(repository: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def test_a_folder_for_transformers(learned: Cllm, tmp_path: Path) -> None:
-    before = files(learned.repository)
-    done = learned("export", "huggingface", str(tmp_path / "model"))
+def test_a_folder_for_transformers(trained: Cllm, tmp_path: Path) -> None:
+    before = files(trained.repository)
+    done = trained("export", "huggingface", str(tmp_path / "model"))
     assert done.returncode == 0, done.stderr
-    bits = learned.scorecard()["bits_per_byte"]
+    bits = trained.scorecard()["bits_per_byte"]
     for text in (
         "transformers  ids equal, logits within",
         "(transformers 5.24.0)",
         "the memory and the guide, which no other program has a place for",
         f"costs {bits['model'] - bits['mixed']:.4f} bits per byte of held-out files: {bits['model']:.4f} by",
         f"{bits['mixed']:.4f} with the memory (scorecard of run 0001)",
-        learned.scorecard()["weights_sha256"][:16],
+        trained.scorecard()["weights_sha256"][:16],
     ):
         assert text in done.stdout, done.stdout
     about = verify_directory(tmp_path / "model", "config.json", "model.safetensors", "tokenizer.json")
-    assert about["weights_sha256"] == learned.scorecard()["weights_sha256"]
-    assert files(learned.repository) == before
+    assert about["weights_sha256"] == trained.scorecard()["weights_sha256"]
+    assert files(trained.repository) == before
 
 
 @pytest.mark.parametrize("kind", ["f32", "f16", "q8_0"])
-def test_a_file_for_llama_cpp(learned: Cllm, tmp_path: Path, kind: str) -> None:
+def test_a_file_for_llama_cpp(trained: Cllm, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "model.gguf"
-    done = learned(
-        "export", "gguf", "model.gguf", "--type", kind, "-C", str(learned.repository), "--json", cwd=tmp_path
+    done = trained(
+        "export", "gguf", "model.gguf", "--type", kind, "-C", str(trained.repository), "--json", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["path"] == str(path) and found["type"] == kind
     assert found["bytes"] == path.stat().st_size and found["sha256"] == sha256_of(path)
-    assert found["peer"]["package"] == "xllamacpp" and found["peer"]["difference"] <= found["peer"]["bound"]
-    assert found["bits_per_byte"]["model"] == learned.scorecard()["bits_per_byte"]["model"]
+    assert (
+        found["runtime"]["package"] == "xllamacpp"
+        and found["runtime"]["max_difference"] <= found["runtime"]["tolerance"]
+    )
+    assert found["bits_per_byte"]["model"] == trained.scorecard()["bits_per_byte"]["model"]
     assert gguf.read(path)[0]["cllm.weights_sha256"] == found["weights_sha256"]
     table = export_table(found)
-    assert ("rounding" in table) is (kind != "f32") and found["sha256"] in table
+    assert ("quantization_cost" in table) is (kind != "f32") and found["sha256"] in table
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (("export",), 2, "required"),
         (("export", "onnx", "x"), 2, "onnx"),
@@ -96,15 +99,15 @@ def test_a_file_for_llama_cpp(learned: Cllm, tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(
-    learned: Cllm, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+    trained: Cllm, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     (tmp_path / "there").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "dangling").symlink_to("nowhere")
-    done = learned(*arguments, *(("-C", str(learned.repository)) if len(arguments) > 2 else ()), cwd=tmp_path)
+    done = trained(*arguments, *(("-C", str(trained.repository)) if len(arguments) > 2 else ()), cwd=tmp_path)
     assert done.returncode == code
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("[")]
-    assert line.startswith("cllm: ") and says in line
+    assert line.startswith("cllm: ") and message in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "folder", "there"]
     assert (tmp_path / "there").read_text() == "mine"
 
@@ -116,8 +119,8 @@ def test_nothing_learned_yet_is_said(cllm: Cllm, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gguf", "huggingface"])
-def test_a_full_disk_leaves_nothing(learned: Cllm, tmp_path: Path, kind: str) -> None:
-    process = learned.popen(
+def test_a_full_disk_leaves_nothing(trained: Cllm, tmp_path: Path, kind: str) -> None:
+    process = trained.popen(
         *("export", kind, str(tmp_path / "model")),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
@@ -128,8 +131,8 @@ def test_a_full_disk_leaves_nothing(learned: Cllm, tmp_path: Path, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", ["gguf", "huggingface"])
-def test_ctrl_c_leaves_nothing(learned: Cllm, tmp_path: Path, kind: str) -> None:
-    process = learned.popen("export", kind, str(tmp_path / "model"))
+def test_ctrl_c_leaves_nothing(trained: Cllm, tmp_path: Path, kind: str) -> None:
+    process = trained.popen("export", kind, str(tmp_path / "model"))
     wait_for(lambda: any(tmp_path.glob(".tmp-*")), "the first byte")  # then the other program is asked, for seconds
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
@@ -138,9 +141,9 @@ def test_ctrl_c_leaves_nothing(learned: Cllm, tmp_path: Path, kind: str) -> None
 
 
 @pytest.fixture
-def repository(learned: Cllm, tmp_path: Path) -> Path:
+def repository(trained: Cllm, tmp_path: Path) -> Path:
     """The learned repository once more, to be damaged."""
-    shutil.copytree(learned.repository, tmp_path / "copy")
+    shutil.copytree(trained.repository, tmp_path / "copy")
     return tmp_path / "copy"
 
 
@@ -165,10 +168,10 @@ def test_a_damaged_model_is_refused_by_name(repository: Path, tmp_path: Path, na
 
 
 def test_without_the_other_programs_it_is_said_what_is_not_proven(
-    learned: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Peer, "is_installed", False)
-    for found, package in zip(exports(learned.repository, tmp_path), ("transformers", "xllamacpp"), strict=True):
+    monkeypatch.setattr(Runtime, "is_installed", False)
+    for found, package in zip(exports(trained.repository, tmp_path), ("transformers", "xllamacpp"), strict=True):
         assert f"were not compared: {package} is not installed; pip install 'cllm[export]'" in export_table(found)
     assert {path.name for path in tmp_path.iterdir()} == {"model", "model.gguf"}
 
@@ -176,63 +179,63 @@ def test_without_the_other_programs_it_is_said_what_is_not_proven(
 def test_without_a_scorecard_it_is_said_that_the_cost_is_not_known(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Peer, "is_installed", False)
+    monkeypatch.setattr(Runtime, "is_installed", False)
     (repository / ".cllm" / "runs" / "0001" / "scorecard.json").unlink()
     for found in exports(repository, tmp_path):
         assert "run 0001 has no scorecard that says what that costs" in export_table(found)
 
 
 def test_what_does_not_prove_to_be_the_same_leaves_nothing(
-    learned: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queries, keys, values = IN_A_BLOCK["attention.qkv"]
-    monkeypatch.setitem(IN_A_BLOCK, "attention.qkv", [queries, values, keys])
+    queries, keys, values = BLOCK_NAMES["attention.qkv"]
+    monkeypatch.setitem(BLOCK_NAMES, "attention.qkv", [queries, values, keys])
     with pytest.raises(ExportError, match="transformers computes other logits"):
-        export_huggingface(learned.repository, tmp_path / "model", Silent())
+        export_huggingface(trained.repository, tmp_path / "model", Silent())
     with pytest.raises(ExportError, match="llama.cpp computes other log-probabilities"):
-        export_gguf(learned.repository, tmp_path / "model.gguf", "f32", Silent())
+        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", Silent())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_changes_a_bit_leaves_nothing(
-    learned: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = gguf.read
 
-    def worse(path: Path) -> Any:
+    def corrupt_read(path: Path) -> Any:
         content = bytearray(path.read_bytes())
         content[-100] ^= 1
         path.write_bytes(content)
         return read(path)
 
-    monkeypatch.setattr(verify.gguf, "read", worse)
+    monkeypatch.setattr(verify.gguf, "read", corrupt_read)
     with pytest.raises(ExportError, match="did not read back as written"):
-        export_gguf(learned.repository, tmp_path / "model.gguf", "f32", Silent())
+        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", Silent())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_comes_to_be_meanwhile_is_refused_at_the_beginning(learned: Cllm, tmp_path: Path) -> None:
+def test_a_name_that_comes_to_be_meanwhile_is_refused_at_the_beginning(trained: Cllm, tmp_path: Path) -> None:
     (tmp_path / "model.gguf").touch()
     with pytest.raises(UsageError, match="there already"):
-        export_gguf(learned.repository, tmp_path / "model.gguf", "f32", Silent())
+        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", Silent())
 
 
-def test_a_repository_with_a_package_of_the_peers_name_is_not_imported(learned: Cllm, tmp_path: Path) -> None:
+def test_a_repository_with_a_package_of_the_peers_name_is_not_imported(trained: Cllm, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
     for name in ("transformers", "xllamacpp", "safetensors", "numpy"):
         (here / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\n")
-    arguments = ("export", "gguf", str(tmp_path / "model.gguf"), "-C", str(learned.repository))
-    done = learned(*arguments, cwd=here, environment={"PYTHONSAFEPATH": "1"})
+    arguments = ("export", "gguf", str(tmp_path / "model.gguf"), "-C", str(trained.repository))
+    done = trained(*arguments, cwd=here, environment={"PYTHONSAFEPATH": "1"})
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("kind", ["huggingface", "gguf"])
-def test_all_of_it_needs_no_network(learned: Cllm, tmp_path: Path, kind: str) -> None:
+def test_all_of_it_needs_no_network(trained: Cllm, tmp_path: Path, kind: str) -> None:
     alone = ["unshare", "--map-root-user", "--net"]  # not even a loopback that is up
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("no network namespace can be made here")
     command = [*alone, sys.executable, "-m", "cllm", "export", kind, str(tmp_path / "model")]
-    done = subprocess.run(command, cwd=learned.repository, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=trained.repository, capture_output=True, text=True)
     assert done.returncode == 0 and "ids equal" in done.stdout, done.stderr

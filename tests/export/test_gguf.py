@@ -3,16 +3,16 @@ from pathlib import Path
 import gguf as package
 import numpy as np
 import pytest
-from exported import material_of
+from exported import verification_set_of
 
 from cllm.errors import ArtifactError, CllmError
-from cllm.export import Learned, verify_gguf, write_gguf
-from cllm.export.encoding import F16, F32, Q8_0
-from cllm.export.gguf import ALIGNMENT, Setting, Tensor, read, write
-from cllm.export.llama import settings_of
-from cllm.export.peers import Peer
+from cllm.export import TrainedNetwork, verify_gguf, write_gguf
+from cllm.export.gguf import ALIGNMENT, MetadataValue, Tensor, read, write
+from cllm.export.gguf_model import metadata_of
+from cllm.export.quantization import F16, F32, Q8_0
+from cllm.export.runtimes import Runtime
 
-SETTINGS: dict[str, Setting] = {
+METADATA: dict[str, MetadataValue] = {
     "general.architecture": "qwen3",
     "number": 7,
     "fraction": 0.5,
@@ -29,19 +29,19 @@ def tensors() -> list[Tensor]:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write(tmp_path / "file", SETTINGS, tensors())
-    settings, found = read(tmp_path / "file")
-    assert settings == SETTINGS
+    write(tmp_path / "file", METADATA, tensors())
+    metadata, found = read(tmp_path / "file")
+    assert metadata == METADATA
     for tensor in tensors():
-        assert found[tensor.name].encoding is tensor.encoding
+        assert found[tensor.name].ggml_type is tensor.ggml_type
         assert np.allclose(found[tensor.name].values, tensor.values, atol=0.02)
     assert np.array_equal(found["a"].values, tensors()[0].values)
 
 
 def test_llama_cpps_own_package_reads_the_same(tmp_path: Path) -> None:
-    write(tmp_path / "file", SETTINGS, tensors())
+    write(tmp_path / "file", METADATA, tensors())
     reader = package.GGUFReader(tmp_path / "file")
-    for name, value in SETTINGS.items():
+    for name, value in METADATA.items():
         assert reader.fields[name].contents() == value
     for theirs, ours in zip(reader.tensors, read(tmp_path / "file")[1].values(), strict=True):
         assert theirs.name == ours.name and theirs.data_offset % ALIGNMENT == 0
@@ -50,7 +50,7 @@ def test_llama_cpps_own_package_reads_the_same(tmp_path: Path) -> None:
 
 
 def test_a_file_cut_anywhere_is_refused_by_name(tmp_path: Path) -> None:
-    write(tmp_path / "file", SETTINGS, tensors())
+    write(tmp_path / "file", METADATA, tensors())
     content = (tmp_path / "file").read_bytes()
     end = len(content) - len(content) % ALIGNMENT - ALIGNMENT  # only what fills up the last tensor may be missing
     for length in range(0, end, 7):
@@ -61,16 +61,16 @@ def test_a_file_cut_anywhere_is_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("begin", [b"GGML", b"GGUF\x02\0\0\0"])
 def test_another_format_or_version_is_refused(tmp_path: Path, begin: bytes) -> None:
-    write(tmp_path / "file", SETTINGS, tensors())
+    write(tmp_path / "file", METADATA, tensors())
     content = (tmp_path / "file").read_bytes()
     (tmp_path / "file").write_bytes(begin + content[len(begin) :])
     with pytest.raises(ArtifactError, match="cannot be read as GGUF"):
         read(tmp_path / "file")
 
 
-def test_the_settings_say_what_every_id_is(grouped: Learned) -> None:
-    settings = settings_of(grouped, "q8_0")
-    assert all(len(settings[f"tokenizer.ggml.{name}"]) == 283 for name in ("tokens", "token_type"))  # type: ignore[arg-type]
+def test_the_settings_say_what_every_id_is(grouped: TrainedNetwork) -> None:
+    metadata = metadata_of(grouped, "q8_0")
+    assert all(len(metadata[f"tokenizer.ggml.{name}"]) == 283 for name in ("tokens", "token_type"))  # type: ignore[arg-type]
     special = grouped.tokenizer.special
     roles = {
         "bos": "endoftext",
@@ -81,29 +81,29 @@ def test_the_settings_say_what_every_id_is(grouped: Learned) -> None:
     }
     roles |= {"fim_mid": "fim_middle", "fim_pad": "fim_pad", "fim_rep": "repo_name", "fim_sep": "file_sep"}
     for role, token in roles.items():
-        assert settings[f"tokenizer.ggml.{role}_token_id"] == special[f"<|{token}|>"]
-    assert settings["tokenizer.ggml.add_bos_token"] is False
-    assert settings["qwen3.attention.head_count_kv"] == 2 and settings["qwen3.context_length"] == 64
+        assert metadata[f"tokenizer.ggml.{role}_token_id"] == special[f"<|{token}|>"]
+    assert metadata["tokenizer.ggml.add_bos_token"] is False
+    assert metadata["qwen3.attention.head_count_kv"] == 2 and metadata["qwen3.context_length"] == 64
 
 
-def test_the_same_model_gives_the_same_bytes(grouped: Learned, tmp_path: Path) -> None:
+def test_the_same_model_gives_the_same_bytes(grouped: TrainedNetwork, tmp_path: Path) -> None:
     write_gguf(grouped, tmp_path / "one", "q8_0")
     write_gguf(grouped, tmp_path / "other", "q8_0")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
 def test_a_bit_that_flips_is_seen_before_anybody_else_reads_the_file(
-    grouped: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Peer, "is_installed", False)
+    monkeypatch.setattr(Runtime, "is_installed", False)
     path = tmp_path / "model.gguf"
     write_gguf(grouped, path, "f32")
-    material = material_of(grouped)
-    assert verify_gguf(grouped, material, path, "f32")["peer"]["version"] is None
+    verification_set = verification_set_of(grouped)
+    assert verify_gguf(grouped, verification_set, path, "f32")["runtime"]["version"] is None
     content = path.read_bytes()
-    for place in np.random.default_rng(0).integers(0, len(content) - ALIGNMENT, 200).tolist():
+    for offset in np.random.default_rng(0).integers(0, len(content) - ALIGNMENT, 200).tolist():
         changed = bytearray(content)
-        changed[place] ^= 1
+        changed[offset] ^= 1
         path.write_bytes(changed)
         with pytest.raises(CllmError, match=r"read as GGUF|read back"):
-            verify_gguf(grouped, material, path, "f32")
+            verify_gguf(grouped, verification_set, path, "f32")

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exported import TEXTS, UNTIED, material_of, saved
+from exported import TEXTS, UNTIED, save_and_load, verification_set_of
 
 from cllm.dataset.fim import arrange_psm
 from cllm.errors import ExportError
-from cllm.export import Learned, llama, verify_gguf, write_gguf
-from cllm.export.encoding import ENCODINGS
+from cllm.export import TrainedNetwork, verify_gguf, write_gguf
+from cllm.export import gguf_model as llama
+from cllm.export.quantization import GGML_TYPES
 from cllm.tokenizer import SPECIAL_TOKENS
 
 PROGRAM = """
 import json, os, pathlib, sys
-from cllm.export import beside_llama
+from cllm.export import llama_cpp_process as beside_llama
 folder, export, params, requests = sys.argv[1:]
 os.chdir(folder)
 pathlib.Path(beside_llama.SOCKET).unlink(missing_ok=True)
@@ -28,7 +29,7 @@ print(json.dumps([beside_llama.post(path, **body) for path, body in json.loads(o
 """
 
 
-def ask_server(path: Path, folder: Path, requests: list[tuple[str, dict[str, Any]]], **params: int) -> list[Any]:
+def post_to_server(path: Path, folder: Path, requests: list[tuple[str, dict[str, Any]]], **params: int) -> list[Any]:
     """The answers of a llama.cpp server with these parameters."""
     (folder / "requests.json").write_text(json.dumps(requests))
     arguments = [str(folder), str(path), json.dumps(params), "requests.json"]
@@ -38,33 +39,39 @@ def ask_server(path: Path, folder: Path, requests: list[tuple[str, dict[str, Any
 
 
 @pytest.fixture(scope="session")
-def file(grouped: Learned, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("gguf") / "model.gguf"
-    write_gguf(grouped, made, "f32")
-    return made
+def file(grouped: TrainedNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gguf") / "model.gguf"
+    write_gguf(grouped, path, "f32")
+    return path
 
 
-@pytest.mark.parametrize("kind", ENCODINGS)
-def test_ids_log_probabilities_and_text_are_ours(exported: Learned, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", GGML_TYPES)
+def test_ids_log_probabilities_and_text_are_ours(exported: TrainedNetwork, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "model.gguf"
     write_gguf(exported, path, kind)
-    found = verify_gguf(exported, material_of(exported), path, kind)
-    peer = found["peer"]
-    assert found["texts"] == 5 and peer["tokens"] == 80 and peer["places"] > 30
-    assert peer["difference"] < {"f32": 5e-5, "f16": 2e-2, "q8_0": 0.4}[kind] < peer["bound"]
-    assert peer["given_up"] < peer["bound"]
+    found = verify_gguf(exported, verification_set_of(exported), path, kind)
+    runtime = found["runtime"]
+    assert found["texts"] == 5 and runtime["tokens"] == 80 and runtime["num_positions"] > 30
+    assert runtime["max_difference"] < {"f32": 5e-5, "f16": 2e-2, "q8_0": 0.4}[kind] < runtime["tolerance"]
+    assert runtime["max_margin"] < runtime["tolerance"]
     if kind == "f32":
-        assert found["rounding"] is None and peer["others"] == 0
+        assert found["quantization_cost"] is None and runtime["num_mismatches"] == 0
     else:
-        assert 0 < abs(found["rounding"]["rounded"] - found["rounding"]["bits_per_byte"]) < 5e-3
+        assert (
+            0
+            < abs(found["quantization_cost"]["bits_per_byte_quantized"] - found["quantization_cost"]["bits_per_byte"])
+            < 5e-3
+        )
 
 
-def test_the_middle_is_asked_for_as_the_network_has_learned(grouped: Learned, file: Path, tmp_path: Path) -> None:
+def test_the_middle_is_asked_for_as_the_network_has_learned(
+    grouped: TrainedNetwork, file: Path, tmp_path: Path
+) -> None:
     before, after = "int main_3(void) {\n  <|fim_prefix|>", "\n}\n<|endoftext|>"
     ours = grouped.tokenizer
     ids = arrange_psm(ours.encode(before.encode()), ours.encode(after.encode()), ours.special)
     common = {"n_predict": 1, "temperature": 0, "n_probs": 283, "cache_prompt": False}
-    infill, same = ask_server(
+    infill, same = post_to_server(
         file,
         tmp_path,
         [
@@ -79,28 +86,28 @@ def test_the_middle_is_asked_for_as_the_network_has_learned(grouped: Learned, fi
 
 
 def test_a_long_text_around_a_gap_is_cut_to_what_the_network_has_learned(tmp_path: Path) -> None:
-    learned = saved(tmp_path, dataclasses.replace(UNTIED, context_length=256))
-    write_gguf(learned, tmp_path / "model.gguf", "f32")
-    text, ours = TEXTS[0].decode() * 3, learned.tokenizer
+    trained = save_and_load(tmp_path, dataclasses.replace(UNTIED, context_length=256))
+    write_gguf(trained, tmp_path / "model.gguf", "f32")
+    text, ours = TEXTS[0].decode() * 3, trained.tokenizer
     request = ("/infill", {"input_prefix": text, "input_suffix": text, "n_predict": 32, "temperature": 0})
     # As docs/export.md says, of a context of 256: batches of three quarters, an eighth to write.
-    (answer,) = ask_server(tmp_path / "model.gguf", tmp_path, [request], n_batch=192, n_predict=32)
+    (answer,) = post_to_server(tmp_path / "model.gguf", tmp_path, [request], n_batch=192, n_predict=32)
     before, after = ours.encode(text.encode())[-144:], ours.encode(text.encode())[:46]
     assert answer["tokens_evaluated"] == len(arrange_psm(before, after, ours.special)) == 193
     parts = [ours.decode(part).decode(errors="replace") for part in (before, after)]
     prompt = f"<|fim_prefix|>{parts[0]}<|fim_suffix|>{parts[1]}<|fim_middle|>"
     assert answer["prompt"] == prompt
     # And why: what else it would do.
-    (answer,) = ask_server(tmp_path / "model.gguf", tmp_path, [request], n_batch=192)
+    (answer,) = post_to_server(tmp_path / "model.gguf", tmp_path, [request], n_batch=192)
     assert answer["prompt"] == f"<|repo_name|>myproject\n<|file_sep|>filename\n{prompt}"
     with pytest.raises(AssertionError, match="exceeds the available context size"):
-        ask_server(tmp_path / "model.gguf", tmp_path, [request])
+        post_to_server(tmp_path / "model.gguf", tmp_path, [request])
 
 
-def test_text_that_looks_like_a_special_token(grouped: Learned, file: Path, tmp_path: Path) -> None:
+def test_text_that_looks_like_a_special_token(grouped: TrainedNetwork, file: Path, tmp_path: Path) -> None:
     ours, text = grouped.tokenizer, "a<|fim_prefix|>b"
     tokens = [{"content": text, "parse_special": parse} for parse in (False, True)]
-    as_text, as_mark, completed = ask_server(
+    as_text, as_special, completed = post_to_server(
         file,
         tmp_path,
         [
@@ -110,31 +117,33 @@ def test_text_that_looks_like_a_special_token(grouped: Learned, file: Path, tmp_
     )
     assert as_text["tokens"] == ours.encode(text.encode())
     marked = [*ours.encode(b"a"), ours.special["<|fim_prefix|>"], *ours.encode(b"b")]
-    assert as_mark["tokens"] == marked  # as in llama.cpp's other models: docs/export.md says so
+    assert as_special["tokens"] == marked  # as in llama.cpp's other models: docs/export.md says so
     assert completed["tokens_evaluated"] == len(marked)
 
 
-def test_any_text_has_our_ids(grouped: Learned, file: Path, tmp_path: Path) -> None:
+def test_any_text_has_our_ids(grouped: TrainedNetwork, file: Path, tmp_path: Path) -> None:
     generator = random.Random(0)
-    signs = "abS'\"stlrevmd0123 \t\r\n_-+;(){}éßſK\u0301\u00a0\u2003\u200b\x85\x1c中文😀\ufeff"
-    pieces = [*signs, *SPECIAL_TOKENS, "  ", "\r\n"]
-    texts = ["".join(generator.choices(pieces, k=generator.randint(1, 40))) for _ in range(500)]
+    chars = "abS'\"stlrevmd0123 \t\r\n_-+;(){}éßſK\u0301\u00a0\u2003\u200b\x85\x1c中文😀\ufeff"
+    alphabet = [*chars, *SPECIAL_TOKENS, "  ", "\r\n"]
+    texts = ["".join(generator.choices(alphabet, k=generator.randint(1, 40))) for _ in range(500)]
     for begin in range(1, 0xD800, 512):  # every sign of the first plane below the surrogates
-        signs = map(chr, range(begin, min(begin + 512, 0xD800)))
-        texts.append("\n;".join(f"a{sign}{sign} b" for sign in signs))
-    answers = ask_server(file, tmp_path, [("/tokenize", {"content": text, "parse_special": False}) for text in texts])
+        chars = map(chr, range(begin, min(begin + 512, 0xD800)))
+        texts.append("\n;".join(f"a{char}{char} b" for char in chars))
+    answers = post_to_server(
+        file, tmp_path, [("/tokenize", {"content": text, "parse_special": False}) for text in texts]
+    )
     for text, answer in zip(texts, answers, strict=True):
         assert answer["tokens"] == grouped.tokenizer.encode(text.encode()), ascii(text)
 
 
-def changed(monkeypatch: pytest.MonkeyPatch, learned: Learned, name: str, value: object) -> None:
+def with_metadata(monkeypatch: pytest.MonkeyPatch, trained: TrainedNetwork, name: str, value: object) -> None:
     """Let files have another setting."""
-    settings = {**llama.settings_of(learned, "f32"), name: value}
-    monkeypatch.setattr(llama, "settings_of", lambda learned, kind: settings)
+    settings = {**llama.metadata_of(trained, "f32"), name: value}
+    monkeypatch.setattr(llama, "metadata_of", lambda trained, kind: settings)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "message"),
     [
         ("tokenizer.ggml.pre", "gpt-2", "llama.cpp gives a text of .* other ids"),
         ("tokenizer.ggml.pre", "none", "llama.cpp cannot use what was written"),
@@ -144,9 +153,9 @@ def changed(monkeypatch: pytest.MonkeyPatch, learned: Learned, name: str, value:
     ],
 )
 def test_a_setting_that_is_not_the_models_is_refused(
-    grouped: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, says: str
+    grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, message: str
 ) -> None:
-    changed(monkeypatch, grouped, name, value)
+    with_metadata(monkeypatch, grouped, name, value)
     write_gguf(grouped, tmp_path / "model.gguf", "f32")
-    with pytest.raises(ExportError, match=says):
-        verify_gguf(grouped, material_of(grouped), tmp_path / "model.gguf", "f32")
+    with pytest.raises(ExportError, match=message):
+        verify_gguf(grouped, verification_set_of(grouped), tmp_path / "model.gguf", "f32")

@@ -3,18 +3,18 @@ from typing import get_args
 import gguf
 import numpy as np
 import pytest
-from exported import CONFIGS, drawn
+from exported import CONFIGS, random_weights
 
-from cllm.export.names import Dialect, parts, whole
+from cllm.export.tensor_names import ExportFormat, fuse_weights, split_weights
 from cllm.model.config import TransformerConfig
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("dialect", get_args(Dialect))
-def test_the_parts_of_all_weights_are_the_weights_again(config: TransformerConfig, dialect: Dialect) -> None:
-    weights = drawn(config)
-    tensors = {getattr(names, dialect): values for names, values in parts(config, weights)}
-    again = whole(config, tensors, dialect)
+@pytest.mark.parametrize("export_format", get_args(ExportFormat))
+def test_the_parts_of_all_weights_are_the_weights_again(config: TransformerConfig, export_format: ExportFormat) -> None:
+    weights = random_weights(config)
+    tensors = {getattr(names, export_format): values for names, values in split_weights(config, weights)}
+    again = fuse_weights(config, tensors, export_format)
     assert list(again) == list(weights)
     assert all(np.array_equal(again[name], weights[name]) for name in weights)
     assert sum(values.size for values in tensors.values()) == sum(values.size for values in weights.values())
@@ -23,5 +23,5 @@ def test_the_parts_of_all_weights_are_the_weights_again(config: TransformerConfi
 def test_llama_cpp_knows_every_name_of_its_own() -> None:
     known = {gguf.TENSOR_NAMES[tensor] for tensor in gguf.MODEL_TENSORS[gguf.MODEL_ARCH.QWEN3]}
     config = CONFIGS["untied"]
-    for names, _ in parts(config, drawn(config)):
+    for names, _ in split_weights(config, random_weights(config)):
         assert names.gguf.removesuffix(".weight").replace("blk.0.", "blk.{bid}.") in known

@@ -5,24 +5,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exported import material_of
+from exported import verification_set_of
 
 from cllm.errors import ExportError
-from cllm.export import Learned, peers
-from cllm.export.peers import LLAMA, TRANSFORMERS, Peer, ask
+from cllm.export import TrainedNetwork
+from cllm.export import runtimes as peers
+from cllm.export.runtimes import LLAMA, TRANSFORMERS, Runtime, run_export
 
 
-def failing(learned: Learned, tmp_path: Path, program: str) -> str:
+def error_of(trained: TrainedNetwork, tmp_path: Path, program: str) -> str:
     """What is said of one that runs this."""
-    (tmp_path / "failing_peer.py").write_text(program)
+    (tmp_path / "failing_runtime.py").write_text(program)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with pytest.raises(ExportError) as error:
-        ask(replace(LLAMA, module="failing_peer"), tmp_path, material_of(learned), 283, environment)
+        run_export(replace(LLAMA, module="failing_runtime"), tmp_path, verification_set_of(trained), 283, environment)
     return str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("program", "says"),
+    ("program", "message"),
     [
         ("raise ValueError('first\\n  second')", "ValueError: first"),
         ("import sys; print('a\\nb', file=sys.stderr); sys.exit(3)", "b"),
@@ -30,20 +31,26 @@ def failing(learned: Learned, tmp_path: Path, program: str) -> str:
         ("raise ValueError('x' * 1000)", "ValueError: " + "x" * 288),
     ],
 )
-def test_one_that_fails_is_quoted_in_one_line(grouped: Learned, tmp_path: Path, program: str, says: str) -> None:
-    assert failing(grouped, tmp_path, program) == f"llama.cpp cannot use what was written: {says}"
+def test_one_that_fails_is_quoted_in_one_line(
+    grouped: TrainedNetwork, tmp_path: Path, program: str, message: str
+) -> None:
+    assert error_of(grouped, tmp_path, program) == f"llama.cpp cannot use what was written: {message}"
 
 
-def test_one_that_does_not_end_is_ended(grouped: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "SECONDS", 0.5)
-    assert "llama.cpp did not come to an end" in failing(grouped, tmp_path, "while True: pass")
+def test_one_that_does_not_end_is_ended(
+    grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "TIMEOUT_SECONDS", 0.5)
+    assert "llama.cpp did not come to an end" in error_of(grouped, tmp_path, "while True: pass")
 
 
-def test_each_is_told_to_stay_offline_and_sees_nothing_of_the_current_folder(grouped: Learned, tmp_path: Path) -> None:
+def test_each_is_told_to_stay_offline_and_sees_nothing_of_the_current_folder(
+    grouped: TrainedNetwork, tmp_path: Path
+) -> None:
     program = "import os, sys; raise ValueError([os.environ['HF_HUB_OFFLINE'], sys.flags.safe_path, '' in sys.path])"
-    assert failing(grouped, tmp_path, program).endswith("ValueError: ['1', True, False]")
+    assert error_of(grouped, tmp_path, program).endswith("ValueError: ['1', True, False]")
 
 
 def test_whether_one_is_installed() -> None:
     assert TRANSFORMERS.is_installed and LLAMA.is_installed
-    assert not Peer("none", "no-such-package", "json", "logits").is_installed
+    assert not Runtime("none", "no-such-package", "json", "logits").is_installed

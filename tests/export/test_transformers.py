@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from exported import OLDER, TEXTS, material_of
+from exported import TEXTS, TRANSFORMERS_4, verification_set_of
 
 from cllm.dataset.fim import arrange_psm, arrange_spm
 from cllm.errors import ExportError
-from cllm.export import Learned, huggingface, verify_huggingface, write_huggingface
-from cllm.export.names import IN_A_BLOCK
+from cllm.export import TrainedNetwork, huggingface, verify_huggingface, write_huggingface
+from cllm.export.tensor_names import BLOCK_NAMES
 
-PATHS = {"5.24.0": "", "4.57.6": str(OLDER)}
+PATHS = {"5.24.0": "", "4.57.6": str(TRANSFORMERS_4)}
 # What a user's program may do first, with warnings as errors.
 PROGRAM = """
 import json, sys, warnings
@@ -47,30 +47,30 @@ print(json.dumps({
 
 def environment(version: str) -> dict[str, str]:
     """One that has this version of transformers."""
-    assert OLDER.is_dir(), f"{OLDER} is missing: `make install` makes it"
+    assert TRANSFORMERS_4.is_dir(), f"{TRANSFORMERS_4} is missing: `make install` makes it"
     paths = [PATHS[version], os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="session")
-def folder(exported: Learned, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("huggingface")
-    write_huggingface(exported, made)
-    return made
+def folder(exported: TrainedNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("huggingface")
+    write_huggingface(exported, path)
+    return path
 
 
 @pytest.mark.parametrize("version", PATHS)
-def test_ids_logits_and_text_are_ours(exported: Learned, folder: Path, version: str) -> None:
-    found = verify_huggingface(exported, material_of(exported), folder, environment(version))
-    peer = found["peer"]
-    assert peer["version"] == version
-    assert found["texts"] == 5 and peer["tokens"] == 80
-    assert peer["difference"] < 5e-5 < peer["bound"] == 1e-4
-    assert peer["others"] == 0 and peer["places"] > 150
+def test_ids_logits_and_text_are_ours(exported: TrainedNetwork, folder: Path, version: str) -> None:
+    found = verify_huggingface(exported, verification_set_of(exported), folder, environment(version))
+    runtime = found["runtime"]
+    assert runtime["version"] == version
+    assert found["texts"] == 5 and runtime["tokens"] == 80
+    assert runtime["max_difference"] < 5e-5 < runtime["tolerance"] == 1e-4
+    assert runtime["num_mismatches"] == 0 and runtime["num_positions"] > 150
 
 
 @pytest.mark.parametrize("version", PATHS)
-def test_a_program_reads_the_folder_without_a_warning(exported: Learned, folder: Path, version: str) -> None:
+def test_a_program_reads_the_folder_without_a_warning(exported: TrainedNetwork, folder: Path, version: str) -> None:
     text = TEXTS[0].decode()[:40] + " x . y , größer\n"
     gap = "<|fim_prefix|>int a<|fim_suffix|>;\n<|fim_middle|>"
     command = [sys.executable, "-P", "-c", PROGRAM, str(folder), text, gap]
@@ -93,7 +93,7 @@ def test_a_program_reads_the_folder_without_a_warning(exported: Learned, folder:
     assert found["tied"] is config.tied
 
 
-def test_the_other_order_of_a_gap_can_be_written_as_text(grouped: Learned, tmp_path: Path) -> None:
+def test_the_other_order_of_a_gap_can_be_written_as_text(grouped: TrainedNetwork, tmp_path: Path) -> None:
     write_huggingface(grouped, tmp_path)
     gap = "<|fim_prefix|><|fim_suffix|>;\n<|fim_middle|>int a"
     command = [sys.executable, "-P", "-c", PROGRAM, str(tmp_path), "x", gap]
@@ -103,38 +103,38 @@ def test_the_other_order_of_a_gap_can_be_written_as_text(grouped: Learned, tmp_p
 
 
 def test_a_network_that_computes_something_else_is_refused(
-    grouped: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queries, keys, values = IN_A_BLOCK["attention.qkv"]
-    monkeypatch.setitem(IN_A_BLOCK, "attention.qkv", [queries, values, keys])  # of the same shape
+    queries, keys, values = BLOCK_NAMES["attention.qkv"]
+    monkeypatch.setitem(BLOCK_NAMES, "attention.qkv", [queries, values, keys])  # of the same shape
     write_huggingface(grouped, tmp_path)
     with pytest.raises(ExportError, match=r"transformers computes other logits: .* off, 0.0001 is allowed"):
-        verify_huggingface(grouped, material_of(grouped), tmp_path)
+        verify_huggingface(grouped, verification_set_of(grouped), tmp_path)
 
 
 def test_another_base_of_the_positions_is_refused(
-    grouped: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = huggingface.config_of(grouped)
     del config["rope_theta"], config["rope_parameters"]
-    monkeypatch.setattr(huggingface, "config_of", lambda learned: config)
+    monkeypatch.setattr(huggingface, "config_of", lambda trained: config)
     write_huggingface(grouped, tmp_path)
     with pytest.raises(ExportError, match="transformers computes other logits"):
-        verify_huggingface(grouped, material_of(grouped), tmp_path)
+        verify_huggingface(grouped, verification_set_of(grouped), tmp_path)
 
 
 def test_a_folder_that_it_cannot_read_is_refused_with_its_words(
-    grouped: Learned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = {**huggingface.config_of(grouped), "model_type": "no such model"}
-    monkeypatch.setattr(huggingface, "config_of", lambda learned: config)
+    monkeypatch.setattr(huggingface, "config_of", lambda trained: config)
     write_huggingface(grouped, tmp_path)
     with pytest.raises(ExportError, match=r"transformers cannot use what was written: .*no such model"):
-        verify_huggingface(grouped, material_of(grouped), tmp_path)
+        verify_huggingface(grouped, verification_set_of(grouped), tmp_path)
 
 
 @pytest.mark.parametrize("version", PATHS)
-def test_the_program_in_the_documents_runs(grouped: Learned, tmp_path: Path, version: str) -> None:
+def test_the_program_in_the_documents_runs(grouped: TrainedNetwork, tmp_path: Path, version: str) -> None:
     (tmp_path / "out").mkdir()
     write_huggingface(grouped, tmp_path / "out")
     text = (Path(__file__).parents[2] / "docs" / "export.md").read_text()

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from written import TEXT, TOKENIZER
+from sample_text import TEXT, TOKENIZER
 
-from cllm.generation import Writer
+from cllm.generation import Completer
 from cllm.memory.memory import Memory
 from cllm.model.config import TransformerConfig
 from cllm.model.transformer import Transformer, initialise
@@ -39,22 +39,22 @@ def memory() -> Memory:
 
 
 @pytest.fixture(scope="session")
-def network_writer(model: Transformer) -> Writer:
-    return Writer(tokenizer=TOKENIZER, model=model, memory=None)
+def network_completer(model: Transformer) -> Completer:
+    return Completer(tokenizer=TOKENIZER, model=model, memory=None)
 
 
 @pytest.fixture(scope="session")
-def memory_writer(memory: Memory) -> Writer:
-    return Writer(tokenizer=TOKENIZER, model=None, memory=memory)
+def memory_completer(memory: Memory) -> Completer:
+    return Completer(tokenizer=TOKENIZER, model=None, memory=memory)
 
 
 @pytest.fixture(scope="session")
-def mixed_writer(model: Transformer, memory: Memory) -> Writer:
-    return Writer(tokenizer=TOKENIZER, model=model, memory=memory)
+def mixed_completer(model: Transformer, memory: Memory) -> Completer:
+    return Completer(tokenizer=TOKENIZER, model=model, memory=memory)
 
 
 @pytest.fixture(params=["network", "memory", "mixed"])
-def writer(request: pytest.FixtureRequest) -> Writer:
+def completer(request: pytest.FixtureRequest) -> Completer:
     """Each of the experts in turn."""
-    writer: Writer = request.getfixturevalue(f"{request.param}_writer")
-    return writer
+    completer: Completer = request.getfixturevalue(f"{request.param}_writer")
+    return completer

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from written import TEXT, TOKENIZER, behind
+from sample_text import TEXT, TOKENIZER, prefilled
 
-from cllm.generation import Prompt, SamplingParams, Writer
+from cllm.generation import Completer, Prompt, SamplingParams
 from cllm.generation.completion import stream
-from cllm.generation.network import NetworkText
-from cllm.generation.prompt import Laid, lay_out
-from cllm.generation.walk import Walk
+from cllm.generation.guide.decode_state import DecodeState
+from cllm.generation.predict.prompt import EncodedPrompt, encode_prompt
+from cllm.generation.predict.sequence import NetworkSequence
 from cllm.memory.memory import Memory
 from cllm.model.transformer import Transformer
 
@@ -22,7 +22,7 @@ def greedy_without_cache(model: Transformer, prompt: list[int], count: int) -> l
 
 def test_cached_decoding_equals_uncached_token_by_token(model: Transformer) -> None:
     prompt = TOKENIZER.encode(b"int main(")
-    text, decoded = behind(model, prompt), []
+    text, decoded = prefilled(model, prompt), []
     for _ in range(40):
         decoded.append(int(text.logits.argmax()))
         text.accept(decoded[-1])
@@ -33,127 +33,132 @@ def test_cached_decoding_equals_uncached_token_by_token(model: Transformer) -> N
 
 def test_what_the_network_said_of_its_prompt(model: Transformer) -> None:
     prompt = TOKENIZER.encode(b"int main_3(void) { return")
-    network = NetworkText(model)
-    said = torch.cat(list(network.read(prompt[:7], 6)) + list(network.read(prompt[7:], len(prompt) - 7)))
+    network = NetworkSequence(model)
+    said = torch.cat(list(network.prefill(prompt[:7], 6)) + list(network.prefill(prompt[7:], len(prompt) - 7)))
     torch.testing.assert_close(said, model.logits(torch.tensor([prompt]))[0, :-1])
-    assert list(NetworkText(model).read(prompt, 0)) == []
+    assert list(NetworkSequence(model).prefill(prompt, 0)) == []
 
 
-def test_same_seed_same_text(writer: Writer) -> None:
+def test_same_seed_same_text(completer: Completer) -> None:
     params = SamplingParams(max_tokens=30, temperature=1.5, seed=7)
-    one, two = (writer.complete(Prompt(prefix=b"int"), params, 3) for _ in range(2))
+    one, two = (completer.complete(Prompt(prefix=b"int"), params, 3) for _ in range(2))
     assert [c.text for c in one] == [c.text for c in two]
     assert len({c.text for c in one}) == 3
-    other = writer.complete(Prompt(prefix=b"int"), SamplingParams(max_tokens=30, temperature=1.5, seed=8))
+    other = completer.complete(Prompt(prefix=b"int"), SamplingParams(max_tokens=30, temperature=1.5, seed=8))
     assert other[0].text == one[1].text  # sample i of seed s is sample 0 of seed s + i
 
 
-def test_a_text_may_be_longer_than_the_context(writer: Writer) -> None:
+def test_a_text_may_be_longer_than_the_context(completer: Completer) -> None:
     params = SamplingParams(max_tokens=300, temperature=1.0)
-    (completion,) = writer.complete(Prompt(prefix=TEXT.encode()), params)
+    (completion,) = completer.complete(Prompt(prefix=TEXT.encode()), params)
     assert completion.finish_reason in ("stop", "length")
     assert completion.finish_reason == "stop" or len(completion.tokens) == 300
 
 
-def test_special_tokens_never_come_out(writer: Writer) -> None:
+def test_special_tokens_never_come_out(completer: Completer) -> None:
     params = SamplingParams(max_tokens=100, temperature=3.0)
-    for completion in writer.complete(Prompt(prefix=b"x"), params, 4):
+    for completion in completer.complete(Prompt(prefix=b"x"), params, 4):
         assert not set(completion.tokens) & set(SPECIAL.values())
 
 
-def test_a_stop_string_ends_the_text_before_it(writer: Writer) -> None:
+def test_a_stop_string_ends_the_text_before_it(completer: Completer) -> None:
     params = SamplingParams(max_tokens=100, temperature=1.0, seed=3)
-    (whole,) = writer.complete(Prompt(prefix=b"int"), params)
+    (whole,) = completer.complete(Prompt(prefix=b"int"), params)
     stop = next(
         two for i in range(10, 80) if (two := whole.text[i : i + 2]).isascii()
     )  # bytes that are no character aside
     stopped_params = SamplingParams(max_tokens=100, temperature=1.0, seed=3, stop=(stop,))
-    (stopped,) = writer.complete(Prompt(prefix=b"int"), stopped_params)
+    (stopped,) = completer.complete(Prompt(prefix=b"int"), stopped_params)
     assert stopped.text == whole.text[: whole.text.index(stop)]
     assert stopped.finish_reason == "stop"
 
 
-def test_zero_tokens_is_an_empty_text(writer: Writer) -> None:
-    (completion,) = writer.complete(Prompt(prefix=b"int"), SamplingParams(max_tokens=0))
+def test_zero_tokens_is_an_empty_text(completer: Completer) -> None:
+    (completion,) = completer.complete(Prompt(prefix=b"int"), SamplingParams(max_tokens=0))
     assert (completion.text, completion.finish_reason) == ("", "length")
 
 
 @pytest.mark.parametrize("prefix", [b"", b" ", b"\xff\xfe", "gr\u00f6".encode()[:3]])
 @pytest.mark.parametrize("suffix", [b"", b"}\n"])
 @pytest.mark.parametrize("path", [None, "a.c"])
-def test_odd_prompts_are_completed(writer: Writer, prefix: bytes, suffix: bytes, path: str | None) -> None:
+def test_odd_prompts_are_completed(completer: Completer, prefix: bytes, suffix: bytes, path: str | None) -> None:
     prompt = Prompt(prefix=prefix, suffix=suffix, path=path)
-    assert writer.complete(prompt, SamplingParams(max_tokens=5))[0].finish_reason
+    assert completer.complete(prompt, SamplingParams(max_tokens=5))[0].finish_reason
 
 
-def test_the_stream_only_grows_and_holds_no_half_character(writer: Writer) -> None:
+def test_the_stream_only_grows_and_holds_no_half_character(completer: Completer) -> None:
     params = SamplingParams(max_tokens=60, temperature=1.5, seed=1)
-    laid = writer.lay_out(Prompt(prefix=b"// "), 60)
+    encoded = completer.encode_prompt(Prompt(prefix=b"// "), 60)
     before = ""
-    with writer.predictor(laid) as predictor:
-        for completion in stream(Walk(predictor, TOKENIZER, params)):
+    with completer.predictor(encoded) as predictor:
+        for completion in stream(DecodeState(predictor, TOKENIZER, params)):
             assert completion.text.startswith(before)
             before = completion.text
 
 
 def test_the_prompt_for_the_middle_is_laid_out_as_it_was_learned() -> None:
-    laid = lay_out(Prompt(prefix=b"int ma", suffix=b"}\n", path="a.c"), TOKENIZER, 64, 8)
+    encoded = encode_prompt(Prompt(prefix=b"int ma", suffix=b"}\n", path="a.c"), TOKENIZER, 64, 8)
     header = [SPECIAL["<|file_sep|>"], *TOKENIZER.encode(b"a.c\n")]
     after = [SPECIAL["<|fim_prefix|>"], SPECIAL["<|fim_suffix|>"], *TOKENIZER.encode(b"}\n"), SPECIAL["<|fim_middle|>"]]
-    assert laid.network == [*header, *after, *TOKENIZER.encode(b"int")]
-    assert (laid.before, laid.after) == (TOKENIZER.encode(b"int"), TOKENIZER.encode(b"}\n"))
-    assert laid.typed == b" ma" and TOKENIZER.decode(laid.before) + laid.typed == b"int ma"
-    assert laid.predicted == len(laid.before)
+    assert encoded.network_ids == [*header, *after, *TOKENIZER.encode(b"int")]
+    assert (encoded.prefix_ids, encoded.suffix_ids) == (TOKENIZER.encode(b"int"), TOKENIZER.encode(b"}\n"))
+    assert encoded.token_prefix == b" ma" and TOKENIZER.decode(encoded.prefix_ids) + encoded.token_prefix == b"int ma"
+    assert encoded.num_predicted == len(encoded.prefix_ids)
 
 
 def test_a_long_prompt_keeps_what_is_next_to_the_cursor() -> None:
     before, after = TEXT.encode() + b"here", b"there" + TEXT.encode()
     for suffix in (after, b""):
-        laid = lay_out(Prompt(prefix=before, suffix=suffix), TOKENIZER, 64, 16)
-        assert len(laid.network) <= 64 - 16
-        assert (TOKENIZER.decode(laid.network) + laid.typed).endswith(b"here")
-        assert laid.network[len(laid.network) - laid.predicted :] == laid.before[len(laid.before) - laid.predicted :]
-        assert TOKENIZER.decode(laid.before) + laid.typed == (b"" if suffix else b"\n\n") + before
-    assert laid.predicted == len(laid.network) - 1
+        encoded = encode_prompt(Prompt(prefix=before, suffix=suffix), TOKENIZER, 64, 16)
+        assert len(encoded.network_ids) <= 64 - 16
+        assert (TOKENIZER.decode(encoded.network_ids) + encoded.token_prefix).endswith(b"here")
+        assert (
+            encoded.network_ids[len(encoded.network_ids) - encoded.num_predicted :]
+            == encoded.prefix_ids[len(encoded.prefix_ids) - encoded.num_predicted :]
+        )
+        assert TOKENIZER.decode(encoded.prefix_ids) + encoded.token_prefix == (b"" if suffix else b"\n\n") + before
+    assert encoded.num_predicted == len(encoded.network_ids) - 1
 
 
 @pytest.mark.parametrize("cut", [b"int", b"int ", b"int mai"])
-def test_a_token_that_was_cut_is_healed(writer: Writer, cut: bytes) -> None:
-    laid = writer.lay_out(Prompt(prefix=cut), 8)
-    assert TOKENIZER.decode(laid.before) + laid.typed == b"\n\n" + cut
-    (completion,) = writer.complete(Prompt(prefix=cut), SamplingParams(max_tokens=3))
-    with writer.predictor(laid) as predictor:
-        typed = predictor.typed
-    assert laid.typed.endswith(typed) and TOKENIZER.token_bytes(completion.tokens[0]).startswith(typed)
-    expected = TOKENIZER.decode(completion.tokens)[len(typed) :].decode("utf-8", "replace")
+def test_a_token_that_was_cut_is_healed(completer: Completer, cut: bytes) -> None:
+    encoded = completer.encode_prompt(Prompt(prefix=cut), 8)
+    assert TOKENIZER.decode(encoded.prefix_ids) + encoded.token_prefix == b"\n\n" + cut
+    (completion,) = completer.complete(Prompt(prefix=cut), SamplingParams(max_tokens=3))
+    with completer.predictor(encoded) as predictor:
+        token_prefix = predictor.token_prefix
+    assert encoded.token_prefix.endswith(token_prefix) and TOKENIZER.token_bytes(completion.tokens[0]).startswith(
+        token_prefix
+    )
+    expected = TOKENIZER.decode(completion.tokens)[len(token_prefix) :].decode("utf-8", "replace")
     assert completion.text == expected
 
 
-def laid_out(prefix: bytes) -> Laid:
-    return lay_out(Prompt(prefix=prefix), TOKENIZER, 64, 8)
+def encoded_prompt(prefix: bytes) -> EncodedPrompt:
+    return encode_prompt(Prompt(prefix=prefix), TOKENIZER, 64, 8)
 
 
-def test_the_best_token_is_the_best_of_all(writer: Writer) -> None:
+def test_the_best_token_is_the_best_of_all(completer: Completer) -> None:
     for prefix in (b"int main_", b"int main_2(void) {", b"// gr"):
-        laid = laid_out(prefix)
-        with writer.predictor(laid) as predictor:
-            for typed in (laid.typed, b""):
-                whole = predictor.log_probabilities(typed, False)
-                best = predictor.log_probabilities(typed, True)
+        encoded = encoded_prompt(prefix)
+        with completer.predictor(encoded) as predictor:
+            for token_prefix in (encoded.token_prefix, b""):
+                whole = predictor.log_probabilities(token_prefix, False)
+                best = predictor.log_probabilities(token_prefix, True)
                 assert int(whole.argmax()) == int(best.argmax())
                 assert whole.exp().sum() == pytest.approx(1, abs=5e-3)
 
 
-def test_a_prompt_leaves_no_trace_in_the_memory(memory: Memory, mixed_writer: Writer) -> None:
-    before = [array.copy() for array in memory.learned]
+def test_a_prompt_leaves_no_trace_in_the_memory(memory: Memory, mixed_completer: Completer) -> None:
+    before = [array.copy() for array in memory.state]
     size = memory.size
-    mixed_writer.complete(Prompt(prefix=b"int other(", suffix=b"}\n"), SamplingParams(max_tokens=5))
+    mixed_completer.complete(Prompt(prefix=b"int other(", suffix=b"}\n"), SamplingParams(max_tokens=5))
     assert memory.size == size
-    assert all((one == two).all() for one, two in zip(before, memory.learned, strict=True))
+    assert all((one == two).all() for one, two in zip(before, memory.state, strict=True))
 
 
-def test_the_memory_goes_on_as_it_has_read(memory_writer: Writer) -> None:
+def test_the_memory_goes_on_as_it_has_read(memory_completer: Completer) -> None:
     lines = TEXT.splitlines(keepends=True)
     prompt = Prompt(prefix="".join([*lines[:3], lines[3][: lines[3].index("return")]]).encode())
-    (completion,) = memory_writer.complete(prompt, SamplingParams(max_tokens=8))
+    (completion,) = memory_completer.complete(prompt, SamplingParams(max_tokens=8))
     assert completion.text.startswith("return 3; }  // gr\u00f6\u00dfer\nint main_4"[: len(completion.text)])

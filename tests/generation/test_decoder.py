@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from written import TEXT, TOKENIZER, behind
+from sample_text import TEXT, TOKENIZER, prefilled
 
-from cllm.generation import Prompt, SamplingParams, Writer
+from cllm.generation import Completer, Prompt, SamplingParams
 from cllm.generation.completion import stream
-from cllm.generation.decoder import Decoder
-from cllm.generation.network import NetworkText
-from cllm.generation.predictors import MemoryPredictor
-from cllm.generation.products import packed, unpacked
-from cllm.generation.walk import Walk
+from cllm.generation.guide.decode_state import DecodeState
+from cllm.generation.predict.decoder import Decoder
+from cllm.generation.predict.int8_matmul import dequantize, quantize
+from cllm.generation.predict.predictors import MemoryPredictor
+from cllm.generation.predict.sequence import NetworkSequence
 from cllm.memory.memory import Memory
 from cllm.model.cache import KVCache
 from cllm.model.transformer import Transformer
@@ -29,7 +29,7 @@ def rounded(model: Transformer) -> Transformer:
     for block in twin.blocks:
         for linear in (block.attention.qkv, block.attention.out, block.feed_forward.gate_up, block.feed_forward.down):
             height, width = linear.weight.shape
-            matrix = unpacked(packed(linear.weight.detach().numpy()))[:height, :width]
+            matrix = dequantize(quantize(linear.weight.detach().numpy()))[:height, :width]
             linear.weight.data = torch.from_numpy(np.ascontiguousarray(matrix))
     return twin
 
@@ -39,7 +39,7 @@ def test_the_kernel_and_its_slow_twin_agree_token_by_token_and_together(model: T
     decoder, twin = Decoder(model), rounded(model)
     slow = KVCache(model.config, 1, 64, torch.float32)
     single, together = (KVCache(model.config, 1, 64, dtype) for _ in range(2))
-    head = torch.from_numpy(unpacked(packed(model.head_weight.detach().numpy())))[: model.config.vocab_size]
+    head = torch.from_numpy(dequantize(quantize(model.head_weight.detach().numpy())))[: model.config.vocab_size]
     with torch.inference_mode():
         hidden = twin(torch.tensor([PROMPT]), slow)
         for cache in (single, together):
@@ -48,8 +48,8 @@ def test_the_kernel_and_its_slow_twin_agree_token_by_token_and_together(model: T
             cache.length, cache.position = slow.length, slow.position
         hidden = torch.cat([twin(torch.tensor([[token]]), slow)[0] for token in IDS])
     expected = hidden @ head[:, : hidden.shape[1]].T
-    singles = torch.cat([torch.from_numpy(decoder.read([token], single)) for token in IDS])
-    at_once = torch.from_numpy(decoder.read(IDS, together))
+    singles = torch.cat([torch.from_numpy(decoder.decode([token], single)) for token in IDS])
+    at_once = torch.from_numpy(decoder.decode(IDS, together))
     torch.testing.assert_close(at_once, singles, rtol=1e-3, atol=1e-3)
     bound = 1e-3 if dtype == torch.float32 else 0.1  # keys and values of 8 bits
     torch.testing.assert_close(singles, expected, rtol=bound, atol=bound)
@@ -60,7 +60,7 @@ def test_rounding_the_matrices_changes_little(model: Transformer) -> None:
     decoder, cache, slow = Decoder(model), *(KVCache(model.config, 1, 64, torch.float32) for _ in range(2))
     with torch.inference_mode():
         expected = model.logits(torch.tensor([PROMPT]), slow)[0].log_softmax(-1)
-    found = torch.from_numpy(decoder.read(PROMPT, cache)).log_softmax(-1)
+    found = torch.from_numpy(decoder.decode(PROMPT, cache)).log_softmax(-1)
     divergence = (expected.exp() * (expected - found)).sum(-1)
     assert divergence.max() < 3e-3
 
@@ -76,7 +76,7 @@ def test_widths_may_be_odd_and_weights_must_be_numbers(model: Transformer) -> No
     cache, slow = (KVCache(config, 1, 64, torch.float32) for _ in range(2))
     with torch.inference_mode():
         expected = odd.logits(torch.tensor([PROMPT]), slow)[0]
-    found = torch.from_numpy(Decoder(odd).read(PROMPT, cache))
+    found = torch.from_numpy(Decoder(odd).decode(PROMPT, cache))
     assert found.shape == expected.shape
     assert (found - expected).norm() < 0.05 * expected.norm()
     odd.blocks[0].feed_forward.down.weight.data[3, 4] = float("nan")
@@ -87,16 +87,16 @@ def test_widths_may_be_odd_and_weights_must_be_numbers(model: Transformer) -> No
 def test_more_than_there_is_room_for_is_refused(model: Transformer) -> None:
     cache = KVCache(model.config, 1, 4, torch.float32)
     with pytest.raises(AssertionError, match="room"):
-        Decoder(model).read([1, 2, 3, 4, 5], cache)
+        Decoder(model).decode([1, 2, 3, 4, 5], cache)
 
 
 @pytest.mark.parametrize("kernel", [False, True])
 def test_a_draft_right_or_wrong_leaves_the_text_as_it_is(model: Transformer, kernel: bool) -> None:
     decoder = Decoder(model) if kernel else None
-    plain, drafted = behind(model, PROMPT, decoder), behind(model, PROMPT, decoder)
+    plain, drafted = prefilled(model, PROMPT, decoder), prefilled(model, PROMPT, decoder)
     drafts = {0: IDS[1:4], 4: [7, 8, 9], 5: IDS[6:7], 6: [5]}  # right, wrong, right, wrong in a row
     for number, token in enumerate(IDS):
-        expected = drafted.expects(token)
+        expected = drafted.is_drafted(token)
         drafted.accept(token, drafts.get(number, []))
         plain.accept(token)
         assert expected == (number in (1, 2, 3, 6))
@@ -104,29 +104,29 @@ def test_a_draft_right_or_wrong_leaves_the_text_as_it_is(model: Transformer, ker
 
 
 def test_what_was_read_with_others_can_be_read_alone(model: Transformer) -> None:
-    text = behind(model, PROMPT)
+    text = prefilled(model, PROMPT)
     text.accept(IDS[0], IDS[1:3])
     text.accept(IDS[1])
-    assert text.alone() and not text.alone() and not text.expects(IDS[2])
-    again = NetworkText(model, most_drafted=4)
-    assert list(again.read(PROMPT + IDS + PROMPT[:-1])) == []
+    assert text.recompute_last() and not text.recompute_last() and not text.is_drafted(IDS[2])
+    again = NetworkSequence(model, max_drafted=4)
+    assert list(again.prefill(PROMPT + IDS + PROMPT[:-1])) == []
     again.accept(PROMPT[-1])
-    assert again.expects(IDS[0]), "the text itself proposes nothing"
-    assert again.alone() and not again.alone() and not again.expects(IDS[0])
-    plain = behind(model, PROMPT)
+    assert again.is_drafted(IDS[0]), "the text itself proposes nothing"
+    assert again.recompute_last() and not again.recompute_last() and not again.is_drafted(IDS[0])
+    plain = prefilled(model, PROMPT)
     for token in IDS[:2]:
         plain.accept(token)
     torch.testing.assert_close(text.logits, plain.logits, rtol=1e-5, atol=1e-5)
 
 
-def test_drafts_do_not_change_what_is_written(model: Transformer, memory: Memory, mixed_writer: Writer) -> None:
+def test_drafts_do_not_change_what_is_written(model: Transformer, memory: Memory, mixed_completer: Completer) -> None:
     for prefix in (b"int main_3(", b"in", TEXT.encode()[:200]):
         for temperature in (0.0, 0.8):
             params, texts = SamplingParams(max_tokens=80, temperature=temperature, seed=3), []
             for most in (0, 1, 4, 16):
-                laid = mixed_writer.lay_out(Prompt(prefix=prefix), 80)
-                network = NetworkText(model, mixed_writer.decoder, most_drafted=most)
-                with MemoryPredictor(memory, network, laid, most) as predictor:
-                    *_, completion = stream(Walk(predictor, TOKENIZER, params))
+                encoded = mixed_completer.encode_prompt(Prompt(prefix=prefix), 80)
+                network = NetworkSequence(model, mixed_completer.decoder, max_drafted=most)
+                with MemoryPredictor(memory, network, encoded, most) as predictor:
+                    *_, completion = stream(DecodeState(predictor, TOKENIZER, params))
                 texts.append(completion.text)
             assert len(set(texts)) == 1, texts

@@ -1,6 +1,6 @@
 """Where a completion comes from, in the repository and around the cursor."""
 
-from written import TEXT, TOKENIZER
+from sample_text import TEXT, TOKENIZER
 
 from cllm.corpus import Document
 from cllm.generation import Prompt
@@ -8,28 +8,28 @@ from cllm.generation.explanation import explain
 from cllm.memory.memory import Memory
 
 
-def remembered() -> Memory:
+def built_memory() -> Memory:
     memory = Memory.new(TOKENIZER, len(TEXT) * 2)
     for path, content in (("a.c", TEXT.encode()), ("b.c", b"long speed_of_sound_in_air(void);\n")):
         document = Document(path=path, language="C", split="train", offset=0, bytes=len(content), sha256="")
-        memory.know(document, content)
-    memory.index.sort(memory.text, 0, memory.size)
+        memory.index_document(document, content)
+    memory.index.add_segment(memory.text, 0, memory.size)
     return memory
 
 
 def test_what_is_copied_is_cited_and_the_rest_is_new() -> None:
-    found = explain(remembered(), Prompt(prefix=b"long "), "speed_of_sound_in_air(void);\nzzzz")
-    assert [source["place"] for source in found["sources"]] == ["b.c:1"]
-    assert found["new"] == 4 / len("speed_of_sound_in_air(void);\nzzzz")
+    found = explain(built_memory(), Prompt(prefix=b"long "), "speed_of_sound_in_air(void);\nzzzz")
+    assert [source["location"] for source in found["sources"]] == ["b.c:1"]
+    assert found["novel_share"] == 4 / len("speed_of_sound_in_air(void);\nzzzz")
 
 
 def test_the_text_around_the_cursor_is_a_source_and_the_file_as_it_was_read_is_none() -> None:
-    memory = remembered()
+    memory = built_memory()
     prompt = Prompt(prefix=b"int one_of_a_kind_here;\n\n", suffix=b"int last_of_a_kind_here;\n", path="b.c")
     found = explain(memory, prompt, "int one_of_a_kind_here;\nint last_of_a_kind_here;\nlong speed_of_sound_in_air(")
-    assert [source["place"] for source in found["sources"]] == ["b.c:1", "b.c:3"]
-    assert not any(source.gone for source in memory.index.sources)
+    assert [source["location"] for source in found["sources"]] == ["b.c:1", "b.c:3"]
+    assert not any(source.is_stale for source in memory.index.sources)
 
 
 def test_an_empty_text_has_no_sources() -> None:
-    assert explain(remembered(), Prompt(prefix=b""), "") == {"sources": [], "new": 0.0}
+    assert explain(built_memory(), Prompt(prefix=b""), "") == {"sources": [], "novel_share": 0.0}

@@ -4,7 +4,7 @@ import pytest
 from test_grammar import matches
 
 from cllm.errors import UsageError
-from cllm.generation.grammar import Grammar
+from cllm.generation.grammar.grammar import Grammar
 
 JSON_LIKE = r"""
 # as in llama.cpp's grammars/json.gbnf
@@ -75,10 +75,10 @@ def test_a_wrong_grammar_is_named_with_its_place(gbnf: str, says: str) -> None:
 
 
 def test_any_text_at_all_is_a_grammar_or_an_error() -> None:
-    drawn = random.Random(0)
+    rng = random.Random(0)
     for _ in range(300):
-        begin, end = sorted(drawn.sample(range(len(JSON_LIKE)), 2))
+        begin, end = sorted(rng.sample(range(len(JSON_LIKE)), 2))
         try:
-            Grammar.gbnf(JSON_LIKE[:begin] + drawn.choice('"[](){}*|\\\n:x') + JSON_LIKE[end:])
+            Grammar.gbnf(JSON_LIKE[:begin] + rng.choice('"[](){}*|\\\n:x') + JSON_LIKE[end:])
         except UsageError as error:
             assert str(error).startswith("the GBNF grammar cannot be used: line ")

@@ -3,19 +3,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from written import TOKENIZER
+from sample_text import TOKENIZER
 
 from cllm.errors import UsageError
-from cllm.generation.grammar import MOST_NAMES, Grammar
-from cllm.generation.grammar_file import named_grammar
-from cllm.generation.matcher import Matcher
+from cllm.generation.grammar.grammar import MAX_RULES, Grammar
+from cllm.generation.grammar.grammar_file import grammar_from_options
+from cllm.generation.grammar.matcher import Matcher
 
 
 def matches(grammar: Grammar, text: str) -> bool:
     """Whether a text is one of the grammar's, asked byte by byte."""
     matcher = Matcher(grammar, TOKENIZER)
     tokens = [TOKENIZER.id_of(bytes([byte])) for byte in text.encode()]
-    return all(token is not None and matcher.accepts(token) for token in tokens) and matcher.can_end
+    return all(token is not None and matcher.try_accept(token) for token in tokens) and matcher.can_end
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_grammar_of_too_many_names_is_refused_before_it_overflows_a_stack() ->
     def chain(count: int) -> str:
         return "start: r0\n" + "".join(f"r{i}: r{i + 1}\n" for i in range(count)) + f'r{count}: "a"\n'
 
-    assert matches(Grammar.lark(chain(MOST_NAMES - 2)), "a")
+    assert matches(Grammar.lark(chain(MAX_RULES - 2)), "a")
     names = {f"a{i}": {"$ref": f"#/$defs/a{i + 1}"} for i in range(20_000)} | {"a20000": {}}
     for make in (
         lambda: Grammar.lark(chain(20_000)),
@@ -104,18 +104,18 @@ def test_a_grammar_of_too_many_names_is_refused_before_it_overflows_a_stack() ->
 def test_a_grammar_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "a.lark"
     file.write_text('\ufeffstart: "é"')
-    named = named_grammar(False, None, None, file)
+    named = grammar_from_options(False, None, None, file)
     assert named is not None and matches(named, "é")
-    assert named_grammar(True, None, None, None) == Grammar.json()
-    assert named_grammar(False, None, "", None) == Grammar.regex("")
-    assert named_grammar(False, None, None, None) is None
+    assert grammar_from_options(True, None, None, None) == Grammar.json()
+    assert grammar_from_options(False, None, "", None) == Grammar.regex("")
+    assert grammar_from_options(False, None, None, None) is None
     file.write_bytes(b'start: "\xff"')
     with pytest.raises(UsageError, match="a.lark is not UTF-8: byte 9 is 0xff"):
-        named_grammar(False, None, None, file)
+        grammar_from_options(False, None, None, file)
     file.write_bytes(b" " * 1_000_001)
     with pytest.raises(UsageError, match="larger than 1 MB"):
-        named_grammar(False, file, None, None)
+        grammar_from_options(False, file, None, None)
     with pytest.raises(UsageError, match="ends neither in .lark nor in .gbnf"):
-        named_grammar(False, None, None, tmp_path / "a.txt")
+        grammar_from_options(False, None, None, tmp_path / "a.txt")
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
-        named_grammar(False, tmp_path, None, None)
+        grammar_from_options(False, tmp_path, None, None)

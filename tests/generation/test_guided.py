@@ -3,97 +3,101 @@ from dataclasses import replace
 
 import pytest
 import torch
-from written import TEXT, TOKENIZER
+from sample_text import TEXT, TOKENIZER
 
-from cllm.generation import Prompt, SamplingParams, Writer
+from cllm.generation import Completer, Prompt, SamplingParams
 from cllm.generation.completion import stream
-from cllm.generation.ending import Ending, indented_end
-from cllm.generation.guide import Guide, may_end_in_quotes
-from cllm.generation.guided import write_valid
-from cllm.generation.surroundings import Surroundings, has_errors_at
-from cllm.generation.walk import Walk
-from cllm.syntax.closing import closing
-from cllm.syntax.errors import errors
+from cllm.generation.guide.decode_state import DecodeState
+from cllm.generation.guide.file_context import FileContext, has_errors_at
+from cllm.generation.guide.guide import Guide, may_end_inside_quotes
+from cllm.generation.guide.search import decode_valid
+from cllm.generation.guide.stopping import StoppingCriteria, indented_block_end
+from cllm.syntax.closing import find_closing
+from cllm.syntax.error_count import count_errors
 from cllm.syntax.grammars import parse
 
 LINE = SamplingParams(max_tokens=24, until="line", valid=True)
 RANDOM = replace(LINE, temperature=1.0)
 FILE = b"int main_0(void) { return 1; }\n\nint f(int x) {\n  if (x) {\n    return g(x, 2);\n  }\n  return 0;\n}\n"
-PLACES = [place for place in range(len(FILE)) if FILE[place : FILE.find(b"\n", place)].strip()]
+OFFSETS = [offset for offset in range(len(FILE)) if FILE[offset : FILE.find(b"\n", offset)].strip()]
 
 
 class Permissive(Guide):
     """Allows everything that is not blank."""
 
-    def fault(self, written: bytes, *, is_line: bool) -> int | None:
+    def error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
         return None
 
-    def fits(self, written: bytes) -> bool:
+    def fits(self, generated: bytes) -> bool:
         return True
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("params", [LINE, RANDOM])
-def test_what_a_guide_lets_through_leaves_the_file_right(writer: Writer, params: SamplingParams, seed: int) -> None:
+def test_what_a_guide_lets_through_leaves_the_file_right(
+    completer: Completer, params: SamplingParams, seed: int
+) -> None:
     """A network that learned nothing writes anything; still no file is worse for it, and hardly a place has nothing."""
     blank = 0
-    for place in random.Random(seed).sample(PLACES, 12):
-        end = FILE.find(b"\n", place)
+    for offset in random.Random(seed).sample(OFFSETS, 12):
+        end = FILE.find(b"\n", offset)
         for suffix in (b"", FILE[end:]):
-            prompt = Prompt(prefix=FILE[:place], suffix=suffix, path="a.c")
-            (completion,) = writer.complete(prompt, replace(params, seed=seed))
-            text = FILE[:place] + completion.text.encode()
+            prompt = Prompt(prefix=FILE[:offset], suffix=suffix, path="a.c")
+            (completion,) = completer.complete(prompt, replace(params, seed=seed))
+            text = FILE[:offset] + completion.text.encode()
             assert completion.valid is bool(completion.text.strip())
             if not completion.text.strip():
                 blank += 1
             elif suffix:
-                assert errors("C", text + suffix) == 0
+                assert count_errors("C", text + suffix) == 0
             else:
-                assert closing("C", text) is not None
+                assert find_closing("C", text) is not None
     assert blank <= 12
 
 
-def test_a_guide_that_allows_everything_changes_nothing(writer: Writer) -> None:
+def test_a_guide_that_allows_everything_changes_nothing(completer: Completer) -> None:
     prompt = Prompt(prefix=b"int main_3(", path="a.c")
     for params in (LINE, RANDOM):
-        ending = Ending("line", (), "C", prompt.prefix, b"")
-        with writer.predictor(writer.lay_out(prompt, params.max_tokens)) as predictor:
-            *_, free = stream(Walk(predictor, TOKENIZER, params, ending))
-            *_, allowed = stream(Walk(predictor, TOKENIZER, params, ending), Permissive("C", prompt.prefix))
+        stopping = StoppingCriteria("line", (), "C", prompt.prefix, b"")
+        with completer.predictor(completer.encode_prompt(prompt, params.max_tokens)) as predictor:
+            *_, free = stream(DecodeState(predictor, TOKENIZER, params, stopping))
+            *_, allowed = stream(DecodeState(predictor, TOKENIZER, params, stopping), Permissive("C", prompt.prefix))
         if free.finish_reason == "stop":
             assert (allowed.text, allowed.tokens) == (free.text, free.tokens)
 
 
-def test_going_back_is_going_there_from_the_beginning(writer: Writer) -> None:
+def test_going_back_is_going_there_from_the_beginning(completer: Completer) -> None:
     """Also where the cache forgot something meanwhile: the context is 64 tokens, and 90 come."""
-    drawn = random.Random(1)
-    with writer.predictor(writer.lay_out(Prompt(prefix=TEXT.encode()[:90]), 24)) as predictor:
+    rng = random.Random(1)
+    with completer.predictor(completer.encode_prompt(Prompt(prefix=TEXT.encode()[:90]), 24)) as predictor:
         predictor.restart()
-        typed, tokens, marks, said = predictor.typed, list[int](), [], []
+        token_prefix, tokens, marks, said = predictor.token_prefix, list[int](), [], []
         for _ in range(90):
             marks.append(predictor.mark())
-            said.append(predictor.log_probabilities(b"" if tokens else typed, False))
+            said.append(predictor.log_probabilities(b"" if tokens else token_prefix, False))
             possible = torch.nonzero(said[-1] > float("-inf"))[:, 0].tolist()
-            tokens.append(drawn.choice([token for token in possible if token != TOKENIZER.end_of_text]))
+            tokens.append(rng.choice([token for token in possible if token != TOKENIZER.end_of_text]))
             predictor.accept(tokens[-1])
-        for place in (89, 70, 69, 30, 2, 0):
-            predictor.back_to(marks[place])
-            torch.testing.assert_close(predictor.log_probabilities(b"" if place else typed, False), said[place])
-            for following in range(place, min(place + 5, 89)):
+        for offset in (89, 70, 69, 30, 2, 0):
+            predictor.rewind(marks[offset])
+            torch.testing.assert_close(
+                predictor.log_probabilities(b"" if offset else token_prefix, False), said[offset]
+            )
+            for following in range(offset, min(offset + 5, 89)):
                 predictor.accept(tokens[following])
                 torch.testing.assert_close(predictor.log_probabilities(b"", False), said[following + 1])
 
 
 def test_the_guide_s_counts_are_those_of_the_whole_file_parsed_anew() -> None:
-    drawn = random.Random(2)
+    rng = random.Random(2)
     for _ in range(40):
-        place = drawn.choice(PLACES)
-        end = FILE.find(b"\n", place)
-        guide, surroundings = Guide("C", FILE[:place], FILE[end:]), Surroundings("C", FILE[:place], FILE[end:])
-        for written in (FILE[place:end], b"}", b"", b"(x", drawn.randbytes(6)):
-            assert surroundings.errors_with(written) == errors("C", FILE[:place] + written + FILE[end:])
-        assert guide.fits(FILE[place:end])
-        assert guide.fault(FILE[place:end], is_line=True) is None
+        offset = rng.choice(OFFSETS)
+        end = FILE.find(b"\n", offset)
+        guide, file_context = Guide("C", FILE[:offset], FILE[end:]), FileContext("C", FILE[:offset], FILE[end:])
+        for generated in (FILE[offset:end], b"}", b"", b"(x", rng.randbytes(6)):
+            assert file_context.errors_with(generated) == count_errors("C", FILE[:offset] + generated + FILE[end:])
+        assert guide.fits(FILE[offset:end])
+        assert guide.error_offset(FILE[offset:end], is_line=True) is None
 
 
 @pytest.mark.parametrize(
@@ -102,30 +106,30 @@ def test_the_guide_s_counts_are_those_of_the_whole_file_parsed_anew() -> None:
 )
 def test_a_string_must_be_closed_on_its_line(language: str, prefix: bytes) -> None:
     guide, quote = Guide(language, prefix), prefix[-3:-2]
-    assert guide.fault(b"b c", is_line=False) is None
+    assert guide.error_offset(b"b c", is_line=False) is None
     if language != "Rust":  # there it may go on
-        assert guide.fault(b"b c", is_line=True) == 2
-    assert guide.fault(b"b" + quote + b",", is_line=True) is None
-    assert guide.mended(b"b c") == b"b c" + quote
+        assert guide.error_offset(b"b c", is_line=True) == 2
+    assert guide.error_offset(b"b" + quote + b",", is_line=True) is None
+    assert guide.repaired(b"b c") == b"b c" + quote
 
 
-def test_the_way_back_is_bounded_and_what_is_cut_is_said(network_writer: Writer) -> None:
+def test_the_way_back_is_bounded_and_what_is_cut_is_said(network_completer: Completer) -> None:
     class Refusing(Guide):
-        asked = 0
+        num_calls = 0
 
-        def fault(self, written: bytes, *, is_line: bool) -> int | None:
-            Refusing.asked += 1
+        def error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
+            Refusing.num_calls += 1
             return 0
 
     prompt = Prompt(prefix=b"int main_3(", path="a.c")
-    with network_writer.predictor(network_writer.lay_out(prompt, 24)) as predictor:
-        *_, (text, is_cut) = write_valid(Walk(predictor, TOKENIZER, LINE), Refusing("C", prompt.prefix))
-    assert (text, is_cut) == (b"", True)
-    assert Refusing.asked < 500
+    with network_completer.predictor(network_completer.encode_prompt(prompt, 24)) as predictor:
+        *_, (text, is_truncated) = decode_valid(DecodeState(predictor, TOKENIZER, LINE), Refusing("C", prompt.prefix))
+    assert (text, is_truncated) == (b"", True)
+    assert Refusing.num_calls < 500
 
 
 @pytest.mark.parametrize(
-    ("language", "prefix", "suffix", "written", "end"),
+    ("language", "prefix", "suffix", "generated", "end"),
     [
         ("C", b"int main", b"", b"(void) {\n  return 0;\n}\nint g;\n", b"(void) {\n  return 0;\n}"),
         (
@@ -143,31 +147,31 @@ def test_the_way_back_is_bounded_and_what_is_cut_is_said(network_writer: Writer)
         (None, b"a", b"", b"b\nc\n\nd", b"b\nc"),
     ],
 )
-def test_where_a_block_ends(language: str | None, prefix: bytes, suffix: bytes, written: bytes, end: bytes) -> None:
+def test_where_a_block_ends(language: str | None, prefix: bytes, suffix: bytes, generated: bytes, end: bytes) -> None:
     """However the text comes: its end is found as soon as it is there, and stays."""
-    ending = Ending("block", (), language, prefix, suffix)
-    for length in range(1, len(written) + 1):
-        place = ending.place(written[:length], 1)
-        if place is not None:
-            assert written[:place] == end
+    stopping = StoppingCriteria("block", (), language, prefix, suffix)
+    for length in range(1, len(generated) + 1):
+        offset = stopping.offset(generated[:length], 1)
+        if offset is not None:
+            assert generated[:offset] == end
             return
     raise AssertionError("no end was found")
 
 
 def test_a_line_ends_where_it_is_not_blank_and_before_a_stop_word() -> None:
-    ending = Ending("line", ("return",))
-    assert ending.place(b"\n  x", 4) is None
-    assert ending.place(b"\n  x\n", 1) == 4
-    assert ending.place(b"\n  x return", 6) == 5
-    assert indented_end(b"", b"") is None
+    stopping = StoppingCriteria("line", ("return",))
+    assert stopping.stop_offset(b"\n  x", 4) is None
+    assert stopping.stop_offset(b"\n  x\n", 1) == 4
+    assert stopping.stop_offset(b"\n  x return", 6) == 5
+    assert indented_block_end(b"", b"") is None
 
 
-def test_so_many_tokens_end_with_a_word(writer: Writer) -> None:
+def test_so_many_tokens_end_with_a_word(completer: Completer) -> None:
     for count in range(1, 9):
         for prefix in (b"int main_3(", b"int "):
             params = SamplingParams(max_tokens=count, valid=True)
-            (completion,) = writer.complete(Prompt(prefix=prefix, path="a.c"), params)
-            assert closing("C", prefix + completion.text.encode()) is not None or not completion.text
+            (completion,) = completer.complete(Prompt(prefix=prefix, path="a.c"), params)
+            assert find_closing("C", prefix + completion.text.encode()) is not None or not completion.text
 
 
 @pytest.mark.parametrize(
@@ -180,14 +184,17 @@ def test_so_many_tokens_end_with_a_word(writer: Writer) -> None:
     ],
 )
 def test_a_guide_that_knows_another_of_less_of_the_text_says_what_a_new_one_says(before: bytes, after: bytes) -> None:
-    written = (b"", b"1", b"(", b"b);", b"} }", b'"a', b"int y;\nx", b"\n")
+    generated = (b"", b"1", b"(", b"b);", b"} }", b'"a', b"int y;\nx", b"\n")
     guide: Guide | None = None
     for typed in (b"", b"f", b"f(", b"f(", b"f(x, ", b"f(x);\n", b"f(x);\nint"):
         guide, fresh = Guide("C", before + typed, after, guide), Guide("C", before + typed, after)
-        for text in written:
+        for text in generated:
             assert guide.fits(text) == fresh.fits(text)
             for is_line in (False, True):
-                assert guide.fault(text, is_line=is_line) == fresh.fault(text, is_line=is_line), (typed, text)
+                assert guide.error_offset(text, is_line=is_line) == fresh.error_offset(text, is_line=is_line), (
+                    typed,
+                    text,
+                )
 
 
 def test_errors_in_another_construct_of_a_list_are_not_here() -> None:
@@ -213,4 +220,4 @@ def test_errors_in_another_construct_of_a_list_are_not_here() -> None:
     ],
 )
 def test_quotes_that_do_not_end_are_seen(line: bytes, expected: bool) -> None:
-    assert may_end_in_quotes(line) == expected
+    assert may_end_inside_quotes(line) == expected

@@ -4,11 +4,11 @@ import random
 
 import pytest
 import torch
-from written import TOKENIZER
+from sample_text import TOKENIZER
 
 from cllm.errors import UsageError
-from cllm.generation.grammar import Grammar
-from cllm.generation.matcher import Matcher
+from cllm.generation.grammar.grammar import Grammar
+from cllm.generation.grammar.matcher import Matcher
 
 END = TOKENIZER.end_of_text
 GRAMMARS = {
@@ -29,35 +29,35 @@ def test_the_mask_of_a_regex_is_what_begins_the_rest_of_one_of_its_texts() -> No
     texts = [f"int main_{i}(void){s}{{ return {j}ö; }}".encode() for i in range(5) for j in range(3) for s in ("", " ")]
     texts += [text.rstrip(b" }") for text in texts]
     grammar = Grammar.regex("int main_[0-4]\\(void\\) ?\\{ return [0-2]ö;( \\})?")
-    drawn = random.Random(0)
+    rng = random.Random(0)
     for _ in range(20):
-        matcher, written = Matcher(grammar, TOKENIZER), b""
+        matcher, generated = Matcher(grammar, TOKENIZER), b""
         while True:
-            rests = [text[len(written) :] for text in texts if text.startswith(written)]
+            rests = [text[len(generated) :] for text in texts if text.startswith(generated)]
             content = {index: TOKENIZER.token_bytes(index) for index in range(TOKENIZER.vocab_size)}
             expected = {index for index, own in content.items() if own and any(r.startswith(own) for r in rests)}
-            assert allowed(matcher) == expected | ({END} if written in texts else set())
+            assert allowed(matcher) == expected | ({END} if generated in texts else set())
             if not expected:
                 break
-            token = drawn.choice(sorted(expected))
+            token = rng.choice(sorted(expected))
             matcher.accept(token)
-            written += TOKENIZER.token_bytes(token)
+            generated += TOKENIZER.token_bytes(token)
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
 def test_the_mask_is_each_token_s_bytes_asked_one_by_one(name: str) -> None:
-    drawn, matcher = random.Random(1), Matcher(GRAMMARS[name], TOKENIZER)
+    rng, matcher = random.Random(1), Matcher(GRAMMARS[name], TOKENIZER)
     for _ in range(12):
         found, expected = allowed(matcher), {END} if matcher.can_end else set()
         for index in range(TOKENIZER.vocab_size):
             copy, content = matcher.copy(), TOKENIZER.token_bytes(index)
             ids = [TOKENIZER.id_of(bytes([byte])) for byte in content]
-            if content and all(id_ is not None and copy.accepts(id_) for id_ in ids):
+            if content and all(id_ is not None and copy.try_accept(id_) for id_ in ids):
                 expected.add(index)
         assert found == expected
         if found == {END}:
             return
-        matcher.accept(drawn.choice(sorted(found - {END})))
+        matcher.accept(rng.choice(sorted(found - {END})))
 
 
 def test_a_copy_and_a_way_back_stand_where_they_say() -> None:
@@ -68,16 +68,16 @@ def test_a_copy_and_a_way_back_stand_where_they_say() -> None:
     here, copy = allowed(matcher), matcher.copy()
     copy.accept(TOKENIZER.id_of(b'"') or 0)
     assert allowed(matcher) == here != allowed(copy)
-    copy.back(1)
+    copy.rollback(1)
     assert allowed(copy) == here
-    copy.back(3)
+    copy.rollback(3)
     assert allowed(copy) == first
     matcher.restart()
     assert allowed(matcher) == first
 
 
 @pytest.mark.parametrize(
-    ("lark", "written", "says"),
+    ("lark", "generated", "says"),
     [
         ("start: start", b"", "leads nowhere at its beginning: no text of it goes on"),
         ('start: "x" /[^\\s\\S]/', b"x", "leads nowhere after 1 tokens: no text of it goes on"),
@@ -85,10 +85,10 @@ def test_a_copy_and_a_way_back_stand_where_they_say() -> None:
         ("start: <[1-6]>", b"", "leads nowhere at its beginning: it asks for tokens that no text has"),
     ],
 )
-def test_where_a_grammar_leads_nowhere_it_says_so(lark: str, written: bytes, says: str) -> None:
+def test_where_a_grammar_leads_nowhere_it_says_so(lark: str, generated: bytes, says: str) -> None:
     matcher = Matcher(Grammar.lark(lark), TOKENIZER)
     with pytest.raises(UsageError, match=says):
-        for token in TOKENIZER.encode(written):
+        for token in TOKENIZER.encode(generated):
             matcher.accept(token)
         matcher.allowed()
 

@@ -2,47 +2,47 @@ import pytest
 import torch
 
 from cllm.errors import UsageError
-from cllm.generation.sampling import SamplingParams, draw, keep_min_p, keep_top_k, keep_top_p
+from cllm.generation.predict.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, sample_token
 
 LOGITS = torch.log(torch.tensor([0.5, 0.25, 0.15, 0.07, 0.03]))
 
 
-def kept(logits: torch.Tensor) -> list[int]:
+def kept_ids(logits: torch.Tensor) -> list[int]:
     return torch.isfinite(logits).nonzero().flatten().tolist()
 
 
 @pytest.mark.parametrize(("k", "expected"), [(0, 5), (1, 1), (3, 3), (99, 5)])
 def test_top_k(k: int, expected: int) -> None:
-    assert kept(keep_top_k(LOGITS, k)) == list(range(expected))
+    assert kept_ids(keep_top_k(LOGITS, k)) == list(range(expected))
 
 
 @pytest.mark.parametrize(("p", "expected"), [(1.0, 5), (0.0, 1), (0.49, 1), (0.51, 2), (0.76, 3), (0.95, 4)])
 def test_top_p(p: float, expected: int) -> None:
-    assert kept(keep_top_p(LOGITS, p)) == list(range(expected))
+    assert kept_ids(keep_top_p(LOGITS, p)) == list(range(expected))
 
 
 @pytest.mark.parametrize(("p", "expected"), [(0.0, 5), (1.0, 1), (0.4, 2), (0.1, 4)])
 def test_min_p(p: float, expected: int) -> None:
-    assert kept(keep_min_p(LOGITS, p)) == list(range(expected))
+    assert kept_ids(keep_min_p(LOGITS, p)) == list(range(expected))
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
-    assert draw(LOGITS, SamplingParams(), torch.Generator()) == 0
+    assert sample_token(LOGITS, SamplingParams(), torch.Generator()) == 0
 
 
-def drawn(count: int, temperature: float) -> torch.Tensor:
+def samples(count: int, temperature: float) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     params = SamplingParams(temperature=temperature)
-    return torch.tensor([draw(LOGITS, params, generator) for _ in range(count)])
+    return torch.tensor([sample_token(LOGITS, params, generator) for _ in range(count)])
 
 
 def test_draws_follow_the_distribution() -> None:
-    shares = torch.bincount(drawn(4000, 1.0), minlength=5) / 4000
+    shares = torch.bincount(samples(4000, 1.0), minlength=5) / 4000
     torch.testing.assert_close(shares, LOGITS.exp(), atol=0.03, rtol=0)
 
 
 def test_a_colder_draw_is_sharper() -> None:
-    assert (drawn(1000, 0.3) == 0).float().mean() > 0.8
+    assert (samples(1000, 0.3) == 0).float().mean() > 0.8
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 2}, {"max_tokens": -1}, {"min_p": float("nan")}])

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from cllm.lattice.clock import PLACES, RINGS, clock_periods, clock_places, prime_places
+from cllm.lattice.clock import NUM_PLACES, RINGS, clock_periods, clock_places, prime_places
 
 
 def test_every_place_of_the_face_is_taken_once_a_turn() -> None:
-    places = clock_places(np.arange(3 * PLACES))
+    places = clock_places(np.arange(3 * NUM_PLACES))
     found = list(zip(places.turn.tolist(), places.ring.tolist(), places.place.tolist(), strict=True))
     expected = [(turn, ring, place) for turn in range(3) for ring, size in enumerate(RINGS) for place in range(size)]
     assert found == expected
@@ -19,9 +19,9 @@ def test_angles_are_those_of_a_clock() -> None:
 
 
 def test_no_two_places_of_a_turn_are_the_same_point() -> None:
-    positions = clock_places(np.arange(PLACES)).positions
+    positions = clock_places(np.arange(NUM_PLACES)).positions
     apart = np.linalg.norm(positions[:, None] - positions, axis=2)
-    assert apart[~np.eye(PLACES, dtype=bool)].min() > 0.2
+    assert apart[~np.eye(NUM_PLACES, dtype=bool)].min() > 0.2
 
 
 def test_the_primes_come_one_after_another() -> None:

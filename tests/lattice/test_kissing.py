@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from cllm.lattice.kissing import (
+    CHILD_RADIUS_RATIO,
     KISSING_NUMBER,
-    SHRINKING,
     SphereTree,
     face_centred_cubic,
     frames,
@@ -39,13 +39,13 @@ def test_the_icosahedral_ones_are_as_far_apart_as_twelve_can_be() -> None:
 
 def closest(tree: SphereTree) -> float:
     """The least distance between the surfaces of two spheres."""
-    least, size = np.inf, 500
+    min_gap, size = np.inf, 500
     for begin in range(0, len(tree.radii), size):
         apart = np.linalg.norm(tree.centres[begin : begin + size, None] - tree.centres, axis=2)
         apart -= tree.radii[begin : begin + size, None] + tree.radii
         apart[np.arange(len(apart)), begin + np.arange(len(apart))] = np.inf
-        least = min(least, float(apart.min()))
-    return least
+        min_gap = min(min_gap, float(apart.min()))
+    return min_gap
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
@@ -65,13 +65,15 @@ def test_deeper_trees_do_not_overlap_either() -> None:
 
     Those of its grandchildren are clear of it, those of its children of each other: so nothing overlaps, at any depth.
     """
-    ball = 1 + 2 * SHRINKING / (1 - SHRINKING)  # around a sphere of radius 1: twice a child, twice a grandchild, ...
+    ball = 1 + 2 * CHILD_RADIUS_RATIO / (
+        1 - CHILD_RADIUS_RATIO
+    )  # around a sphere of radius 1: twice a child, twice a grandchild, ...
     tree = sphere_tree(2)
     grandchildren = np.linalg.norm(tree.centres[13:], axis=1)
-    assert grandchildren.min() - SHRINKING**2 * ball > 1
-    nearest = (1 + SHRINKING) * np.sqrt(1 + SHRINKING**2 - np.sqrt(2) * SHRINKING)
+    assert grandchildren.min() - CHILD_RADIUS_RATIO**2 * ball > 1
+    nearest = (1 + CHILD_RADIUS_RATIO) * np.sqrt(1 + CHILD_RADIUS_RATIO**2 - np.sqrt(2) * CHILD_RADIUS_RATIO)
     assert grandchildren.min() == pytest.approx(nearest), "however the twelve are turned around the axis"
-    assert 2 * SHRINKING * ball < 1 + SHRINKING, "children are 60 degrees apart"
+    assert 2 * CHILD_RADIUS_RATIO * ball < 1 + CHILD_RADIUS_RATIO, "children are 60 degrees apart"
 
 
 def test_frames_are_orthonormal() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cllm.lattice.primes import SEGMENT, first_primes, prime_segments, primes_below
+from cllm.lattice.primes import SEGMENT_SIZE, first_primes, prime_segments, primes_below
 
 # pi(10^n), A006880.
 COUNTS = {1: 4, 2: 25, 3: 168, 4: 1229, 5: 9592, 6: 78498, 7: 664579, 8: 5761455}
@@ -22,10 +22,10 @@ def test_they_are_those_that_nothing_divides(limit: int) -> None:
     assert primes_below(limit).tolist() == [number for number in range(limit) if is_prime(number)]
 
 
-@pytest.mark.parametrize("limit", [3 + 2 * SEGMENT + k for k in range(-3, 4)])
+@pytest.mark.parametrize("limit", [3 + 2 * SEGMENT_SIZE + k for k in range(-3, 4)])
 def test_pieces_join_without_a_gap(limit: int) -> None:
     found = primes_below(limit)
-    around = range(2 * SEGMENT - 50, limit)
+    around = range(2 * SEGMENT_SIZE - 50, limit)
     assert found[found >= around[0]].tolist() == [number for number in around if is_prime(number)]
     assert (np.diff(found) > 0).all()
 

@@ -1,5 +1,5 @@
 import pytest
-from remembered import DOCUMENTS, learn
+from sample_memory import DOCUMENTS, learn
 
 from cllm.memory.memory import Memory
 from cllm.tokenizer import Tokenizer
@@ -7,7 +7,7 @@ from cllm.tokenizer import Tokenizer
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.learn(DOCUMENTS, 320)
+    return Tokenizer.train(DOCUMENTS, 320)
 
 
 @pytest.fixture
@@ -15,5 +15,5 @@ def memory(tokenizer: Tokenizer) -> Memory:
     memory = Memory.new(tokenizer, sum(map(len, DOCUMENTS)))
     for number, document in enumerate(DOCUMENTS):
         learn(memory, f"src/{number}.c", document)
-    memory.index.sort(memory.text, 0, memory.size)
+    memory.index.add_segment(memory.text, 0, memory.size)
     return memory

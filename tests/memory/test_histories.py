@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.memory.histories import BOUND, after, all_histories, tables
+from cllm.memory.mixer.histories import MAX_COUNTS, all_histories, history_tables, next_history
 
 BITS = st.lists(st.integers(0, 1), max_size=200)
 
@@ -14,26 +14,26 @@ def test_every_history_fits_into_a_byte() -> None:
 @given(BITS)
 def test_counts_are_bounded_and_the_table_follows_the_rule(bits: list[int]) -> None:
     histories = all_histories()
-    next_, seen, guess = tables()
+    next_, num_seen, initial_p_one = history_tables()
     history, number = (0, 0, 0), 0
     for bit in bits:
-        history, number = after(history, bit), int(next_[number, bit])
+        history, number = next_history(history, bit), int(next_[number, bit])
         assert histories[number] == history
-        assert max(history[:2]) <= BOUND[min(history[:2])]
-        assert seen[number] == history[0] + history[1]
-        assert (guess[number] > 0.5) == (history[1] > history[0]) or history[0] == history[1]
+        assert max(history[:2]) <= MAX_COUNTS[min(history[:2])]
+        assert num_seen[number] == history[0] + history[1]
+        assert (initial_p_one[number] > 0.5) == (history[1] > history[0]) or history[0] == history[1]
 
 
 def test_short_histories_are_exact_but_for_their_order() -> None:
-    assert after(after((0, 0, 0), 0), 1) == (1, 1, 1)
-    assert after(after((0, 0, 0), 1), 0) == (1, 1, 0)
+    assert next_history(next_history((0, 0, 0), 0), 1) == (1, 1, 1)
+    assert next_history(next_history((0, 0, 0), 1), 0) == (1, 1, 0)
 
 
 def test_a_context_that_changes_its_mind_is_believed_soon() -> None:
     history = (0, 0, 0)
     for _ in range(40):
-        history = after(history, 0)
+        history = next_history(history, 0)
     assert history[:2] == (40, 0)
     for _ in range(5):
-        history = after(history, 1)
+        history = next_history(history, 1)
     assert history[1] > history[0]

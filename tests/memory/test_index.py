@@ -1,51 +1,53 @@
 """What was seen where: documents that come, change and go."""
 
-from remembered import DOCUMENTS, document, learn
+from sample_memory import DOCUMENTS, document, learn
 
 from cllm.memory.memory import Memory
 
 
 def test_a_context_is_found_in_its_document(memory: Memory) -> None:
-    seen = memory.index.longest(memory.text, b"?int field_23(struct")
+    seen = memory.index.longest_match(memory.text, b"?int field_23(struct")
     assert seen.length == len(b"int field_23(struct")
-    for place in seen.places:
-        source = memory.index.source(place)
+    for position in seen.positions:
+        source = memory.index.source_at(position)
         assert source is not None and source.path == "src/23.c"
-        assert memory.text[place - seen.length : place].tobytes() == b"int field_23(struct"
+        assert memory.text[position - seen.length : position].tobytes() == b"int field_23(struct"
 
 
 def test_a_context_does_not_reach_over_the_end_of_a_document(memory: Memory) -> None:
     context = DOCUMENTS[3] + b"\0" + DOCUMENTS[4]
     assert memory.text[: memory.size].tobytes().count(context) == 1
-    seen = memory.index.longest(memory.text, context)
+    seen = memory.index.longest_match(memory.text, context)
     assert seen.length == len(DOCUMENTS[4])
 
 
 def test_a_document_that_comes_later_is_found_and_one_that_goes_is_not(memory: Memory) -> None:
     begin, new = memory.size, b"double speed_of_light(void);\n"
-    memory.know(document("later.c", new), new)
-    memory.index.sort(memory.text, begin, memory.size)
-    assert memory.index.longest(memory.text, new).length == len(new)
-    memory.index.forget("later.c")
-    assert memory.index.longest(memory.text, b"speed_of").length < len(b"speed_of")
+    memory.index_document(document("later.c", new), new)
+    memory.index.add_segment(memory.text, begin, memory.size)
+    assert memory.index.longest_match(memory.text, new).length == len(new)
+    memory.index.mark_stale("later.c")
+    assert memory.index.longest_match(memory.text, b"speed_of").length < len(b"speed_of")
     # What others have as well is still found in them.
-    assert memory.index.longest(memory.text, b"return node->field_5 + 5").length == len(b"return node->field_5 + 5")
+    assert memory.index.longest_match(memory.text, b"return node->field_5 + 5").length == len(
+        b"return node->field_5 + 5"
+    )
 
 
 def test_counts_of_all_orders(memory: Memory) -> None:
     text = memory.text[: memory.size].tobytes()
     context = b"return node->field_5 + 1"
     expected = [text.count(context[-length:]) for length in range(1, len(context) + 1)]
-    assert memory.index.count(memory.text, context) == expected
+    assert memory.index.count_suffixes(memory.text, context) == expected
 
 
 def test_lines_of_a_part_of_a_file(memory: Memory) -> None:
     begin = memory.size
     learn(memory, "part.c", b"one\ntwo\nthree\n", (101, 103))
-    memory.index.sort(memory.text, begin, memory.size)
-    source = memory.index.source(begin)
+    memory.index.add_segment(memory.text, begin, memory.size)
+    source = memory.index.source_at(begin)
     assert source is not None and (source.path, source.first_line) == ("part.c", 101)
 
 
 def test_outside_of_all_documents_there_is_no_source(memory: Memory) -> None:
-    assert memory.index.source(memory.size + 1) is None
+    assert memory.index.source_at(memory.size + 1) is None

@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from remembered import NEW, RANDOM, random_network
+from sample_memory import NEW, RANDOM, random_network
 
 from cllm.artifacts import MANIFEST
 from cllm.errors import ArtifactError
-from cllm.memory.memory import NOTHING, Memory, NetworkSays, token_marks
-from cllm.memory.network import network_says
-from cllm.memory.state import TABLES, new_learned
-from cllm.memory.store import fill, load_memory, save_memory
+from cllm.memory.distributions import token_distributions
+from cllm.memory.memory import NO_DISTRIBUTIONS, Memory, TokenDistributions, mark_tokens
+from cllm.memory.mixer.state import TABLES, new_mixer_state
+from cllm.memory.store import copy_arrays, load_memory, save_memory
 from cllm.tokenizer import Tokenizer
 
 
@@ -21,10 +21,10 @@ from cllm.tokenizer import Tokenizer
 @pytest.mark.parametrize("seed", [None, 1, 2])
 def test_the_chances_of_all_tokens_sum_to_one(memory: Memory, prefix: bytes, seed: int | None) -> None:
     tokens = len(memory.tokenizer.encode(prefix))
-    says = NOTHING if seed is None else random_network(memory, seed, tokens + 1)
-    chances = memory.chances(prefix, says)
-    assert chances.min() > 0
-    assert chances.sum() == pytest.approx(1, abs=1e-6)
+    network_probs = NO_DISTRIBUTIONS if seed is None else random_network(memory, seed, tokens + 1)
+    probabilities = memory.probabilities(prefix, network_probs)
+    assert probabilities.min() > 0
+    assert probabilities.sum() == pytest.approx(1, abs=1e-6)
 
 
 def test_random_bytes_cost_their_eight_bits(memory: Memory) -> None:
@@ -36,14 +36,14 @@ def test_nothing_of_what_follows_is_used(memory: Memory) -> None:
     """A text's bits do not depend on what lies behind it in the memory's room."""
     before = memory.score(NEW)
     memory.text[memory.size + len(NEW) + 1 :] = 77
-    memory.marks[memory.size + len(NEW) + 1 :] = 1
+    memory.token_marks[memory.size + len(NEW) + 1 :] = 1
     assert memory.score(NEW) == before
 
 
 def test_scoring_forgets_and_reading_remembers(memory: Memory) -> None:
     before = memory.score(NEW)
     assert memory.score(NEW) == before
-    assert memory.read(NEW) == before
+    assert memory.train_on(NEW) == before
     assert memory.score(NEW) < before / 3
 
 
@@ -56,9 +56,9 @@ def test_a_text_costs_what_its_tokens_cost_one_after_another(memory: Memory) -> 
         prefix = b"".join(memory.tokenizer.token_bytes(before) for before in ids[:number])
         if memory.tokenizer.encode(prefix) != ids[:number]:
             pytest.skip("the prefix alone is cut otherwise")
-        bits -= np.log2(memory.chances(prefix)[place[token]])
+        bits -= np.log2(memory.probabilities(prefix)[place[token]])
     text = b"".join(map(memory.tokenizer.token_bytes, ids))
-    end = memory.chances(text)[-1]
+    end = memory.probabilities(text)[-1]
     assert bits - np.log2(end) == pytest.approx(memory.score(text), rel=1e-6)
 
 
@@ -67,39 +67,40 @@ def test_a_network_that_knows_is_believed_after_a_while(memory: Memory) -> None:
     ids = [*memory.tokenizer.encode(text), memory.tokenizer.end_of_text]
     probabilities = np.full((len(ids), memory.tokenizer.vocab_size), 1e-4, np.float32)
     probabilities[np.arange(len(ids)), ids] = 0.96
-    says = network_says(torch.from_numpy(probabilities), torch.from_numpy(memory.trie.ids))
-    assert memory.score(text, [says]) < memory.score(text) / 2
+    network_probs = token_distributions(torch.from_numpy(probabilities), torch.from_numpy(memory.trie.ids))
+    assert memory.score(text, [network_probs]) < memory.score(text) / 2
 
 
 def test_the_network_may_speak_in_pieces(memory: Memory) -> None:
     whole = random_network(memory, 3, len(memory.tokenizer.encode(NEW)) + 1)
-    ends = [1, 7, 8, len(whole.certainty) - 1, len(whole.certainty)]
-    pieces = [
-        NetworkSays(whole.cumulative[a:b], whole.certainty[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)
+    ends = [1, 7, 8, len(whole.confidence) - 1, len(whole.confidence)]
+    chunks = [
+        TokenDistributions(whole.cumulative[a:b], whole.confidence[a:b])
+        for a, b in zip([0, *ends[:-1]], ends, strict=True)
     ]
-    assert memory.score(NEW, pieces) == pytest.approx(memory.score(NEW, [whole]), rel=1e-12)
+    assert memory.score(NEW, chunks) == pytest.approx(memory.score(NEW, [whole]), rel=1e-12)
     before = memory.size
-    with memory.forgetting(len(NEW)):
-        bits = memory.read(NEW, [whole])
-    with memory.forgetting(len(NEW)):
-        assert memory.read(NEW, iter(pieces)) == pytest.approx(bits, rel=1e-12)
+    with memory.rollback_on_exit(len(NEW)):
+        bits = memory.train_on(NEW, [whole])
+    with memory.rollback_on_exit(len(NEW)):
+        assert memory.train_on(NEW, iter(chunks)) == pytest.approx(bits, rel=1e-12)
     assert memory.size == before
 
 
 def test_marks_say_where_tokens_begin(tokenizer: Tokenizer) -> None:
-    marks = token_marks(tokenizer, tokenizer.encode(NEW))
-    begins = np.flatnonzero(marks)
+    token_marks = mark_tokens(tokenizer, tokenizer.encode(NEW))
+    begins = np.flatnonzero(token_marks)
     tokens = [NEW[begin:end] for begin, end in zip(begins, [*begins[1:], len(NEW)], strict=True)]
     assert tokens == [tokenizer.token_bytes(token) for token in tokenizer.encode(NEW)]
 
 
 def test_forgetting_leaves_no_trace(memory: Memory) -> None:
-    before = [array.copy() for array in memory.learned]
-    with memory.forgetting(len(RANDOM)):
-        memory.read(NEW)
-        memory.read(RANDOM[:20_000])
-        assert any(not np.array_equal(one, two) for one, two in zip(before, memory.learned, strict=True))
-    assert all(np.array_equal(one, two) for one, two in zip(before, memory.learned, strict=True))
+    before = [array.copy() for array in memory.state]
+    with memory.rollback_on_exit(len(RANDOM)):
+        memory.train_on(NEW)
+        memory.train_on(RANDOM[:20_000])
+        assert any(not np.array_equal(one, two) for one, two in zip(before, memory.state, strict=True))
+    assert all(np.array_equal(one, two) for one, two in zip(before, memory.state, strict=True))
 
 
 def test_a_saved_memory_is_the_same(memory: Memory, tmp_path: Path) -> None:
@@ -107,17 +108,17 @@ def test_a_saved_memory_is_the_same(memory: Memory, tmp_path: Path) -> None:
     loaded = load_memory(tmp_path / "memory", memory.tokenizer)
     assert loaded.score(NEW) == memory.score(NEW)
     assert loaded.size == memory.size
-    assert (tmp_path / "memory" / "lines.bin").stat().st_size < memory.learned.lines.nbytes / 2
+    assert (tmp_path / "memory" / "slots.bin").stat().st_size < memory.state.slots.nbytes / 2
 
 
-@pytest.mark.parametrize("harm", ["lines", "runs", "arrays", "shape", "other lines", "other runs"])
+@pytest.mark.parametrize("harm", ["slots", "runs", "arrays", "shape", "other slots", "other runs"])
 def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, harm: str) -> None:
     folder = tmp_path / "memory"
     if harm == "shape":
-        memory.learned = memory.learned._replace(end_chance=np.zeros(5, np.float32))
+        memory.state = memory.state._replace(end_probability=np.zeros(5, np.float32))
     save_memory(memory, folder)
-    if harm == "lines":
-        (folder / "lines.bin").write_bytes(b"12")
+    if harm == "slots":
+        (folder / "slots.bin").write_bytes(b"12")
     elif harm == "runs":
         (folder / "runs.bin").write_bytes(b"12")
     elif harm == "arrays":
@@ -131,9 +132,9 @@ def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, har
 
 @pytest.mark.parametrize("change", ["less", "more"])
 def test_arrays_of_other_names_are_refused(change: str) -> None:
-    learned = new_learned(4, 16)
-    arrays = {name: array for name, array in learned._asdict().items() if name not in TABLES}
-    fill(learned, arrays)
+    state = new_mixer_state(4, 16)
+    arrays = {name: array for name, array in state._asdict().items() if name not in TABLES}
+    copy_arrays(state, arrays)
     others = {**arrays, "more": np.zeros(1)} if change == "more" else dict(list(arrays.items())[1:])
     with pytest.raises(ValueError, match="it holds"):
-        fill(learned, others)
+        copy_arrays(state, others)

@@ -1,39 +1,39 @@
 """Where written text comes from."""
 
-from remembered import DOCUMENTS, document
+from sample_memory import DOCUMENTS, document
 
+from cllm.memory.index.provenance import MIN_COPY_BYTES, find_copied_spans, licence_of, new_share
 from cllm.memory.memory import Memory
-from cllm.memory.provenance import LEAST_BYTES, licence_of, new_share, stretches
 
 
 def test_a_copy_is_cited_with_its_lines(memory: Memory) -> None:
-    written = DOCUMENTS[6].splitlines(keepends=True)
-    found = stretches(memory.index, memory.text, b"/* head */ ", b"".join(written[1:3]))
-    assert [(s.begin, s.end) for s in found] == [(0, len(b"".join(written[1:3])))]
-    assert found[0].place == "src/6.c:2-3"
+    completion = DOCUMENTS[6].splitlines(keepends=True)
+    found = find_copied_spans(memory.index, memory.text, b"/* head */ ", b"".join(completion[1:3]))
+    assert [(s.begin, s.end) for s in found] == [(0, len(b"".join(completion[1:3])))]
+    assert found[0].location == "src/6.c:2-3"
 
 
 def test_what_stands_before_decides_between_places(memory: Memory) -> None:
     # All thirty documents have this line, some with the same field; only one has it after this function's name.
-    written = b"struct node *node) {\n"
-    (found,) = stretches(memory.index, memory.text, b"int field_11(", written)
+    completion = b"struct node *node) {\n"
+    (found,) = find_copied_spans(memory.index, memory.text, b"int field_11(", completion)
     assert found.path == "src/11.c"
 
 
 def test_new_text_is_new(memory: Memory) -> None:
-    written = b"zebra crossings, zigzag ways" + DOCUMENTS[2]
-    found = stretches(memory.index, memory.text, b"", written)
+    completion = b"zebra crossings, zigzag ways" + DOCUMENTS[2]
+    found = find_copied_spans(memory.index, memory.text, b"", completion)
     assert [(s.path, s.begin) for s in found] == [("src/2.c", len(b"zebra crossings, zigzag ways"))]
-    assert new_share(found, written) == len(b"zebra crossings, zigzag ways") / len(written)
-    assert stretches(memory.index, memory.text, b"", b"") == [] and new_share([], b"") == 0.0
+    assert new_share(found, completion) == len(b"zebra crossings, zigzag ways") / len(completion)
+    assert find_copied_spans(memory.index, memory.text, b"", b"") == [] and new_share([], b"") == 0.0
 
 
 def test_stretches_are_long_do_not_overlap_and_are_true(memory: Memory) -> None:
     text = memory.text[: memory.size].tobytes()
-    written = DOCUMENTS[3][10:60] + b"?" + DOCUMENTS[4][:40] + DOCUMENTS[5][20:70]
-    found = stretches(memory.index, memory.text, b"", written)
+    completion = DOCUMENTS[3][10:60] + b"?" + DOCUMENTS[4][:40] + DOCUMENTS[5][20:70]
+    found = find_copied_spans(memory.index, memory.text, b"", completion)
     assert all(one.end <= other.begin for one, other in zip(found, found[1:], strict=False))
-    assert all(s.end - s.begin >= LEAST_BYTES and written[s.begin : s.end] in text for s in found)
+    assert all(s.end - s.begin >= MIN_COPY_BYTES and completion[s.begin : s.end] in text for s in found)
 
 
 def test_licences() -> None:
@@ -44,7 +44,7 @@ def test_licences() -> None:
 
 def test_the_licence_of_a_source_is_cited(memory: Memory) -> None:
     begin, content = memory.size, b"// SPDX-License-Identifier: BSD-3-Clause\nlong unusual_name_of_things(void);\n"
-    memory.know(document("licensed.c", content), content)
-    memory.index.sort(memory.text, begin, memory.size)
-    (found,) = stretches(memory.index, memory.text, b"", b"long unusual_name_of_things(void);\n")
-    assert (found.place, found.licence) == ("licensed.c:2", "BSD-3-Clause")
+    memory.index_document(document("licensed.c", content), content)
+    memory.index.add_segment(memory.text, begin, memory.size)
+    (found,) = find_copied_spans(memory.index, memory.text, b"", b"long unusual_name_of_things(void);\n")
+    assert (found.location, found.licence) == ("licensed.c:2", "BSD-3-Clause")

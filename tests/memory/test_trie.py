@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from cllm.memory.trie import Trie, build_trie
+from cllm.memory.mixer.trie import Trie, build_trie
 from cllm.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.learn([b"int main(void) { return main(); }\n" * 20, b"intern\n" * 20], 330)
+    return Tokenizer.train([b"int main(void) { return main(); }\n" * 20, b"intern\n" * 20], 330)
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def test_every_token_is_a_path_that_ends(tokenizer: Tokenizer, trie: Trie) -> No
         for byte in tokenizer.token_bytes(number):
             node = int(trie.children[node, byte])
             assert node > 0
-        assert trie.ends[node]
-        assert trie.first[node, 0] - 1 == place
+        assert trie.is_token[node]
+        assert trie.range_starts[node, 0] - 1 == place
 
 
 def test_a_nodes_stretches_hold_the_tokens_that_go_on_with_each_byte(tokenizer: Tokenizer, trie: Trie) -> None:
@@ -34,11 +34,13 @@ def test_a_nodes_stretches_hold_the_tokens_that_go_on_with_each_byte(tokenizer: 
         for byte in prefix:
             node = int(trie.children[node, byte])
         for byte in range(256):
-            found = tokens[trie.first[node, byte] : trie.first[node, byte + 1]]
+            found = tokens[trie.range_starts[node, byte] : trie.range_starts[node, byte + 1]]
             assert found == [token for token in tokens if token.startswith(prefix + bytes([byte]))]
 
 
 def test_special_tokens_are_no_text(tokenizer: Tokenizer, trie: Trie) -> None:
     assert not set(tokenizer.special.values()) & set(trie.ids.tolist())
     assert len(trie.ids) == tokenizer.vocab_size - len(tokenizer.special)
-    assert np.array_equal(np.sort(trie.first[0]), trie.first[0]) and trie.first[0, 256] == len(trie.ids)
+    assert np.array_equal(np.sort(trie.range_starts[0]), trie.range_starts[0]) and trie.range_starts[0, 256] == len(
+        trie.ids
+    )

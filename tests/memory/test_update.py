@@ -20,12 +20,12 @@ def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
     """A repository, its tokenizer, and its saved memory, which has not read the held-out files."""
     repository = make_repository(tmp_path / "repository")
     corpus = ingest(repository, tmp_path / "corpus", CorpusConfig())
-    tokenizer = Tokenizer.learn([corpus.text(document) for document in corpus.train], 400)
+    tokenizer = Tokenizer.train([corpus.text(document) for document in corpus.train], 400)
     tokenizer.save(tmp_path / "tokenizer.json")
     memory = Memory.new(tokenizer, sum(document.bytes for document in corpus.train))
     for document in corpus.train:
-        sum(memory.learning(document, corpus.text(document)))
-    memory.index.sort(memory.text, 0, memory.size)
+        sum(memory.add_document(document, corpus.text(document)))
+    memory.index.add_segment(memory.text, 0, memory.size)
     save_memory(memory, tmp_path / "memory")
     return repository, tmp_path / "tokenizer.json", tmp_path / "memory"
 
@@ -44,8 +44,12 @@ def test_held_out_files_are_known_to_what_completes_and_not_to_what_scores(
     text = corpus.text(corpus.val[0])
     found, after = updated(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
-    assert found == {"new": sorted(document.path for document in corpus.val), "gone": []}
-    assert after.index.longest(after.text, text).length == len(text) > before.index.longest(before.text, text).length
+    assert found == {"new": sorted(document.path for document in corpus.val), "stale": []}
+    assert (
+        after.index.longest_match(after.text, text).length
+        == len(text)
+        > before.index.longest_match(before.text, text).length
+    )
     assert after.score(text) < 0.7 * before.score(text)
     assert {source.path for source in before.index.sources} == {document.path for document in corpus.train}
 
@@ -60,20 +64,20 @@ def test_changed_new_and_deleted_files(saved: tuple[Path, Path, Path], tmp_path:
     found, after = updated(saved, tmp_path)
     paths = [path.relative_to(repository).as_posix() for path in (first, second)]
     assert {paths[0], "brand_new.c"} <= set(found["new"]) and paths[1] not in found["new"]
-    assert set(paths) & set(found["gone"])
+    assert set(paths) & set(found["stale"])
     for line in (b"int quite_another_thing(void) { return 42; }", b"int brand_new_thing(void) { return 43; }"):
-        assert after.index.longest(after.text, line).length == len(line)
-    assert after.index.longest(after.text, gone).length < len(gone)
-    for place in after.index.longest(after.text, b"return 4").places:
-        source = after.index.source(place)
+        assert after.index.longest_match(after.text, line).length == len(line)
+    assert after.index.longest_match(after.text, gone).length < len(gone)
+    for position in after.index.longest_match(after.text, b"return 4").positions:
+        source = after.index.source_at(position)
         assert source is not None and source.path != paths[1]
 
 
 def test_what_mixes_stays_as_it_was(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     _, after = updated(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
-    assert (after.learned.weights == before.learned.weights).all()
-    assert (after.learned.lines != before.learned.lines).any()
+    assert (after.state.weights == before.state.weights).all()
+    assert (after.state.slots != before.state.slots).any()
 
 
 def test_an_update_of_another_memory_is_refused(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -90,7 +94,7 @@ def test_an_update_is_no_memory_to_score_with(saved: tuple[Path, Path, Path], tm
         load_memory(tmp_path / "update", Tokenizer.load(saved[1]))
 
 
-@pytest.mark.parametrize("name", ["lines.bin", "arrays.safetensors", "order.bin", "sources.json"])
+@pytest.mark.parametrize("name", ["slots.bin", "arrays.safetensors", "suffix_array.bin", "sources.json"])
 def test_a_damaged_update_is_refused_by_name(saved: tuple[Path, Path, Path], tmp_path: Path, name: str) -> None:
     updated(saved, tmp_path)
     (tmp_path / "update" / name).write_bytes(b"harm")
@@ -103,5 +107,5 @@ def test_the_manifest_says_which_view_it_is(saved: tuple[Path, Path, Path], tmp_
     assert verify_directory(tmp_path / "memory")["view"] == "train"
     about = verify_directory(tmp_path / "update")
     manifest = (tmp_path / "memory" / "MANIFEST.json").read_bytes()
-    assert (about["view"], about["learned"]) == ("all", True)
+    assert (about["view"], about["is_trained"]) == ("all", True)
     assert about["base"] == hashlib.sha256(manifest).hexdigest()

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cllm.compiled import Array, compiled
+from cllm.jit.compiled import Array, compiled
 from cllm.model import kernels
 from cllm.model.config import TransformerConfig, parameter_shapes
-from cllm.model.gradient import gradient_of
-from cllm.model.loss import IGNORED, linear_cross_entropy
-from cllm.model.scalars import exp, narrow, wide
-from cllm.model.transformer import Transformer, initialise, rotary
+from cllm.model.gradient import build_forward_backward
+from cllm.model.loss import IGNORE_INDEX, linear_cross_entropy
+from cllm.model.scalars import exp, from_float, to_float
+from cllm.model.transformer import Transformer, initialise, rotary_cos_sin
 
 CONFIG = TransformerConfig(
     vocab_size=61, n_layer=2, n_head=2, n_kv_head=2, n_embd=24, head_dim=8, n_inner=40, context_length=400
@@ -34,7 +34,7 @@ def network(config: TransformerConfig, dtype: torch.dtype) -> Transformer:
     return model.to(dtype)
 
 
-def kept(key: int, rows: Tensor, dropout: float) -> Tensor:
+def apply_dropout(key: int, rows: Tensor, dropout: float) -> Tensor:
     """What of rows (N, D) dropout leaves, by plain arithmetic."""
     mixed = key + torch.arange(rows.numel()) * 0x9E3779B1 & 0xFFFFFFFF
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
@@ -48,12 +48,12 @@ def by_autograd(
 ) -> tuple[float, dict[str, Tensor]]:
     """The slow twin: loss and gradients of all words."""
     x = model.embedding(inputs)
-    cos, sin = rotary(model.config, 0, inputs.size(1), x.dtype)
+    cos, sin = rotary_cos_sin(model.config, 0, inputs.size(1), x.dtype)
     generator = np.random.default_rng([seed, 1])
-    keys = iter(generator.integers(1 << 32, size=2 * model.config.n_layer, dtype=np.uint32).tolist())
+    dropout_keys = iter(generator.integers(1 << 32, size=2 * model.config.n_layer, dtype=np.uint32).tolist())
     for block in model.blocks:
-        x = x + kept(next(keys), block.attention(block.attention_norm(x), cos, sin, None), dropout)
-        x = x + kept(next(keys), block.feed_forward(block.feed_forward_norm(x)), dropout)
+        x = x + apply_dropout(next(dropout_keys), block.attention(block.attention_norm(x), cos, sin, None), dropout)
+        x = x + apply_dropout(next(dropout_keys), block.feed_forward(block.feed_forward_norm(x)), dropout)
     nats = linear_cross_entropy(model.norm(x), model.head_weight, targets)
     found = torch.autograd.grad(nats * scale, list(model.parameters()))
     return float(nats.item()), dict(zip((name for name, _ in model.named_parameters()), found, strict=True))
@@ -66,9 +66,9 @@ def both(
     model, generator = network(config, dtype), torch.Generator().manual_seed(1)
     ids = torch.randint(0, config.vocab_size, (shape[0], shape[1] + 1), generator=generator)
     inputs, targets = ids[:, :-1], ids[:, 1:].clone()
-    targets[0, : shape[1] // 3] = IGNORED
+    targets[0, : shape[1] // 3] = IGNORE_INDEX
     gradients = {name: torch.full_like(parameter, torch.nan) for name, parameter in model.named_parameters()}
-    ours = gradient_of(model, shape, ticket=0.0, dropout=dropout)
+    ours = build_forward_backward(model, shape, sample_threshold=0.0, dropout=dropout)
     ours.compute(torch.zeros_like(inputs), torch.zeros_like(targets), 1.0, gradients, 0)  # leaves nothing behind
     nats = ours.compute(inputs, targets, 0.01, gradients, 7)
     return (nats, gradients), by_autograd(model, inputs, targets, 0.01, dropout, 7)
@@ -125,7 +125,7 @@ def test_what_is_left_is_a_share_and_another_one_for_each_key(dropout: float) ->
     ones, found = np.ones((500, 400), np.float32), []
     for key in (np.uint32(0), np.uint32(1), np.uint32(2**32 - 1)):
         left = np.empty_like(ones)
-        kernels.keep(ones, key, np.float32(dropout), left)
+        kernels.dropout_backward(ones, key, np.float32(dropout), left)
         assert left.sum() == pytest.approx(ones.size, rel=4 * (dropout / (1 - dropout) / ones.size) ** 0.5)
         found.append(left > 0)
     for one, other in combinations(found, 2):
@@ -136,12 +136,12 @@ def test_what_is_left_is_a_share_and_another_one_for_each_key(dropout: float) ->
 def gradients_of(model: Transformer, targets: Tensor) -> tuple[float, dict[str, Tensor]]:
     found = {name: torch.empty_like(parameter) for name, parameter in model.named_parameters()}
     ids = torch.arange(targets.numel()).view_as(targets) % CONFIG.vocab_size
-    gradient = gradient_of(model, (targets.size(0), targets.size(1)), ticket=0.3, dropout=0.0)
+    gradient = build_forward_backward(model, (targets.size(0), targets.size(1)), sample_threshold=0.3, dropout=0.0)
     return gradient.compute(ids, targets, 1.0, found, 0), found
 
 
 def test_where_all_targets_are_ignored_nothing_is_learned() -> None:
-    nats, gradients = gradients_of(network(CONFIG, torch.float32), torch.full((2, 30), IGNORED))
+    nats, gradients = gradients_of(network(CONFIG, torch.float32), torch.full((2, 30), IGNORE_INDEX))
     assert nats == 0 and all((gradient == 0).all() for gradient in gradients.values())
 
 
@@ -164,29 +164,29 @@ def test_a_word_without_a_chance_that_is_no_number_shows(dtype: torch.dtype, wro
 
 
 @compiled
-def powers(numbers: Array, results: Array) -> None:
-    for place in range(len(numbers)):
-        results[place] = exp(numbers[place])
+def exponentials(numbers: Array, results: Array) -> None:
+    for index in range(len(numbers)):
+        results[index] = exp(numbers[index])
 
 
 @compiled
 def rounded(numbers: Array, results: Array, again: Array) -> None:
-    for place in range(len(numbers)):
-        results[place] = narrow(numbers[place], results[place])
-        again[place] = wide(results[place])
+    for index in range(len(numbers)):
+        results[index] = from_float(numbers[index], results[index])
+        again[index] = to_float(results[index])
 
 
 def test_exponentials_are_right_to_seven_digits() -> None:
     numbers = np.linspace(-87, 88, 1_000_003).astype(np.float32)
     results = np.empty_like(numbers)
-    powers(numbers, results)
+    exponentials(numbers, results)
     truth = np.exp(numbers.astype(np.float64))
     assert (np.abs(results - truth) <= 3e-7 * truth).all()
 
 
 def test_exponentials_beyond_float32_stay_finite() -> None:
     results = np.empty(4, np.float32)
-    powers(np.array([-1e30, -200, 200, 1e30], np.float32), results)
+    exponentials(np.array([-1e30, -200, 200, 1e30], np.float32), results)
     assert np.isfinite(results).all() and (results[:2] < 2e-38).all() and (results[2:] > 1e38).all()
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from cllm.model.attention import QUERIES_PER_BLOCK, causal_attention
 from cllm.model.cache import KVCache
 from cllm.model.config import TransformerConfig, fused_rows, parameter_shapes
-from cllm.model.loss import IGNORED, linear_cross_entropy
+from cllm.model.loss import IGNORE_INDEX, linear_cross_entropy
 from cllm.model.transformer import Transformer, initialise
 
 
@@ -74,9 +74,9 @@ def test_fused_loss_and_its_gradients_equal_the_plain_ones() -> None:
     hidden = torch.randn(3, 100, 16, generator=generator, requires_grad=True)
     weight = torch.randn(50, 16, generator=generator, requires_grad=True)
     targets = torch.randint(0, 50, (3, 100), generator=generator)
-    targets[0, :7] = IGNORED
+    targets[0, :7] = IGNORE_INDEX
     plain = F.cross_entropy(
-        (hidden @ weight.t()).flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        (hidden @ weight.t()).flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
     )
     ours = linear_cross_entropy(hidden, weight, targets)
     torch.testing.assert_close(ours, plain)
@@ -106,7 +106,7 @@ def test_a_cache_that_forgets_equals_a_shorter_text_in_one_layer() -> None:
     tokens = ids(1, 24)
     cache = KVCache(model.config, 1, 24, torch.float32)
     model(tokens[:, :16], cache)
-    cache.keep(6)
+    cache.keep_last(6)
     forgetful = model(tokens[:, 16:], cache)
     torch.testing.assert_close(forgetful, model(tokens[:, 10:])[:, 6:])
 
@@ -117,13 +117,13 @@ def test_parts_of_a_cache_go_on_by_themselves() -> None:
     with torch.no_grad():
         model(tokens[:1, :8], prompt)
         for row, part in enumerate(whole.split()):
-            part.take(prompt)
-            assert part.text == row and (part.length, part.position) == (8, 8)
+            part.copy_from(prompt)
+            assert part.batch_index == row and (part.length, part.position) == (8, 8)
             found = model(tokens[row : row + 1, 8 : 12 + row], part)
             expected = model(torch.cat([tokens[:1, :8], tokens[row : row + 1, 8 : 12 + row]], 1))[:, 8:]
             torch.testing.assert_close(found, expected)
             alone = part.copy()
-            assert alone.text == 0 and alone.arrays[0].shape[1] == 1 and part.arrays is whole.split()[row].arrays
+            assert alone.batch_index == 0 and alone.arrays[0].shape[1] == 1 and part.arrays is whole.split()[row].arrays
     assert (whole.keys[:, 1, :, :8] == prompt.keys[:, 0, :, :8]).all()
 
 
@@ -146,7 +146,7 @@ def test_the_listed_shapes_are_those_of_the_network(tied: bool) -> None:
 def test_matrix_parameters_are_counted() -> None:
     shapes = parameter_shapes(config(tied=False))
     matrices = sum(a * b for name, (a, *rest) in shapes.items() for b in rest if name != "embedding.weight")
-    assert config(tied=False).matrix_parameters == matrices
+    assert config(tied=False).num_matrix_parameters == matrices
 
 
 def test_the_first_loss_is_that_of_a_uniform_guess() -> None:

@@ -50,8 +50,8 @@ def test_a_truncated_or_altered_artefact_is_refused_by_name(saved: Path, name: s
         path.write_bytes(content[: len(content) // 2])
     else:
         # A flipped bit in the manifest must break it too: in one of the hashes or sizes it holds.
-        place = content.index(b'"sha256": "') + 12 if name == MANIFEST else len(content) - 1
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        offset = content.index(b'"sha256": "') + 12 if name == MANIFEST else len(content) - 1
+        path.write_bytes(content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :])
     with pytest.raises(ArtifactError, match=str(saved)):
         load_weights(saved)
 

@@ -6,7 +6,7 @@ from typing import Any
 import answering_worker
 
 from cllm.spheres import Sphere
-from cllm.spheres.fork import ForkedNursery
+from cllm.spheres.nested_fork_server import NestedForkServer
 from cllm.spheres.worker import serve
 
 WORKER = "answering_worker"
@@ -14,19 +14,19 @@ WORKER = "answering_worker"
 
 def main() -> None:
     answering_worker.PREPARED.append(1)  # in this process, and in those that are forks of it
-    nursery = ForkedNursery([WORKER])
-    sphere = Sphere(nursery, WORKER, 3, repeatable=True)
+    fork_server = NestedForkServer([WORKER])
+    sphere = Sphere(fork_server, WORKER, 3, idempotent=True)
 
-    def deal(numbers: list[int]) -> Any:
-        return sphere.deal("square", [{"x": x} for x in numbers], at_once=True)
+    def map_tasks(numbers: list[int]) -> Any:
+        return sphere.map_tasks("square", [{"x": x} for x in numbers], chunked=True)
 
     def below() -> dict[str, Any]:
         return {
             "own": os.getpid(),
-            "nursery": nursery.process.pid,
+            "fork_server": fork_server.process.pid,
             "workers": sphere.call_all("pid"),
             "prepared": sphere.call_all("prepared"),
-            "replaced": len(sphere.replaced),
+            "num_replacements": len(sphere.replacement_reasons),
         }
 
-    serve({"deal": deal, "below": below})
+    serve({"map_tasks": map_tasks, "below": below})

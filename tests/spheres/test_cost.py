@@ -5,63 +5,75 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.spheres.cost import Costs, Link, Shape, efficiency, exchange_cost, levels_for, radices, step_cost, talk
+from cllm.spheres.cost import (
+    Costs,
+    Link,
+    Topology,
+    control_message_seconds,
+    efficiency,
+    exchange_cost,
+    levels_for,
+    radices,
+    step_cost,
+)
 
 COSTS = Costs(
-    position=0.02,
-    update=0.04,
+    micro_batch_seconds=0.02,
+    update_seconds=0.04,
     largest_share={number: 1 / number for number in range(1, 13)},
     sum_bytes_per_second=5e9,
-    message=50e-6,
-    numbers=1_000_000,
-    row_bytes=2,
-    tokens=256,
+    message_seconds=50e-6,
+    vector_size=1_000_000,
+    bytes_per_value=2,
+    tokens_per_micro_batch=256,
 )
-LINK = Link(latency=1e-4, bytes_per_second=125e6)
-FREE = Link(latency=0.0, bytes_per_second=math.inf, message=0.0)
+LINK = Link(latency_seconds=1e-4, bytes_per_second=125e6)
+FREE = Link(latency_seconds=0.0, bytes_per_second=math.inf, message_seconds=0.0)
 
 
 def test_a_worker_alone_takes_everything_one_after_another() -> None:
-    cost = step_cost(COSTS, Shape(workers=1, cores=1), LINK)
-    assert cost.compute == pytest.approx(12 * 0.02) and cost.update == pytest.approx(0.04)
+    cost = step_cost(COSTS, Topology(workers=1, cores=1), LINK)
+    assert cost.compute == pytest.approx(12 * 0.02) and cost.update_seconds == pytest.approx(0.04)
     assert cost.sum == pytest.approx(12 * 2e6 / 5e9) and cost.exchange == cost.link_bytes == 0
     assert cost.tokens == 12 * 256
-    assert cost.seconds == pytest.approx(cost.compute + cost.sum + cost.update + cost.messages)
-    assert efficiency(COSTS, Shape(workers=1, cores=1), LINK) == 1
+    assert cost.seconds == pytest.approx(cost.compute + cost.sum + cost.update_seconds + cost.messages)
+    assert efficiency(COSTS, Topology(workers=1, cores=1), LINK) == 1
 
 
 @pytest.mark.parametrize(("workers", "rounds"), [(1, 12), (2, 6), (3, 4), (5, 3), (6, 2), (7, 2), (12, 1)])
 def test_positions_take_as_many_rounds_as_there_must_be(workers: int, rounds: int) -> None:
-    assert step_cost(COSTS, Shape(workers=workers, cores=12), LINK).compute == pytest.approx(rounds * 0.02)
+    assert step_cost(COSTS, Topology(workers=workers, cores=12), LINK).compute == pytest.approx(rounds * 0.02)
 
 
 def test_more_workers_than_cores_take_what_the_cores_do() -> None:
     for workers in (2, 3, 5, 12):
-        assert step_cost(COSTS, Shape(workers=workers, cores=2), LINK).compute == pytest.approx(6 * 0.02)
-    two = step_cost(COSTS, Shape(workers=13, cores=2, levels=2), LINK)
+        assert step_cost(COSTS, Topology(workers=workers, cores=2), LINK).compute == pytest.approx(6 * 0.02)
+    two = step_cost(COSTS, Topology(workers=13, cores=2, levels=2), LINK)
     assert two.compute == pytest.approx(72 * 0.02) and two.tokens == 144 * 256
 
 
 def test_machines_share_the_positions_of_the_level_below() -> None:
-    shape = Shape(workers=24, cores=12, machines=2, levels=2)
-    assert step_cost(COSTS, shape, LINK).compute == pytest.approx(6 * 0.02)
-    five = dataclasses.replace(shape, workers=60, machines=5)
+    topology = Topology(workers=24, cores=12, machines=2, levels=2)
+    assert step_cost(COSTS, topology, LINK).compute == pytest.approx(6 * 0.02)
+    five = dataclasses.replace(topology, workers=60, machines=5)
     assert step_cost(COSTS, five, LINK).compute == pytest.approx(3 * 0.02)  # one of them has three of twelve
-    many = Shape(workers=1728, cores=12, machines=144, levels=3)
+    many = Topology(workers=1728, cores=12, machines=144, levels=3)
     assert step_cost(COSTS, many, LINK).compute == pytest.approx(0.02)
 
 
 def test_two_machines_exchange_a_half_each_way_and_back() -> None:
-    seconds, sent = exchange_cost(COSTS, Shape(workers=24, cores=12, machines=2, levels=2), LINK)
+    seconds, sent = exchange_cost(COSTS, Topology(workers=24, cores=12, machines=2, levels=2), LINK)
     assert sent == pytest.approx(3 * 4e6 / 2)  # six positions are a four and a pair
-    assert seconds == pytest.approx(sent / 125e6 + 2 * 1e-4 + 2 * LINK.message)
-    _, sent = exchange_cost(COSTS, Shape(workers=36, cores=12, machines=3, levels=2), LINK)
+    assert seconds == pytest.approx(sent / 125e6 + 2 * 1e-4 + 2 * LINK.message_seconds)
+    _, sent = exchange_cost(COSTS, Topology(workers=36, cores=12, machines=3, levels=2), LINK)
     assert sent == pytest.approx(2 * 4e6 * 2 / 3)
 
 
 def test_what_is_said_goes_by_halves_and_round_the_ring() -> None:
-    assert talk(Shape(workers=1, cores=1), LINK) == 0
-    assert talk(Shape(workers=144, cores=12, machines=12, levels=2), LINK) == pytest.approx((2 * 4 + 11) * 1e-4)
+    assert control_message_seconds(Topology(workers=1, cores=1), LINK) == 0
+    assert control_message_seconds(Topology(workers=144, cores=12, machines=12, levels=2), LINK) == pytest.approx(
+        (2 * 4 + 11) * 1e-4
+    )
 
 
 @given(st.integers(1, 20_736), st.sampled_from([2, 4, 8, 12, 16, 20_736]))
@@ -73,12 +85,12 @@ def test_a_tree_holds_all_machines_and_no_level_is_wider_than_its_fan_out(machin
 
 @given(st.integers(2, 12), st.integers(1, 12), st.integers(1, 64))
 def test_rare_exchanges_and_free_links_are_never_slower(machines: int, cores: int, every: int) -> None:
-    shape = Shape(workers=machines * cores, cores=cores, machines=machines, levels=2)
-    often = step_cost(COSTS, shape, LINK)
-    rarely = step_cost(COSTS, dataclasses.replace(shape, sync_every=every), LINK)
+    topology = Topology(workers=machines * cores, cores=cores, machines=machines, levels=2)
+    often = step_cost(COSTS, topology, LINK)
+    rarely = step_cost(COSTS, dataclasses.replace(topology, sync_every=every), LINK)
     assert rarely.seconds <= often.seconds and rarely.link_bytes == pytest.approx(often.link_bytes / every)
-    assert step_cost(COSTS, shape, FREE).exchange == 0
-    assert 0 < efficiency(COSTS, shape, LINK) <= efficiency(COSTS, shape, FREE) <= 1 + 1e-9
+    assert step_cost(COSTS, topology, FREE).exchange == 0
+    assert 0 < efficiency(COSTS, topology, LINK) <= efficiency(COSTS, topology, FREE) <= 1 + 1e-9
 
 
 @pytest.mark.parametrize(("workers", "levels"), [(1, 1), (12, 1), (13, 2), (144, 2), (145, 3), (1728, 3), (20_736, 4)])

@@ -10,7 +10,7 @@ import torch
 
 from cllm.errors import UsageError
 from cllm.spheres import group as group_module
-from cllm.spheres.group import Group, GroupLost, Lobby, Visitor
+from cllm.spheres.group import Group, GroupLost, RendezvousClient, RendezvousServer
 
 HOST = "127.0.0.1"
 
@@ -20,31 +20,31 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def visit(port: int) -> tuple[Visitor, Group]:
-    visitor = Visitor(HOST, port)
-    while (found := visitor.wait_for_group()) is None:
+def join_group(port: int) -> tuple[RendezvousClient, Group]:
+    client = RendezvousClient(HOST, port)
+    while (found := client.wait_for_group()) is None:
         pass
-    return visitor, found
+    return client, found
 
 
-def meet(number: int) -> tuple[Lobby, list[Any]]:
+def form_groups(number: int) -> tuple[RendezvousServer, list[Any]]:
     """A lobby, and the groups of so many others, by rank, Node Zero's first."""
-    lobby = Lobby(HOST, port := free_port())
+    server = RendezvousServer(HOST, port := free_port())
     with ThreadPoolExecutor(number + 1) as pool:
-        others = [pool.submit(visit, port) for _ in range(number)]
-        first = lobby.convene(number)
+        others = [pool.submit(join_group, port) for _ in range(number)]
+        first = server.form_group(number)
         rest = [other.result() for other in others]
-    return lobby, [(None, first), *sorted(rest, key=lambda pair: pair[1].rank)]
+    return server, [(None, first), *sorted(rest, key=lambda pair: pair[1].rank)]
 
 
-def together(groups: list[Any], call: Callable[[Group], Any]) -> list[Any]:
+def call_in_parallel(groups: list[Any], call: Callable[[Group], Any]) -> list[Any]:
     with ThreadPoolExecutor(len(groups)) as pool:
         return list(pool.map(lambda pair: call(pair[1]), groups))
 
 
 @pytest.fixture(scope="module")
 def three() -> Any:
-    return meet(2)
+    return form_groups(2)
 
 
 def test_those_who_come_are_a_group_with_node_zero_first(three: Any) -> None:
@@ -55,11 +55,16 @@ def test_those_who_come_are_a_group_with_node_zero_first(three: Any) -> None:
 
 def test_what_the_first_tells_everybody_hears(three: Any) -> None:
     for value in ({"call": "step", "step": 3, "plan": "ä" * 5000}, None, []):
-        assert together(three[1], lambda group: group.tell(value if group.rank == 0 else None)) == [value] * 3  # noqa: B023
+        assert (
+            call_in_parallel(
+                three[1], lambda group, value=value: group.broadcast_object(value if group.rank == 0 else None)
+            )
+            == [value] * 3
+        )  # noqa: B023
 
 
 def test_values_are_gathered_by_rank_and_not_a_number_stays_none(three: Any) -> None:
-    for found in together(three[1], lambda group: group.gather([group.rank, float("nan"), 0.1])):
+    for found in call_in_parallel(three[1], lambda group: group.all_gather_values([group.rank, float("nan"), 0.1])):
         assert found.dtype == torch.float64 and found[:, 0].tolist() == [0, 1, 2]
         assert found[:, 1].isnan().all() and (found[:, 2] == 0.1).all()
 
@@ -69,62 +74,64 @@ def test_everybody_gets_its_part_from_everybody(three: Any) -> None:
 
     def call(group: Group) -> torch.Tensor:
         given = torch.cat([torch.full((n + 1,), 10.0 * group.rank + n) for n in range(3)])
-        return group.exchange(given, [1, 2, 3], [group.rank + 1] * 3)
+        return group.all_to_all(given, [1, 2, 3], [group.rank + 1] * 3)
 
-    for rank, found in enumerate(together(three[1], call)):
+    for rank, found in enumerate(call_in_parallel(three[1], call)):
         assert found.tolist() == [10.0 * r + rank for r in range(3) for _ in range(rank + 1)]
 
 
 def test_slices_are_joined_in_order_of_the_ranks(three: Any) -> None:
-    for found in together(three[1], lambda group: group.join(torch.tensor([group.rank, group.rank + 0.5]))):
+    for found in call_in_parallel(
+        three[1], lambda group: group.all_gather(torch.tensor([group.rank, group.rank + 0.5]))
+    ):
         assert found.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
 
 
 def test_a_machine_that_goes_is_noticed_and_the_others_meet_again_with_one_that_comes() -> None:
-    lobby, groups = meet(2)
-    assert lobby.waiting() == 0
-    port = lobby._store.port
+    server, groups = form_groups(2)
+    assert server.num_waiting() == 0
+    port = server._store.port
     groups[2] = None  # its connections are closed
     with pytest.raises(GroupLost):
-        groups[0][1].gather([1.0])
+        groups[0][1].all_gather_values([1.0])
     with pytest.raises(GroupLost) as lost:
-        groups[1][1].gather([1.0])
+        groups[1][1].all_gather_values([1.0])
     assert "\n" not in str(lost.value) and ".cc" not in str(lost.value)
     groups.clear()
     with ThreadPoolExecutor(3) as pool:
-        others = [pool.submit(visit, port) for _ in range(2)]
-        again = lobby.convene(2)
+        others = [pool.submit(join_group, port) for _ in range(2)]
+        again = server.form_group(2)
         assert sorted(other.result()[1].rank for other in others) == [1, 2] and again.size == 3
 
 
 def test_somebody_who_entered_and_went_is_not_waited_for_long() -> None:
-    lobby = Lobby(HOST, port := free_port())
-    Visitor(HOST, port)
-    assert lobby.waiting() == 1
+    server = RendezvousServer(HOST, port := free_port())
+    RendezvousClient(HOST, port)
+    assert server.num_waiting() == 1
     began = time.monotonic()
-    assert lobby.convene(0).size == 1
+    assert server.form_group(0).size == 1
     assert time.monotonic() - began < 10
-    assert lobby.waiting() == 0
+    assert server.num_waiting() == 0
 
 
 def test_more_than_twelve_machines_are_no_group_and_the_thirteenth_stays_outside() -> None:
-    lobby = Lobby(HOST, port := free_port())
+    server = RendezvousServer(HOST, port := free_port())
     outside = []
 
     def visit_once() -> None:
-        visitor = Visitor(HOST, port)
+        client = RendezvousClient(HOST, port)
         for _ in range(3):
-            if (found := visitor.wait_for_group()) is not None:
+            if (found := client.wait_for_group()) is not None:
                 groups.append(found)
                 return
-        outside.append(visitor)
+        outside.append(client)
 
     groups: list[Group] = []
     threads = [threading.Thread(target=visit_once) for _ in range(12)]
     for thread in threads:
         thread.start()
-    group_module.wait_until(lambda: lobby.waiting() == 12, 30)
-    first = lobby.convene(12)
+    group_module.wait_until(lambda: server.num_waiting() == 12, 30)
+    first = server.form_group(12)
     for thread in threads:
         thread.join()
     assert first.size == 12 and len(groups) == 11 and len(outside) == 1
@@ -132,6 +139,6 @@ def test_more_than_twelve_machines_are_no_group_and_the_thirteenth_stays_outside
 
 def test_nobody_there_is_a_loss_and_a_port_that_is_taken_is_said() -> None:
     with pytest.raises(GroupLost, match="refused"):
-        Visitor(HOST, free_port())
+        RendezvousClient(HOST, free_port())
     with socket.create_server((HOST, 0)) as taken, pytest.raises(UsageError, match="free port"):
-        Lobby(HOST, taken.getsockname()[1])
+        RendezvousServer(HOST, taken.getsockname()[1])

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from processes import is_alive, wait_until_gone
 
-from cllm.spheres import FIRST_MORE, Nursery, SharedArrays, Sphere, WorkerLost, create_memory
-from cllm.spheres.remote import Call, Unfit, Worker
-from cllm.spheres.sphere import MOST_REPLACED, Heap
+from cllm.spheres import FIRST_EXTRA_FD, ForkServer, SharedArrays, Sphere, WorkerLost, create_shared_memory
+from cllm.spheres.remote import Call, RemoteWorker, WorkerFailure
+from cllm.spheres.sphere import MAX_CONSECUTIVE_FAILURES, TaskQueue
 
 WORKER = "answering_worker"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -22,8 +22,11 @@ LAYOUT: dict[str, tuple[str, tuple[int, ...]]] = {"a": ("float32", (4, 5)), "b":
 
 
 @contextmanager
-def launch(num_workers: int, more: tuple[int, ...] = (), repeatable: bool = False) -> Iterator[Sphere]:
-    with Nursery([WORKER], ENVIRONMENT) as nursery, Sphere(nursery, WORKER, num_workers, more, repeatable) as sphere:
+def launch(num_workers: int, extra_fds: tuple[int, ...] = (), idempotent: bool = False) -> Iterator[Sphere]:
+    with (
+        ForkServer([WORKER], ENVIRONMENT) as fork_server,
+        Sphere(fork_server, WORKER, num_workers, extra_fds, idempotent) as sphere,
+    ):
         yield sphere
 
 
@@ -33,7 +36,7 @@ def faulty(num_workers: int) -> Iterator[Sphere]:
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.write(write, b"x")
-    with launch(num_workers, (read,), repeatable=True) as sphere:
+    with launch(num_workers, (read,), idempotent=True) as sphere:
         yield sphere
     os.close(read)
     os.close(write)
@@ -46,38 +49,38 @@ def sphere() -> Iterator[Sphere]:
 
 
 def test_results_come_in_the_order_of_the_tasks(sphere: Sphere) -> None:
-    assert sphere.deal("square", [{"x": x} for x in range(20)]) == [x * x for x in range(20)]
+    assert sphere.map_tasks("square", [{"x": x} for x in range(20)]) == [x * x for x in range(20)]
 
 
 def test_fewer_tasks_than_workers_and_none(sphere: Sphere) -> None:
-    assert sphere.deal("square", [{"x": 3}]) == [9]
-    assert sphere.deal("square", []) == []
+    assert sphere.map_tasks("square", [{"x": 3}]) == [9]
+    assert sphere.map_tasks("square", []) == []
 
 
 def test_some_work_while_others_rest(sphere: Sphere) -> None:
     pids = sphere.call_all("pid")
-    assert set(sphere.deal("pid", [{}] * 9, 1)) == {pids[0]}
-    assert set(sphere.deal("pid", [{}] * 9, 2)) <= set(pids[:2])
+    assert set(sphere.map_tasks("pid", [{}] * 9, 1)) == {pids[0]}
+    assert set(sphere.map_tasks("pid", [{}] * 9, 2)) <= set(pids[:2])
     assert sphere.call_all("square", [{"x": 2}, {"x": 3}]) == [4, 9]
     assert sphere.call_all("square", [{"x": 2}, {"x": 3}, {"x": 4}]) == [4, 9, 16]
 
 
 def test_a_call_that_was_begun_is_answered_some_time() -> None:
     with launch(1) as sphere:
-        sphere.begin("square", x=3)
-        while not sphere.has_answered():
+        sphere.start_call("square", x=3)
+        while not sphere.has_result():
             pass
-        assert sphere.has_answered() and sphere.end() == 9
-        assert not sphere.has_answered()
+        assert sphere.has_result() and sphere.wait_result() == 9
+        assert not sphere.has_result()
 
 
 def test_what_is_there_at_once_is_taken_in_shares_that_shrink(sphere: Sphere) -> None:
-    assert [len(taken) for taken in iter(Heap([{}] * 12, 2, at_once=True).take, [])] == [3, 3, 2, 1, 1, 1, 1]
-    assert [len(taken) for taken in iter(Heap([{}] * 12, 12, at_once=True).take, [])] == [1] * 12
-    assert [len(taken) for taken in iter(Heap([{}] * 3, 2, at_once=False).take, [])] == [1] * 3
+    assert [len(taken) for taken in iter(TaskQueue([{}] * 12, 2, chunked=True).next_tasks, [])] == [3, 3, 2, 1, 1, 1, 1]
+    assert [len(taken) for taken in iter(TaskQueue([{}] * 12, 12, chunked=True).next_tasks, [])] == [1] * 12
+    assert [len(taken) for taken in iter(TaskQueue([{}] * 3, 2, chunked=False).next_tasks, [])] == [1] * 3
     for number in range(20):
         tasks = [{"x": x} for x in range(number)]
-        assert sphere.deal("square", tasks, at_once=True) == [x * x for x in range(number)]
+        assert sphere.map_tasks("square", tasks, chunked=True) == [x * x for x in range(number)]
 
 
 def test_tasks_are_drawn_as_workers_become_free(sphere: Sphere) -> None:
@@ -90,7 +93,7 @@ def test_tasks_are_drawn_as_workers_become_free(sphere: Sphere) -> None:
             drawn.append(x)
             yield {"x": x}
 
-    assert sphere.deal("square", tasks()) == [x * x for x in range(7)]
+    assert sphere.map_tasks("square", tasks()) == [x * x for x in range(7)]
 
 
 def test_every_worker_is_called_once(sphere: Sphere) -> None:
@@ -99,8 +102,8 @@ def test_every_worker_is_called_once(sphere: Sphere) -> None:
 
 
 def test_a_call_that_was_begun_is_ended_later(sphere: Sphere) -> None:
-    sphere.begin("square", x=12)
-    assert sphere.end() == 144
+    sphere.start_call("square", x=12)
+    assert sphere.wait_result() == 144
 
 
 def test_a_users_error_is_its_sentence(sphere: Sphere) -> None:
@@ -115,7 +118,7 @@ def test_a_bug_shows_its_traceback() -> None:
 
 def test_a_killed_worker_is_noticed_by_name() -> None:
     with launch(2) as two, pytest.raises(WorkerLost, match="killed by signal 9"):
-        two.deal("die", [{}, {}])
+        two.map_tasks("die", [{}, {}])
 
 
 def test_a_worker_that_died_before_the_call_is_noticed() -> None:
@@ -126,43 +129,43 @@ def test_a_worker_that_died_before_the_call_is_noticed() -> None:
             one.call_all("pid")
 
 
-@pytest.mark.parametrize("num_workers, at_once", [(1, False), (3, False), (1, True), (3, True)])
-def test_a_killed_worker_is_replaced_and_its_tasks_done(num_workers: int, at_once: bool) -> None:
+@pytest.mark.parametrize("num_workers, chunked", [(1, False), (3, False), (1, True), (3, True)])
+def test_a_killed_worker_is_replaced_and_its_tasks_done(num_workers: int, chunked: bool) -> None:
     with faulty(num_workers) as sphere:
         before = sphere.call_all("pid")
-        tasks = [{"x": x, "descriptor": FIRST_MORE, "number": signal.SIGKILL} for x in range(20)]
-        assert sphere.deal("square_later", tasks, at_once=at_once) == [x * x for x in range(20)]
-        assert len(sphere.replaced) == 1 and sphere.replaced[0].endswith("was killed by signal 9")
+        tasks = [{"x": x, "descriptor": FIRST_EXTRA_FD, "number": signal.SIGKILL} for x in range(20)]
+        assert sphere.map_tasks("square_later", tasks, chunked=chunked) == [x * x for x in range(20)]
+        assert len(sphere.replacement_reasons) == 1 and sphere.replacement_reasons[0].endswith("was killed by signal 9")
         now = sphere.call_all("pid")
         assert now == sphere.pids and len(set(before) - set(now)) == 1
         assert not any(is_alive(pid) for pid in set(before) - set(now))
 
 
 def test_workers_killed_while_they_rest_are_replaced() -> None:
-    with launch(2, repeatable=True) as two:
+    with launch(2, idempotent=True) as two:
         for worker in two.workers:
             worker.process.kill()
             worker.process.wait()
         assert two.call_all("square", [{"x": 2}, {"x": 3}]) == [4, 9]
-        assert len(two.replaced) == 2
+        assert len(two.replacement_reasons) == 2
 
 
 def test_a_worker_in_anothers_place_is_prepared_as_it_was() -> None:
-    with launch(1, repeatable=True) as one:
+    with launch(1, idempotent=True) as one:
         one.prepare("remember", x=5)
         one.prepare("remember", x=6)
         one.workers[0].process.kill()
         assert one.call_one("prepared") == [5, 6]
 
 
-@pytest.mark.parametrize("repeatable", [True, False])
-def test_workers_join_and_leave_between_calls(repeatable: bool) -> None:
-    with launch(2, repeatable=repeatable) as sphere:
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_workers_join_and_leave_between_calls(idempotent: bool) -> None:
+    with launch(2, idempotent=idempotent) as sphere:
         sphere.prepare("remember", x=5)
         first = sphere.call_all("pid")
         sphere.resize(5)
         assert sphere.call_all("prepared") == [[5]] * 5 and sphere.call_all("pid")[:2] == first
-        assert sphere.deal("square", [{"x": x} for x in range(20)]) == [x * x for x in range(20)]
+        assert sphere.map_tasks("square", [{"x": x} for x in range(20)]) == [x * x for x in range(20)]
         five = sphere.pids
         sphere.resize(1)
         assert sphere.call_all("pid") == first[:1] and not any(is_alive(pid) for pid in five[1:])
@@ -173,68 +176,72 @@ def test_workers_join_and_leave_between_calls(repeatable: bool) -> None:
 
 
 def test_a_worker_that_ends_while_it_joins_is_replaced() -> None:
-    with launch(1, repeatable=True) as sphere:
+    with launch(1, idempotent=True) as sphere:
         sphere.prepare("remember", x=5)
-        bear, born = sphere._nursery.bear, list[Any]()
+        spawn, spawned = sphere._fork_server.spawn, list[Any]()
 
-        def bear_and_kill(*arguments: Any) -> Any:
-            born.append(bear(*arguments))
-            if len(born) == 1:
-                born[0].kill()
-            return born[-1]
+        def spawn_and_kill(*arguments: Any) -> Any:
+            spawned.append(spawn(*arguments))
+            if len(spawned) == 1:
+                spawned[0].kill()
+            return spawned[-1]
 
-        sphere._nursery.bear = bear_and_kill  # type: ignore[method-assign]
+        sphere._fork_server.spawn = spawn_and_kill  # type: ignore[method-assign]
         sphere.resize(2)
-        assert sphere.call_all("prepared") == [[5]] * 2 and len(born) == 2 and len(sphere.replaced) == 1
+        assert sphere.call_all("prepared") == [[5]] * 2 and len(spawned) == 2 and len(sphere.replacement_reasons) == 1
 
 
 def test_a_hung_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cllm.spheres.sphere.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("cllm.spheres.sphere.IDLE_CHECK_SECONDS", 0.05)
     with faulty(2) as sphere:
-        tasks = [{"x": x, "descriptor": FIRST_MORE, "number": signal.SIGSTOP} for x in range(5)]
-        assert sphere.deal("square_later", tasks) == [x * x for x in range(5)]
-        assert len(sphere.replaced) == 1 and "was on no processor" in sphere.replaced[0]
+        tasks = [{"x": x, "descriptor": FIRST_EXTRA_FD, "number": signal.SIGSTOP} for x in range(5)]
+        assert sphere.map_tasks("square_later", tasks) == [x * x for x in range(5)]
+        assert len(sphere.replacement_reasons) == 1 and "was on no processor" in sphere.replacement_reasons[0]
 
 
 def test_a_result_that_cannot_be_is_found_again() -> None:
     with faulty(2) as sphere:
-        tasks = [{"x": x, "descriptor": FIRST_MORE} for x in range(9)]
-        found = sphere.deal("square_wrongly", tasks, can_be=lambda arguments, result: result == arguments["x"] ** 2)
+        tasks = [{"x": x, "descriptor": FIRST_EXTRA_FD} for x in range(9)]
+        found = sphere.map_tasks(
+            "square_wrongly", tasks, is_valid=lambda arguments, result: result == arguments["x"] ** 2
+        )
         assert found == [x * x for x in range(9)]
-        assert len(sphere.replaced) == 1 and sphere.replaced[0].endswith("answered square_wrongly with -1")
-    with launch(2, repeatable=True) as two:
+        assert len(sphere.replacement_reasons) == 1 and sphere.replacement_reasons[0].endswith(
+            "answered square_wrongly with -1"
+        )
+    with launch(2, idempotent=True) as two:
         assert two.call_all("square", [{"x": 2}, {"x": 3}], lambda arguments, result: result == 4) == [4, 9]
-        assert len(two.replaced) == 1, "the second answer stands"
+        assert len(two.replacement_reasons) == 1, "the second answer stands"
 
 
 def test_workers_that_all_end_are_not_replaced_for_ever() -> None:
-    with launch(2, repeatable=True) as two:
+    with launch(2, idempotent=True) as two:
         with pytest.raises(WorkerLost, match="killed by signal 9"):
-            two.deal("die", [{}, {}])
-        assert len(two.replaced) == MOST_REPLACED
+            two.map_tasks("die", [{}, {}])
+        assert len(two.replacement_reasons) == MAX_CONSECUTIVE_FAILURES
 
 
 def test_an_answer_to_another_call_is_refused() -> None:
     calls, answers = os.pipe(), os.pipe()
     process = SimpleNamespace(calls=os.fdopen(calls[1], "wb"), answers=os.fdopen(answers[0], "rb", buffering=0), pid=7)
-    worker = Worker(0, process)  # type: ignore[arg-type]
+    worker = RemoteWorker(0, process)  # type: ignore[arg-type]
     worker.send(Call("square", [{"x": 2}]))
     os.write(answers[1], b'{"number": 1, "results": [4]}\n')
     answer = worker.receive()
-    assert answer is not None and answer.results == [4] and worker.owed is None
+    assert answer is not None and answer.results == [4] and worker.pending is None
     worker.send(call := Call("square", [{"x": 3}, {"x": 4}]))
     os.write(answers[1], b'{"number": 1, "results": [4]}\n')
-    with pytest.raises(Unfit, match="answered call 1, where 2 was asked"):
+    with pytest.raises(WorkerFailure, match="answered call 1, where 2 was asked"):
         worker.receive()
     for garbage in (b"no answer\n", b'{"results": [9, 16]}\n', b"4\n"):
         os.write(answers[1], garbage)
-        with pytest.raises(Unfit, match="answered what is no answer"):
+        with pytest.raises(WorkerFailure, match="answered what is no answer"):
             worker.receive()
     for results in (b"[9]", b"[9, 16, 25]", b"9", b"null"):
         os.write(answers[1], b'{"number": 2, "results": %s}\n' % results)
-        with pytest.raises(Unfit, match="answered 2 of square with"):
+        with pytest.raises(WorkerFailure, match="answered 2 of square with"):
             worker.receive()
-    assert worker.owed is call and worker.answered["square"] == 1, "it still owes it"
+    assert worker.pending is call and worker.num_done["square"] == 1, "it still owes it"
     for end in (process.calls, process.answers):
         end.close()
     os.close(calls[0])
@@ -265,17 +272,17 @@ def test_a_worker_never_outlives_a_killed_parent() -> None:
 
 
 def test_workers_write_into_shared_memory() -> None:
-    descriptor = create_memory()
+    descriptor = create_shared_memory()
     shared = SharedArrays(LAYOUT, descriptor)
     with launch(2, (descriptor,)) as two:
-        two.deal("write", [{"descriptor": FIRST_MORE, "row": row} for row in range(4)])
+        two.map_tasks("write", [{"descriptor": FIRST_EXTRA_FD, "row": row} for row in range(4)])
     os.close(descriptor)
     assert np.array_equal(shared["a"], np.repeat(np.arange(4, dtype=np.float32), 5).reshape(4, 5))
     assert not shared["b"].any()
 
 
 def test_shared_arrays_begin_on_cache_lines() -> None:
-    descriptor = create_memory()
+    descriptor = create_shared_memory()
     shared = SharedArrays({"x": ("uint8", (3,)), "y": ("float64", (2, 2))}, descriptor)
     os.close(descriptor)
     assert shared["y"].ctypes.data - shared["x"].ctypes.data == 64

@@ -2,22 +2,22 @@ from collections import Counter, defaultdict
 from types import SimpleNamespace
 from typing import Any
 
-from cllm.spheres.telemetry import Telemetry, flat, of_control_node
+from cllm.spheres.telemetry import Telemetry, control_node_row, flatten
 
 
-class Worker(SimpleNamespace):
+class FakeWorker(SimpleNamespace):
     """One that is only itself."""
 
     __hash__ = object.__hash__
 
 
 def worker(rank: int) -> Any:
-    return Worker(
+    return FakeWorker(
         rank=rank,
         process=SimpleNamespace(pid=1),
         state="working",
-        times_replaced=rank,
-        answered=Counter(),
+        num_replacements=rank,
+        num_done=Counter(),
         seconds=defaultdict(float),
     )
 
@@ -25,43 +25,60 @@ def worker(rank: int) -> Any:
 def test_a_sample_is_about_the_time_since_the_one_before() -> None:
     now = 10.0
     workers, lost = [worker(0), worker(1)], ["one"]
-    telemetry = Telemetry(SimpleNamespace(workers=workers, replaced=lost), lambda: now)  # type: ignore[arg-type]
+    telemetry = Telemetry(SimpleNamespace(workers=workers, replacement_reasons=lost), lambda: now)  # type: ignore[arg-type]
     now = 14.0
-    workers[0].answered.update(compute=8, reduce=1, dev_loss=1)
+    workers[0].num_done.update(compute=8, reduce=1, dev_loss=1)
     workers[0].seconds.update(compute=2.0, dev_loss=1.0, reduce=0.25, update=0.25)
     sample = telemetry.sample(512)
     first, second = sample["workers"]
-    assert sample["lost"] == ["one"]
+    assert sample["replacement_reasons"] == ["one"]
     lost.append("two")
-    assert (first["positions"], first["tokens_per_second"]) == (8, 1024.0)
-    assert (first["computing"], first["reducing"]) == (0.75, 0.125)
-    assert (second["positions"], second["computing"], second["replaced"]) == (0, 0.0, 1)
+    assert (first["num_micro_batches"], first["tokens_per_second"]) == (8, 1024.0)
+    assert (first["compute_share"], first["reduce_share"]) == (0.75, 0.125)
+    assert (second["num_micro_batches"], second["compute_share"], second["num_replacements"]) == (0, 0.0, 1)
     assert first["memory_bytes"] > 0
     now = 15.0
     again = telemetry.sample(512)
-    assert [each["positions"] for each in again["workers"]] == [0, 0] and again["lost"] == ["two"]
+    assert [each["num_micro_batches"] for each in again["workers"]] == [0, 0] and again["replacement_reasons"] == [
+        "two"
+    ]
     workers[1] = worker(1)  # another has joined in the place of one that left
-    workers[1].answered.update(compute=3)
-    assert [each["positions"] for each in telemetry.sample(512)["workers"]] == [0, 3]
-    assert again["control"]["processor"] >= 0
+    workers[1].num_done.update(compute=3)
+    assert [each["num_micro_batches"] for each in telemetry.sample(512)["workers"]] == [0, 3]
+    assert again["control"]["cpu_share"] >= 0
 
 
-def below(pid: int) -> Any:
-    fields = {"positions": 6, "tokens_per_second": 10.0, "memory_bytes": 5, "replaced": 1, "reducing": 0.1}
-    workers = [{"rank": rank, "pid": pid + 1 + rank, "computing": 0.5 + rank / 10, **fields} for rank in range(2)]
-    return {"control": {"pid": pid, "processor": 0.01, "memory_bytes": 3}, "workers": workers, "lost": ["why"]}
+def child_sample(pid: int) -> Any:
+    fields = {
+        "num_micro_batches": 6,
+        "tokens_per_second": 10.0,
+        "memory_bytes": 5,
+        "num_replacements": 1,
+        "reduce_share": 0.1,
+    }
+    workers = [{"rank": rank, "pid": pid + 1 + rank, "compute_share": 0.5 + rank / 10, **fields} for rank in range(2)]
+    return {
+        "control": {"pid": pid, "cpu_share": 0.01, "memory_bytes": 3},
+        "workers": workers,
+        "replacement_reasons": ["why"],
+    }
 
 
 def test_a_control_node_is_what_is_below_it() -> None:
-    row = of_control_node(1, "10.0.0.2", below(70))
+    row = control_node_row(1, "10.0.0.2", child_sample(70))
     assert (row["rank"], row["name"], row["pid"], row["state"]) == (1, "10.0.0.2", 70, "control")
-    assert (row["positions"], row["tokens_per_second"], row["memory_bytes"], row["replaced"]) == (12, 20.0, 13, 2)
-    assert (round(row["computing"], 9), row["reducing"], row["lost"]) == (0.55, 0.1, ["why"])
+    assert (row["num_micro_batches"], row["tokens_per_second"], row["memory_bytes"], row["num_replacements"]) == (
+        12,
+        20.0,
+        13,
+        2,
+    )
+    assert (round(row["compute_share"], 9), row["reduce_share"], row["replacement_reasons"]) == (0.55, 0.1, ["why"])
 
 
 def test_all_processes_have_a_sphere() -> None:
-    tree = [of_control_node(rank, "", below(70 + 10 * rank)) for rank in range(2)]
-    assert [(sphere, row["pid"]) for sphere, row in flat(tree)] == [
+    tree = [control_node_row(rank, "", child_sample(70 + 10 * rank)) for rank in range(2)]
+    assert [(sphere, row["pid"]) for sphere, row in flatten(tree)] == [
         *[("", 70), ("0", 71), ("0", 72)],
         *[("", 80), ("1", 81), ("1", 82)],
     ]

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from cllm.stages.history import MOST_SAMPLES, History, read_history
+from cllm.stages.history import MAX_SAMPLES, History, read_history
 
 RUN = {"step": 3, "loss": 2.5, "gradient_norm": 0.5, "tokens_per_second": 1000.0}
 
 
 def sample() -> dict[str, Any]:
-    fields = {"rank": 0, "pid": 7, "state": "working", "positions": 6, "tokens_per_second": 10.0}
+    fields = {"rank": 0, "pid": 7, "state": "working", "num_micro_batches": 6, "tokens_per_second": 10.0}
     return {
-        "control": {"pid": 1, "processor": 0.02},
-        "workers": [{**fields, "computing": 0.9, "reducing": 0.05, "memory_bytes": 5}],
+        "control": {"pid": 1, "cpu_share": 0.02},
+        "workers": [{**fields, "compute_share": 0.9, "reduce_share": 0.05, "memory_bytes": 5}],
     }
 
 
@@ -25,7 +25,7 @@ def test_samples_come_back_in_order_and_a_second_command_goes_on(tmp_path: Path)
                 history.add(float(second), RUN, sample())
     found = read_history(path)
     assert [row["seconds"] for row in found] == [0, 1, 2, 3, 4, 5]
-    assert found[0]["loss"] == 2.5 and found[0]["control"] == 0.02
+    assert found[0]["loss"] == 2.5 and found[0]["control_cpu_share"] == 0.02
     (rows,) = sqlite3.connect(path).execute("SELECT COUNT(*) FROM workers").fetchone()
     assert rows == 6
 
@@ -33,11 +33,11 @@ def test_samples_come_back_in_order_and_a_second_command_goes_on(tmp_path: Path)
 def test_it_is_bounded_and_covers_the_whole_run(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     with History(path) as history:
-        for second in range(3 * MOST_SAMPLES):
+        for second in range(3 * MAX_SAMPLES):
             history.add(float(second), RUN, sample())
     found = [row["seconds"] for row in read_history(path)]
-    assert MOST_SAMPLES // 2 <= len(found) <= MOST_SAMPLES
-    assert found == sorted(found) and found[0] < 8 and found[-1] == 3 * MOST_SAMPLES - 1
+    assert MAX_SAMPLES // 2 <= len(found) <= MAX_SAMPLES
+    assert found == sorted(found) and found[0] < 8 and found[-1] == 3 * MAX_SAMPLES - 1
     assert path.stat().st_size < 400_000
 
 

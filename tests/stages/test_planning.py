@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from cllm.model.config import TransformerConfig
-from cllm.stages.planning import as_configured
-from cllm.training.plan import Engine, OptimizerConfig, Phase, Plan, Recipe
+from cllm.stages.plan import apply_config
+from cllm.training.plan import Engine, OptimizerConfig, Phase, Plan, TrainingConfig
 
 PLAN = Plan(
     model=TransformerConfig(
@@ -12,7 +12,7 @@ PLAN = Plan(
     ),
     phases=(Phase(context=32, rows=1, until=1.0, steps=4),),
     engine=Engine(dtype="float32", instruction_set="", torch_version="", numba_version=""),
-    recipe=Recipe(dropout=0.1),
+    training=TrainingConfig(dropout=0.1),
 )
 
 
@@ -20,6 +20,6 @@ PLAN = Plan(
     "training, dropout", [({}, 0.1), ({"warmup": 0.5}, 0.1), ({"dropout": 0}, 0), ({"dropout": 0.05}, 0.05)]
 )
 def test_what_is_configured_wins_and_what_was_derived_stays(training: dict[str, Any], dropout: float) -> None:
-    plan = as_configured(PLAN, training, OptimizerConfig(lr=0.5))
-    assert plan.recipe.dropout == dropout and plan.optimizer.lr == 0.5
-    assert plan.recipe.warmup == training.get("warmup", Recipe().warmup)
+    plan = apply_config(PLAN, training, OptimizerConfig(lr=0.5))
+    assert plan.training.dropout == dropout and plan.optimizer.lr == 0.5
+    assert plan.training.warmup == training.get("warmup", TrainingConfig().warmup)

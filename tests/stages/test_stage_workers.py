@@ -1,9 +1,9 @@
 from cllm.spheres import Sphere
-from cllm.stages.workers import KERNELS, start_nursery
+from cllm.stages.workers import KERNELS_MODULE, start_fork_server
 
 
 def test_the_kernels_can_be_loaded_before_workers_are_born() -> None:
-    with start_nursery() as nursery:
-        nursery.run(KERNELS, "main", 300)  # or WorkerLost, which a run does without
-        with Sphere(nursery, "cllm.evaluation.worker", 1) as sphere:
+    with start_fork_server() as fork_server:
+        fork_server.run(KERNELS_MODULE, "main", 300)  # or WorkerLost, which a run does without
+        with Sphere(fork_server, "cllm.evaluation.worker", 1) as sphere:
             assert sphere.pids

@@ -2,18 +2,18 @@
 
 import pytest
 
-from cllm.syntax.errors import errors
-from cllm.syntax.macros import macros_ended
+from cllm.syntax.error_count import count_errors
+from cllm.syntax.macros import terminate_macros
 
 FUNCTION = b"int f(int x) {\n  FIND_VARIABLES\n\n  lock(&mutex);\n  SWAP(a, f(b))\n  return 0;\n}\n"
 
 
 def test_each_macro_s_line_is_ended() -> None:
-    place = FUNCTION.index(b"lock") + 3
-    before, after = macros_ended("C", FUNCTION[:place], FUNCTION[place:])
-    assert before == FUNCTION[:place].replace(b"VARIABLES", b"VARIABLES;")
-    assert after == FUNCTION[place:].replace(b"f(b))", b"f(b));")
-    assert errors("C", FUNCTION) > 0 == errors("C", before + after)
+    offset = FUNCTION.index(b"lock") + 3
+    before, after = terminate_macros("C", FUNCTION[:offset], FUNCTION[offset:])
+    assert before == FUNCTION[:offset].replace(b"VARIABLES", b"VARIABLES;")
+    assert after == FUNCTION[offset:].replace(b"f(b))", b"f(b));")
+    assert count_errors("C", FUNCTION) > 0 == count_errors("C", before + after)
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,13 @@ def test_each_macro_s_line_is_ended() -> None:
     ],
 )
 def test_what_is_right_stays_as_it_is(text: bytes) -> None:
-    for place in range(len(text) + 1):
-        before, after = macros_ended("C", text[:place], text[place:])
-        assert (before, after) == (text[:place], text[place:]) or errors("C", before + after) < errors("C", text)
-    assert macros_ended("C", text, b"") == (text, b"")
+    for offset in range(len(text) + 1):
+        before, after = terminate_macros("C", text[:offset], text[offset:])
+        assert (before, after) == (text[:offset], text[offset:]) or count_errors("C", before + after) < count_errors(
+            "C", text
+        )
+    assert terminate_macros("C", text, b"") == (text, b"")
 
 
 def test_other_languages_have_none() -> None:
-    assert macros_ended("Python", FUNCTION, b"") == (FUNCTION, b"")
+    assert terminate_macros("Python", FUNCTION, b"") == (FUNCTION, b"")

@@ -11,7 +11,7 @@ from cllm.errors import ArtifactError
 from cllm.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 TEXT = b"int main(int argc, char **argv) {\r\n\treturn 0; /* caf\xc3\xa9 */\n}\n" * 20
-TOKENIZER = Tokenizer.learn([TEXT, "naïve 日本語 🙂".encode() * 3], 400)
+TOKENIZER = Tokenizer.train([TEXT, "naïve 日本語 🙂".encode() * 3], 400)
 
 
 @given(st.binary(max_size=300))
@@ -42,7 +42,7 @@ def test_learned_merges_shorten_the_text() -> None:
 
 
 def test_vocabulary_ends_early_when_no_pair_is_left() -> None:
-    assert Tokenizer.learn([b"ab"], 4096).vocab_size == 256 + len(SPECIAL_TOKENS)
+    assert Tokenizer.train([b"ab"], 4096).vocab_size == 256 + len(SPECIAL_TOKENS)
 
 
 def test_saved_and_loaded_gives_the_same_ids(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_damaged_definition_is_refused_by_name(tmp_path: Path, content: bytes)
 def test_learning_twice_in_two_processes_gives_the_same_bytes(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from cllm.tokenizer import Tokenizer;"
-        f"Tokenizer.learn([{TEXT!r}], 350).save(pathlib.Path(sys.argv[1]))"
+        f"Tokenizer.train([{TEXT!r}], 350).save(pathlib.Path(sys.argv[1]))"
     )
     for name in ("a", "b"):
         subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True)
@@ -75,5 +75,5 @@ def test_tokens_and_merges_alone_give_the_same_tokenizer(tmp_path: Path) -> None
     definition = json.loads((tmp_path / "tokenizer.json").read_text())
     vocabulary: dict[str, int] = definition["model"]["vocab"]
     merges = [(first, second) for first, second in definition["model"]["merges"]]
-    Tokenizer.of(sorted(vocabulary, key=vocabulary.__getitem__), merges).save(tmp_path / "again.json")
+    Tokenizer.from_merges(sorted(vocabulary, key=vocabulary.__getitem__), merges).save(tmp_path / "again.json")
     assert json.loads((tmp_path / "again.json").read_text()) == definition

@@ -9,12 +9,12 @@ import pytest
 from cllm.dataset import write_shard
 from cllm.model.config import TransformerConfig
 from cllm.model.weights import weights_sha256
-from cllm.spheres import Nursery, SharedArrays
+from cllm.spheres import ForkServer, SharedArrays
 from cllm.tokenizer import Tokenizer
 from cllm.training.launch import Workers, worker_environment
 from cllm.training.layout import named_arrays
 from cllm.training.loop import StepReport, train
-from cllm.training.plan import Engine, Phase, Plan, Recipe, save_plan
+from cllm.training.plan import Engine, Phase, Plan, TrainingConfig, save_plan
 
 TEXTS = [
     f"int field_{i}(struct node *node) {{\n  return node->field_{i} + {i};\n}}\n".encode() * (1 + i % 5)
@@ -26,7 +26,7 @@ DEV = [3, 17]
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    tokenizer = Tokenizer.learn(TEXTS, 320)
+    tokenizer = Tokenizer.train(TEXTS, 320)
     tokenizer.save(folder / "tokenizer.json")
     (folder / "dataset").mkdir()
     documents = map(tokenizer.encode, TEXTS)
@@ -50,7 +50,7 @@ def plan_of(vocab_size: int) -> Plan:
         model=config,
         phases=(Phase(context=32, rows=2, until=0.6, steps=6), Phase(context=64, rows=1, until=1.0, steps=4)),
         engine=Engine(dtype="bfloat16", instruction_set="any", torch_version="any", numba_version="any"),
-        recipe=Recipe(fim_rate=0.3, dev_from=0.5),
+        training=TrainingConfig(fim_rate=0.3, dev_from=0.5),
     )
 
 
@@ -60,14 +60,14 @@ def plan(run: Path) -> Plan:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    with Nursery(["cllm.training.worker", "cllm.training.control"], worker_environment()) as started:
+def fork_server() -> Iterator[ForkServer]:
+    with ForkServer(["cllm.training.worker", "cllm.training.control"], worker_environment()) as started:
         yield started
 
 
 @pytest.fixture
 def train_tiny(
-    run: Path, tmp_path: Path, nursery: Nursery
+    run: Path, tmp_path: Path, fork_server: ForkServer
 ) -> Callable[..., tuple[list[StepReport], SharedArrays, str]]:
     """Train a plan from its beginning with so many workers: the reports, the shared memory, the weights' hash.
 
@@ -81,17 +81,17 @@ def train_tiny(
         path = tmp_path / f"plan-{num_workers}.json"
         save_plan(plan, path)
         numbers = itertools.cycle(working or [None])
-        with Workers(num_workers, nursery, levels=plan.levels) as workers:
-            shared = workers.join(run, plan, path, DEV)
+        with Workers(num_workers, fork_server, levels=plan.levels) as workers:
+            shared = workers.load_run(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
 
-            def num_working() -> int:
+            def num_active() -> int:
                 number = next(numbers) or len(workers.sphere.workers)
                 if joining:
                     workers.sphere.resize(number)
                 return number
 
-            reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, num_working))
+            reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, num_active))
             return reports, shared, weights_sha256(named_arrays(shared, "weights", plan.model, plan.steps))
 
     return go

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cllm.training.budget import LOOK_SECONDS, Budget
+from cllm.training.budget import AMEND_INTERVAL_SECONDS, Budget
 from cllm.training.plan import Plan, timeline
 
 
@@ -30,8 +30,8 @@ def run(
     while True:
         plan = budget.amend(plan, step)
         if step >= plan.steps:
-            return plan, budget.used
-        seconds = seconds_of[timeline(plan)[step].phase] * slower(budget.used)
+            return plan, budget.used_seconds
+        seconds = seconds_of[timeline(plan)[step].phase] * slower(budget.used_seconds)
         clock.now += seconds
         step += 1
         progress = timeline(plan)[step].progress if step < plan.steps else 1.0
@@ -39,7 +39,7 @@ def run(
         before = progress
 
 
-def long(plan: Plan) -> Plan:
+def long_plan(plan: Plan) -> Plan:
     """100 steps of 1 s and 40 of 5 s: 300 s in all."""
     first, second = plan.phases
     phases = (dataclasses.replace(first, until=1 / 3, steps=100), dataclasses.replace(second, steps=40))
@@ -47,37 +47,37 @@ def long(plan: Plan) -> Plan:
 
 
 def test_a_machine_as_fast_as_measured_keeps_the_plan(plan: Plan) -> None:
-    done, used = run(long(plan), {0: 1.0, 1: 5.0})
+    done, used = run(long_plan(plan), {0: 1.0, 1: 5.0})
     assert done.amendments == () and used == 300.0
 
 
 def test_a_machine_half_as_fast_does_half_the_steps_in_the_time(plan: Plan) -> None:
-    done, used = run(long(plan), {0: 2.0, 1: 10.0})
+    done, used = run(long_plan(plan), {0: 2.0, 1: 10.0})
     assert done.amendments and 290 <= used <= 312
     assert 65 <= done.steps <= 75
 
 
 def test_a_machine_that_slows_down_in_the_last_phase_still_ends_in_time(plan: Plan) -> None:
-    done, used = run(long(plan), {0: 1.0, 1: 8.0})
+    done, used = run(long_plan(plan), {0: 1.0, 1: 8.0})
     assert 290 <= used <= 312
     assert timeline(done)[-1].progress > 0.9
 
 
 def test_a_faster_machine_does_more_steps_in_the_time(plan: Plan) -> None:
-    done, used = run(long(plan), {0: 0.5, 1: 2.5})
+    done, used = run(long_plan(plan), {0: 0.5, 1: 2.5})
     assert done.amendments and 285 <= used <= 312
     assert done.steps > 200
 
 
-@pytest.mark.parametrize("most, steps", [(140, 140), (150, 150), (100, 140)])
-def test_no_more_steps_than_are_worth_it(plan: Plan, most: int, steps: int) -> None:
-    done, used = run(dataclasses.replace(long(plan), most_steps=most), {0: 0.5, 1: 2.5})
+@pytest.mark.parametrize("max_steps, steps", [(140, 140), (150, 150), (100, 140)])
+def test_no_more_steps_than_are_worth_it(plan: Plan, max_steps: int, steps: int) -> None:
+    done, used = run(dataclasses.replace(long_plan(plan), max_steps=max_steps), {0: 0.5, 1: 2.5})
     assert done.steps == steps and used < 200
     assert len(done.amendments) == (steps != 140), "nothing is amended to what it was"
 
 
 def test_steps_that_there_is_time_for_stay_where_the_machine_is_slower(plan: Plan) -> None:
-    bound_by_passes = dataclasses.replace(long(plan), seconds=3600.0, most_steps=140)
+    bound_by_passes = dataclasses.replace(long_plan(plan), seconds=3600.0, max_steps=140)
     done, used = run(bound_by_passes, {0: 2.0, 1: 10.0})
     assert done.steps == 140 and used == 600.0
 
@@ -90,7 +90,7 @@ def test_it_is_lengthened_while_the_learning_rate_falls_too(plan: Plan) -> None:
 
 
 def test_a_run_that_halts_and_goes_on_uses_its_time(plan: Plan) -> None:
-    plan = dataclasses.replace(long(plan), seconds=3600.0)
+    plan = dataclasses.replace(long_plan(plan), seconds=3600.0)
     _, used = run(plan, {0: 12.0, 1: 12.0}, lambda used: 10.0 if 800 < used < 2000 else 1.0)
     assert 3300 <= used <= 3800
 
@@ -101,12 +101,12 @@ def test_what_other_work_will_take_is_not_planned_with(plan: Plan) -> None:
     for _ in range(24):
         clock.now += 1.0
         budget.record(1 / 300, 1.0)
-    amended = budget.amend(long(plan), 24)
+    amended = budget.amend(long_plan(plan), 24)
     assert len(amended.amendments) == 1 and amended.amendments[0].remaining in (57, 58)  # of 116, as it rounds
 
 
 def test_a_run_by_steps_is_never_amended(plan: Plan) -> None:
-    done, _ = run(dataclasses.replace(long(plan), seconds=None), {0: 100.0, 1: 100.0})
+    done, _ = run(dataclasses.replace(long_plan(plan), seconds=None), {0: 100.0, 1: 100.0})
     assert done.steps == 140
 
 
@@ -114,8 +114,8 @@ def test_it_does_not_look_all_the_time(plan: Plan) -> None:
     clock = Clock()
     budget = Budget(290.0, clock=clock)
     budget.record(0.01, 60.0)
-    assert budget.amend(long(plan), 10) is not None
-    clock.now += LOOK_SECONDS / 2
-    assert budget.amend(long(plan), 10).amendments == ()
-    clock.now += LOOK_SECONDS
-    assert len(budget.amend(long(plan), 10).amendments) == 1
+    assert budget.amend(long_plan(plan), 10) is not None
+    clock.now += AMEND_INTERVAL_SECONDS / 2
+    assert budget.amend(long_plan(plan), 10).amendments == ()
+    clock.now += AMEND_INTERVAL_SECONDS
+    assert len(budget.amend(long_plan(plan), 10).amendments) == 1

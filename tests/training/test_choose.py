@@ -3,14 +3,14 @@ import pytest
 from cllm.model.config import TransformerConfig
 from cllm.training.choose import (
     CONTEXTS,
-    MAX_PASSES,
+    MAX_EPOCHS,
     MIN_TOKENS,
     SHAPES,
     Measure,
+    PlanRequest,
     Speed,
-    Task,
     choose_model,
-    most_tokens,
+    max_training_tokens,
     plan_of_seconds,
     plan_of_steps,
     step_seconds,
@@ -23,40 +23,40 @@ ENGINE = Engine(dtype="float32", instruction_set="", torch_version="", numba_ver
 
 def machine(flops_per_second: float) -> Measure:
     def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
-        positions = [config.training_flops_per_token(c) * c * rows / flops_per_second for c, rows in shapes]
-        return Speed(positions=tuple(positions), update=0.01)
+        micro_batch_seconds = [config.training_flops_per_token(c) * c * rows / flops_per_second for c, rows in shapes]
+        return Speed(micro_batch_seconds=tuple(micro_batch_seconds), update_seconds=0.01)
 
     return measure
 
 
-def task(**changes: object) -> Task:
-    return Task(**{"vocab_size": 4096, "tokens": 800_000, "engine": ENGINE, "num_workers": 2, **changes})  # type: ignore[arg-type]
+def request(**changes: object) -> PlanRequest:
+    return PlanRequest(**{"vocab_size": 4096, "tokens": 800_000, "engine": ENGINE, "num_workers": 2, **changes})  # type: ignore[arg-type]
 
 
-def planned(the_task: Task, measure: Measure) -> Plan:
-    model = choose_model(the_task, measure)
-    if the_task.steps is not None:
-        return plan_of_steps(the_task, model)
-    return plan_of_seconds(the_task, model, measure(model, SHAPES))
+def planned(the_request: PlanRequest, measure: Measure) -> Plan:
+    model = choose_model(the_request, measure)
+    if the_request.steps is not None:
+        return plan_of_steps(the_request, model)
+    return plan_of_seconds(the_request, model, measure(model, SHAPES))
 
 
 @pytest.mark.parametrize("seconds", [10.0, 60.0, 270.0, 1800.0])
 @pytest.mark.parametrize("speed", [2e10, 1e11, 5e11])
 def test_the_planned_steps_fill_the_time_or_the_passes(seconds: float, speed: float) -> None:
-    the_task = task(seconds=seconds)
-    plan = planned(the_task, machine(speed))
+    the_request = request(seconds=seconds)
+    plan = planned(the_request, machine(speed))
     assert plan.model.context_length == CONTEXTS[-1][0]
     measured = machine(speed)(plan.model, SHAPES)
     each = step_seconds(measured, 2)
     taken = sum(phase.steps * second for phase, second in zip(plan.phases, each, strict=True))
     longest = max(each)
-    capped = plan.tokens >= 0.9 * MAX_PASSES * the_task.tokens
+    capped = plan.tokens >= 0.9 * MAX_EPOCHS * the_request.tokens
     assert taken <= seconds + 2 * longest + 1e-9
     assert capped or taken >= seconds - 2 * longest
 
 
 def test_a_longer_budget_gives_a_larger_network() -> None:
-    sizes = [planned(task(seconds=s), machine(1e11)).model.matrix_parameters for s in (5, 60, 300, 3000)]
+    sizes = [planned(request(seconds=s), machine(1e11)).model.num_matrix_parameters for s in (5, 60, 300, 3000)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
@@ -67,7 +67,7 @@ def test_networks_are_measured_until_one_is_too_large() -> None:
         measured.append(config.n_embd)
         return machine(1e9 if config.n_embd > 256 else 1e12)(config, shapes)  # slower than operations say
 
-    assert choose_model(task(seconds=300.0), measure).n_embd == 256
+    assert choose_model(request(seconds=300.0), measure).n_embd == 256
     assert measured == [192, 256, 384]
 
 
@@ -78,40 +78,41 @@ def test_a_network_that_the_memory_does_not_hold_is_not_even_measured() -> None:
         measured.append(config.n_embd)
         return machine(1e12)(config, shapes)
 
-    assert choose_model(task(seconds=3000.0, free_bytes=250e6), measure).n_embd == 192
+    assert choose_model(request(seconds=3000.0, free_bytes=250e6), measure).n_embd == 192
     assert measured == [192]
 
 
 def test_a_tiny_repository_gets_enough_tokens_and_no_more() -> None:
-    plan = planned(task(seconds=300.0, tokens=1000), machine(1e11))
+    plan = planned(request(seconds=300.0, tokens=1000), machine(1e11))
     assert MIN_TOKENS * 0.9 <= plan.tokens <= MIN_TOKENS * 1.1
 
 
 def test_more_time_than_the_passes_take_gives_no_larger_network() -> None:
-    day, week = (planned(task(seconds=days * 86_400.0), machine(1e11)) for days in (1, 7))
+    day, week = (planned(request(seconds=days * 86_400.0), machine(1e11)) for days in (1, 7))
     assert day.model == week.model and day.tokens == pytest.approx(week.tokens, rel=0.01)
-    assert day.model.matrix_parameters <= 1.3 * day.tokens
+    assert day.model.num_matrix_parameters <= 1.3 * day.tokens
 
 
 def test_a_plan_says_how_many_steps_are_worth_it() -> None:
-    by_time = planned(task(seconds=300.0), machine(1e11))
-    assert by_time.most_steps is not None
-    assert by_time.most_steps * by_time.tokens / by_time.steps == pytest.approx(most_tokens(task()), rel=0.01)
-    by_passes = planned(task(seconds=86_400.0), machine(1e11))
-    assert by_passes.most_steps == pytest.approx(by_passes.steps, rel=0.01)
+    by_time = planned(request(seconds=300.0), machine(1e11))
+    assert by_time.max_steps is not None
+    assert by_time.max_steps * by_time.tokens / by_time.steps == pytest.approx(max_training_tokens(request()), rel=0.01)
+    by_passes = planned(request(seconds=86_400.0), machine(1e11))
+    assert by_passes.max_steps == pytest.approx(by_passes.steps, rel=0.01)
     assert by_passes.seconds == 86_400.0, "a machine that is slower than it was measured may take longer for them"
 
 
 def test_a_small_repository_gets_a_larger_network_where_the_time_holds_all_passes() -> None:
     sizes = [
-        planned(task(seconds=s, tokens=216_000, vocab_size=2048), machine(1e11)).model.n_embd for s in (20, 200, 2000)
+        planned(request(seconds=s, tokens=216_000, vocab_size=2048), machine(1e11)).model.n_embd
+        for s in (20, 200, 2000)
     ]
     assert sizes == [128, 192, 256]
 
 
 def test_what_is_learned_many_times_is_learned_with_dropout() -> None:
-    few, many = (planned(task(seconds=seconds), machine(1e11)) for seconds in (60.0, 86_400.0))
-    assert few.recipe.dropout == 0 and many.recipe.dropout > 0
+    few, many = (planned(request(seconds=seconds), machine(1e11)) for seconds in (60.0, 86_400.0))
+    assert few.training.dropout == 0 and many.training.dropout > 0
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 40, 1000])
@@ -119,13 +120,13 @@ def test_steps_that_are_asked_for_are_the_steps(steps: int) -> None:
     def never(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
         raise AssertionError("a run by steps measures nothing")
 
-    plan = planned(task(steps=steps), never)
+    plan = planned(request(steps=steps), never)
     assert plan.steps == steps and plan.seconds is None
     assert steps < 10 or plan.model.context_length == CONTEXTS[-1][0]
 
 
 def test_a_step_takes_as_long_as_its_busiest_worker() -> None:
-    speed = Speed(positions=(1.0,), update=6.0)
+    speed = Speed(micro_batch_seconds=(1.0,), update_seconds=6.0)
     one, two, five = (step_seconds(speed, workers)[0] for workers in (1, 2, 5))
     assert one == pytest.approx(2 * two)
     assert five > one / 5

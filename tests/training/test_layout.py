@@ -7,34 +7,42 @@ from itertools import pairwise
 import pytest
 
 from cllm.model.config import TransformerConfig, is_matrix
-from cllm.training.choose import rung
-from cllm.training.layout import ALIGNED_ELEMENTS, PART_ELEMENTS, layout, parameters, parts
+from cllm.training.choose import config_of_size
+from cllm.training.layout import ALIGNED_ELEMENTS, PART_ELEMENTS, layout, parameter_slices, parts
 from cllm.training.loop import shares
 
-CONFIGS = [rung(0, 1024), rung(1, 4096), dataclasses.replace(rung(2, 10_000), n_kv_head=2, tied=True)]
+CONFIGS = [
+    config_of_size(0, 1024),
+    config_of_size(1, 4096),
+    dataclasses.replace(config_of_size(2, 10_000), n_kv_head=2, tied=True),
+]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_parts_cover_each_parameter_once(config: TransformerConfig) -> None:
-    pieces = parts(config)
-    for place in parameters(config):
-        assert place.offset % ALIGNED_ELEMENTS == 0
-        own = [part for part in pieces if part.name == place.name]
-        assert own[0].offset == place.offset and sum(part.shape[0] for part in own) == place.shape[0]
-        assert all(part.shape[1:] == place.shape[1:] for part in own)
+    all_parts = parts(config)
+    for parameter in parameter_slices(config):
+        assert parameter.offset % ALIGNED_ELEMENTS == 0
+        own = [part for part in all_parts if part.name == parameter.name]
+        assert own[0].offset == parameter.offset and sum(part.shape[0] for part in own) == parameter.shape[0]
+        assert all(part.shape[1:] == parameter.shape[1:] for part in own)
         assert all(one.offset + one.size == other.offset for one, other in pairwise(own))
-        assert is_matrix(place.name) or all(part.size <= PART_ELEMENTS for part in own)
-    last = pieces[-1]
+        assert is_matrix(parameter.name) or all(part.size <= PART_ELEMENTS for part in own)
+    last = all_parts[-1]
     assert last.offset + last.size <= layout(config, "bfloat16")["compute"][1][0]
 
 
 def test_matrices_that_are_fused_are_apart() -> None:
-    shapes = [part.shape for part in parts(rung(1, 4096)) if part.name.startswith("blocks.1.") and len(part.shape) == 2]
+    shapes = [
+        part.shape
+        for part in parts(config_of_size(1, 4096))
+        if part.name.startswith("blocks.1.") and len(part.shape) == 2
+    ]
     assert shapes == [(192, 192)] * 4 + [(576, 192)] * 2 + [(192, 576)]
 
 
 def test_the_longest_row_there_can_be_is_a_part() -> None:
-    wide = dataclasses.replace(rung(0, 300), n_embd=PART_ELEMENTS)
+    wide = dataclasses.replace(config_of_size(0, 300), n_embd=PART_ELEMENTS)
     assert [part.shape[0] for part in parts(wide) if part.name == "embedding.weight"] == [1] * 300
 
 

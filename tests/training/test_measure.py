@@ -8,7 +8,7 @@ from cllm.training import measure
 def test_what_takes_long_is_timed_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    for seconds, times in ((0.01, 1 + measure.SAMPLES), (0.4, 1 + 3), (30.0, 1 + 1)):
+    for seconds, times in ((0.01, 1 + measure.MAX_SAMPLES), (0.4, 1 + 3), (30.0, 1 + 1)):
         calls = []
 
         def call(seconds: float = seconds, calls: list[int] = calls) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cllm.training.optimizer import NEWTON_SCHULZ, orthogonalise, update_matrix, update_other
+from cllm.training.optimizer import NEWTON_SCHULZ, adamw_step, muon_step, orthogonalise
 from cllm.training.plan import OptimizerConfig
 
 CONFIG = OptimizerConfig(matrix_weight_decay=0.0)
@@ -24,15 +24,15 @@ def test_orthogonalised_keeps_the_singular_vectors() -> None:
 
 
 def test_each_product_is_the_nearest_to_one_that_a_quintic_can_come() -> None:
-    least, most = 0.02, 1.0
+    low, high = 0.02, 1.0
     for a, b, c in NEWTON_SCHULZ:
-        x = np.linspace(least, most, 200_001)
+        x = np.linspace(low, high, 200_001)
         error = 1 - (a * x + b * x**3 + c * x**5)
         largest = np.abs(error).max()
         extremes = np.sign(error[np.abs(error) > 0.9999 * largest])
         # Chebyshev: the largest error of the best is met at least four times, with alternating signs.
         assert np.count_nonzero(np.diff(extremes)) + 1 == 4
-        least, most = 1 - largest, 1 + largest
+        low, high = 1 - largest, 1 + largest
     assert largest < 0.1
 
 
@@ -69,7 +69,7 @@ def test_a_matrix_steps_along_its_nesterov_momentum(shape: tuple[int, int], size
     found, state = weight.clone(), torch.zeros(shape)
     momentum = torch.zeros(shape)
     for gradient in gradients:
-        update_matrix(found, state, gradient, 0.5, config, torch.float32)
+        muon_step(found, state, gradient, 0.5, config, torch.float32)
         momentum = 0.75 * momentum + 0.25 * gradient
         weight = weight * (1 - 0.05 * 0.5) - 0.05 * size * orthogonalise(0.25 * gradient + 0.75 * momentum)
     torch.testing.assert_close(state, momentum)
@@ -80,12 +80,12 @@ def test_adam_equals_the_librarys() -> None:
     generator = torch.Generator().manual_seed(0)
     ours = torch.randn(8, 8, generator=generator)
     theirs = ours.clone().requires_grad_()
-    first, second = torch.zeros(8, 8), torch.zeros(8, 8)
+    first_moment, second_moment = torch.zeros(8, 8), torch.zeros(8, 8)
     config = OptimizerConfig(lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.1)
     optimizer = torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.1)
     for step in range(1, 6):
         gradient = torch.randn(8, 8, generator=generator)
         theirs.grad = gradient.clone()
         optimizer.step()
-        update_other(ours, first, second, gradient, step, 1.0, config)
+        adamw_step(ours, first_moment, second_moment, gradient, step, 1.0, config)
     torch.testing.assert_close(ours, theirs.detach())

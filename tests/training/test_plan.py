@@ -42,10 +42,12 @@ def test_what_is_no_plan_is_refused_by_name(plan: Plan, tmp_path: Path, harm: st
 
 
 def test_progress_is_planned_time(plan: Plan) -> None:
-    moments = timeline(plan)
-    assert [moment.phase for moment in moments] == [0] * 6 + [1] * 4
-    assert [moment.index for moment in moments] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
-    assert [moment.progress for moment in moments] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    step_infos = timeline(plan)
+    assert [step_info.phase for step_info in step_infos] == [0] * 6 + [1] * 4
+    assert [step_info.phase_step for step_info in step_infos] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
+    assert [step_info.progress for step_info in step_infos] == pytest.approx(
+        [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    )
     assert plan.tokens == 12 * (6 * 2 * 32 + 4 * 64)
 
 
@@ -60,16 +62,16 @@ def test_amendments_keep_the_past_and_end_the_run(plan: Plan, amendments: list[t
         assert after[:step] == before[:step]
         assert after[step].progress == pytest.approx(before[step].progress)
         assert len(after) == step + remaining
-        progress = [moment.progress for moment in after]
+        progress = [step_info.progress for step_info in after]
         assert all(one < other for one, other in pairwise([*progress, 1.0]))
 
 
 def test_the_learning_rate_rises_stays_and_falls(plan: Plan) -> None:
-    scales = [learning_rate_scale(plan.recipe, progress / 100) for progress in range(101)]
+    scales = [learning_rate_scale(plan.training, progress / 100) for progress in range(101)]
     assert scales[0] < 0.5
     assert scales[5:50] == [1.0] * 45
     assert scales[50:] == sorted(scales[50:], reverse=True)
-    assert scales[100] == pytest.approx(plan.recipe.floor)
+    assert scales[100] == pytest.approx(plan.training.min_lr_ratio)
 
 
 HARMS: dict[str, Any] = {
@@ -83,7 +85,7 @@ HARMS: dict[str, Any] = {
     "phases.1.until": 0.9,
     "engine.dtype": "float8",
     "model.n_layer": "two",
-    "recipe.fim_rate": True,
+    "training.fim_rate": True,
     "optimizer.betas": [0.9],
     "amendments": [{"step": 99, "remaining": 1}],
 }

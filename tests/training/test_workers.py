@@ -10,11 +10,11 @@ from processes import is_alive, wait_until_gone
 
 from cllm.machine import descendants
 from cllm.model.config import is_matrix
-from cllm.spheres import Nursery, SharedArrays
-from cllm.spheres.order import POSITIONS
-from cllm.spheres.remote import Call, Worker
+from cllm.spheres import ForkServer, SharedArrays
+from cllm.spheres.order import FANOUT
+from cllm.spheres.remote import Call, RemoteWorker
 from cllm.training.launch import Workers
-from cllm.training.layout import parameters, side_of
+from cllm.training.layout import buffer_index, parameter_slices
 from cllm.training.loop import StepReport, shares
 from cllm.training.plan import Amendment, Plan, save_plan
 
@@ -81,24 +81,24 @@ def killing(
 ) -> list[int]:
     """Now and then a position is asked of a worker below which a process, by `choose`, gets a signal; which ones."""
     killed: list[int] = []
-    asked, send = 0, Worker.send
+    num_calls, send = 0, RemoteWorker.send
 
-    def send_and_kill(worker: Worker, message: Call) -> None:
-        nonlocal asked
+    def send_and_kill(worker: RemoteWorker, message: Call) -> None:
+        nonlocal num_calls
         send(worker, message)
         if message.name == "compute":
-            asked += 1
-            if asked % every == 0:
+            num_calls += 1
+            if num_calls % every == 0:
                 killed.append(choose(worker.process.pid))
                 os.kill(killed[-1], number)
 
-    monkeypatch.setattr(Worker, "send", send_and_kill)
+    monkeypatch.setattr(RemoteWorker, "send", send_and_kill)
     return killed
 
 
 CHOICES: dict[str, Callable[[int], int]] = {
     "control": lambda pid: pid,
-    "nursery": lambda pid: descendants(pid)[0],
+    "fork_server": lambda pid: descendants(pid)[0],
     "leaf": lambda pid: descendants(pid)[-1],
 }
 
@@ -125,12 +125,14 @@ def test_of_two_levels_a_leaf_that_hangs_is_replaced_by_its_control_node(
 
 
 @pytest.mark.slow
-def test_of_two_levels_nobody_is_left_behind(run: Path, tmp_path: Path, nursery: Nursery, two_levels: Plan) -> None:
+def test_of_two_levels_nobody_is_left_behind(
+    run: Path, tmp_path: Path, fork_server: ForkServer, two_levels: Plan
+) -> None:
     path = tmp_path / "plan.json"
     save_plan(two_levels, path)
-    with Workers(13, nursery, levels=2) as workers:
-        workers.join(run, two_levels, path, [])
-        assert workers.number == 13 and len(workers.sphere.workers) == 2
+    with Workers(13, fork_server, levels=2) as workers:
+        workers.load_run(run, two_levels, path, [])
+        assert workers.num_workers == 13 and len(workers.sphere.workers) == 2
         pids = workers.pids
         assert len(pids) == 2 + 2 + 13
     wait_until_gone(pids)
@@ -139,7 +141,7 @@ def test_of_two_levels_nobody_is_left_behind(run: Path, tmp_path: Path, nursery:
 @pytest.mark.slow
 def test_dropout_and_shared_keys_are_the_same_for_any_number_of_workers(train_tiny: TrainTiny, plan: Plan) -> None:
     for unusual in (
-        dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, dropout=0.1)),
+        dataclasses.replace(plan, training=dataclasses.replace(plan.training, dropout=0.1)),
         dataclasses.replace(plan, model=dataclasses.replace(plan.model, n_kv_head=1)),
     ):
         reports, _, weights = train_tiny(unusual, 1)
@@ -152,43 +154,49 @@ def test_workers_killed_in_the_middle_of_a_step_change_nothing(
     train_tiny: TrainTiny, plan: Plan, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = train_tiny(plan, 1)[2]
-    asked = 0
-    send = Worker.send
+    num_calls = 0
+    send = RemoteWorker.send
 
-    def send_and_kill(worker: Worker, message: Call) -> None:
-        nonlocal asked
+    def send_and_kill(worker: RemoteWorker, message: Call) -> None:
+        nonlocal num_calls
         send(worker, message)
         if message.name == call:
-            asked += 1
-            if asked % 7 == 0:
+            num_calls += 1
+            if num_calls % 7 == 0:
                 worker.process.kill()
 
-    monkeypatch.setattr(Worker, "send", send_and_kill)
+    monkeypatch.setattr(RemoteWorker, "send", send_and_kill)
     assert train_tiny(plan, 3)[2] == weights
-    assert asked > 7
+    assert num_calls > 7
 
 
 @pytest.mark.slow
-def test_an_update_that_was_half_done_is_made_again(run: Path, tmp_path: Path, nursery: Nursery, plan: Plan) -> None:
+def test_an_update_that_was_half_done_is_made_again(
+    run: Path, tmp_path: Path, fork_server: ForkServer, plan: Plan
+) -> None:
     path = tmp_path / "plan.json"
     save_plan(plan, path)
-    with Workers(1, nursery) as workers:
-        shared = workers.join(run, plan, path, [])
+    with Workers(1, fork_server) as workers:
+        shared = workers.load_run(run, plan, path, [])
         workers.sphere.call_one("initialise")
         everything = shares(plan.model, 1)[0]
-        for position in range(POSITIONS):
-            workers.sphere.call_one("compute", step=0, position=position)
+        for micro_batch in range(FANOUT):
+            workers.sphere.call_one("compute", step=0, micro_batch=micro_batch)
         workers.sphere.call_one("reduce", parts=everything)
         workers.sphere.call_one("update", step=0, parts=everything)
-        done = {name: shared[name].copy() for name in ("weights", "first", "second", "compute")}
-        for name in ("weights", "first", "second"):
-            shared[name][side_of(1), ::3] = 7.0
+        done = {name: shared[name].copy() for name in ("weights", "first_moment", "second_moment", "compute")}
+        for name in ("weights", "first_moment", "second_moment"):
+            shared[name][buffer_index(1), ::3] = 7.0
         shared["compute"][::3] = 7
         workers.sphere.call_one("update", step=0, parts=everything)
-        for parameter in parameters(plan.model):
+        for parameter in parameter_slices(plan.model):
             part = slice(parameter.offset, parameter.offset + parameter.size)
             assert np.array_equal(shared["compute"][part], done["compute"][part])
-            for name in ("weights", "first") if is_matrix(parameter.name) else ("weights", "first", "second"):
+            for name in (
+                ("weights", "first_moment")
+                if is_matrix(parameter.name)
+                else ("weights", "first_moment", "second_moment")
+            ):
                 assert np.array_equal(shared[name][:, part], done[name][:, part]), (name, parameter.name)
 
 

@@ -1,0 +1,151 @@
+"""`cllm bench complete`: how fast tokens and lines come, beside llama.cpp and transformers with the same weights.
+
+All are asked in turn, prompt by prompt, by the same cursors in held-out files: prompts of the network's context, after
+which so many tokens are written; and lines, as an editor asks for them.
+"""
+
+import importlib.util
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cllm.bench.shared.config import machine_report
+from cllm.corpus import Corpus
+from cllm.errors import UsageError
+from cllm.evaluation.rest_of_line import draw_cursors
+from cllm.export import TrainedNetwork, write_gguf, write_huggingface
+from cllm.machine import default_dtype, detect_machine
+from cllm.progress import Reporter
+from cllm.spheres import ForkServer, Sphere
+from cllm.stages.score import scored_model_of
+from cllm.training.launch import worker_environment
+from cllm.workspace.run import current_run, existing_directory
+from cllm.workspace.workspace import Workspace
+
+GGUF_TYPES = ("f32", "f16", "q8_0")
+NUM_TOKENS = 64  # that are written after each prompt
+WINDOW_BYTES = [3200, 800]  # bytes before and after a cursor: 1,000 tokens of libuv's, 3.9 bytes each
+MAX_CURSORS = 10_000
+CLLM_MODULE, LLAMA_CPP_MODULE, TRANSFORMERS_MODULE = (
+    "cllm.bench.complete.cllm_backend",
+    "cllm.bench.complete.llama_cpp_backend",
+    "cllm.bench.complete.transformers_backend",
+)
+
+
+@dataclass(frozen=True)
+class DecodeBackend:
+    """A process that is asked, and what it is told each time."""
+
+    sphere: Sphere
+    common_arguments: dict[str, Any]
+
+    def request(self, call: str, **arguments: Any) -> Any:
+        (found,) = self.sphere.map_tasks(call, iter([{**self.common_arguments, **arguments}]))
+        return found
+
+
+def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[str, Any]:
+    """Tokens a second of each contender; seconds to lines of ours."""
+    if not 1 <= count <= MAX_CURSORS:
+        raise UsageError(f"-n {count} is not between 1 and {MAX_CURSORS:,}")
+    scored_model, machine = scored_model_of(current_run(Workspace(existing_directory(root)))), detect_machine()
+    corpus, trained = Corpus.open(scored_model.corpus), TrainedNetwork.load(scored_model.model)
+    cursors = draw_cursors(corpus, corpus.val, count, seed)
+    if not cursors:
+        raise UsageError(f"nothing was held out of {root}: there is no place to complete at")
+    ours = {
+        "model": str(scored_model.model),
+        "memory": str(scored_model.memory),
+        "prefill_dtype": default_dtype(machine),
+    }
+    rates: dict[str, list[dict[str, float]]] = {}
+    lines: list[dict[str, float]] = []
+    is_identical = []
+    with start_backends(trained, ours, machine.cores, report) as backends:
+        report.start_phase("tokens")
+        for number, cursor in enumerate(cursors):
+            report.update(number / len(cursors), f"cursor {number} of {count}")
+            text = corpus.text(corpus.val[cursor.document])
+            prompt = trained.tokenizer.encode(text[: cursor.begin])[-(trained.config.context_length - NUM_TOKENS - 1) :]
+            decoded_tokens = {}
+            for name, backend in backends.items() if prompt else ():
+                drafted = {"drafts": name.endswith("drafts")} if name.startswith("ours") else {}
+                found = backend.request("decode", prompt=prompt, count=NUM_TOKENS, **drafted)
+                decoded_tokens[name] = found["tokens"]
+                rate = {
+                    "prefill": found["num_prompt_tokens"] / found["prefill_seconds"],
+                    "decode": NUM_TOKENS / found["seconds"],
+                }
+                rates.setdefault(name, []).append(rate)
+            is_identical.append(decoded_tokens.get("ours") == decoded_tokens.get("ours with drafts"))
+    with ExitStack() as stack:  # nobody else is there now, and nothing is compared
+        report.start_phase("lines")
+        backend = start_backend(CLLM_MODULE, {**ours, "threads": 1}, stack)
+        for number, cursor in enumerate([*cursors[:1], *cursors]):  # at first kernels are loaded
+            report.update(number / len(cursors), f"cursor {number} of {count}")
+            document = corpus.val[cursor.document]
+            text = corpus.text(document)
+            texts = {"prefix": text[: cursor.begin], "suffix": text[cursor.end :], "typed": text[cursor.begin :][:1]}
+            told = {name: part.decode("latin-1") for name, part in texts.items()}
+            lines.append(backend.request("line", **told, path=document.path, window=WINDOW_BYTES))
+        del lines[0]
+    return {
+        "cursors": len(cursors),
+        "tokens_per_second": {name: median_rates(found) for name, found in rates.items()},
+        "are_drafts_lossless": all(is_identical),
+        "seconds": {name: percentiles([line[name] for line in lines]) for name in lines[0]},
+        "seed": seed,
+        **machine_report(machine),
+    }
+
+
+@contextmanager
+def start_backends(
+    trained: TrainedNetwork, ours: dict[str, str], cores: int, report: Reporter
+) -> Iterator[dict[str, DecodeBackend]]:
+    """Those that are installed, each in a process of its own, with one thread and with as many as there are cores."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cllm-bench-")))
+
+        report.start_phase("start")
+        cllm_backend = start_backend(CLLM_MODULE, {**ours, "threads": 1}, stack)
+        found = {"ours": cllm_backend, "ours with drafts": cllm_backend}
+        if importlib.util.find_spec("xllamacpp"):
+            for kind in GGUF_TYPES:
+                write_gguf(trained, folder / f"{kind}.gguf", kind)
+                for threads in sorted({1, cores}):
+                    common_arguments = {"file": str(folder / f"{kind}.gguf"), "threads": threads}
+                    found[f"llama.cpp {kind}, threads: {threads}"] = start_backend(
+                        LLAMA_CPP_MODULE, common_arguments, stack
+                    )
+        if importlib.util.find_spec("transformers"):
+            (folder / "transformers").mkdir()
+            write_huggingface(trained, folder / "transformers")
+            found["transformers"] = start_backend(
+                TRANSFORMERS_MODULE, {"file": str(folder / "transformers"), "threads": 1}, stack
+            )
+        yield found
+
+
+def start_backend(module: str, common_arguments: dict[str, Any], stack: ExitStack) -> DecodeBackend:
+    """A contender, until the stack is left."""
+    environment = {**worker_environment(), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    fork_server = stack.enter_context(ForkServer([module], {**environment, "PATH": os.environ.get("PATH", "")}))
+    return DecodeBackend(stack.enter_context(Sphere(fork_server, module, 1)), common_arguments)
+
+
+def median_rates(rates: list[dict[str, float]]) -> dict[str, float]:
+    """Medians."""
+    return {name: statistics.median(rate[name] for rate in rates) for name in ("prefill", "decode")}
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """The middle one, and the one that 95 in 100 are below."""
+    ordered = sorted(seconds)
+    return {"p50": statistics.median(ordered), "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]}

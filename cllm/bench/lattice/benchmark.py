@@ -1,0 +1,66 @@
+"""`cllm bench lattice`: what the crystalline components do for a network, each alone, in equal seconds.
+
+For each seed all networks race in turn, at the recipe's shape; what counts is how each differs from the one without, of
+the same seed.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from cllm.bench.shared.config import BenchmarkConfig, corpus_report, environment_report
+from cllm.bench.shared.dataset import prepare_dataset
+from cllm.bench.shared.round_robin import score_round_robin
+from cllm.progress import Reporter
+
+COMPONENT_NAMES = ("none", "kissing words", "clock positions", "gcd bias", "no bias", "residue words", "12 classes")
+NUM_SEEDS = 3
+T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # Student's t for a two-sided 95%, by degrees of freedom
+
+
+def bench_lattice(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
+    """A row for each component: the means over the seeds, and by how much it is better or worse than none."""
+    report.start_phase("prepare")
+    with config.corpus() as (corpus, folder):
+        dataset = prepare_dataset(corpus, folder / "recipe", config.recipe.vocab_size, config.seed)
+        runs = [
+            score_round_robin(
+                config,
+                [config.component_trainer(dataset, name, seed) for name in COMPONENT_NAMES],
+                f"seed {seed}",
+                report,
+            )
+            for seed in range(config.seed, config.seed + NUM_SEEDS)
+        ]
+        return {
+            "components": [component_row(component_results, runs) for component_results in zip(*runs, strict=True)],
+            "seconds": config.seconds,
+            "seeds": NUM_SEEDS,
+            "corpus": corpus_report(corpus, dataset),
+            **environment_report(config),
+        }
+
+
+def component_row(
+    component_results: Sequence[dict[str, Any]], runs: Sequence[Sequence[dict[str, Any]]]
+) -> dict[str, Any]:
+    """One component's figures over seeds, from `component_results`; the first of each run is the network without it."""
+    differences = [
+        each["bits_per_byte"] / run[0]["bits_per_byte"] - 1 for each, run in zip(component_results, runs, strict=True)
+    ]
+    mean, margin = mean_and_margin(differences)
+    return {
+        "name": component_results[0]["name"],
+        "tokens_per_second": statistics.mean(each["tokens_per_second"] for each in component_results),
+        "bits_per_byte": [each["bits_per_byte"] for each in component_results],
+        "difference": mean,
+        "margin": margin,
+        "peak_memory_bytes": max(each["peak_memory_bytes"] for each in component_results),
+    }
+
+
+def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and how far from it the true one is in 95 of 100 cases, if the values are normally distributed."""
+    spread = statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.mean(values), T_95[len(values) - 1] * spread

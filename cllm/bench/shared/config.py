@@ -1,0 +1,140 @@
+"""What is compared, on which machine, and the contenders that come from it."""
+
+import importlib.metadata
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cllm import __version__
+from cllm.bench.shared.dataset import BenchmarkDataset
+from cllm.bench.shared.plans import cllm_train_plan_factory, recipe_plan_factory
+from cllm.bench.shared.recipe import NanoGptRecipe
+from cllm.bench.shared.trainer import CllmTrainer, SingleProcessTrainer
+from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.errors import UsageError
+from cllm.machine import Machine, default_dtype, detect_machine
+from cllm.spheres import FANOUT
+from cllm.training.engine import engine_of
+from cllm.training.plan import Engine
+from cllm.workspace.run import existing_directory
+
+BASELINE_PACKAGE = "transformers"
+PACKAGES = ("torch", "numpy", "numba", "tokenizers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """A repository, seconds for each contender, and the recipe's shape."""
+
+    root: Path
+    seconds: float = 600.0
+    seed: int = 0
+    recipe: NanoGptRecipe = NanoGptRecipe()
+    machine: Machine = field(default_factory=detect_machine)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seconds <= 86_400:
+            raise UsageError(f"--seconds {self.seconds:g} is not between 1 and 86400 (a day)")
+        if not 0 <= self.seed < 1 << 31:
+            raise UsageError(f"--seed {self.seed} is not between 0 and {(1 << 31) - 1}")
+
+    @property
+    def num_workers(self) -> int:
+        """Of our contenders: one for each core, as many as a sphere may have."""
+        return min(self.machine.cores, FANOUT)
+
+    @property
+    def engine(self) -> Engine:
+        """Ours, on this machine."""
+        return engine_of(self.machine, default_dtype(self.machine))
+
+    @contextmanager
+    def corpus(self) -> Iterator[tuple[Corpus, Path]]:
+        """The repository's documents, and a folder that goes with them; nothing is written to the repository."""
+        with tempfile.TemporaryDirectory(prefix="cllm-bench-") as scratch:
+            folder = Path(scratch)
+            yield ingest(existing_directory(self.root), folder / "corpus", CorpusConfig()), folder
+
+    def stock(
+        self, dataset: BenchmarkDataset, seconds: float, lr: float, compiled: bool = False
+    ) -> SingleProcessTrainer:
+        """nanoGPT's recipe at a learning rate: float32 and eager, or compiled in what the processor multiplies best."""
+        return SingleProcessTrainer(
+            f"{'compiled' if compiled else 'stock'} at {lr:g}",
+            "cllm.bench.training.gpt2",
+            dataset,
+            seconds,
+            self.machine.cores,
+            self.seed,
+            recipe=asdict(replace(self.recipe, lr=lr)),
+            compiled=compiled,
+            dtype=self.engine.dtype if compiled else "float32",
+        )
+
+    def head_trainer(self, dataset: BenchmarkDataset, head: str) -> SingleProcessTrainer:
+        """Our network and recipe by autograd, with one of the heads."""
+        return self._autograd_trainer(head, dataset, self.seed, head, "none")
+
+    def component_trainer(self, dataset: BenchmarkDataset, component: str, seed: int) -> SingleProcessTrainer:
+        """Our network and recipe by autograd, with one of the components."""
+        head = "12 classes" if component == "12 classes" else "sampled gradient"
+        return self._autograd_trainer(component, dataset, seed, head, "none" if head == component else component)
+
+    def _autograd_trainer(
+        self, name: str, dataset: BenchmarkDataset, seed: int, head: str, component: str
+    ) -> SingleProcessTrainer:
+        settings = {"recipe": asdict(self.recipe), "head": head, "component": component}
+        return SingleProcessTrainer(
+            name, "cllm.bench.ablation.autograd_trainer", dataset, self.seconds, self.machine.cores, seed, **settings
+        )
+
+    def ours(self, dataset: BenchmarkDataset, seconds: float, name: str = "ours") -> CllmTrainer:
+        """Our trainer at the recipe's shape."""
+        plan = recipe_plan_factory(self.recipe, dataset, self.engine, seconds, self.seed)
+        return CllmTrainer(name, dataset, self.num_workers, plan)
+
+    def cllm_train(self, dataset: BenchmarkDataset, seconds: float) -> CllmTrainer:
+        """What `cllm train` would do in so many seconds of training."""
+        plan = cllm_train_plan_factory(dataset, self.engine, seconds, self.seed, self.machine.available_bytes)
+        return CllmTrainer(f"cllm train in {seconds:.0f} s", dataset, self.num_workers, plan, counts_planning_time=True)
+
+
+def require_baseline() -> None:
+    """UsageError where the peer is not installed."""
+    if importlib.util.find_spec(BASELINE_PACKAGE) is None:
+        raise UsageError(f"{BASELINE_PACKAGE}, which is compared with, is not installed: pip install 'cllm[bench]'")
+
+
+def corpus_report(corpus: Corpus, dataset: BenchmarkDataset) -> dict[str, Any]:
+    """What is learned and scored, for a report."""
+    return {
+        "files": len(corpus.train),
+        "bytes": dataset.train_bytes,
+        "tokens": dataset.train_tokens,
+        "vocab_size": dataset.vocab_size,
+        "scored_files": len(dataset.scored_bytes),
+        "scored_bytes": sum(dataset.scored_bytes),
+    }
+
+
+def environment_report(config: BenchmarkConfig) -> dict[str, Any]:
+    """On what it was measured, for a report."""
+    return {
+        "seed": config.seed,
+        "recipe": asdict(config.recipe),
+        "engine": asdict(config.engine),
+        **machine_report(config.machine),
+    }
+
+
+def machine_report(machine: Machine) -> dict[str, Any]:
+    """A machine, and the versions of what computes."""
+    installed = [*PACKAGES, BASELINE_PACKAGE] if importlib.util.find_spec(BASELINE_PACKAGE) else PACKAGES
+    return {
+        "machine": {**asdict(machine), "features": sorted(machine.features or ())},
+        "versions": {"cllm": __version__, **{name: importlib.metadata.version(name) for name in installed}},
+    }

@@ -1,0 +1,46 @@
+"""Part of `cllm bench valid`: beginnings of C, gone on with. Do they parse, and does gcc accept them?"""
+
+from typing import Any
+
+import torch
+
+from cllm.corpus import Corpus
+from cllm.evaluation.scorecard import ScoredModel
+from cllm.generation import Completer, Prompt, SamplingParams
+from cllm.generation.guide.compiling_guide import CompilingGuide
+from cllm.machine import default_dtype, detect_machine
+from cllm.operations.complete import main_language, repository_compiler
+from cllm.progress import Reporter
+from cllm.syntax.error_count import count_errors
+
+C_PROMPTS = ("int main", "struct", "#include", "void function")
+NUM_SAMPLES = 10
+SAMPLING = SamplingParams(max_tokens=128, until="block", valid=True, temperature=0.8)
+
+
+def bench_prompts(scored_model: ScoredModel, corpus: Corpus, report: Reporter) -> list[dict[str, Any]]:
+    """Of each prompt, how many of so many completions, seeds 0, 1, ... parse and compile; empty if C is not what the
+    repository is mostly in, or there is no gcc.
+
+    As `cllm complete --until block --temperature 0.8 --compile`. They are judged as whole files, with what the
+    repository's files include before them, and the headers of the repository.
+    """
+    if main_language(corpus) != "C" or not detect_machine().gcc:
+        return []
+    report.start_phase("prompts")
+    torch.set_num_threads(1)
+    found = []
+    with repository_compiler(corpus) as (compiler, includes):
+        prefill_dtype = getattr(torch, default_dtype(detect_machine()))
+        completer = Completer.load(scored_model.model, scored_model.memory, torch.float32, prefill_dtype=prefill_dtype)
+        for number, beginning in enumerate(C_PROMPTS):
+            report.update(number / len(C_PROMPTS), f"{beginning!r}")
+            prompt = Prompt(prefix=beginning.encode(), language="C")
+            guide = CompilingGuide(prompt.prefix, b"", compiler, includes)
+            texts = [beginning + each.text for each in completer.complete(prompt, SAMPLING, NUM_SAMPLES, guide)]
+            is_parsed = [count_errors("C", text.encode() + b"\n") == 0 for text in texts]
+            preceding = b"" if beginning == "#include" else includes
+            is_compiled = [compiler.compiles(preceding + text.encode() + b"\n").ok is True for text in texts]
+            judged = {"num_parsing": sum(is_parsed), "num_compiling": sum(is_compiled)}
+            found.append({"prompt": beginning, "completions": NUM_SAMPLES, **judged, "texts": texts})
+    return found

@@ -1,0 +1,58 @@
+"""`cllm info`: corpus, plan, run and model of a repository."""
+
+import argparse
+from typing import Any
+
+from cllm.commands.output import Rows, aligned, print_result
+from cllm.commands.parser import Subparsers, add_json, add_repository
+
+
+def add(subparsers: Subparsers) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser("info", help="corpus, plan, run and model")
+    add_repository(parser)
+    add_json(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is known."""
+    from cllm.operations.info import repository_info
+
+    print_result(options, repository_info(options.path), info_table)
+    return 0
+
+
+def info_table(found: dict[str, Any]) -> str:
+    """State, model and corpus."""
+    rows: Rows = [
+        ("repository", found["repository"]),
+        ("workspace", f"{found['disk_bytes'] / 1e6:.1f} MB in .cllm/"),
+        ("state", found.get("state", "no model yet: run `cllm train`")),
+    ]
+    if found.get("run"):
+        state = found["run"]
+        rows.append(
+            ("run", f"step {state['step']} of {state['steps']}, last checkpoint {state['last_checkpoint_step']}")
+        )
+    if found["model"]:
+        model = found["model"]
+        bits = model.get("bits_per_byte", {}).get("mixed")
+        quality = "no held-out files" if bits is None else f"{bits:.4f} bits per byte on held-out files"
+        rows += [("model", f"run {model['run']}, {quality}"), ("  knows", update_summary(model["update"]))]
+    report = found.get("corpus")
+    if report:
+        rows.append(("files", f"{report['files_kept']} of {report['files_seen']} kept"))
+        languages = sorted(report["languages"].items(), key=lambda item: -item[1]["bytes"])
+        rows += [(f"  {name}", f"{entry['files']} files, {entry['bytes']:,} bytes") for name, entry in languages]
+        rows += [(f"  skipped: {reason}", str(count)) for reason, count in sorted(report["skipped"].items())]
+    return aligned(rows)
+
+
+def update_summary(update: dict[str, Any]) -> str:
+    """Which files completions use beside the training files, and which they use no longer."""
+    new, stale = len(update["new"]), len(update["stale"])
+    text = f"the training files, and {new} other files" + ("" if update["is_trained"] else ", not yet trained on")
+    if stale:
+        text += f"; {stale} files have changed or are gone: none is looked up, but only `--fresh` removes their traces"
+    return text

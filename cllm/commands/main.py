@@ -1,0 +1,83 @@
+"""The entry point `cllm`: parse the arguments, run one command, turn failures into one sentence and an exit code."""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable
+
+from cllm import __version__
+from cllm.commands import (
+    bench,
+    clean,
+    complete,
+    doctor,
+    evaluate,
+    export,
+    info,
+    spheres,
+    split,
+    top,
+    train,
+    update,
+)
+from cllm.commands.output import printable
+from cllm.commands.parser import Parser
+from cllm.errors import ArtifactError, CllmError
+from cllm.interrupt import Interrupted
+
+COMMANDS = (train, complete, evaluate, update, info, top, split, export, clean, spheres, bench, doctor)
+DESCRIPTION = "A private language model of your own repository, trained on your CPU."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal's encoding does not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        options = build_parser().parse_args(arguments)
+        run: Callable[[argparse.Namespace], int] = options.command
+        return run(options)
+    except CllmError as error:
+        print(f"cllm: {printable(str(error))}{recovery_hint(error)}", file=sys.stderr)
+        return error.exit_code
+    except Interrupted as interrupted:
+        print("cllm: interrupted", file=sys.stderr)
+        return interrupted.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except ImportError as error:  # a library that a limit on the address space leaves no room for
+        if isinstance(error, ModuleNotFoundError):
+            raise
+        print(f"cllm: a library cannot be loaded: {printable(str(error))}; see `cllm doctor`", file=sys.stderr)
+        return 1
+    except (OSError, MemoryError) as error:
+        print(f"cllm: {printable(str(error)) or 'there is not enough memory'}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; without a command, it is the help that is printed."""
+    parser = Parser(prog="cllm", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"cllm {__version__}")
+    parser.set_defaults(command=lambda options: print_help(parser))
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    for command in COMMANDS:
+        command.add(subparsers)
+    return parser
+
+
+def print_help(parser: argparse.ArgumentParser) -> int:
+    """Print what commands there are."""
+    parser.print_help()
+    return 0
+
+
+def recovery_hint(error: CllmError) -> str:
+    """What to do about a damaged file, where the message does not say it already."""
+    if not isinstance(error, ArtifactError) or "--fresh" in str(error) or "same command" in str(error):
+        return ""
+    return "; `cllm train --fresh` trains anew, `cllm clean` removes everything"

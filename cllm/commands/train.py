@@ -1,0 +1,73 @@
+"""`cllm train`: a repository into a model; `--join`: compute for a run on another machine."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cllm.commands.output import print_result
+from cllm.commands.parser import Subparsers, add_json, add_seed
+from cllm.errors import UsageError
+
+JOB_OPTIONS = ("minutes", "steps", "plan", "workers", "listen", "seed", "config", "fresh")
+NOT_WITH_JOIN = ("listen", "steps", "plan", "config", "fresh", "json")
+
+
+def add(subparsers: Subparsers) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser("train", help="train a model of a repository")
+    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="the repository (default: .)")
+    parser.add_argument("-C", type=Path, dest="directory", metavar="PATH", help="the same, as other commands have it")
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, help="wall-clock time of the whole run, scorecard included (default 5)"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="train N steps, without a time budget")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="follow a saved plan")
+    workers = parser.add_argument("--workers", type=int, metavar="N")
+    workers.help = (
+        "worker processes, 1 to 144; 1 to 12 where several machines share a run (default: one a core, up to 12; more "
+        "than 12, and several machines, make a step 12 times as large)"
+    )
+    parser.add_argument("--listen", metavar="HOST[:PORT]", help="let other machines join this run at that address")
+    parser.add_argument("--join", metavar="HOST[:PORT]", help="compute for the run of the machine that listens there")
+    add_seed(parser)
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="override what is derived")
+    parser.add_argument(
+        "--fresh", action="store_true", help="begin a new run; the model in use stays until it is finished"
+    )
+    add_json(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, or join a run."""
+    from cllm.commands.scorecard_table import scorecard_table
+    from cllm.operations.pipeline import train_repository
+    from cllm.progress import reporter
+    from cllm.stages.job import TrainOptions
+
+    if options.join is not None:
+        return join(options)
+    train_options = TrainOptions(**{name: getattr(options, name) for name in JOB_OPTIONS})
+    with reporter(sys.stderr) as report:
+        card = train_repository(repository(options), train_options, report)
+    print_result(options, card, scorecard_table)
+    return 0
+
+
+def repository(options: argparse.Namespace) -> Path:
+    """The repository, which may be given in two ways."""
+    if options.path is not None and options.directory is not None:
+        raise UsageError("the repository is given twice, as PATH and with -C: give one of them")
+    return Path(options.path or options.directory or ".")
+
+
+def join(options: argparse.Namespace) -> int:
+    """Compute for another machine's run, which determines everything but the number of workers."""
+    from cllm.progress import reporter
+    from cllm.stages.join import join_run
+
+    if given := [f"--{name}" for name in NOT_WITH_JOIN if getattr(options, name)]:
+        raise UsageError(f"{given[0]} does not go with --join: the run that is joined has its own")
+    with reporter(sys.stderr) as report:
+        join_run(options.join, options.workers, report)
+    return 0

@@ -1,0 +1,126 @@
+"""A completion that a grammar allows as a whole, from the cursor on.
+
+text so far --> predictor --> log-probabilities --> those that the matcher allows --> draw --> token
+
+It ends where the end of the text is drawn, or nothing else is allowed. One that is long enough before is ended the
+shortest way, whatever is likely there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from cllm.errors import UsageError
+from cllm.generation.completer import Completer
+from cllm.generation.completion import Completion, stream
+from cllm.generation.grammar.grammar import Grammar
+from cllm.generation.grammar.matcher import Matcher
+from cllm.generation.grammar.shortest_end import shortest_end
+from cllm.generation.guide.decode_state import DecodeState
+from cllm.generation.predict.predictors import MIN_SAMPLED_PROBABILITY, Predictor
+from cllm.generation.predict.prompt import Prompt
+from cllm.generation.predict.sampling import SamplingParams
+from cllm.tokenizer import Tokenizer
+
+NEGATIVE_INFINITY = float("-inf")
+
+
+class ConstrainedPredictor:
+    """A predictor that says only what a matcher allows; both stand behind the same text.
+
+    The prompt's last piece is not healed: how the piece would go on, the grammar decides and not the tokenizer. What a
+    predictor has taken back of the prompt it reads again, as tokens of its own, and the grammar begins behind them.
+    """
+
+    token_prefix = b""
+
+    def __init__(self, predictor: Predictor, matcher: Matcher, tokenizer: Tokenizer) -> None:
+        """The predictor must be entered."""
+        self._predictor, self._matcher = predictor, matcher
+        self._prefix_tokens = tokenizer.encode(predictor.token_prefix)
+
+    def restart(self) -> None:
+        self._predictor.restart()
+        for token in self._prefix_tokens:
+            self._predictor.accept(token)
+        self._matcher.restart()
+        self._num_tokens = 0
+
+    def log_probabilities(
+        self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
+    ) -> Tensor:
+        """Of the allowed tokens (V,), not normalised."""
+        assert not token_prefix
+        allowed = self._matcher.allowed()
+        if int(allowed.count_nonzero()) == 1:
+            return torch.zeros(len(allowed)).masked_fill(~allowed, NEGATIVE_INFINITY)
+        if only_best:
+            found = self._predictor.log_probabilities(b"", True)
+            if bool(allowed[found.argmax()]):
+                return found.masked_fill(~allowed, NEGATIVE_INFINITY)
+        for threshold in (min_probability, 0.0):
+            found = self._predictor.log_probabilities(b"", False, threshold).masked_fill(~allowed, NEGATIVE_INFINITY)
+            if bool((found > NEGATIVE_INFINITY).any()):
+                return found
+        return torch.zeros(len(allowed)).masked_fill(
+            ~allowed, NEGATIVE_INFINITY
+        )  # none has any chance, so all have the same
+
+    def accept(self, token: int) -> None:
+        self._predictor.accept(token)
+        self._matcher.accept(token)
+        self._num_tokens += 1
+
+    def mark(self) -> tuple[Any, int]:
+        return self._predictor.mark(), self._num_tokens
+
+    def rewind(self, mark: tuple[Any, int]) -> None:
+        self._predictor.rewind(mark[0])
+        self._matcher.rollback(self._num_tokens - mark[1])
+        self._num_tokens = mark[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def stream_constrained(state: DecodeState, matcher: Matcher, tokenizer: Tokenizer) -> Iterator[Completion]:
+    """One completion, as `stream` has it; `matcher` is that of the walk's predictor."""
+    for completion in stream(state):
+        if completion.finish_reason:
+            break
+        yield completion
+    matcher.restart()
+    for token in completion.tokens:
+        matcher.accept(token)
+    shortest = shortest_end(matcher, tokenizer)
+    if shortest == b"" and matcher.must_end:
+        completion.finish_reason = "stop"
+    completion.text = (state.text + (shortest or b"")).decode("utf-8", "replace")
+    completion.tokens += tokenizer.encode(shortest or b"")
+    completion.valid = shortest is not None
+    yield completion
+
+
+def complete_constrained(
+    completer: Completer, grammar: Grammar, prompt: Prompt, params: SamplingParams, num_samples: int = 1
+) -> list[Completion]:
+    """As `Completer.complete`, but nothing else than the grammar says where a text ends, and what is valid.
+
+    `valid` is False where no end was found; then `finish_reason` is "length", as where a text was ended.
+    """
+    if params.stop:
+        raise UsageError("stop words do not go with a grammar, which says where its text ends")
+    matcher, tokenizer, found = Matcher(grammar, completer.tokenizer), completer.tokenizer, []
+    with completer.predictor(completer.encode_prompt(prompt, params.max_tokens)) as inner:
+        predictor = ConstrainedPredictor(inner, matcher, tokenizer)
+        for sample in range(num_samples):
+            sample_params = replace(params, seed=params.seed + sample, until="tokens", valid=False)
+            *_, completion = stream_constrained(DecodeState(predictor, tokenizer, sample_params), matcher, tokenizer)
+            found.append(completion)
+    return found

@@ -1,0 +1,183 @@
+"""GBNF, llama.cpp's grammars, as Lark: rule by rule, and each character a word of its own.
+
+A GBNF grammar is one of characters, while Lark's words are taken as long as they can be: `"a"* "ab"` would never
+match. With words of one character both mean the same. (The library brings a translation, which makes words of whole
+rules, and loses the zeros of `\\u00e9`.) What names a tokenizer's tokens, `<...>`, is left out.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NoReturn
+
+from cllm.errors import UsageError
+
+MAX_NESTED_GROUPS = 25  # groups in groups; the library refuses 30
+SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
+SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
+NAME = re.compile(r"[A-Za-z0-9-]+")
+REPETITION = re.compile(r"[*+?]|\{ *(\d{1,6}) *(?:(,) *(\d{1,6})? *)?\}")
+CHARACTER = re.compile(
+    r'\\(?:(?P<sign>[nrt"\\\[\]])|x(?P<x>[0-9a-fA-F]{2})|u(?P<u>[0-9a-fA-F]{4})|U(?P<U>[0-9a-fA-F]{8}))'
+    r"|(?P<plain>[^\\\r\n])"
+)
+ANY_CHARACTER = "/(?s:.)/"
+
+
+def gbnf_to_lark(text: str) -> str:
+    """The Lark grammar whose `start` is this grammar's `root`; UsageError says what is wrong, and in which line."""
+    return _GbnfParser(text).grammar()
+
+
+class _GbnfParser:
+    """Reads from `at` on, by recursive descent; what is read is given back in Lark."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._offset, self._depth = text, 0, 0
+        self._rule_numbers: dict[str, int] = {}  # of the rules, by name: Lark has other rules for names
+        self._first_used: dict[str, int] = {}
+
+    def grammar(self) -> str:
+        rules: dict[str, str] = {}
+        self._skip(SPACE_AND_LINES)
+        while self._offset < len(self._text):
+            begin, name = self._offset, self._name()
+            if name in rules:
+                self._fail(f"the rule {name} is there already", begin)
+            self._skip(SPACE)
+            self._expect("::=")
+            self._skip(SPACE_AND_LINES)
+            rules[name] = self._alternatives(SPACE)
+            if self._offset < len(self._text) and self._text[self._offset] not in "\r\n":
+                self._fail(f"{self._text[self._offset]!r} was not expected here")
+            self._skip(SPACE_AND_LINES)
+        for name, offset in self._first_used.items():
+            if name not in rules:
+                self._fail(f"there is no rule {name}", offset)
+        if "root" not in rules:
+            self._fail("there is no rule root", 0)
+        lines = [f"{self._rule(name)}: {body}" for name, body in rules.items()]
+        return "\n".join([f"start: {self._rule('root')}", *lines, ""])
+
+    def _rule(self, name: str) -> str:
+        return f"r{self._rule_numbers.setdefault(name, len(self._rule_numbers))}"
+
+    def _alternatives(self, space: re.Pattern[str]) -> str:
+        found = [self._sequence(space)]
+        while self._accept("|"):
+            self._skip(SPACE_AND_LINES)
+            found.append(self._sequence(space))
+        return " | ".join(found)
+
+    def _sequence(self, space: re.Pattern[str]) -> str:
+        item_parsers: dict[str, Callable[[], str]] = {
+            '"': self._literal,
+            "[": self._character_class,
+            "(": self._group,
+            ".": self._any_character,
+        }
+        items = []
+        while self._offset < len(self._text):
+            sign = self._text[self._offset]
+            if sign in "<!":
+                self._fail("tokens of a tokenizer (<...>) are not supported")
+            if sign not in item_parsers and not NAME.match(sign):
+                break
+            item = item_parsers.get(sign, self._rule_reference)()
+            self._skip(space)
+            if repetition := REPETITION.match(self._text, self._offset):
+                item += self._repetition(repetition)
+                self._skip(space)
+            items.append(item)
+        return " ".join(items) or '""'
+
+    def _repetition(self, found: re.Match[str]) -> str:
+        self._offset = found.end()
+        min_count, has_max, max_count = found.groups()
+        if min_count is None:
+            return found[0]
+        if max_count is not None and int(max_count) < int(min_count):
+            self._fail(f"{found[0]} ends before it begins", found.start())
+        return f"{{{min_count},{max_count or ''}}}" if has_max else f"{{{min_count}}}"
+
+    def _rule_reference(self) -> str:
+        offset, name = self._offset, self._name()
+        self._first_used.setdefault(name, offset)
+        return self._rule(name)
+
+    def _any_character(self) -> str:
+        self._expect(".")
+        return ANY_CHARACTER
+
+    def _group(self) -> str:
+        begin = self._offset
+        self._expect("(")
+        self._depth += 1
+        if self._depth > MAX_NESTED_GROUPS:
+            self._fail(f"more than {MAX_NESTED_GROUPS} brackets are open", begin)
+        self._skip(SPACE_AND_LINES)
+        inner = self._alternatives(SPACE_AND_LINES)
+        self._depth -= 1
+        self._expect(")")
+        return f"({inner})"
+
+    def _literal(self) -> str:
+        self._expect('"')
+        characters = []
+        while not self._accept('"'):
+            characters.append(f"/{self._character()}/")
+        return f"({' '.join(characters)})" if characters else '""'
+
+    def _character_class(self) -> str:
+        begin = self._offset
+        self._expect("[")
+        sign, parts = "^" if self._accept("^") else "", []
+        while not self._accept("]"):
+            parts.append(self._character())
+            if (
+                self._text[self._offset : self._offset + 1] == "-"
+                and self._text[self._offset + 1 : self._offset + 2] != "]"
+            ):
+                self._offset += 1
+                parts.append("-" + self._character())
+        if not parts:
+            self._fail("a class [] of no character", begin)
+        return f"/[{sign}{''.join(parts)}]/"
+
+    def _character(self) -> str:
+        """A character of a literal or a class, by its number, which is the same in a regex wherever it stands."""
+        found = CHARACTER.match(self._text, self._offset)
+        if found is None:
+            self._fail('a character, or \\ and one of n r t " \\ [ ] xNN uNNNN UNNNNNNNN, was expected')
+        signs = {"n": "\n", "r": "\r", "t": "\t"}
+        digits = found["x"] or found["u"] or found["U"]
+        number = int(digits, 16) if digits else ord(signs.get(found["sign"], found["sign"]) or found["plain"])
+        if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+            self._fail(f"{found[0]!r} is no character")
+        self._offset = found.end()
+        return f"\\u{{{number:x}}}"
+
+    def _name(self) -> str:
+        found = NAME.match(self._text, self._offset)
+        if found is None:
+            self._fail(f"a rule's name was expected, not {self._text[self._offset : self._offset + 1]!r}")
+        self._offset = found.end()
+        return found[0]
+
+    def _skip(self, space: re.Pattern[str]) -> None:
+        found = space.match(self._text, self._offset)
+        assert found is not None
+        self._offset = found.end()
+
+    def _accept(self, sign: str) -> bool:
+        is_there = self._text.startswith(sign, self._offset)
+        self._offset += len(sign) * is_there
+        return is_there
+
+    def _expect(self, sign: str) -> None:
+        if not self._accept(sign):
+            self._fail(f"{sign} was expected")
+
+    def _fail(self, reason: str, offset: int | None = None) -> NoReturn:
+        offset = self._offset if offset is None else offset
+        line, column = self._text.count("\n", 0, offset) + 1, offset - self._text.rfind("\n", 0, offset)
+        raise UsageError(f"the GBNF grammar cannot be used: line {line}, column {column}: {reason}")

@@ -1,0 +1,125 @@
+"""A file around a cursor: how right it is with a text in the cursor's place, beside how right it can be there.
+
+What it has wrong anyway (macros, a line that is not finished) is found by stopgaps: a text fits if with no little text
+in its place the file has fewer errors.
+"""
+
+from tree_sitter import Node, Tree
+
+from cllm.generation.guide.probes import COMMON_PROBES, INLINE_PROBES, LINE_PROBES
+from cllm.syntax.error_count import count_errors_in
+from cllm.syntax.grammars import parse_with, parser_for
+from cllm.syntax.prefix_parser import point_at
+
+ALL_LINE_PROBES = (*COMMON_PROBES, *(probe for probe in LINE_PROBES if probe not in COMMON_PROBES))
+# What holds constructs one after another: an error in one of them says little of the next.
+SEQUENCE_NODES = {
+    "class_body",
+    "class_declaration",
+    "declaration_list",
+    "export_statement",
+    "impl_item",
+    "linkage_specification",
+}
+SEQUENCE_NODES |= {"mod_item", "namespace_definition", "preproc_elif", "preproc_else", "preproc_if", "preproc_ifdef"}
+
+
+class FileContext:
+    """Asks of whole files, 1.4 ms each of one of 33 kB; what stopgaps make of the file is found once."""
+
+    def __init__(self, language: str, before: bytes, after: bytes, previous: "FileContext | None" = None) -> None:
+        """`previous`: perhaps of the same file, from which the cursor came: its line's stopgaps are used again."""
+        self._language, self._before, self._after = language, before, after
+        self._line_start = before.rfind(b"\n") + 1
+        self._tree: Tree | None = None
+        self._is_prepared = False
+        is_same = previous is not None and previous._key == self._key
+        self._line_probe_errors: list[int] = previous._line_probe_errors if previous is not None and is_same else []
+        self._old_tree = previous._tree_until(before) if previous is not None and is_same else None
+        self._inline_probe_errors: list[int] = []
+        self._last_result: tuple[bytes, Tree | None, int] | None = (
+            None  # the previous text, the file with it, and its errors
+        )
+
+    @property
+    def _key(self) -> tuple[str, bytes, bytes]:
+        return self._language, self._before[: self._line_start], self._after
+
+    def prepare(self) -> Tree | None:
+        """Parse the file as it is, which spares most of the work of the first question; the tree."""
+        if not self._is_prepared:
+            self._is_prepared = True
+            parser = parser_for(self._language)
+            assert parser is not None
+            self._tree, self._old_tree = parse_with(parser, self._before + self._after, self._old_tree), None
+        return self._tree
+
+    def _tree_until(self, before: bytes) -> Tree | None:
+        """The file's tree, if it was parsed, told that the cursor has moved on to the end of `before`."""
+        if self._tree is None or not before.startswith(self._before):
+            return None
+        return edited_tree(self._tree, self._before + self._after, len(self._before), before + self._after, len(before))
+
+    def fits(self, generated: bytes) -> bool:
+        """Whether the file with `generated` in the cursor's place has no more errors than it must have."""
+        tree, found = self._tree_and_errors(generated)
+        begin = len(self._before)
+        if found == 0 or self._is_beaten_by_probe(found, len(COMMON_PROBES)):
+            return found == 0
+        # Errors elsewhere alone, if those stopgaps have them, too, were there before.
+        is_right_here = tree is not None and not has_errors_at(tree.root_node, begin, begin + len(generated))
+        return is_right_here or not self._is_beaten_by_probe(found, len(ALL_LINE_PROBES) + len(INLINE_PROBES))
+
+    def errors_with(self, generated: bytes) -> int:
+        """Errors of the file with a text in the cursor's place."""
+        return self._tree_and_errors(generated)[1]
+
+    def _tree_and_errors(self, generated: bytes) -> tuple[Tree | None, int]:
+        """The file with a text in the cursor's place, and its errors: one that takes too long has many."""
+        if self._last_result is None or self._last_result[0] != generated:
+            tree = self._tree_with(generated, len(self._before))
+            self._last_result = generated, tree, count_errors_in(tree) if tree is not None else len(self._before)
+        return self._last_result[1:]
+
+    def _is_beaten_by_probe(self, found: int, most: int) -> bool:
+        """Whether with one of the first stopgaps the file has fewer errors."""
+        return any(self._probe_errors(number) < found for number in range(most))
+
+    def _probe_errors(self, number: int) -> int:
+        if number < len(ALL_LINE_PROBES):
+            if number == len(self._line_probe_errors):
+                self._line_probe_errors.append(self._errors_with(ALL_LINE_PROBES[number], self._line_start))
+            return self._line_probe_errors[number]
+        if number - len(ALL_LINE_PROBES) == len(self._inline_probe_errors):
+            self._inline_probe_errors.append(self.errors_with(INLINE_PROBES[number - len(ALL_LINE_PROBES)]))
+        return self._inline_probe_errors[number - len(ALL_LINE_PROBES)]
+
+    def _errors_with(self, generated: bytes, begin: int) -> int:
+        tree = self._tree_with(generated, begin)
+        return count_errors_in(tree) if tree is not None else len(self._before)
+
+    def _tree_with(self, generated: bytes, begin: int) -> Tree | None:
+        """The file with a text instead of what lies from a byte on to the cursor."""
+        parser, old, original = parser_for(self._language), len(self._before), self._before + self._after
+        assert parser is not None
+        text, new = self._before[:begin] + generated + self._after, begin + len(generated)
+        if self.prepare() is None:
+            return parse_with(parser, text)
+        assert self._tree is not None
+        return parse_with(parser, text, edited_tree(self._tree, original, old, text, new, begin))
+
+
+def edited_tree(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, begin: int | None = None) -> Tree:
+    """The tree of an old text, told that from a byte on (or the old end) there is something else in a new one."""
+    begin, tree = old_end if begin is None else begin, tree.copy()
+    points = (point_at(*at) for at in ((new, begin), (old, old_end), (new, new_end)))
+    tree.edit(begin, old_end, new_end, *points)
+    return tree
+
+
+def has_errors_at(node: Node, begin: int, end: int) -> bool:
+    """Whether there are errors in the constructs, of the innermost list, that a stretch lies in or touches."""
+    touching = [child for child in node.children if child.end_byte >= begin and child.start_byte <= end]
+    if len(touching) == 1 and touching[0].type in SEQUENCE_NODES:
+        return has_errors_at(touching[0], begin, end)
+    return node.is_error or any(child.has_error for child in touching)

@@ -1,0 +1,174 @@
+"""Whether what is written can stand where it is written: a guide that a file's syntax gives.
+
+A guide never says no to what a right file holds there, as far as its grammar knows the language. What the file around
+the cursor already has wrong (macros, a line that is not finished) does not count.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
+from typing import Self
+
+from cllm.generation.guide.file_context import FileContext
+from cllm.generation.guide.probes import LINE_ENDINGS
+from cllm.syntax.closing import CLOSING_BRACKETS, bracket_closers, min_errors, open_brackets
+from cllm.syntax.error_count import count_errors
+from cllm.syntax.macros import terminate_macros
+from cllm.syntax.prefix_parser import PrefixParser
+from cllm.syntax.words import word_ends
+
+MAX_CONTEXT_BYTES = 1 << 18  # before and after the cursor that are parsed
+MAX_DROPPED_LINES = 128  # lines from the previous one on that are given up for the others
+MAX_DROPPED_WORDS = 24  # words from the previous one on that are given up for the others
+MAX_CLOSERS = 60  # of ways to end behind a word
+MAX_CLOSING_CHECKS = 6  # by way of closing a text, each up to 0.2 s
+MAX_CLOSED_BRACKETS = 4  # brackets
+BRACKET_FILLERS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
+QUOTE_CLOSERS = (b'"', b"'", b"`", b"/")
+QUOTE_BYTES, BACKSLASH = b"\"'`", ord("\\")
+COMMENT_OPENERS = (b"/*", b"//", b"#")
+HAS_REGEX_LITERALS = {"JavaScript", "TSX", "TypeScript"}  # between slashes
+
+
+class Guide:
+    """Asks of what is written, as it grows: is a word wrong, whatever follows; and at the end: is the file right."""
+
+    def __init__(self, language: str, prefix: bytes, suffix: bytes = b"", previous: "Guide | None" = None) -> None:
+        """`language` must have a grammar. Without a suffix, the text is the beginning of a file.
+
+        `previous`: one that is not asked any more. If it is of the same text, of which less was written, this one takes
+        what it knows.
+        """
+        self.language, self._num_closing_checks = language, 0
+        self._before, self._after = terminate_macros(language, prefix[-MAX_CONTEXT_BYTES:], suffix[:MAX_CONTEXT_BYTES])
+        self._file_context: FileContext = FileContext(
+            language, self._before, self._after, previous._file_context if previous is not None else None
+        )
+        if previous is not None and previous.language == language and self._before.startswith(previous._before):
+            self._prefix_parser: PrefixParser = previous._prefix_parser
+            self._prefix_parser.extend(self._before[len(previous._before) :])
+        else:
+            self._prefix_parser = PrefixParser(language, self._before)
+
+    def prepared(self) -> Self:
+        """Itself, with what the first questions need."""
+        if self._after.strip():
+            self._file_context.prepare()
+        return self
+
+    def error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
+        """Offset in `generated` of the first word that is wrong there; with `is_line`, its last line is whole."""
+        if is_line and self._ends_inside_quotes(generated):
+            return max(0, len(generated) - 1)
+        # The beginning of a right file is right; and whether it is right is asked at the end anyway.
+        if is_line and self._after.strip() and self._file_context.errors_with(generated) == 0:
+            return None
+        found = self._prefix_parser.error_offset(generated + b"\n" if is_line else generated)
+        # Behind faults a parser is less sure of what it reads: then what counts is how right the whole can be.
+        if found is None or not is_line or not self._prefix_parser.has_errors:
+            return found
+        return None if self._adds_no_errors(generated) else found
+
+    def _adds_no_errors(self, generated: bytes) -> bool:
+        """Whether the file, or where nothing follows, the text when it is closed, has no more errors than before."""
+        if self._after.strip():
+            return self.fits(generated)
+        if self._num_closing_checks == MAX_CLOSING_CHECKS or self._min_errors_before is None:
+            return False
+        self._num_closing_checks += 1
+        fewest = min_errors(self.language, self._before + generated + b"\n", self._min_errors_before)
+        return fewest is not None and fewest <= self._min_errors_before
+
+    def _ends_inside_quotes(self, generated: bytes) -> bool:
+        """Whether the end is inside quotes that a line's end must not come before; in a comment they close nothing."""
+        line = (self._before + generated).rpartition(b"\n")[2]
+        if not may_end_inside_quotes(line) and not (b"/" in line and self.language in HAS_REGEX_LITERALS):
+            return False
+        if not self.is_inside_string_or_comment(generated) or self.is_inside_string_or_comment(generated + b"\n"):
+            return False
+        return not all(self.is_inside_string_or_comment(generated + quote) for quote in QUOTE_CLOSERS)
+
+    @cached_property
+    def _min_errors_before(self) -> int | None:
+        """Errors that the text before the cursor's line has, when it is closed."""
+        return min_errors(self.language, self._before[: self._before.rfind(b"\n") + 1])
+
+    def fits(self, generated: bytes) -> bool:
+        """Whether the file with `generated` in the cursor's place has no more errors than it must have."""
+        return not self._after.strip() or self._file_context.fits(generated)
+
+    def accepts(self, generated: bytes) -> bool:
+        """Whether lines that parse are right in other ways, as far as anybody is asked."""
+        return True
+
+    def is_inside_string_or_comment(self, generated: bytes) -> bool:
+        """Whether the end is inside a string or a comment, where a sign that no language knows is none the worse."""
+        return self._prefix_parser.error_offset(generated + b"\x01 \x01") is None
+
+    def repaired(self, generated: bytes) -> bytes | None:
+        """The most of `generated` that can stand, with its brackets closed where the suffix wants it; or None."""
+        error_offset, found = self.error_offset(generated, is_line=False), None
+        for end in (
+            *islice(word_ends(generated if error_offset is None else generated[:error_offset]), MAX_DROPPED_WORDS),
+            0,
+        ):
+            for closer in islice(self._closers(generated[:end]), MAX_CLOSERS):
+                text = generated[:end] + closer
+                if text.strip() and self.fits(text) and self._can_end(text):
+                    if not self.is_inside_string_or_comment(text):
+                        return text
+                    found = found or text
+        return found
+
+    def closed_block(self, generated: bytes) -> bytes | None:
+        """The most lines of `generated`, or else words, that can stand with their brackets closed; or None."""
+        outside = len(open_brackets(self.language, self._before))
+        lines = reversed([place for place in range(len(generated)) if generated.startswith(b"\n", place)])
+        for end in (*islice(lines, MAX_DROPPED_LINES), *islice(word_ends(generated), MAX_DROPPED_WORDS)):
+            head = generated[:end].rstrip()
+            opened = open_brackets(self.language, self._before + head)[outside:]
+            braces = {"{": b"\n}", "${": b"}"}
+            closed = head + b"".join(braces.get(bracket, CLOSING_BRACKETS[bracket]) for bracket in reversed(opened))
+            for text in (closed, closed + b";") if head.strip() else ():
+                is_whole = bool(outside) or count_errors(self.language, self._before + text) <= self._errors_before
+                if is_whole and self.fits(text) and self._can_end(text):
+                    return text
+        return None
+
+    @cached_property
+    def _errors_before(self) -> int:
+        return count_errors(self.language, self._before[: self._before.rfind(b"\n") + 1])
+
+    def _can_end(self, text: bytes) -> bool:
+        if self._after.strip():
+            return self.error_offset(text, is_line=True) is None
+        return (
+            self.error_offset(text, is_line=True) is None and min_errors(self.language, self._before + text) is not None
+        )
+
+    def _closers(self, generated: bytes) -> Iterator[bytes]:
+        """What may end a line: nothing; inside a text its quotes; before a suffix brackets, from the innermost on."""
+        quotes = (b"", *QUOTE_CLOSERS) if self.is_inside_string_or_comment(generated) else (b"",)
+        if not self._after.strip():
+            yield from quotes
+            return
+        brackets = open_brackets(self.language, self._before + generated)
+        for quote in quotes:
+            prefix_parser = PrefixParser(self.language, self._before + generated + quote)
+            for count in range(min(MAX_CLOSED_BRACKETS, len(brackets)) + 1):
+                some = brackets[len(brackets) - count :]
+                closed = bracket_closers(prefix_parser, some, BRACKET_FILLERS)
+                for end in LINE_ENDINGS if closed is not None else ():
+                    yield quote + (closed or b"") + end
+
+
+def may_end_inside_quotes(line: bytes) -> bool:
+    """Whether a line's end may be inside quotes that began in it, by its looks; sure where it says no."""
+    quotes = [byte for byte in QUOTE_BYTES if byte in line]
+    if len(quotes) != 1 or any(opener in line for opener in COMMENT_OPENERS):
+        return bool(quotes)
+    inside, is_escaped = False, False
+    for byte in line:
+        inside ^= byte == quotes[0] and not is_escaped
+        is_escaped = byte == BACKSLASH and not is_escaped
+    return inside

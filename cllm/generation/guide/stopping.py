@@ -1,0 +1,105 @@
+"""Where a completion ends: with its line, with the block that it is in, or after so many tokens.
+
+A line that is still blank does not end: at the end of a line, the next one is written. A block is the one that the
+first line opens, or else the one that the cursor is in; outside of any it is the first construct that is whole.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from tree_sitter import Node
+
+from cllm.generation.predict.sampling import Until
+from cllm.syntax.closing import nesting_levels
+from cllm.syntax.error_count import complete_construct_end
+
+
+class StoppingCriteria:
+    """Says of what is written, as it grows, whether and where it ends."""
+
+    def __init__(
+        self,
+        until: Until = "tokens",
+        stop: Sequence[str] = (),
+        language: str | None = None,
+        prefix: bytes = b"",
+        suffix: bytes = b"",
+    ) -> None:
+        """A block's end is found where the language has a grammar; elsewhere it is an empty line.
+
+        The bracket that ends the block that the cursor is in is left to the suffix, if there is one.
+        """
+        self._until, self._stop = until, [word.encode("utf-8", "surrogateescape") for word in stop]
+        self._language, self._prefix, self._has_suffix = language, prefix, bool(suffix.strip())
+
+    def stop_offset(self, generated: bytes, num_new_bytes: int) -> int | None:
+        """Offset at which `generated` ends, of which the last `num_new_bytes` bytes were not asked about before; or
+        None.
+        """
+        offsets = [offset for offset in (generated.find(word) for word in self._stop) if offset >= 0]
+        if self._until != "tokens" and b"\n" in generated[-num_new_bytes:]:
+            found = line_end(generated) if self._until == "line" else self._block_end(generated)
+            offsets += [found] if found is not None else []
+        return min(offsets, default=None)
+
+    def _block_end(self, generated: bytes) -> int | None:
+        if self._language is None:
+            end = generated.find(b"\n\n", len(generated) - len(generated.lstrip()))
+            return end if end >= 0 else None
+        if self._language == "Python":
+            return indented_block_end(self._prefix, generated)
+        begin = len(self._prefix)
+        outer_level, leaves_with_levels = nesting_levels(self._language, self._prefix + generated, begin)
+        construct_end = _construct_end(generated, begin, outer_level, leaves_with_levels)
+        for word, level in leaves_with_levels:
+            if level < outer_level:
+                before, behind = word.start_byte - begin, word.end_byte - begin
+                closed = len(generated[:before].rstrip()) if self._has_suffix else behind
+                return closed if construct_end is None else min(construct_end, closed)
+        if outer_level:
+            return construct_end
+        whole = complete_construct_end(self._language, self._prefix + generated, begin)
+        is_closed = all(level == 0 for word, level in leaves_with_levels if word.end_byte == whole)
+        return whole - begin if whole > begin and is_closed else None
+
+
+def _construct_end(
+    generated: bytes, begin: int, outer_level: int, leaves_with_levels: list[tuple[Node, int]]
+) -> int | None:
+    """The end of the first line behind which as little is open as at first, after one behind which more was."""
+    has_opened = False
+    for (word, level), (following, _) in pairwise(leaves_with_levels):
+        if following.start_point.row > word.end_point.row:
+            if has_opened and level <= outer_level:
+                return word.end_byte - begin
+            has_opened |= level > outer_level
+    if leaves_with_levels and has_opened and leaves_with_levels[-1][1] <= outer_level and generated.endswith(b"\n"):
+        return leaves_with_levels[-1][0].end_byte - begin
+    return None
+
+
+def line_end(generated: bytes) -> int | None:
+    """Offset of the end of the first line that is not blank."""
+    end = generated.find(b"\n", len(generated) - len(generated.lstrip()))
+    return end if end >= 0 else None
+
+
+def indented_block_end(prefix: bytes, generated: bytes) -> int | None:
+    """Where the first line begins, less the line end, that is no part of the block that is being written in Python.
+
+    A line that ends with a colon opens a block, which is what is deeper than it; otherwise it is what is as deep.
+    """
+    first = prefix.rpartition(b"\n")[2] + generated.lstrip(b"\n").partition(b"\n")[0]
+    if not first.strip():
+        return None
+    depth = len(first) - len(first.lstrip())
+    opens = first.rstrip().endswith((b":", b"(", b"[", b"{"))
+    begin = generated.find(b"\n", len(generated) - len(generated.lstrip()))
+    while begin >= 0:
+        line = generated[begin + 1 :].partition(b"\n")[0]
+        indent = len(line) - len(line.lstrip())
+        is_closer = line.lstrip().startswith((b")", b"]", b"}"))
+        if line.strip() and not is_closer and (indent < depth or (indent == depth and (opens or not depth))):
+            return len(generated[:begin].rstrip())
+        begin = generated.find(b"\n", begin + 1)
+    return None

@@ -1,0 +1,270 @@
+"""Who predicts the next token: the network, the memory, or the memory that hears the network."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from copy import copy
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cllm.background_iterator import background_iterator
+from cllm.generation.predict.decoder import Decoder
+from cllm.generation.predict.healing import PrefixProbabilities, heal
+from cllm.generation.predict.prompt import EncodedPrompt
+from cllm.generation.predict.sample_batch import SampleBatch, SampleSequence
+from cllm.generation.predict.sequence import NetworkSequence, SequenceMark
+from cllm.jit.compiled import Array
+from cllm.memory.continuation import END_FROM_MEMORY, Continuation
+from cllm.memory.distributions import to_token_distributions, token_distribution_of_logits
+from cllm.memory.memory import NO_DISTRIBUTIONS, Memory, TokenDistributions
+from cllm.memory.mixer.search import NEAR_BEST_FACTOR
+from cllm.tokenizer import Tokenizer
+
+# The least chance that a token is drawn with: on libuv the tokens below it have 0.2% together, and to find those above
+# it takes 1.4 ms, to find all 290 (2026-11-24).
+MIN_SAMPLED_PROBABILITY = 1e-5
+MAX_DRAFTED = 4  # tokens
+PREFETCHED_CHUNKS = 4  # of what the network says of a prompt
+MAX_EXTENSION_BYTES = 1 << 12  # that a prompt may be longer before it is read anew
+
+
+class Predictor(Protocol):
+    """Stands behind the text so far; a context manager, whose end undoes what the prompt taught it."""
+
+    def restart(self) -> None:
+        """Stand behind the prompt again."""
+
+    token_prefix: bytes  # that the first token begins with: the end of the prompt
+
+    def log_probabilities(
+        self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
+    ) -> Tensor:
+        """(V,) of the next token, which begins with the bytes `token_prefix`; -inf for what cannot come.
+
+        With `only_best`, all that is sure is which is the largest; tokens with a chance below `min_probability` may
+        be left out.
+        """
+
+    def accept(self, token: int) -> None:
+        """Go on with a token."""
+
+    def mark(self) -> Any:
+        """This place, to come back to."""
+
+    def rewind(self, mark: Any) -> None:
+        """Stand where a mark was made on the way here since the last `restart`."""
+
+    def __enter__(self) -> "Predictor": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class NetworkPredictor:
+    """The network alone."""
+
+    def __init__(self, network: NetworkSequence, tokenizer: Tokenizer, encoded: EncodedPrompt) -> None:
+        self._text: NetworkSequence | SampleSequence = network
+        self._network, self._tokenizer, self._healed = network, tokenizer, list[int]()
+        for _ in network.prefill(encoded.network_ids):
+            pass
+        self._special_mask = special_token_mask(tokenizer)
+        self._healed = heal(encoded.token_prefix, self._probabilities_after, tokenizer)
+        self.token_prefix = encoded.token_prefix[len(tokenizer.decode(self._healed)) :]
+
+    def forked(self, count: int, decoder: Decoder) -> "list[NetworkPredictor]":
+        """Others behind the same prompt, whose tokens are read together."""
+        several = [copy(self) for _ in range(count)]
+        for one, text in zip(several, SampleBatch(self._network, decoder, count).sequences, strict=True):
+            one._text = text
+        return several
+
+    def restart(self) -> None:
+        self._text.restart()
+        for token in self._healed:
+            self._text.accept(token)
+
+    def _probabilities_after(self, tokens: list[int], token_prefix: bytes) -> PrefixProbabilities:
+        self._healed = tokens
+        self.restart()
+        probabilities = self._text.logits.masked_fill(self._special_mask, float("-inf")).softmax(-1)
+        whole = ((length, self._tokenizer.id_of(token_prefix[:length])) for length in range(1, len(token_prefix)))
+        covering = sum(float(probabilities[token]) for token in self._ids_with_prefix(token_prefix))
+        return PrefixProbabilities(
+            covering, [(token, float(probabilities[token])) for _, token in whole if token is not None]
+        )
+
+    def _ids_with_prefix(self, token_prefix: bytes) -> list[int]:
+        return [i for i in range(self._tokenizer.vocab_size) if self._tokenizer.token_bytes(i).startswith(token_prefix)]
+
+    def log_probabilities(
+        self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
+    ) -> Tensor:
+        logits = self._text.logits.masked_fill(self._special_mask, float("-inf"))
+        if token_prefix:
+            begins = self._ids_with_prefix(token_prefix)
+            logits = torch.full_like(logits, float("-inf")).index_copy_(0, torch.tensor(begins), logits[begins])
+        return logits.log_softmax(-1)
+
+    def accept(self, token: int) -> None:
+        self._text.accept(token)
+
+    def mark(self) -> Any:
+        return self._text.mark()
+
+    def rewind(self, mark: Any) -> None:
+        self._text.rewind(mark)
+
+    def __enter__(self) -> "NetworkPredictor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class MemoryPredictor:
+    """The memory, and where there is a model, with what it says of the prompt and of each token."""
+
+    def __init__(
+        self, memory: Memory, network: NetworkSequence | None, encoded: EncodedPrompt, max_drafted: int = MAX_DRAFTED
+    ) -> None:
+        """`network` stands before the prompt; `max_drafted` tokens that the memory proposes it reads at once."""
+        self._memory, self._network, self._encoded, self._max_drafted = memory, network, encoded, max_drafted
+        self._exit_stack, self._bytes_left = ExitStack(), 0
+
+    def __enter__(self) -> "MemoryPredictor":
+        try:
+            return self._enter()
+        except BaseException:
+            self._exit_stack.close()
+            raise
+
+    def _enter(self) -> "MemoryPredictor":
+        memory, encoded, path = self._memory, self._encoded, self._encoded.path or ""
+        num_prompt_bytes = memory.tokenizer.token_lengths()[[*encoded.prefix_ids, *encoded.suffix_ids]].sum()
+        self._exit_stack.enter_context(memory.rollback_on_exit(int(num_prompt_bytes) + MAX_EXTENSION_BYTES + 1))
+        self._bytes_left = MAX_EXTENSION_BYTES
+        if encoded.path is not None:  # a file's own old self agrees best with it, and says what was there
+            memory.exclude_file(encoded.path)
+        network_probs = background_iterator(
+            self._prefill_probs(encoded.network_ids, encoded.num_predicted), PREFETCHED_CHUNKS
+        )  # begins now, in a thread of its own
+        if encoded.suffix_ids:  # the rest of the file is read like a file before it
+            memory.prefill(encoded.suffix_ids, path=path)
+        num_without_network = len(encoded.prefix_ids) - encoded.num_predicted if self._network is not None else 0
+        self._text = Continuation(memory, encoded.prefix_ids, network_probs, num_without_network, path)
+        for _ in network_probs:
+            raise AssertionError("the network speaks of more tokens than there are")
+        self._find_context()
+        return self
+
+    def _prefill_probs(self, ids: list[int], num_logits: int) -> Iterator[TokenDistributions]:
+        """What the network says of the last `num_logits` of some ids that it reads now."""
+        if self._network is None:
+            return iter(())
+        return to_token_distributions(self._network.prefill(ids, num_logits), self._memory.trie)
+
+    def extend(self, encoded: EncodedPrompt) -> bool:
+        """Stand behind a prompt that goes on where this one's ends, as if it had been read at once; whether it does."""
+        old, more = self._encoded, encoded.prefix_ids[len(self._encoded.prefix_ids) :]
+        is_longer = encoded.prefix_ids[: len(old.prefix_ids)] == old.prefix_ids
+        if self._network is not None:
+            is_longer &= encoded.network_ids == [*old.network_ids, *more] and self._network.has_capacity(len(more))
+        num_bytes = int(self._memory.tokenizer.token_lengths()[more].sum())
+        if (
+            not is_longer
+            or (encoded.suffix_ids, encoded.path) != (old.suffix_ids, old.path)
+            or num_bytes > self._bytes_left
+        ):
+            return False
+        if more:
+            self._text.extend(more, self._prefill_probs(more, len(more)))
+        self._encoded, self._bytes_left = encoded, self._bytes_left - num_bytes
+        self._find_context(is_new=bool(more))
+        return True
+
+    def _find_context(self, is_new: bool = True) -> None:
+        """Find the place that is most like the cursor's, and what the prompt's last piece begins with."""
+        if self._encoded.suffix_ids and is_new:
+            self._text.match_both_sides(self._memory.tokenizer.decode(self._encoded.suffix_ids))
+        self._healed: list[int] = []
+        self._healed = heal(self._encoded.token_prefix, self._probabilities_after, self._memory.tokenizer)
+        self.token_prefix = self._encoded.token_prefix[len(self._memory.tokenizer.decode(self._healed)) :]
+
+    def __exit__(self, *error: object) -> None:
+        self._exit_stack.close()
+
+    def restart(self) -> None:
+        self._text.restart()
+        if self._network is not None:
+            self._network.restart()
+        for token in self._healed:
+            self.accept(token)
+
+    def _probabilities_after(self, tokens: list[int], token_prefix: bytes) -> PrefixProbabilities:
+        self._healed = tokens
+        self.restart()
+        return PrefixProbabilities(*self._text.prefix_probability(token_prefix, self._next_network_probs()[0]))
+
+    def log_probabilities(
+        self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
+    ) -> Tensor:
+        probabilities = self._probabilities(token_prefix, only_best, min_probability)
+        if only_best and self._network is not None and is_near_tie(probabilities) and self._network.recompute_last():
+            probabilities = self._probabilities(token_prefix, only_best, min_probability)
+        tokenizer = self._memory.tokenizer
+        found = np.full(tokenizer.vocab_size, -np.inf, np.float32)
+        possible = np.flatnonzero(probabilities)
+        ids = np.append(self._memory.trie.ids, tokenizer.end_of_text)
+        found[ids[possible]] = np.log(probabilities[possible])
+        return torch.from_numpy(found)
+
+    def _probabilities(self, token_prefix: bytes, only_best: bool, min_probability: float) -> Array:
+        """Of the trie's tokens and of the end."""
+        network_probs, end_probability = self._next_network_probs()
+        min_probability = 0.0 if only_best else min_probability
+        return self._text.probabilities(
+            network_probs,
+            forced=token_prefix,
+            end_probability=end_probability,
+            min_probability=min_probability,
+            only_best=only_best,
+        )
+
+    def _next_network_probs(self) -> tuple[TokenDistributions, float]:
+        """What the network says of the next token, and of the text's end, where it and not the memory is asked."""
+        if self._network is None:
+            return NO_DISTRIBUTIONS, END_FROM_MEMORY
+        network_probs, end = token_distribution_of_logits(
+            self._network.logits.numpy(), self._memory.trie.ids, self._memory.tokenizer
+        )
+        # Where a middle ends, the network has learned, and the memory has not.
+        return network_probs, end if self._encoded.suffix_ids else END_FROM_MEMORY
+
+    def accept(self, token: int) -> None:
+        self._text.accept(token)
+        if self._network is not None:
+            drafts = self._max_drafted and not self._network.is_drafted(token)
+            self._network.accept(token, self._text.draft(self._max_drafted) if drafts else ())
+
+    def mark(self) -> tuple[Any, SequenceMark | None]:
+        return self._text.mark(), self._network.mark() if self._network is not None else None
+
+    def rewind(self, mark: tuple[Any, SequenceMark | None]) -> None:
+        self._text.rewind(mark[0])
+        if self._network is not None and mark[1] is not None:
+            self._network.rewind(mark[1])
+
+
+def is_near_tie(probabilities: Array) -> bool:
+    """Whether the second best chance is so close to the best that rounding may decide."""
+    return bool(np.count_nonzero(probabilities >= probabilities.max() * NEAR_BEST_FACTOR) > 1)
+
+
+def special_token_mask(tokenizer: Tokenizer) -> Tensor:
+    """Which ids (V,) never come: special ones, but the end of the text."""
+    ids = [index for name, index in tokenizer.special.items() if name != "<|endoftext|>"]
+    mask = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
+    mask[ids] = True
+    return mask

@@ -1,0 +1,79 @@
+"""Which token comes next: plain functions from logits (V,) to logits (V,), composed in one order, then a draw."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cllm.config import check_bounds, check_choice
+
+Until = Literal["line", "block", "tokens"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingParams:
+    """How text is drawn. Temperature 0 takes the likeliest token; the other filters are off at their defaults.
+
+    `until`: where it ends (`ending`), after at most `max_tokens`. `valid`: a text of a language with a grammar can
+    stand where it is written (`guided`).
+    """
+
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    until: Until = "tokens"
+    valid: bool = False
+
+    def __post_init__(self) -> None:
+        check_bounds(
+            self,
+            max_tokens=(0, 1 << 20),
+            temperature=(0, 100),
+            top_k=(0, 1 << 20),
+            top_p=(0, 1),
+            min_p=(0, 1),
+            seed=(0, (1 << 31) - 1),
+        )
+        check_choice("until", self.until, ("line", "block", "tokens"))
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """All but the k largest become -inf; k = 0 keeps all."""
+    if not 0 < k < logits.size(-1):
+        return logits
+    threshold = logits.topk(k, -1).values[-1]
+    return logits.masked_fill(logits < threshold, float("-inf"))
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """The fewest tokens whose probabilities reach p stay (Holtzman et al. 2020); the likeliest always does."""
+    if p >= 1:
+        return logits
+    values, order = logits.sort(-1, descending=True)
+    probabilities = values.softmax(-1)
+    dropped = probabilities.cumsum(-1) - probabilities >= p
+    dropped[0] = False
+    return logits.masked_fill(dropped.scatter(-1, order, dropped), float("-inf"))
+
+
+def keep_min_p(logits: Tensor, p: float) -> Tensor:
+    """Tokens less likely than p times the likeliest go (Nguyen et al. 2024, arXiv:2407.01082)."""
+    if p <= 0:
+        return logits
+    log_probabilities = logits.log_softmax(-1)
+    threshold = log_probabilities.amax(-1, keepdim=True) + torch.tensor(p).log()
+    return logits.masked_fill(log_probabilities < threshold, float("-inf"))
+
+
+def sample_token(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
+    """A token's id."""
+    if params.temperature == 0:
+        return int(logits.argmax())
+    logits = logits / params.temperature
+    logits = keep_min_p(keep_top_p(keep_top_k(logits, params.top_k), params.top_p), params.min_p)
+    return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))

@@ -1,0 +1,48 @@
+"""What came last after the same two bytes, or after the same word: contexts once removed.
+
+Where a pair of words was never seen, what followed the first one before may still say what comes (the indirect contexts
+of the PAQ series).
+"""
+
+import numpy as np
+
+from cllm.jit.compiled import Array, Number, inlined
+
+BYTE_PAIR, LAST_WORD = 0, 1  # tables
+NUM_INDIRECT_TABLES = 2
+NUM_INDIRECT_SLOTS = 1 << 16  # in each
+# Columns of notes, which are kept until a token is learned.
+TABLE, SLOT, VALUE = 0, 1, 2
+INDIRECT_UPDATES_PER_BYTE = 2
+
+
+@inlined
+def word_slot(hash_: Number) -> Number:
+    """Where in a table a context's follower is."""
+    return np.int64(hash_ & np.uint64(NUM_INDIRECT_SLOTS - 1))
+
+
+@inlined
+def byte_pair_slot(one: Number, two: Number) -> Number:
+    """The place for the last byte and the one before it."""
+    return np.int64(one) | np.int64(two) << 8
+
+
+@inlined
+def append_indirect_update(
+    indirect_updates: Array, count: Number, table: Number, slot: Number, value: Number
+) -> Number:
+    """Keep in mind what followed; how many notes there are then."""
+    indirect_updates[count, TABLE], indirect_updates[count, SLOT], indirect_updates[count, VALUE] = table, slot, value
+    return count + 1
+
+
+@inlined
+def learn_indirect(indirect: Array, indirect_updates: Array, count: Number) -> None:
+    """Enter the notes: the last bytes and this one, or the word."""
+    for number in range(count):
+        table, slot = indirect_updates[number, TABLE], indirect_updates[number, SLOT]
+        value = np.uint32(indirect_updates[number, VALUE])
+        if table != LAST_WORD:
+            value |= indirect[table, slot] << np.uint32(8)
+        indirect[table, slot] = value

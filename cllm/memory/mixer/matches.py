@@ -1,0 +1,120 @@
+"""Matches: where the last bytes were seen before, and what followed them there."""
+
+import numpy as np
+
+from cllm.jit.compiled import Array, Number, compiled, inlined
+from cllm.memory.mixer.contexts import NUM_CONTEXTS
+from cllm.memory.mixer.decisions import MARK_INSIDE, TOKEN_BEGINS
+from cllm.memory.mixer.hashing import combine
+from cllm.memory.mixer.mixing import LINEAR_INPUT_SCALE, stretch
+from cllm.memory.mixer.state import MATCH_SLOTS, NUM_MATCHES, MixerState
+from cllm.memory.mixer.text_state import TEXT_START, TextState
+
+MIN_MATCH_BYTES = (6, 14)  # bytes, of the two matches
+MAX_MATCH_BYTES = 400
+
+
+@compiled
+def find_matches(state: MixerState, text_state: TextState, text: Array, position: Number, is_learning: bool) -> None:
+    """Where nothing is being matched, look up where the last bytes were seen; if learning, note that they are here."""
+    for number in range(NUM_MATCHES):
+        min_length = MIN_MATCH_BYTES[number]
+        if position - text_state.numbers[TEXT_START] < min_length:
+            continue
+        slot = _slot(text, position, number)
+        candidate: Number = np.int64(state.match_slots[number, slot])
+        if is_learning:
+            state.match_slots[number, slot] = position
+        if text_state.match_length[number] == 0 and candidate > 0:
+            length = 0
+            while (
+                length < min(candidate, MAX_MATCH_BYTES) and text[candidate - 1 - length] == text[position - 1 - length]
+            ):
+                length += 1
+            if length >= min_length:
+                text_state.match_at[number] = candidate
+                text_state.match_length[number] = length
+
+
+@inlined
+def _slot(text: Array, position: Number, number: Number) -> Number:
+    """Where it is noted for a match where the bytes before a position were seen last."""
+    hash_ = np.uint64(0)
+    min_length: Number = MIN_MATCH_BYTES[number]
+    for back in range(1, min_length + 1):
+        hash_ = hash_ * np.uint64(0x2F0B4C47) + np.uint64(text[position - back]) + np.uint64(1)
+    return np.int64(combine(hash_, number) & np.uint64(MATCH_SLOTS - 1))
+
+
+@compiled
+def insert_matches(state: MixerState, text: Array, begin: Number, end: Number) -> None:
+    """Let a text be found by matches from here on."""
+    for number in range(NUM_MATCHES):
+        for position in range(begin + MIN_MATCH_BYTES[number], end):
+            state.match_slots[number, _slot(text, position, number)] = position
+
+
+@compiled
+def follow_matches(text_state: TextState, text: Array, position: Number) -> None:
+    """Go on with the matches that were right, end the others."""
+    for number in range(NUM_MATCHES):
+        if text_state.match_length[number]:
+            if text[text_state.match_at[number]] == text[position]:
+                text_state.match_at[number] += 1
+                text_state.match_length[number] += 1
+            else:
+                text_state.match_length[number] = 0
+
+
+@inlined
+def match_inputs(
+    state: MixerState,
+    inputs: Array,
+    places: Array,
+    text_state: TextState,
+    text: Array,
+    token_marks: Array,
+    decision: Number,
+    partial: Number,
+) -> Number:
+    """Set what the matches say; 0 where the longer of them says nothing, 1 for a zero, 2 for a one."""
+    kind = 0 if decision == TOKEN_BEGINS else 1
+    longer = 0 if text_state.match_length[0] >= text_state.match_length[1] else 1
+    match_bit = 0
+    for number in range(NUM_MATCHES):
+        at = 2 * NUM_CONTEXTS + 2 * number
+        inputs[at] = np.float32(0)
+        inputs[at + 1] = np.float32(0)
+        places[number] = -1
+        length = text_state.match_length[number]
+        if length == 0:
+            continue
+        found = text_state.match_at[number]
+        token_mark = 0 if token_marks[found] == MARK_INSIDE else 1
+        bit = token_mark
+        if decision != TOKEN_BEGINS:
+            expected = np.int64(text[found]) | 256
+            # The path is a 1, the mark and the bits so far; the byte's bits so far must agree, and the mark.
+            if (2 | token_mark) << (decision - 1) | (
+                (expected >> (9 - decision)) & ((1 << (decision - 1)) - 1)
+            ) != partial:
+                continue
+            bit = (expected >> (8 - decision)) & 1
+        place = 2 * _length_class(length) + bit
+        places[number] = place
+        p_one = state.match_p_one[number, kind, place >> 1, bit]
+        inputs[at] = stretch(p_one)
+        inputs[at + 1] = (p_one - np.float32(0.5)) * LINEAR_INPUT_SCALE
+        if number == longer:
+            match_bit = 1 + bit
+    return match_bit
+
+
+@inlined
+def _length_class(length: Number) -> Number:
+    """0 to 60: single lengths up to 15, then eights up to 143, then steps of 32."""
+    if length < 16:
+        return length
+    if length < 144:
+        return 16 + ((length - 16) >> 3)
+    return min(32 + ((length - 144) >> 5), 60)

@@ -1,0 +1,213 @@
+"""A decision's chance, and learning from it: the architecture of the PAQ series (Mahoney 2005).
+
+Every context brings the bit history it has of the decision; the histories' chances are stretched and mixed by mixers
+whose weights are selected by small contexts, those are mixed once more, and the result is refined by adaptive maps.
+"""
+
+import numpy as np
+
+from cllm.jit.compiled import Array, Number, inlined
+from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, NUM_CONTEXTS, byte_at
+from cllm.memory.mixer.decisions import TOKEN_BEGINS
+from cllm.memory.mixer.hashing import combine
+from cllm.memory.mixer.matches import match_inputs
+from cllm.memory.mixer.mixing import APM_BINS, LINEAR_INPUT_SCALE, clamp, dot_product, squash, stretch
+from cllm.memory.mixer.runs import NEXT_HISTORY, RUN_HISTORY
+from cllm.memory.mixer.selection import (
+    EXPECTED,
+    NUM_MIXERS,
+    NUM_SELECTED,
+    ROW_OFFSETS,
+    VOTES,
+    select_late_rows,
+    select_rows,
+)
+from cllm.memory.mixer.simd import train_weights
+from cllm.memory.mixer.slots import node_in_slot
+from cllm.memory.mixer.state import (
+    APM_OFFSETS,
+    HASHED_ROWS,
+    NUM_APMS,
+    NUM_INPUTS,
+    NUM_MATCHES,
+    NUM_OUTPUTS,
+    ContextState,
+    MixerState,
+    PredictionTrace,
+)
+from cllm.memory.mixer.text_state import NODE, TEXT_START, TextState
+
+MIXER_LEARNING_RATE = np.float32(0.005)
+FINAL_LEARNING_RATE = np.float32(0.001)
+MIN_ERROR = np.float32(1 / 64)  # that a mixer learns from: 0.1% fewer bits than with all, in less time
+APM_RATE = np.float32(0.02)
+MATCH_RATE = np.float32(0.015)
+MIN_RATE = np.float32(1 / 100)  # at which a chance is corrected; it begins higher, as the mean of what was seen
+MIXER_SHARE = np.float32(0.2)  # of the final mixer in the result; the maps share the rest
+MIN_PROBABILITY = np.float32(1 / 16384)
+
+# Columns of `PredictionTrace.final`, and of `PredictionTrace.decisions`.
+PROBABILITY, FRACTION = 0, 1
+DECISION, PARTIAL, BIT = 0, 1, 2
+
+
+@inlined
+def predict(
+    state: MixerState,
+    context_state: ContextState,
+    trace: PredictionTrace,
+    number: Number,
+    text_state: TextState,
+    text: Array,
+    token_marks: Array,
+    position: Number,
+    decision: Number,
+    partial: Number,
+    network_p: Number,
+    confidence_bin: Number,
+) -> Number:
+    """The chance that a decision is a one; all that has a part in it goes into row `number` of `trace`.
+
+    `partial` is a 1 and then the byte's decisions so far.
+    """
+    kind = 0 if decision == TOKEN_BEGINS else 1
+    node = node_in_slot(decision, partial)
+    inputs, slots, histories = trace.inputs[number], trace.slots[number], trace.histories[number]
+    rows = trace.rows[number]
+    match_bit = match_inputs(state, inputs, trace.matches[number], text_state, text, token_marks, decision, partial)
+    inputs[NUM_INPUTS - 2] = np.float32(0)
+    inputs[NUM_INPUTS - 1] = np.float32(0)
+    network_bin = 0
+    if network_p >= 0:
+        inputs[NUM_INPUTS - 2] = stretch(network_p)
+        inputs[NUM_INPUTS - 1] = (network_p - np.float32(0.5)) * LINEAR_INPUT_SCALE
+        network_bin = 1 + int(network_p * np.float32(10.99))
+    select_rows(
+        rows,
+        text_state,
+        context_state.expected,
+        text,
+        position,
+        decision,
+        partial,
+        match_bit,
+        network_bin,
+        confidence_bin,
+    )
+    num_known, num_ones, num_zeros = 0, 0, 0
+    for context in range(NUM_CONTEXTS):
+        slot = context_state.slots[context]
+        history = np.uint8(0)
+        expected = context_state.expected[context]
+        if slot >= 0:
+            history = state.slots[slot, node]
+        elif expected >> (9 - decision) == partial:
+            bit = (expected >> (8 - decision)) & 1
+            history = RUN_HISTORY[context_state.counts[context], bit]
+            num_ones += bit
+            num_zeros += 1 - bit
+        slots[context] = slot
+        histories[context] = history
+        if history:
+            p_one = state.p_one[kind, context, history]
+            inputs[context] = stretch(p_one)
+            inputs[NUM_CONTEXTS + context] = (p_one - np.float32(0.5)) * LINEAR_INPUT_SCALE
+            if FIRST_HIGH_ORDER <= context <= LAST_HIGH_ORDER:
+                num_known += 1
+        else:
+            inputs[context] = np.float32(0)
+            inputs[NUM_CONTEXTS + context] = np.float32(0)
+    select_late_rows(rows, decision, 1 if text_state.numbers[NODE] == 0 else 0, num_known, num_ones, num_zeros)
+    trace.decisions[number, DECISION], trace.decisions[number, PARTIAL] = decision, partial
+    return _mix(state, context_state, trace, number, partial, text, position, text_state)
+
+
+@inlined
+def _mix(
+    state: MixerState,
+    context_state: ContextState,
+    trace: PredictionTrace,
+    number: Number,
+    partial: Number,
+    text: Array,
+    position: Number,
+    text_state: TextState,
+) -> Number:
+    """The mixers' result, refined by the maps."""
+    rows = trace.rows[number]
+    for mixer in range(NUM_MIXERS):
+        output = clamp(dot_product(state.weights, rows[mixer], 0, trace.inputs, number, NUM_INPUTS), np.float32(11))
+        trace.outputs[number, mixer] = output
+        trace.probabilities[number, mixer] = squash(output)
+    trace.outputs[number, NUM_MIXERS] = trace.inputs[number, NUM_INPUTS - 2]  # the network's chance
+    final = np.float32(0)
+    for mixer in range(NUM_MIXERS):
+        final += dot_product(state.weights, rows[mixer], NUM_INPUTS, trace.outputs, number, NUM_OUTPUTS)
+    for selected in range(NUM_MIXERS, NUM_SELECTED):
+        final += dot_product(state.final_weights, rows[selected], 0, trace.outputs, number, NUM_OUTPUTS)
+    final /= np.float32(NUM_SELECTED)
+    mixed = squash(final)
+    place = (clamp(final, np.float32(7.99)) + np.float32(8)) * np.float32(2)
+    low = int(place)
+    fraction = place - np.float32(low)
+    last_byte = np.int64(byte_at(text, position - 1, text_state.numbers[TEXT_START]))
+    apm_bins = trace.apm_bins[number]
+    apm_bins[0] = np.int64(combine(last_byte, partial)) & (HASHED_ROWS - 1)
+    apm_bins[1] = np.int64(combine(context_state.contexts[3], partial)) & (HASHED_ROWS - 1)
+    apm_bins[2] = rows[EXPECTED] - ROW_OFFSETS[EXPECTED]
+    apm_bins[3] = rows[VOTES] - ROW_OFFSETS[VOTES]
+    refined = np.float32(0)
+    for apm in range(NUM_APMS):
+        at = APM_OFFSETS[apm] + apm_bins[apm] * APM_BINS + low
+        apm_bins[apm] = at
+        refined += state.apms[at] * (np.float32(1) - fraction) + state.apms[at + 1] * fraction
+    trace.final[number, PROBABILITY] = mixed
+    trace.final[number, FRACTION] = fraction
+    apm_weight = (np.float32(1) - MIXER_SHARE) / np.float32(NUM_APMS)
+    return clamp_probability(MIXER_SHARE * mixed + apm_weight * refined)
+
+
+@inlined
+def learn(state: MixerState, trace: PredictionTrace, number: Number) -> None:
+    """Correct everything that had a part in a prediction, now that its bit is known."""
+    decisions = trace.decisions[number]
+    decision, partial, bit = decisions[DECISION], decisions[PARTIAL], decisions[BIT]
+    kind = 0 if decision == TOKEN_BEGINS else 1
+    node = node_in_slot(decision, partial)
+    truth = np.float32(bit)
+    final_step = (truth - trace.final[number, PROBABILITY]) * FINAL_LEARNING_RATE
+    for mixer in range(NUM_MIXERS):
+        row, error = trace.rows[number, mixer], truth - trace.probabilities[number, mixer]
+        if abs(error) > MIN_ERROR:
+            train_weights(state.weights, row, 0, trace.inputs, number, NUM_INPUTS, error * MIXER_LEARNING_RATE)
+        train_weights(state.weights, row, NUM_INPUTS, trace.outputs, number, NUM_OUTPUTS, final_step)
+    for selected in range(NUM_MIXERS, NUM_SELECTED):
+        row = trace.rows[number, selected]
+        train_weights(state.final_weights, row, 0, trace.outputs, number, NUM_OUTPUTS, final_step)
+    slots, histories = trace.slots[number], trace.histories[number]
+    for context in range(NUM_CONTEXTS):
+        history = histories[context]
+        rate = state.rate[kind, context, history]
+        if rate > MIN_RATE:
+            rate /= np.float32(1) + rate
+            state.rate[kind, context, history] = rate
+        state.p_one[kind, context, history] += (truth - state.p_one[kind, context, history]) * rate
+        slot = slots[context]
+        if slot >= 0:
+            # It may have changed since, by an earlier decision of the same token.
+            state.slots[slot, node] = NEXT_HISTORY[state.slots[slot, node], bit]
+    for match in range(NUM_MATCHES):
+        place = trace.matches[number, match]
+        if place >= 0:
+            p_one = state.match_p_one[match, kind, place >> 1, place & 1]
+            state.match_p_one[match, kind, place >> 1, place & 1] += (truth - p_one) * MATCH_RATE
+    fraction = trace.final[number, FRACTION]
+    for apm in range(NUM_APMS):
+        at = trace.apm_bins[number, apm]
+        for place, bin_weight in ((at, np.float32(1) - fraction), (at + 1, fraction)):
+            state.apms[place] += (truth - state.apms[place]) * APM_RATE * bin_weight
+
+
+@inlined
+def clamp_probability(p_one: Number) -> Number:
+    return min(max(p_one, MIN_PROBABILITY), np.float32(1) - MIN_PROBABILITY)

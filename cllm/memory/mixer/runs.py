@@ -1,0 +1,193 @@
+"""What a context has seen as long as it was always the same: a byte and how often, in 24 bits.
+
+Most contexts are followed by one byte only, again and again or never more. Such a run tells everything that its bit
+histories would, in an eighth of the room; where another byte comes, it is told to lines of histories (`slots`), and
+the context is looked up there from then on.
+
+A run is 12 bits that check its hash, three of a count, one whether a token begins, and the byte. Sixteen of them, which
+the processor fetches at once, share a place.
+"""
+
+import numpy as np
+
+from cllm.jit.compiled import Array, Number, compiled, inlined
+from cllm.jit.prefetch import prefetch
+from cllm.memory.mixer.contexts import FIRST_TOKEN_CONTEXT, NUM_CONTEXTS, set_contexts
+from cllm.memory.mixer.decisions import HIGH_BIT, NUM_DECISIONS
+from cllm.memory.mixer.hashing import combine
+from cllm.memory.mixer.histories import history_tables, run_histories
+from cllm.memory.mixer.journal import Journal, record
+from cllm.memory.mixer.slots import bucket_start, find_slot, node_in_slot, slot_key_of
+from cllm.memory.mixer.state import (
+    NON_DETERMINISTIC,
+    RUNS_PER_ROW,
+    UNKNOWN,
+    ContextState,
+    MixerState,
+    PredictionTrace,
+    num_slots,
+)
+from cllm.memory.mixer.text_state import TextState
+
+NEXT_HISTORY, _HISTORY_COUNTS, _INITIAL_P_ONE = history_tables()
+RUN_HISTORY = run_histories()  # the history of a run's length and bit
+SYMBOL_MASK = np.uint32(511)  # bits of a run that hold the byte, and above it whether a token begins
+COUNT_ONE = np.uint32(512)
+COUNT_SHIFT, CHECK_SHIFT = np.uint32(9), np.uint32(12)
+MAX_RUN_COUNT = 6  # that is counted: 40, and five bits more of the check, made it no better
+NON_DETERMINISTIC_COUNT = 7  # the count where several bytes have followed
+HASH_SHIFT = np.uint64(52)  # of a hash, to its check
+RUNS_PER_BUCKET = 16
+
+
+@inlined
+def run_count(run: Number) -> Number:
+    return np.int64((run >> COUNT_SHIFT) & np.uint32(NON_DETERMINISTIC_COUNT))
+
+
+@inlined
+def run_bucket_start(runs: Array, hash_: Number) -> Number:
+    """The first of the sixteen runs among which that of a hash is."""
+    return np.int64(hash_ & np.uint64(len(runs) - 1)) & ~(RUNS_PER_BUCKET - 1)
+
+
+@inlined
+def row_of_run(state: MixerState, run: Number) -> Number:
+    """The row of the table in which a run lies: runs come after all lines."""
+    return num_slots(state) + run // RUNS_PER_ROW
+
+
+@compiled
+def look_up_contexts(
+    state: MixerState, context_state: ContextState, text: Array, position: Number, text_state: TextState
+) -> None:
+    """Set the contexts of the byte at `position`, and find what they have seen."""
+    set_contexts(context_state.contexts, state.indirect, text, position, text_state)
+    find_runs(state, context_state)
+
+
+@compiled
+def find_runs(state: MixerState, context_state: ContextState) -> None:
+    """Find what the contexts have seen."""
+    for number in range(NUM_CONTEXTS):
+        prefetch(state.slots, row_of_run(state, run_bucket_start(state.runs, context_state.contexts[number])))
+    for number in range(NUM_CONTEXTS):
+        run = find_run(state.runs, context_state.contexts[number])
+        context_state.runs[number] = run
+        context_state.expected[number] = UNKNOWN
+        if run >= 0:
+            value = state.runs[run]
+            count = run_count(value)
+            context_state.counts[number] = count
+            if count == NON_DETERMINISTIC_COUNT:
+                context_state.expected[number] = NON_DETERMINISTIC
+                prefetch(state.slots, bucket_start(state, context_state.contexts[number]))
+            else:
+                context_state.expected[number] = np.int64(value & SYMBOL_MASK) | 512
+
+
+@inlined
+def find_run(runs: Array, hash_: Number) -> Number:
+    """Number of the run of a hash; -1 where there is none."""
+    first: Number = run_bucket_start(runs, hash_)
+    check = np.uint32(hash_ >> HASH_SHIFT)
+    for run in range(first, first + RUNS_PER_BUCKET):
+        if runs[run] >> CHECK_SHIFT == check and run_count(runs[run]):
+            return run
+        if runs[run] == 0:
+            return -1
+    return -1
+
+
+@inlined
+def claim_run(state: MixerState, journal: Journal, hash_: Number) -> Number:
+    """A run for a hash that has none: a free one or one of the least seen, emptied."""
+    runs = state.runs
+    first: Number = run_bucket_start(runs, hash_)
+    start: Number = np.int64(hash_ >> np.uint64(40))
+    victim: Number = first
+    victim_count: Number = NON_DETERMINISTIC_COUNT + 1
+    for place in range(RUNS_PER_BUCKET):
+        run = first + place
+        if runs[run] == 0:
+            victim = run
+            break
+        run = first + ((start + place) & (RUNS_PER_BUCKET - 1))
+        count = run_count(runs[run])
+        if count < victim_count:
+            victim, victim_count = run, count
+    record(journal, state.slots, row_of_run(state, victim))
+    runs[victim] = np.uint32(hash_ >> HASH_SHIFT) << CHECK_SHIFT
+    return victim
+
+
+@inlined
+def record_runs(context_state: ContextState, trace: PredictionTrace, count: Number, symbol: Number) -> Number:
+    """Keep in mind what followed a byte's contexts; how many bytes of the token there are then."""
+    for number in range(NUM_CONTEXTS):
+        trace.contexts[count, number] = context_state.contexts[number]
+        trace.runs[count, number] = context_state.runs[number]
+    trace.symbols[count] = symbol
+    return count + 1
+
+
+@compiled
+def learn_runs(state: MixerState, journal: Journal, trace: PredictionTrace, count: Number) -> None:
+    """Learn what followed the contexts of a token's bytes."""
+    for byte in range(count):
+        for number in range(NUM_CONTEXTS):
+            learn_run(state, journal, trace.contexts[byte, number], trace.runs[byte, number], trace.symbols[byte])
+
+
+@compiled
+def learn_token_end(state: MixerState, journal: Journal, context_state: ContextState) -> None:
+    """Learn that a token has ended, from the contexts that are no more when that is known."""
+    for number in range(FIRST_TOKEN_CONTEXT, NUM_CONTEXTS):
+        learn_run(state, journal, context_state.contexts[number], context_state.runs[number], 256)
+
+
+@inlined
+def learn_run(state: MixerState, journal: Journal, hash_: Number, run: Number, symbol: Number) -> None:
+    """Learn a byte that followed a context, whose run was found or is -1."""
+    runs = state.runs
+    # It may have been claimed since, for this hash or for another one, by an earlier byte of the same token.
+    if run < 0 or runs[run] >> CHECK_SHIFT != np.uint32(hash_ >> HASH_SHIFT):
+        run = find_run(runs, hash_)
+        if run < 0:
+            run = claim_run(state, journal, hash_)
+    value = runs[run]
+    count = run_count(value)
+    if count == NON_DETERMINISTIC_COUNT:  # its lines learn decision by decision
+        return
+    record(journal, state.slots, row_of_run(state, run))
+    if count == 0:
+        runs[run] = value | COUNT_ONE | np.uint32(symbol)
+    elif np.int64(value & SYMBOL_MASK) == symbol:
+        if count < MAX_RUN_COUNT:
+            runs[run] = value + COUNT_ONE
+    else:
+        runs[run] = value >> CHECK_SHIFT << CHECK_SHIFT | np.uint32(NON_DETERMINISTIC_COUNT) << COUNT_SHIFT
+        write_run_to_slots(state, journal, hash_, np.int64(value & SYMBOL_MASK), count)
+        write_run_to_slots(state, journal, hash_, symbol, 0)
+
+
+@compiled
+def write_run_to_slots(state: MixerState, journal: Journal, hash_: Number, symbol: Number, count: Number) -> None:
+    """Enter a run into the lines of its context; or, with a count of 0, one more byte."""
+    partial: Number = 1
+    key: Number = -1
+    slot: Number = -1
+    for decision in range(NUM_DECISIONS):
+        bit = (symbol >> (8 - decision)) & 1
+        if decision != HIGH_BIT:
+            needed = slot_key_of(decision, partial)
+            if needed != key:
+                key = needed
+                slot = find_slot(state, journal, hash_ if key == 0 else combine(hash_, key), True)
+            node = node_in_slot(decision, partial)
+            history = state.slots[slot, node]
+            if count == 0:
+                state.slots[slot, node] = NEXT_HISTORY[history, bit]
+            elif history == 0:
+                state.slots[slot, node] = RUN_HISTORY[count, bit]
+        partial = partial * 2 + bit

@@ -1,0 +1,186 @@
+"""Which weights a decision is mixed with: small contexts, each of which selects a row of them.
+
+Twelve of the contexts have a mixer each, which learns in each of its rows which inputs to trust there. What the mixers
+say is mixed by the sum of the rows that these contexts and eleven more select. It is this sum that lets many mixers
+pay: of thirteen, three were worth nothing while two rows mixed them (docs/LOG.md, 2026-11-25).
+"""
+
+import numpy as np
+
+from cllm.jit.compiled import Array, Number, inlined
+from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, byte_at
+from cllm.memory.mixer.decisions import NUM_DECISIONS, TOKEN_BEGINS
+from cllm.memory.mixer.hashing import combine
+from cllm.memory.mixer.text_state import (
+    BRACKET,
+    COLUMN,
+    COMMAS,
+    DEPTH,
+    FIRST_WORD,
+    FOLDER,
+    INDENT,
+    LINE_START,
+    LINE_START_BEFORE,
+    MAX_DEPTH,
+    NODE,
+    QUOTE,
+    QUOTES,
+    SHAPE,
+    SHAPE_BEFORE,
+    TEXT_START,
+    TOKEN_1,
+    WORD,
+    WORD_1,
+    WORD_BEFORE,
+    WORD_START,
+    TextState,
+)
+
+# Rows of the contexts that have mixers, in the order of `select_rows`; most have one for each decision.
+MIXER_ROWS = (
+    512,  # the byte's decisions so far
+    256 * NUM_DECISIONS,  # the last byte
+    512 * NUM_DECISIONS,  # the last two
+    256 * 2,  # the one before the last
+    4096,  # the last one, with the byte's decisions so far
+    16 * NUM_DECISIONS * 3,  # place in the word, and what the match says
+    4 * NUM_DECISIONS * 16,  # bracket, commas in it, indentation in fours
+    128 * NUM_DECISIONS,  # the line's marks
+    12 * 9 * 3 * 2,  # the network's chance and certainty, what the match says
+    6 * 21 * NUM_DECISIONS,  # what is quoted, place in the word
+    1 + 256 * NUM_DECISIONS * 2,  # the byte that the match expects, whether it is long
+    256 * NUM_DECISIONS,  # the byte above
+)
+# Rows of the contexts that have none; the last two depend on what was found of the memory's contexts.
+OTHER_ROWS = (
+    60,  # the match's length, what it says, whether a token has just begun, and the kind of decision
+    32 * NUM_DECISIONS,  # indentation
+    256 * NUM_DECISIONS,  # tokens
+    256 * NUM_DECISIONS,  # the line's first word, the marks of the line before
+    256 * NUM_DECISIONS,  # the folder
+    1024 * NUM_DECISIONS,  # the word as far as it has come
+    1024 * NUM_DECISIONS,  # the word before
+    1024 * NUM_DECISIONS,  # the word before the bracket, commas in it
+    512 * NUM_DECISIONS,  # the byte that the longest order with a run expects
+    5 * NUM_DECISIONS * 2,  # how many long contexts were seen before, whether a token has just begun
+    7 * 7 * NUM_DECISIONS,  # how many contexts always saw a one here, and how many a zero
+)
+NUM_MIXERS, NUM_SELECTED = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
+# That of the network; those that maps are selected by, too; and those that are chosen late.
+NETWORK, EXPECTED, KNOWN, VOTES = 8, 10, NUM_SELECTED - 2, NUM_SELECTED - 1
+# Where each context's rows begin, among those with weights of mixers or among the others.
+ROW_OFFSETS = tuple(int(start) for rows in (MIXER_ROWS, OTHER_ROWS) for start in np.cumsum([0, *rows[:-1]]))
+
+
+@inlined
+def select_rows(
+    rows: Array,
+    text_state: TextState,
+    expected: Array,
+    text: Array,
+    position: Number,
+    decision: Number,
+    partial: Number,
+    match_bit: Number,
+    network_bin: Number,
+    confidence_bin: Number,
+) -> None:
+    """Choose the rows of all contexts but the last two.
+
+    `expected` (C,): as in `Work`. `match_bit`: of the match, 0 for nothing, else 1 and the bit. `network_bin`: of
+    its chance, 0
+    for nothing, else 1 and elevenths; `confidence_bin` likewise of its certainty, in eighths.
+    """
+    hashes, numbers = text_state.hashes, text_state.numbers
+    kind = 0 if decision == TOKEN_BEGINS else 1
+    is_token_start = 1 if numbers[NODE] == 0 else 0
+    longer = 0 if text_state.match_length[0] >= text_state.match_length[1] else 1
+    longest = text_state.match_length[longer]
+    length = 0 if longest == 0 else (1 if longest < 12 else (2 if longest < 20 else (3 if longest < 32 else 4)))
+    one = np.int64(byte_at(text, position - 1, numbers[TEXT_START]))
+    two = np.int64(byte_at(text, position - 2, numbers[TEXT_START]))
+    depth, indent = numbers[DEPTH], min(numbers[INDENT], 31)
+    bracket: Number = 0
+    commas: Number = 0
+    inside = np.uint64(0)
+    if 0 < depth <= MAX_DEPTH:
+        bracket = np.int64(text_state.brackets[depth - 1, BRACKET]) >> 5  # ( [ { are 1, 2, 3
+        commas = np.int64(text_state.brackets[depth - 1, COMMAS])
+        inside = text_state.brackets[depth - 1, WORD_BEFORE]
+    word_position = position - numbers[WORD_START]
+    quote = numbers[QUOTE]
+    quoted = quote if quote < 3 else (3 if quote == QUOTES[0] else (4 if quote == QUOTES[1] else 5))
+    above_at = numbers[LINE_START_BEFORE] + numbers[COLUMN]
+    above: Number = 0
+    if above_at < numbers[LINE_START]:
+        above = np.int64(text[above_at])
+    expected_row: Number = 0
+    if match_bit:
+        expected_row = (
+            1
+            + (np.int64(text[text_state.match_at[longer]]) * NUM_DECISIONS + decision) * 2
+            + (1 if longest >= 20 else 0)
+        )
+    run_byte: Number = 0
+    for context in range(FIRST_HIGH_ORDER, LAST_HIGH_ORDER + 1):
+        if expected[context] > 0:
+            run_byte = expected[context] & 511
+
+    rows[0] = partial
+    rows[1] = one * NUM_DECISIONS + decision
+    rows[2] = _hash_bits(one, two, 9) * NUM_DECISIONS + decision
+    rows[3] = two * 2 + kind
+    rows[4] = _hash_bits(one, partial, 12)
+    rows[5] = (min(word_position, 15) * NUM_DECISIONS + decision) * 3 + match_bit
+    rows[6] = (bracket * NUM_DECISIONS + decision) * 16 + min(commas, 3) * 4 + min(indent >> 2, 3)
+    rows[7] = _hash_bits(hashes[SHAPE], 1, 7) * NUM_DECISIONS + decision
+    rows[NETWORK] = ((network_bin * 9 + confidence_bin) * 3 + match_bit) * 2 + kind
+    rows[9] = (quoted * 21 + min(word_position, 20)) * NUM_DECISIONS + decision
+    rows[EXPECTED] = expected_row
+    rows[11] = above * NUM_DECISIONS + decision
+    rows[12] = ((length * 3 + match_bit) * 2 + is_token_start) * 2 + kind
+    rows[13] = indent * NUM_DECISIONS + decision
+    rows[14] = _hash_bits(hashes[TOKEN_1], numbers[NODE], 8) * NUM_DECISIONS + decision
+    rows[15] = _hash_bits(hashes[FIRST_WORD], hashes[SHAPE_BEFORE], 8) * NUM_DECISIONS + decision
+    rows[16] = _hash_bits(hashes[FOLDER], 1, 8) * NUM_DECISIONS + decision
+    rows[17] = _hash_bits(hashes[WORD], 1, 10) * NUM_DECISIONS + decision
+    rows[18] = _hash_bits(hashes[WORD_1], 1, 10) * NUM_DECISIONS + decision
+    rows[19] = _hash_bits(inside, commas, 10) * NUM_DECISIONS + decision
+    rows[20] = run_byte * NUM_DECISIONS + decision
+    for number in range(NUM_SELECTED - 2):
+        rows[number] += ROW_OFFSETS[number]
+
+
+@inlined
+def select_late_rows(
+    rows: Array, decision: Number, is_token_start: Number, num_known: Number, num_ones: Number, num_zeros: Number
+) -> None:
+    """Choose the rows of the last two contexts.
+
+    `num_known`: how many of FIRST_LONG to LAST_LONG have a history; `num_ones`, `num_zeros`: how many contexts with
+    a run expect a
+    one, and a zero.
+    """
+    rows[KNOWN] = ROW_OFFSETS[KNOWN] + (num_known * NUM_DECISIONS + decision) * 2 + is_token_start
+    rows[VOTES] = ROW_OFFSETS[VOTES] + (_quantize(num_ones) * 7 + _quantize(num_zeros)) * NUM_DECISIONS + decision
+
+
+def init_network_rows(weights: Array) -> None:
+    """Let the rows of whatever a network says begin as those of its silence: nothing has selected them until now."""
+    num_without_network = 3 * 2  # what the match says, whether a token begins
+    rows = weights[ROW_OFFSETS[NETWORK] : ROW_OFFSETS[NETWORK] + MIXER_ROWS[NETWORK]].reshape(
+        -1, num_without_network, weights.shape[1]
+    )
+    rows[1:] = rows[0]
+
+
+@inlined
+def _hash_bits(one: Number, other: Number, bits: Number) -> Number:
+    """A number of so many bits for two of any."""
+    return np.int64(combine(one, other) >> np.uint64(64 - bits))
+
+
+@inlined
+def _quantize(count: Number) -> Number:
+    """0 to 6: the first numbers by themselves, then ranges that double."""
+    return count if count < 3 else (3 if count < 5 else (4 if count < 9 else (5 if count < 16 else 6)))

@@ -1,0 +1,67 @@
+"""Compile every kernel: `python -m cllm.operations.compile_kernels`, once for a version on a machine; `make install`
+does it.
+
+It takes about a minute of one core. Otherwise the first training does it, in its time. Later they are loaded, in a
+second: by whoever calls them, or by the process that workers are forks of, so that these share them.
+"""
+
+import tempfile
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+
+from cllm.generation import Completer, Prompt, SamplingParams
+from cllm.memory.memory import Memory
+from cllm.memory.store import load_memory, save_memory
+from cllm.memory.worker import compile_kernels
+from cllm.model.gradient import build_forward_backward
+from cllm.model.transformer import Transformer, initialise
+from cllm.tokenizer import Tokenizer
+from cllm.training.choose import config_of_size
+from cllm.training.plan import DTYPES
+
+TEXT = b"int main(void) {\n  return 0;\n}\n" * 8
+
+
+def main() -> None:
+    """Call every kernel."""
+    call_completion_kernels()
+    network = small_network(256)
+    for dtype in DTYPES:
+        call_gradient_kernels(network, getattr(torch, dtype))
+
+
+def call_completion_kernels() -> None:
+    """Learn a text that hardly is one, and complete another with all that there is."""
+    tokenizer = Tokenizer.train([TEXT], 300)
+    memory = Memory.new(tokenizer, len(TEXT))
+    compile_kernels(memory)
+    memory.train_on(TEXT)
+    memory.index.add_segment(memory.text, 0, memory.size)
+    with tempfile.TemporaryDirectory(prefix="cllm-kernels-") as folder:
+        save_memory(memory, Path(folder) / "memory")
+        memory = load_memory(Path(folder) / "memory", tokenizer)
+    network = small_network(tokenizer.vocab_size).requires_grad_(False)
+    for prefill_model in (None, deepcopy(network).to(torch.bfloat16)):
+        completer = Completer(tokenizer=tokenizer, model=network, memory=memory, prefill_model=prefill_model)
+        completer.complete(Prompt(prefix=b"int mai", suffix=b"\n"), SamplingParams(max_tokens=4))
+
+
+def small_network(vocab_size: int) -> Transformer:
+    """One that has learned nothing."""
+    network = Transformer(config_of_size(0, vocab_size))
+    initialise(network, torch.Generator().manual_seed(0))
+    return network
+
+
+def call_gradient_kernels(network: Transformer, dtype: torch.dtype) -> None:
+    """Learn from four tokens."""
+    gradient = build_forward_backward(network.to(dtype), (1, 4), sample_threshold=0.3, dropout=0.1)
+    gradients = {name: torch.empty_like(weight) for name, weight in network.named_parameters()}
+    ids = torch.arange(5).unsqueeze(0)
+    gradient.compute(ids[:, :-1], ids[:, 1:], 1.0, gradients, 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`cllm export`: the network of the run in use in another program's format, under the user's name once it is proven.
+
+Left out: the memory, which those programs have no place for. What they lose by that is in the run's scorecard.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cllm.artifacts import atomic_file, sha256_of, write_directory
+from cllm.corpus import Corpus
+from cllm.errors import ArtifactError, ExportError, UsageError
+from cllm.export import (
+    TrainedNetwork,
+    build_verification_set,
+    verify_gguf,
+    verify_huggingface,
+    write_gguf,
+    write_huggingface,
+)
+from cllm.export.verification_set import VerificationSet
+from cllm.model.config import num_parameters
+from cllm.progress import Reporter
+from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard
+from cllm.workspace.workspace import Workspace
+
+
+def export_huggingface(root: Path, folder: Path, report: Reporter) -> dict[str, Any]:
+    """Write a new folder that transformers reads; what was found of it.
+
+    ExportError, and nothing is left: it cannot be written, or does not prove to be the same model.
+    """
+    run, found = current_run(Workspace(existing_directory(root))), dict[str, Any]()
+    with unused_path(folder) as target:
+        trained, verification_set = load_run(run, report)
+
+        def fill(temporary: Path) -> None:
+            report.start_phase("write")
+            write_huggingface(trained, temporary)
+            report.start_phase("verify")
+            found.update(verify_huggingface(trained, verification_set, temporary))
+
+        write_directory(target, fill, kind="huggingface", weights_sha256=trained.sha256)
+        size = sum(file.stat().st_size for file in target.iterdir())
+    return {"format": "huggingface", "path": str(target), "bytes": size, **export_facts(run, trained), **found}
+
+
+def export_gguf(root: Path, file: Path, kind: str, report: Reporter) -> dict[str, Any]:
+    """Write a new file that llama.cpp reads, its matrices as `kind`; what was found of it. ExportError: as above."""
+    run = current_run(Workspace(existing_directory(root)))
+    with unused_path(file) as target:
+        trained, verification_set = load_run(run, report)
+        with atomic_file(target) as temporary:
+            report.start_phase("write")
+            write_gguf(trained, temporary, kind)
+            report.start_phase("verify")
+            found = verify_gguf(trained, verification_set, temporary, kind)
+        file_facts = {"path": str(target), "bytes": target.stat().st_size, "sha256": sha256_of(target)}
+    return {"format": "gguf", "type": kind, **file_facts, **export_facts(run, trained), **found}
+
+
+@contextlib.contextmanager
+def unused_path(path: Path) -> Iterator[Path]:
+    """The absolute path of what is to be written, which must not be there. ExportError: it cannot be written."""
+    target = path.absolute()
+    if os.path.lexists(target):
+        raise UsageError(f"{path} is there already: name a new one, or remove it first")
+    if not target.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {target.parent}")
+    try:
+        yield target
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def load_run(run: Run, report: Reporter) -> tuple[TrainedNetwork, VerificationSet]:
+    """A run's model, and what an export of it is compared on: held-out files, where there are none learned ones."""
+    report.start_phase("read")
+    torch.set_num_threads(1)  # as the other programs have, see `export.peers`
+    trained, corpus = TrainedNetwork.load(run.model), Corpus.open(run.corpus)
+    documents = [corpus.text(document) for document in corpus.val or corpus.train]
+    return trained, build_verification_set(documents, trained.tokenizer, trained.config.context_length)
+
+
+def export_facts(run: Run, trained: TrainedNetwork) -> dict[str, Any]:
+    """What is exported, and what is not: bits per byte of held-out files by the mixture and by the network alone.
+
+    They are the scorecard's; None where there is none, or nothing was held out.
+    """
+    try:
+        bits = read_scorecard(run).get("bits_per_byte", {})
+    except ArtifactError:
+        bits = {}
+    return {
+        "run": run.folder.name,
+        "parameters": num_parameters(trained.config),
+        "context_length": trained.config.context_length,
+        "weights_sha256": trained.sha256,
+        "bits_per_byte": {expert: bits.get(expert) for expert in ("mixed", "model")},
+    }

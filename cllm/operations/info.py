@@ -1,0 +1,65 @@
+"""`cllm info`: what is known about a repository's corpus, plan, run and model."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from cllm.artifacts import MANIFEST, read_object
+from cllm.corpus import Corpus
+from cllm.errors import ArtifactError
+from cllm.training.plan import load_plan
+from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard
+from cllm.workspace.workspace import Workspace
+
+
+def current_corpus(root: Path) -> Corpus:
+    """The corpus of the run in use."""
+    return Corpus.open(current_run(Workspace(existing_directory(root))).corpus)
+
+
+def repository_info(root: Path) -> dict[str, Any]:
+    """The run in use and, while one is being learned, that one: {"model": ..., "run": ..., "workers": ...}."""
+    workspace = Workspace(existing_directory(root))
+    holder = workspace.holder()
+    found: dict[str, Any] = {
+        "repository": str(workspace.root),
+        "disk_bytes": workspace.disk_bytes(),
+        "holder": holder,
+        "model": None,
+    }
+    current, unfinished = workspace.current(), workspace.unfinished()
+    if current is not None:
+        run = Run(current)
+        card = read_scorecard(run)
+        found["model"] = {
+            "run": current.name,
+            **{key: card[key] for key in ("bits_per_byte", "train", "weights_sha256") if key in card},
+            "update": update_info(run),
+        }
+    newest = unfinished or current
+    if newest is not None:
+        found |= run_info(Run(newest), live=holder is not None and unfinished is not None)
+    return found
+
+
+def update_info(run: Run) -> dict[str, Any]:
+    """Which files what completes knows beside the learned ones, and which it forgot."""
+    try:
+        about = read_object(run.update / MANIFEST)
+        return {"new": about["new"], "stale": about["stale"], "is_trained": about["is_trained"]}
+    except (ArtifactError, KeyError):
+        return {"new": [], "stale": [], "is_trained": True}
+
+
+def run_info(run: Run, live: bool) -> dict[str, Any]:
+    """Corpus statistics, plan and state of a run, as far as it has come."""
+    found: dict[str, Any] = {"state": "training" if live else ("finished" if run.scorecard.exists() else "interrupted")}
+    try:
+        found["corpus"] = Corpus.open(run.corpus).report
+        found["plan"] = dataclasses.asdict(load_plan(run.plan))
+        found |= read_object(run.status)
+    except ArtifactError:
+        pass  # a run that has just begun has not written them yet
+    if not live:
+        found["workers"] = []
+    return found

@@ -1,0 +1,182 @@
+"""The order of the stages: the only module that knows it.
+
+    scan -> tokenizer -> dataset -> plan -> train -> model -> memory -> scorecard -> publish
+
+Each stage leaves its files in the run's folder (`cllm.workspace.run`), written atomically, and the next begins from
+them. So an
+interrupted run goes on with the first stage whose files are not there. The process that runs this is Node Zero: it
+computes no batch and never imports PyTorch.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cllm.artifacts import read_object, remove_leftovers, verify_directory, write_file, write_json
+from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.errors import ArtifactError
+from cllm.evaluation.compressors import parse_external
+from cllm.interrupt import InterruptHandler
+from cllm.machine import MemorySampler, trim_heap
+from cllm.progress import Reporter
+from cllm.stages.job import Job, TrainOptions
+from cllm.stages.memory_build import MemoryBuild, has_memory, update_memory
+from cllm.stages.plan import plan_run
+from cllm.stages.prepare import prepare
+from cllm.stages.score import baselines_chart, run_metadata, score, score_baselines
+from cllm.stages.train import train_run
+from cllm.stages.workers import launch_workers, load_kernels, start_fork_server
+from cllm.training.launch import launch_measurers
+from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard
+from cllm.workspace.workspace import Workspace
+
+
+def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dict[str, Any]:
+    """Learn the repository at `root`, or go on with the run that was interrupted there; its scorecard.
+
+    Where a run is finished and nothing is to be fresh: that run's scorecard, and what changed since.
+    """
+    workspace = Workspace(existing_directory(root))
+    job = Job(workspace.root, options, report)
+    with InterruptHandler() as interrupt_handler, MemorySampler() as memory_sampler, workspace.lock():
+        for folder in (workspace.folder, workspace.runs, *workspace.runs.glob("*")):
+            remove_leftovers(folder)
+        if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
+            verify_directory(Run(current).model)
+            verify_directory(Run(current).memory)
+            if ignored_options := options.new_run_options:
+                report.log(f"{', '.join(ignored_options)} not used: a new run would follow them, with --fresh")
+            return report_already_trained(workspace, Run(current), report)
+        return run_stages(job, workspace, interrupt_handler, memory_sampler)
+
+
+def run_stages(
+    job: Job, workspace: Workspace, interrupt_handler: InterruptHandler, memory_sampler: MemorySampler
+) -> dict[str, Any]:
+    """The stages, in their order."""
+    run = resume_or_create_run(workspace, job.options.fresh)
+    if run.plan.exists() and (ignored_options := job.options.new_run_options):
+        job.report.log(f"this run was begun before, with its own plan: {', '.join(ignored_options)} not used")
+    # It starts first: importing PyTorch takes it as long as reading the repository takes us.
+    with start_fork_server() as fork_server:
+        if not run.plan.exists():
+            prepare(job, run)
+        job.report.start_phase("kernels")  # which are compiled here, where that was never done
+        load_kernels(fork_server)
+        with MemoryBuild(job, run, fork_server) as memory_build:
+            if has_model(run):
+                job.seconds_before_resume = read_object(run.training).get("command_seconds", 0.0)
+            else:
+                if not run.plan.exists():
+                    with launch_measurers(job.num_workers, fork_server) as sphere:
+                        plan_run(job, run, sphere, memory_build)
+                trim_heap()  # of what was read, 30 MB; and again before the scorecard
+                memory_build.begin()
+                with launch_workers(job, run, fork_server) as workers:
+                    train_run(job, run, workers, memory_build, interrupt_handler)
+            if not has_memory(run):
+                memory_build.finish()
+        if not run.update.exists():
+            update_memory(run, run.corpus, fork_server)
+        trim_heap()
+        scores = score(job, run, fork_server)
+        memory_sampler.sample()
+    card = {**scores, **run_metadata(job, run, memory_sampler)}
+    write_json(run.scorecard, card)
+    workspace.publish(run.folder)
+    write_json(workspace.scorecard, card)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return card
+
+
+def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
+    """The unfinished run if it had come to its plan, unless everything is to be fresh; else a new one."""
+    try:
+        unfinished = workspace.unfinished()
+    except ArtifactError:
+        if not fresh:
+            raise
+        unfinished = None  # learning anew is the way out of a damaged pointer, too
+    if unfinished is not None and (fresh or not Run(unfinished).plan.exists()):
+        shutil.rmtree(unfinished)
+        unfinished = None
+    return Run(unfinished or workspace.new_run())
+
+
+def has_model(run: Run) -> bool:
+    """Whether the run's model is there and verifies."""
+    try:
+        verify_directory(run.model)
+        read_object(run.training)
+    except ArtifactError:
+        return False
+    return True
+
+
+def report_already_trained(workspace: Workspace, run: Run, report: Reporter) -> dict[str, Any]:
+    """Say that the run is finished and how the repository differs from what it learned; its scorecard."""
+    card = read_scorecard(run)
+    with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
+        changed = changes(Corpus.open(run.corpus), ingest(workspace.root, Path(scratch) / "corpus", CorpusConfig()))
+    counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in changed.items())
+    report.log(f"already learned (run {run.folder.name}); files since then: {counts}; --fresh learns anew")
+    return {**card, "changed_since": changed}
+
+
+def changes(before: Corpus, now: Corpus) -> dict[str, list[str]]:
+    """Paths of documents that came, went, or have another text."""
+    old = {document.path: document.sha256 for document in before.documents}
+    new = {document.path: document.sha256 for document in now.documents}
+    return {
+        "added": sorted(new.keys() - old.keys()),
+        "removed": sorted(old.keys() - new.keys()),
+        "modified": sorted(path for path in new.keys() & old.keys() if new[path] != old[path]),
+    }
+
+
+def update_run(root: Path, report: Reporter) -> dict[str, Any]:
+    """Let what is in use know the working tree as it is now, without learning anew; which paths are new to it or gone.
+
+    The network stays as it is, and so do the scores: they are made without what came later.
+    """
+    workspace = Workspace(existing_directory(root))
+    run = current_run(workspace)
+    with (
+        InterruptHandler(),
+        workspace.lock(),
+        start_fork_server() as fork_server,
+        tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch,
+    ):
+        report.start_phase("scan")
+        corpus = Path(scratch) / "corpus"
+        ingest(workspace.root, corpus, CorpusConfig())
+        report.start_phase("update")
+        return update_memory(run, corpus, fork_server)
+
+
+def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str] | None = None) -> dict[str, Any]:
+    """Score what is in use anew, write the scorecard, and give it.
+
+    With `compressors`, the user's own and perhaps none, the baselines are measured too, and drawn.
+    """
+    workspace = Workspace(existing_directory(root))
+    run = current_run(workspace)
+    for text in compressors or ():
+        parse_external(text)  # refused now, not after the scorecard
+    job = Job(workspace.root, TrainOptions(), report)
+    with InterruptHandler(), MemorySampler() as memory_sampler, workspace.lock(), start_fork_server() as fork_server:
+        load_kernels(fork_server)
+        scores = score(job, run, fork_server)
+        if compressors is not None:
+            scores["baselines"] = score_baselines(job, run, fork_server, compressors)
+            write_file(workspace.baselines_chart_path, baselines_chart(scores).encode())
+        try:
+            before = read_scorecard(run)
+        except ArtifactError:  # it can be made again, but for what the learning took in all
+            before = run_metadata(job, run, memory_sampler)
+        card = {**before, **scores}
+        write_json(run.scorecard, card)
+        write_json(workspace.scorecard, card)
+    return card

@@ -1,0 +1,59 @@
+"""A nursery that is a fork of the process that has it: what a control node, which is a worker itself, has workers from.
+
+All that was imported before is one memory for all of them; nothing is imported anew.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from cllm.spheres.fork_server import ForkServer
+from cllm.spheres.fork_server_main import freeze, serve_requests
+from cllm.spheres.worker import die_with_parent
+
+
+class ForkedProcess:
+    """A child process, as much of `subprocess.Popen` as a nursery needs of it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._exit_code: int | None = None
+
+    def kill(self) -> None:
+        if self._exit_code is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        if self._exit_code is None:
+            _, status = os.waitpid(self.pid, 0)
+            self._exit_code = os.waitstatus_to_exitcode(status)
+        return self._exit_code
+
+
+class NestedForkServer(ForkServer):
+    """A nursery whose process has what this one has imported; to be made where there is one thread."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        if (pid := os.fork()) == 0:
+            ours.close()
+            run_fork_server(parent, modules, theirs)
+        theirs.close()
+        self._attach(ForkedProcess(pid), ours)
+
+
+def run_fork_server(parent: int, modules: Sequence[str], calls: socket.socket) -> None:
+    """Be the process that workers come from, until nobody asks any more."""
+    code = 1
+    try:
+        die_with_parent(parent)
+        freeze()
+        serve_requests({name: import_module(name) for name in modules}, calls)
+        code = 0
+    finally:
+        sys.stderr.flush()
+        os._exit(code)

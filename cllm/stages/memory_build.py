@@ -1,0 +1,159 @@
+"""The memory of a run: its process reads while the network learns, and hears the network when that is done."""
+
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from cllm.artifacts import sha256_of, verify_directory
+from cllm.corpus import Corpus
+from cllm.errors import ArtifactError
+from cllm.spheres import ForkServer, Sphere, WorkerLost
+from cllm.stages.job import Job
+from cllm.stages.memory_plan import (
+    ALONE_BYTES_PER_SECOND,
+    MemoryPlan,
+    build_seconds,
+    describe_memory_plan,
+    load_memory_plan,
+)
+from cllm.training.plan import load_plan
+from cllm.workspace.run import Run
+
+WORKER = "cllm.memory.worker"
+CALIBRATION_BYTES = 100_000  # are read alone on the machine: 1 to 2 s, which tell how fast it is
+MIN_SPEED, MAX_SPEED = 0.5, 3.0  # that it is taken for
+
+
+def has_memory(run: Run) -> bool:
+    """Whether the run's memory is there, verifies, and is that of its model."""
+    try:
+        return bool(verify_directory(run.memory).get("weights_sha256") == verify_directory(run.model)["weights_sha256"])
+    except ArtifactError:
+        return False
+
+
+class MemoryBuild:
+    """The process that remembers; a context manager. `build` starts it, `finish` waits for it.
+
+    While it reads, it takes a core. Where the workers have all of them, one rests, instead of all waiting at the end of
+    every step for one that shares its core (2% more tokens in five minutes, docs/LOG.md).
+    """
+
+    def __init__(self, job: Job, run: Run, fork_server: ForkServer) -> None:
+        self._job, self._run, self._fork_server = job, run, fork_server
+        self._sphere: Sphere | None = None
+        self._plan: MemoryPlan | None = None  # that it reads by
+        self._speed, self._builds_until = 1.0, 0.0  # as planned
+        self._calibration: dict[str, float] = {}  # what came of the first part
+        self._alone: dict[str, float] = {}  # and of all
+        self._failure: WorkerLost | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._sphere is not None:
+            self._sphere.__exit__(*error)
+
+    def calibrate(self) -> float:
+        """Read the first part; how fast this machine reads, by how fast the constants of `memory_plan` take it for."""
+        self._start(CALIBRATION_BYTES)
+        assert self._sphere is not None
+        self._calibration = self._sphere.wait_result()
+        if self._calibration["bytes"] >= CALIBRATION_BYTES:
+            found = self._calibration["bytes"] / self._calibration["seconds"] / ALONE_BYTES_PER_SECOND
+            self._speed = min(max(MIN_SPEED, found), MAX_SPEED)
+        return self._speed
+
+    def begin(self) -> None:
+        """Read all, or what is left of it, in the background, while the network learns for as long as its plan says."""
+        corpus = Corpus.open(self._run.corpus)
+        plan = load_memory_plan(self._run, corpus)
+        self._job.report.log(describe_memory_plan(plan, corpus))
+        if self._sphere is not None and plan == self._plan:
+            self._sphere.start_call("build_rest")
+        else:
+            self._start(None)  # anew, where the plan is another one now that this machine's speed is known
+        self._builds_until = time.monotonic() + build_seconds(plan, corpus) / self._speed
+
+    def _start(self, first_bytes: int | None) -> None:
+        """Have a process that reads so many bytes, or everything."""
+        self._plan, self._calibration = load_memory_plan(self._run, Corpus.open(self._run.corpus)), {}
+        self._sphere = self._sphere or Sphere(self._fork_server, WORKER, 1)
+        self._sphere.start_call(
+            "build",
+            corpus=str(self._run.corpus),
+            tokenizer=str(self._run.tokenizer),
+            documents=self._plan.alone,
+            with_network=self._plan.with_network,
+            first_bytes=first_bytes,
+        )
+
+    def num_idle(self) -> int:
+        """How many of the workers are to rest now."""
+        return self._job.num_idle if self._is_building() else 0
+
+    def lost_seconds(self, seconds: float) -> float:
+        """What of all workers' time in so many seconds the rest of the reading is going to take."""
+        remaining_seconds = min(seconds, self._builds_until - time.monotonic()) if self._is_building() else 0.0
+        return max(0.0, remaining_seconds) * self._job.memory_build_share
+
+    def _is_building(self) -> bool:
+        if self._sphere is None or self._alone or self._failure:
+            return False
+        if self._sphere.has_result():
+            self._collect()
+        return not (self._alone or self._failure)
+
+    def _collect(self) -> None:
+        """Take what comes of the reading."""
+        assert self._sphere is not None
+        try:
+            rest = self._sphere.wait_result()
+            self._alone = {key: rest[key] + self._calibration.get(key, 0.0) for key in rest}
+        except WorkerLost as error:  # which `finish` says: the network is learned first
+            self._failure = error
+
+    def finish(self) -> None:
+        """Read the rest with the network that was learned, and save the memory; then know the held-out files, too."""
+        if self._sphere is None:
+            self.begin()
+        assert self._sphere is not None
+        report, run = self._job.report, self._run
+        report.start_phase("memory")
+        began = time.monotonic()
+        if self._is_building():
+            self._collect()
+        if self._failure:
+            raise self._failure
+        waited = time.monotonic() - began
+        dtype = load_plan(run.plan).engine.dtype
+        self._sphere.call_one(
+            "load_network", model=str(run.model), dtype=dtype, threads=max(1, self._job.num_workers - 1)
+        )
+        plan = load_memory_plan(run, Corpus.open(run.corpus))
+        with_network = []
+        for number, document in enumerate(plan.with_network):
+            report.update(number / len(plan.with_network))
+            with_network.append(self._sphere.call_one("build_with_network", document=document))
+        metadata = {
+            "weights_sha256": verify_directory(run.model)["weights_sha256"],
+            "tokenizer_sha256": sha256_of(run.tokenizer),
+            "alone": self._alone,
+            "with_network": {key: sum(each[key] for each in with_network) for key in ("bits", "bytes")},
+            "seconds": {"wait": waited, "with_network": time.monotonic() - began - waited},
+        }
+        self._sphere.call_one("save", directory=str(run.memory), metadata=metadata)
+        self._sphere.call_one("update", **update_memory_arguments(run, run.corpus))
+
+
+def update_memory(run: Run, corpus: Path, fork_server: ForkServer) -> dict[str, Any]:
+    """Bring what completes up to date with a corpus; which paths are `new` to it, or `gone`."""
+    with Sphere(fork_server, WORKER, 1) as sphere:
+        found: dict[str, Any] = sphere.call_one("update", **update_memory_arguments(run, corpus))
+    return found
+
+
+def update_memory_arguments(run: Run, corpus: Path) -> dict[str, str]:
+    paths = {"memory": run.memory, "tokenizer": run.tokenizer, "corpus": corpus, "directory": run.update}
+    return {name: str(path) for name, path in paths.items()}

@@ -1,0 +1,141 @@
+"""The plans of a new run: from the options, the configuration, the corpus and the speed of this machine."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cllm.config import override
+from cllm.corpus import Corpus
+from cllm.dataset import Shard
+from cllm.errors import UsageError
+from cllm.machine import default_dtype
+from cllm.model.config import TransformerConfig, num_parameters
+from cllm.spheres import Sphere
+from cllm.stages.job import Job
+from cllm.stages.memory_build import MemoryBuild
+from cllm.stages.memory_plan import MemoryPlan, build_seconds, plan_memory, save_memory_plan, seconds_after_training
+from cllm.tokenizer import Tokenizer
+from cllm.training.choose import SHAPES, PlanRequest, Speed, choose_model, plan_of_seconds, plan_of_steps
+from cllm.training.engine import engine_of
+from cllm.training.plan import OptimizerConfig, Plan, TrainingConfig, save_plan
+from cllm.workspace.run import Run
+
+# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
+# the speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
+SCORECARD_SECONDS = 12.0
+SCORED_BYTES_PER_SECOND = 8_000
+SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
+RESERVED_BYTES = 1_000_000_000  # of memory: what reads beside the training, and what workers are forks of
+
+
+def plan_run(job: Job, run: Run, sphere: Sphere, memory_build: MemoryBuild) -> None:
+    """Save the plans of a prepared run: of its memory, and of its network."""
+    job.report.start_phase("plan")
+    corpus, tokenizer = Corpus.open(run.corpus), Tokenizer.load(run.tokenizer)
+    memory_plan_arguments = (corpus, job.options.minutes * 60, job.num_workers, job.options.seed)
+    save_memory_plan(memory := plan_memory(*memory_plan_arguments), run)
+    if job.user_plan is not None:
+        plan = plan_without_budget(job, job.user_plan, tokenizer)
+    else:
+        shard = Shard.open(run.dataset, "train")
+        speed = 1.0 if job.options.steps is not None else memory_build.calibrate()
+        save_memory_plan(memory := plan_memory(*memory_plan_arguments, speed), run)
+        reserve_seconds = reserved_seconds(job, corpus, memory, speed)
+        lost_seconds = job.memory_build_share * min(
+            build_seconds(memory, corpus) / speed, job.seconds_left - reserve_seconds
+        )
+        plan = network_plan(job, tokenizer, shard, sphere, reserve_seconds, lost_seconds)
+    save_plan(plan, run.plan)
+
+
+def network_plan(
+    job: Job, tokenizer: Tokenizer, shard: Shard, sphere: Sphere, reserve_seconds: float, lost_seconds: float
+) -> Plan:
+    """A plan made for this machine and this corpus.
+
+    It leaves `reserve_seconds` seconds for what follows the training; `lost_seconds` seconds of all workers' time go
+    to other work.
+    """
+    seconds = None if job.options.steps is not None else max(1.0, job.seconds_left - reserve_seconds - lost_seconds)
+    dtype = job.engine_choice.dtype
+    engine = engine_of(job.machine, default_dtype(job.machine) if dtype == "auto" else dtype)
+    request = PlanRequest(
+        vocab_size=tokenizer.vocab_size,
+        tokens=shard.num_tokens,
+        engine=engine,
+        num_workers=job.num_workers,
+        levels=job.levels,
+        seconds=seconds,
+        steps=job.options.steps,
+        seed=job.options.seed,
+        free_bytes=job.machine.available_bytes - RESERVED_BYTES,
+    )
+
+    def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+        return measure_speed(sphere, model, engine.dtype, shapes, job.training)
+
+    model = override(choose_model(request, measure), job.section("model"), "model")
+    if request.steps is not None:
+        return apply_config(plan_of_steps(request, model), job.section("training"), job.optimizer)
+    speed = measure(model, SHAPES)
+    # What measuring took is gone from the budget.
+    request = dataclasses.replace(request, seconds=max(1.0, job.seconds_left - reserve_seconds - lost_seconds))
+    plan = plan_of_seconds(request, model, speed)
+    assert plan.seconds is not None
+    plan = dataclasses.replace(plan, seconds=plan.seconds + lost_seconds)
+    return apply_config(plan, job.section("training"), job.optimizer)
+
+
+def apply_config(plan: Plan, training: dict[str, Any], optimizer: OptimizerConfig) -> Plan:
+    """A plan with what the configuration file says: the fields of its section [training], and an optimizer."""
+    return dataclasses.replace(plan, training=override(plan.training, training, "training"), optimizer=optimizer)
+
+
+def plan_without_budget(job: Job, plan: Plan, tokenizer: Tokenizer) -> Plan:
+    """A saved plan, which must be for this repository's vocabulary; without a budget, so that nothing amends it."""
+    if plan.model.vocab_size != tokenizer.vocab_size:
+        raise UsageError(
+            f"{job.options.plan} is for a vocabulary of {plan.model.vocab_size}, this repository's has "
+            f"{tokenizer.vocab_size}: a plan belongs to the repository it was made for"
+        )
+    return dataclasses.replace(plan, seconds=None)
+
+
+def reserved_seconds(job: Job, corpus: Corpus, memory: MemoryPlan, speed: float) -> float:
+    """Seconds to leave for what follows the training, on a machine so many times as fast as the constants say."""
+    size = sum(document.bytes for document in corpus.val)
+    scorecard = SCORECARD_SECONDS + size / (SCORED_BYTES_PER_SECOND * job.num_workers)
+    max_seconds = SCORECARD_SHARE * job.options.minutes * 60
+    return min(max_seconds, scorecard / speed) + seconds_after_training(memory, corpus, job.num_workers) / speed
+
+
+def measure_speed(
+    sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[tuple[int, int]], training: TrainingConfig
+) -> Speed:
+    """The workers' speed at a network and some shapes, all measuring at once: the mean over them."""
+    arguments = {"model": dataclasses.asdict(model), "dtype": dtype, "shapes": shapes}
+    arguments["training"] = dataclasses.asdict(training)
+    found = sphere.call_all("measure", [arguments] * len(sphere.workers))
+    micro_batch_seconds = np.mean([speed["micro_batch_seconds"] for speed in found], 0)
+    return Speed(
+        micro_batch_seconds=tuple(micro_batch_seconds.tolist()),
+        update_seconds=float(np.mean([speed["update_seconds"] for speed in found])),
+    )
+
+
+def describe_plan(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
+    """What is going to be done, in two lines."""
+    model = plan.model
+    yield (
+        f"network: {model.n_layer} layers, {model.n_embd} wide, vocabulary {model.vocab_size:,}, "
+        f"{num_parameters(model) / 1e6:.2f} M parameters, {plan.engine.dtype}"
+    )
+    micro_batches = plan.num_micro_batches
+    phases = ", ".join(
+        f"{phase.steps} steps of {micro_batches} x {phase.tokens_per_micro_batch} tokens" for phase in plan.phases
+    )
+    dropout = f", dropout {plan.training.dropout:g}" if plan.training.dropout else ""
+    time_text = f", at most {plan.seconds:.0f} s" if plan.seconds else ""
+    yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} passes{dropout}{time_text}, {num_workers} workers"

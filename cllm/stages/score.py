@@ -1,0 +1,99 @@
+"""The scorecard of a finished model: its figures, and what they took on what machine."""
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cllm import __version__
+from cllm.artifacts import read_object, verify_directory
+from cllm.corpus import Corpus
+from cllm.errors import ArtifactError, UsageError
+from cllm.evaluation.bar_chart import render_bars
+from cllm.evaluation.baselines import evaluate_baselines
+from cllm.evaluation.scorecard import (
+    CORES_PER_EVALUATION_WORKER,
+    EXPERTS,
+    ScoredModel,
+    complete_prompts,
+    held_out_metrics,
+    launch_evaluation_workers,
+    main_language,
+    measure_speed,
+    score_files,
+)
+from cllm.machine import MemorySampler
+from cllm.spheres import ForkServer
+from cllm.stages.job import Job
+from cllm.stages.plan import SCORECARD_SHARE
+from cllm.training.plan import Engine
+from cllm.workspace.run import Run
+
+PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter")
+
+
+def score(job: Job, run: Run, fork_server: ForkServer) -> dict[str, Any]:
+    """The figures of a run's model, measured now."""
+    job.report.start_phase("scorecard")
+    scored_model, corpus = scored_model_of(run), Corpus.open(run.corpus)
+    seconds = max(SCORECARD_SHARE * job.options.minutes * 60, job.seconds_left)
+    with launch_evaluation_workers(max(1, job.num_workers // CORES_PER_EVALUATION_WORKER), fork_server) as sphere:
+        results = score_files(sphere, scored_model, corpus, seconds, job.options.seed, job.report.update)
+        language = main_language(corpus)
+        syntax = complete_prompts(sphere, scored_model, language) if language else {}
+        generation = measure_speed(sphere, scored_model, corpus)
+        for reason in sphere.replacement_reasons:
+            job.report.log(f"{reason}; another did what it was doing")
+    return {
+        **held_out_metrics(results, corpus.val),
+        "language": language,
+        "syntax": syntax,
+        "generation": generation,
+        "weights_sha256": verify_directory(run.model)["weights_sha256"],
+    }
+
+
+def score_baselines(job: Job, run: Run, fork_server: ForkServer, compressors: Sequence[str]) -> dict[str, Any]:
+    """The figures of other means on the same files."""
+    job.report.start_phase("baselines")
+    scored_model, corpus = scored_model_of(run), Corpus.open(run.corpus)
+    with launch_evaluation_workers(job.num_workers, fork_server) as sphere:
+        return evaluate_baselines(sphere, scored_model, corpus, compressors, job.options.seed, job.report.update)
+
+
+def baselines_chart(card: Mapping[str, Any]) -> str:
+    """Bits per byte of the baselines and of each expert, the most first, as a picture (SVG)."""
+    rows = [(name, value, False) for name, value in card["baselines"]["bits_per_byte"].items() if value is not None]
+    names = {"model": "network", "memory": "memory", "mixed": "both"}
+    rows += [(names[expert], card["bits_per_byte"][expert], True) for expert in EXPERTS if "bits_per_byte" in card]
+    return render_bars("bits per byte of held-out files (less is better)", sorted(rows, key=lambda row: -row[1]))
+
+
+def scored_model_of(run: Run) -> ScoredModel:
+    """A run's model and memory, which must belong together."""
+    manifest = verify_directory(run.model)
+    if verify_directory(run.memory).get("weights_sha256") != manifest["weights_sha256"]:
+        raise ArtifactError(f"{run.memory} is not the memory of {run.model}: learn again with --fresh")
+    return ScoredModel(model=run.model, dtype=model_dtype(manifest, run), memory=run.memory, corpus=run.corpus)
+
+
+def model_dtype(manifest: dict[str, Any], run: Run) -> str:
+    """The dtype that a model was learned in, and is scored in."""
+    try:
+        return Engine(**manifest["engine"]).dtype
+    except (KeyError, TypeError, UsageError) as error:
+        raise ArtifactError(
+            f"the manifest of {run.model} does not say what the model was learned with: {error}"
+        ) from None
+
+
+def run_metadata(job: Job, run: Run, memory_sampler: MemorySampler) -> dict[str, Any]:
+    """What the whole command took, on what."""
+    machine = dataclasses.asdict(job.machine)
+    return {
+        "train": read_object(run.training),
+        "seconds": {"total": job.total_seconds},
+        "peak_memory_bytes": memory_sampler.peak_bytes,
+        "machine": {**machine, "features": sorted(job.machine.features or ())},
+        "versions": {"cllm": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}},
+    }

@@ -1,0 +1,104 @@
+"""Training, from the plan to the model's directory, with checkpoints on the way."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from cllm.artifacts import sha256_of, verify_directory, write_json
+from cllm.corpus import Corpus
+from cllm.dataset import Shard
+from cllm.errors import ArtifactError, TrainingError
+from cllm.interrupt import InterruptHandler
+from cllm.machine import Machine
+from cllm.model.config import num_parameters
+from cllm.model.weights import save_model
+from cllm.spheres import SharedArrays
+from cllm.stages.history import History
+from cllm.stages.job import Job
+from cllm.stages.memory_build import MemoryBuild
+from cllm.stages.monitor import TrainingMonitor
+from cllm.stages.plan import describe_plan
+from cllm.stages.worker_scaler import WorkerScaler
+from cllm.training.checkpoint import Checkpoint, Checkpointer, ResourceUsage, newest_checkpoint, restore
+from cllm.training.engine import differences, engine_of
+from cllm.training.launch import Workers
+from cllm.training.layout import named_arrays, needed_bytes
+from cllm.training.loop import StepReport, train
+from cllm.training.plan import Plan, load_plan
+from cllm.workspace.run import Run
+
+
+def train_run(
+    job: Job, run: Run, workers: Workers, memory_build: MemoryBuild, interrupt_handler: InterruptHandler
+) -> None:
+    """Train a planned run to its end, from its newest checkpoint on if it has one; the memory may be reading."""
+    if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
+        raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
+    corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
+    plan = load_plan(run.plan)
+    for sentence in describe_plan(plan, shard, workers.num_workers):
+        job.report.log(sentence)
+    check_available_memory(plan, job.machine)
+    dev_documents = [number for number, document in enumerate(corpus.train) if document.split == "dev"]
+    shared = workers.load_run(run.folder, plan, run.plan, dev_documents)
+    checkpoint = newest_checkpoint(run.checkpoints, job.report.log)
+    initialise_or_restore(job, plan, checkpoint, shared, workers)
+    first_step, usage_before = (checkpoint.step, checkpoint.usage) if checkpoint else (0, ResourceUsage())
+    job.seconds_before_resume = usage_before.command_seconds
+    checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
+    with History(run.history) as history:
+        monitor = TrainingMonitor(
+            job, run, workers, memory_build, checkpointer, history, usage_before, bool(dev_documents)
+        )
+        worker_scaler = WorkerScaler(job, workers.sphere, memory_build)
+        num_active = worker_scaler.num_active if plan.levels == 1 else lambda: len(workers.sphere.workers)
+        run_step = workers.step_runner(job.report.log)
+        steps = train(workers.sphere, plan, run.plan, first_step, monitor.budget.amend, num_active, run_step)
+        run_steps(job, steps, monitor, interrupt_handler)
+    workers.end()
+    plan = load_plan(run.plan)
+    write_json(run.training, monitor.training_summary(plan, first_step))
+    weights = named_arrays(shared, "weights", plan.model, plan.steps)
+    save_model(run.model, plan.model, weights, run.tokenizer, engine=asdict(plan.engine))
+
+
+def check_available_memory(plan: Plan, machine: Machine) -> None:
+    """TrainingError where the numbers of a run are more than this machine has memory for."""
+    needed = needed_bytes(plan.model, plan.engine.dtype, plan.levels)
+    if needed > machine.available_bytes:
+        raise TrainingError(
+            f"a network of {num_parameters(plan.model) / 1e6:,.0f} M parameters takes {needed / 1e9:.1f} GB of memory "
+            f"to learn, and {machine.available_bytes / 1e9:.1f} GB are free: make [model] smaller, with --fresh"
+        )
+
+
+def initialise_or_restore(
+    job: Job, plan: Plan, checkpoint: Checkpoint | None, shared: SharedArrays, workers: Workers
+) -> None:
+    """Put the first weights, or those of a checkpoint, into the shared memory."""
+    if checkpoint is None:
+        workers.sphere.call_one("initialise")
+        return
+    restore(checkpoint, shared, plan)
+    workers.sphere.call_one("cast_weights", step=checkpoint.step)
+    job.report.log(f"resuming from step {checkpoint.step} of {plan.steps}")
+    for sentence in differences(plan.engine, engine_of(job.machine, plan.engine.dtype)):
+        job.report.log(f"not bit-exact from here: {sentence}")
+
+
+def run_steps(
+    job: Job, steps: Iterator[StepReport], monitor: TrainingMonitor, interrupt_handler: InterruptHandler
+) -> None:
+    """Run the steps; when they end, or a signal interrupts them, the last state is saved first."""
+    job.report.start_phase("train")
+    interrupt_handler.deferred = True
+    try:
+        for step in steps:
+            monitor.on_step(step)
+            if interrupt_handler.requested is not None:
+                break
+        monitor.save_last()
+    finally:
+        interrupt_handler.deferred = False
+    if interrupt_handler.requested is not None:
+        job.report.log(f"saved at step {monitor.checkpointer.last_step}; the same command goes on from there")
+    interrupt_handler.check()

@@ -1,0 +1,139 @@
+"""The control node of a machine that came to take part in another one's run: it does what the first machine says."""
+
+import os
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cllm.artifacts import write_file
+from cllm.errors import ArtifactError, TrainingError
+from cllm.machine import detect_machine
+from cllm.spheres.group import CHUNK_BYTES, GroupLost, RendezvousClient
+from cllm.spheres.worker import serve
+from cllm.training.control import exit_on_worker_lost
+from cllm.training.engine import differences, engine_of
+from cllm.training.layout import needed_bytes
+from cllm.training.peer import Peer
+from cllm.training.plan import Engine, Plan, load_plan
+
+CALLS = ("configure", "run_next")
+NO_DIGEST = -1  # no digest
+FILE_NAME = re.compile(r"(dataset/)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+class Follower(Peer):
+    """A machine that came to take part in another one's run."""
+
+    def __init__(self, processes: ExitStack) -> None:
+        super().__init__(processes)
+        self._rendezvous: RendezvousClient | None = None
+        self._identity = ""
+
+    def configure(self, address: str, port: int, folder: str, descriptor: int, num_workers: int) -> None:
+        """What `run_next` needs to know; files of the run go into `folder`."""
+        self._address, self._port, self._folder = address, port, Path(folder)
+        self._descriptor, self._num_workers = descriptor, num_workers
+
+    def run_next(self) -> dict[str, Any]:
+        """Do the next thing that there is to do; {"state": "waiting", "lost", "learning" or "done", ...}."""
+        try:
+            self._rendezvous = self._rendezvous or RendezvousClient(self._address, self._port)
+            if self._group is None:
+                self._group = self._rendezvous.wait_for_group()
+                if self._group is None:
+                    return {"state": "waiting"}
+                self._handshake()
+            message = self.group.broadcast_object()
+            if message["call"] == "step":
+                return {"state": "training", "num_peers": self.group.size, **self._run_announced_step(message)}
+            if message["call"] == "sample_telemetry":
+                self.group.all_gather_object(self._control.sample_telemetry(message["tokens_per_micro_batch"]))
+            if message["call"] in ("wait", "sample_telemetry"):
+                return {"state": "training", "num_peers": self.group.size}
+            self._leave_group()
+            return {"state": "done" if message["call"] == "end" else "waiting"}
+        except GroupLost as lost:
+            self._leave_group()
+            return {"state": "unreachable", "reason": str(lost)}
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainingError(
+                f"what {self._address} says is not understood ({error!r}): is it another version of CLLM?"
+            ) from None
+
+    def _leave_group(self) -> None:
+        self._group = self._rendezvous = None
+
+    def _handshake(self) -> None:
+        message = self.group.broadcast_object()
+        step = message["step"]
+        engine = Engine(**message["engine"])
+        is_same_engine = not list(differences(engine, engine_of(detect_machine(), engine.dtype)))
+        has_run = message["run"] == self._identity
+        if self._identity and not has_run:
+            os._exit(1)  # another run than before: for another process in this one's place
+        own_digest = self.state_digest(step) if has_run else NO_DIGEST
+        found = self.group.all_gather_values([has_run, own_digest, self._speed, self._num_workers, is_same_engine])
+        self.set_speeds(found[:, 2].tolist(), found[:, 3].tolist())
+        if not found[:, 0].all():
+            self._receive_run(has_run, message["run"])
+        if not (found[:, 1] == found[0, 1]).all():
+            self.broadcast_state(step)
+        self.barrier(step)
+
+    def _receive_run(self, has_run: bool, identity: str) -> None:
+        """Take the files of the run; who has them lets them pass."""
+        message = self.group.broadcast_object()
+        for name, size in message["files"]:
+            content = bytearray()
+            for first in range(0, size, CHUNK_BYTES):
+                chunk = torch.empty(min(CHUNK_BYTES, size - first), dtype=torch.uint8)
+                self.group.broadcast(chunk)
+                content += b"" if has_run else chunk.numpy().tobytes()
+            if not has_run:
+                self._save_file(name, bytes(content))
+        if not has_run:
+            self._save_file("plan.json", message["plan"].encode())
+            plan = self._folder / "plan.json"
+            check_available_memory(load_plan(plan))
+            self.load_run(str(self._folder), str(plan), self._descriptor, message["dev"], self._num_workers)
+            if self._identity != identity:
+                raise ArtifactError("what came over the network is not the run: its hash is another one")
+
+    def _save_file(self, name: str, content: bytes) -> None:
+        if not FILE_NAME.fullmatch(name):
+            raise ArtifactError(f"a file of the run is called {name!r}, which cannot be")
+        path = self._folder / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, content)
+        except OSError as error:
+            raise TrainingError(
+                f"{path} cannot be written ({error.strerror}): free some space, and join again"
+            ) from None
+
+    def _run_announced_step(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Take the step that the first machine says."""
+        step = message["step"]
+        if message["plan"]:
+            self._save_file("plan.json", message["plan"].encode())
+            self._control.amend(str(self._plan_path))
+        if message["resync"]:
+            self.broadcast_state(step)
+        done = self.run_step(step)
+        return {"step": step + 1, "steps": self._control.plan.steps, **done}
+
+
+def check_available_memory(plan: Plan) -> None:
+    """TrainingError where this machine has not the memory for a run."""
+    needed, free = needed_bytes(plan.model, plan.engine.dtype, plan.levels), detect_machine().available_bytes
+    if needed > free:
+        raise TrainingError(f"the run takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free here")
+
+
+def main() -> None:
+    with ExitStack() as processes:
+        follower = Follower(processes)
+        serve({name: exit_on_worker_lost(getattr(follower, name)) for name in CALLS})

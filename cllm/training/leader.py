@@ -1,0 +1,177 @@
+"""The control node of Node Zero's machine, where others take part: it listens for them, and tells them what is done."""
+
+import contextlib
+import dataclasses
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cllm.machine import detect_machine
+from cllm.spheres.group import CHUNK_BYTES, MAX_FOLLOWERS, GroupLost, RendezvousServer
+from cllm.spheres.telemetry import control_node_row
+from cllm.spheres.worker import serve
+from cllm.training.control import exit_on_worker_lost
+from cllm.training.engine import engine_of
+from cllm.training.peer import HEARTBEAT_SECONDS, Peer, run_files
+
+CALLS = ("listen", "load_run", "amend", "initialise", "cast_weights", "dev_loss", "step", "sample_telemetry", "end")
+MAX_TRIES = 2  # of a step with others, before it is taken alone: one that is lost always again must not stop it
+RESYNC_STEPS = 50  # after so many its numbers are given to all again, where the machines do not compute the same bits
+
+
+class Leader(Peer):
+    """Node Zero's machine: it listens for others, and says what is done."""
+
+    def __init__(self, processes: ExitStack) -> None:
+        super().__init__(processes)
+        self._lock = threading.Lock()  # of the group: between two steps a thread keeps it company
+        self._messages: list[str] = []
+        self._num_followers = 0  # machines in the last group
+        self._sent_plan = ""
+        self._is_bit_exact = True  # all machines compute the same bits
+        threading.Thread(target=self._heartbeat, daemon=True).start()
+
+    def listen(self, address: str, port: int) -> None:
+        self._rendezvous = RendezvousServer(address, port)
+
+    def amend(self, plan: str) -> None:
+        self._control.amend(plan)
+
+    def initialise(self) -> None:
+        self._control.initialise()
+
+    def cast_weights(self, step: int) -> None:
+        self._control.cast_weights(step)
+
+    def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
+        return self._control.dev_loss(context, first, count)
+
+    def step(self, step: int) -> dict[str, Any]:
+        """Take a step with whoever is there, and again where one is lost; what `run_step` gives, and what is to be
+        said.
+
+        "lost_seconds": that went by before the attempt which succeeded.
+        """
+        began, tries = time.monotonic(), 0
+        with self._lock:
+            while True:
+                try:
+                    self._ensure_group(step, alone=tries >= MAX_TRIES)
+                    retry_seconds = time.monotonic() - began
+                    self._broadcast_step(step)
+                    done = self.run_step(step)
+                    messages, self._messages = self._messages, []
+                    return {**done, "messages": messages, "retry_seconds": retry_seconds}
+                except GroupLost as lost:
+                    tries += 1
+                    self._drop_group(lost)
+
+    def sample_telemetry(self, tokens_per_micro_batch: int) -> list[dict[str, Any]]:
+        """What the workers of all machines have done since the look before."""
+        with self._lock:
+            own = self._control.sample_telemetry(tokens_per_micro_batch)
+            try:
+                if self._group is not None:
+                    self._group.broadcast_object(
+                        {"call": "sample_telemetry", "tokens_per_micro_batch": tokens_per_micro_batch}
+                    )
+                    samples = self._group.all_gather_object(own)
+                    pairs = enumerate(zip(self._group.addresses, samples, strict=True))
+                    return [control_node_row(rank, address, sample) for rank, (address, sample) in pairs]
+            except GroupLost as lost:
+                self._drop_group(lost)
+            except (KeyError, TypeError, ValueError) as error:
+                self._drop_group(GroupLost(f"a machine says of itself what cannot be: {error!r}"[:120]))
+            return [control_node_row(0, "this machine", own)]
+
+    def end(self) -> None:
+        """Tell the others that the run is done."""
+        with self._lock:
+            if self._group is not None:
+                with contextlib.suppress(GroupLost):
+                    self._group.broadcast_object({"call": "end"})
+                self._group = None
+
+    def _ensure_group(self, step: int, alone: bool) -> None:
+        """Have a group, and a new one where somebody has come; `alone`: of this machine."""
+        expected = self._num_followers
+        if self._group is not None:
+            new = self._rendezvous.num_waiting() if self._group.size <= MAX_FOLLOWERS else 0
+            if not new:
+                return
+            self._group.broadcast_object({"call": "regroup"})
+            expected += new
+        self._group = None
+        self._group = (
+            self._rendezvous.form_group(0, max_followers=0) if alone else self._rendezvous.form_group(expected)
+        )
+        self._num_followers = self._group.size - 1
+        self._greet(step)
+        if self._num_followers or self._messages:
+            self._messages.append(f"step {step + 1}: {self._group.size} machines: {', '.join(self._group.addresses)}")
+
+    def _greet(self, step: int) -> None:
+        """Give everybody what they lack."""
+        engine = engine_of(detect_machine(), self._control.plan.engine.dtype)
+        self.group.broadcast_object({"run": self._identity, "step": step, "engine": dataclasses.asdict(engine)})
+        found = self.group.all_gather_values([True, self.state_digest(step), self._speed, self._num_workers, True])
+        self._compare_engines(found)
+        if not found[:, 0].all():
+            self._send_run()
+        self._sent_plan = ""
+        if not (found[:, 1] == found[0, 1]).all():
+            self.broadcast_state(step)
+        self.barrier(step)
+
+    def _compare_engines(self, found: Tensor) -> None:
+        self.set_speeds(found[:, 2].tolist(), found[:, 3].tolist())
+        self._is_bit_exact = bool(found[:, 4].all())
+        if not self._is_bit_exact:
+            self._messages.append("not bit-exact from here: the machines' processors or libraries are not the same")
+
+    def _send_run(self) -> None:
+        paths = run_files(self._run)
+        files = [[name, path.stat().st_size] for name, path in paths.items()]
+        self.group.broadcast_object({"files": files, "dev": self._dev, "plan": self._plan_path.read_text()})
+        for path in paths.values():
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    self.group.broadcast(torch.frombuffer(bytearray(chunk), dtype=torch.uint8))
+
+    def _broadcast_step(self, step: int) -> None:
+        is_synchronous = self._control.plan.training.sync_every == 1  # else they are averaged
+        resyncs = is_synchronous and not self._is_bit_exact and step % RESYNC_STEPS == 0
+        plan = self._plan_path.read_text()
+        self.group.broadcast_object(
+            {"call": "step", "step": step, "resync": resyncs, "plan": plan if plan != self._sent_plan else ""}
+        )
+        self._sent_plan = plan
+        if resyncs:
+            self.broadcast_state(step)
+
+    def _drop_group(self, lost: GroupLost) -> None:
+        self._messages.append(f"the way to a machine is lost ({lost}); those that are there go on")
+        self._group = None
+
+    def _heartbeat(self) -> None:
+        """Let the others know between two steps that this machine is there."""
+        while True:
+            time.sleep(HEARTBEAT_SECONDS)
+            if self._lock.acquire(blocking=False):
+                try:
+                    if self._group is not None:
+                        self._group.broadcast_object({"call": "wait"})
+                except GroupLost as lost:
+                    self._drop_group(lost)
+                finally:
+                    self._lock.release()
+
+
+def main() -> None:
+    with ExitStack() as processes:
+        leader = Leader(processes)
+        serve({name: exit_on_worker_lost(getattr(leader, name)) for name in CALLS})

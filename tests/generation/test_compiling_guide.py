@@ -1,0 +1,70 @@
+import shutil
+
+import pytest
+
+from cllm.generation.guide.compiling_guide import CompilingGuide, with_brackets_closed
+from cllm.syntax.compiler import Compiler, include_folders
+from cllm.syntax.error_count import count_errors
+from cllm.syntax.preamble import preamble
+
+HEADERS = {
+    "include/lib.h": b'#include "lib/types.h"\nint lib_open(lib_t* x);\n',
+    "include/lib/types.h": b"typedef struct { int n; } lib_t;\n",
+    "src/evil.h": b'#include "/etc/passwd"\n',
+    "../outside.h": b"int x;\n",
+}
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+
+
+@needs_gcc
+def test_a_repository_s_headers_are_there_and_no_others() -> None:
+    with Compiler(HEADERS) as compiler:
+        assert compiler.compiles(b'#include "lib.h"\nint f(void) { lib_t t = {1}; return lib_open(&t); }\n').ok
+        for missing in (b"evil.h", b"outside.h", b"../outside.h", b"/etc/passwd"):
+            assert compiler.compiles(b'#include "' + missing + b'"\n').ok is False
+        assert compiler.compiles(b"int f(void) { return lib_open(0); }\n").ok is False
+
+
+@needs_gcc
+def test_the_usual_includes_that_compile() -> None:
+    texts = [
+        b'#include "lib.h"\n#include <stdio.h>\n',
+        b'#include "lib.h"\n#include "missing.h"\n',
+        b"#include <errno.h>\n",
+    ]
+    with Compiler(HEADERS) as compiler:
+        assert preamble(compiler, texts) == b'#include "lib.h"\n#include <errno.h>\n#include <stdio.h>\n'
+
+
+def test_folders_that_headers_are_found_from() -> None:
+    assert include_folders(["include/lib.h", "include/lib/types.h"]) == [".", "include", "include/lib"]
+
+
+@needs_gcc
+def test_lines_that_gcc_refuses_are_not_accepted() -> None:
+    with Compiler(HEADERS) as compiler:
+        guide = CompilingGuide(b"int main", b"", compiler, b'#include "lib.h"\n')
+        assert guide.accepts(b"(void) {\n  lib_t t;")
+        assert guide.accepts(b"(void) {\n  lib_t t;\n  lib_open(&t,")  # no end of a statement: not asked
+        assert not guide.accepts(b"(void) {\n  lib_t t;\n  lib_open(&u);")
+        assert not guide.accepts(b"(void) {\n  lib_close();")
+        assert guide.accepts(b"(void) {\n  lib_t t;\n  return t.n;\n}")
+        unreadable = CompilingGuide(b'#include "missing.h"\nint main', b"", compiler, b"")
+        assert unreadable.accepts(b"(void) {\n  lib_close();")
+
+
+@needs_gcc
+def test_what_gcc_accepts_nowhere_still_parses() -> None:
+    with Compiler(HEADERS) as compiler:
+        prefix, generated = b"void f", b"(int a, int a" + 30 * b",\n    int a"
+        guide = CompilingGuide(prefix, b"", compiler, b"")
+        for repair in (guide.repaired, guide.closed_block):
+            found = repair(generated)
+            assert found is not None and count_errors("C", prefix + found) == 0
+            assert not compiler.compiles(prefix + found).ok
+
+
+def test_a_text_is_closed_with_its_braces_and_sections() -> None:
+    closed = with_brackets_closed(b"#ifdef A\nint f(void) {\n  if (1) {\n    ;")
+    assert count_errors("C", closed) == 0
+    assert closed.count(b"}") == 2

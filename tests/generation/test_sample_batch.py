@@ -1,0 +1,43 @@
+"""Samples that are read together are those that would be written one after another."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from sample_text import TEXT, TOKENIZER, prefilled
+
+from cllm.generation import Completer, Prompt, SamplingParams
+from cllm.generation.predict.decoder import Decoder
+from cllm.generation.predict.sample_batch import MAX_BATCH_SAMPLES, SampleBatch
+from cllm.model.transformer import Transformer
+
+SAMPLED = SamplingParams(max_tokens=90, temperature=0.9, seed=5)  # longer than the context: caches forget
+
+
+@pytest.mark.parametrize("prefix", [b"int main_3(", b"in", TEXT.encode()[:90]])
+@pytest.mark.parametrize("stop", [(), ("\n",)])
+def test_samples_are_those_that_are_written_alone(
+    mixed_completer: Completer, prefix: bytes, stop: tuple[str, ...]
+) -> None:
+    completer, params = replace(mixed_completer, memory=None), replace(SAMPLED, stop=stop)
+    together = completer.complete(Prompt(prefix=prefix), params, MAX_BATCH_SAMPLES + 3)
+    for number, sample in enumerate(together):
+        (alone,) = completer.complete(Prompt(prefix=prefix), replace(params, seed=5 + number))
+        assert (sample.text, sample.tokens, sample.finish_reason) == (alone.text, alone.tokens, alone.finish_reason)
+    assert len({sample.text for sample in together}) > 1
+
+
+def test_texts_of_different_lengths_and_ways_back(model: Transformer) -> None:
+    prompt, decoder = TOKENIZER.encode(b"int main_3(void) {"), Decoder(model)
+    network = prefilled(model, prompt, decoder)
+    sequences = SampleBatch(network, decoder, 3).sequences
+    ids = TOKENIZER.encode(b" return 3; }  // nothing else")
+    for count, text in enumerate(sequences):
+        for id_ in ids[: 3 + 2 * count]:
+            text.accept(id_)
+    sequences[2].rewind(4)
+    for count, text in zip((3, 5, 4), sequences, strict=True):
+        alone = prefilled(model, prompt, decoder)
+        for id_ in ids[:count]:
+            alone.accept(id_)
+        torch.testing.assert_close(text.logits, alone.logits, rtol=1e-3, atol=1e-3)

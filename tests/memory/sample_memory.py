@@ -1,0 +1,40 @@
+"""What the memories of these tests have read, and a network that says anything."""
+
+import hashlib
+
+import numpy as np
+import torch
+
+from cllm.corpus import Document
+from cllm.memory.distributions import token_distributions
+from cllm.memory.memory import Memory, TokenDistributions
+
+DOCUMENTS = [
+    f"int field_{i}(struct node *node) {{\n  return node->field_{i % 7} + {i};\n}}\n".encode() * (1 + i % 3)
+    for i in range(30)
+]
+NEW = b"int field_99(struct node *node) {\n  return node->field_5 + 99;\n}\n"
+RANDOM = np.random.default_rng(0).integers(0, 256, 30_000).astype(np.uint8).tobytes()
+
+
+def document(path: str, content: bytes, lines: tuple[int, int] | None = None) -> Document:
+    return Document(
+        path=path,
+        language="C",
+        split="train",
+        offset=0,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        lines=lines,
+    )
+
+
+def learn(memory: Memory, path: str, content: bytes, lines: tuple[int, int] | None = None) -> None:
+    for _ in memory.add_document(document(path, content, lines), content):
+        pass
+
+
+def random_network(memory: Memory, seed: int, tokens: int) -> TokenDistributions:
+    logits = np.random.default_rng(seed).normal(0, 3, (tokens, memory.tokenizer.vocab_size))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return token_distributions(torch.from_numpy(probabilities.astype(np.float32)), torch.from_numpy(memory.trie.ids))
