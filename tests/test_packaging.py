@@ -36,4 +36,4 @@ def test_the_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "site") in done.stdout and "nothing learned yet" in done.stdout
+    assert str(tmp_path / "site") in done.stdout and "no model yet" in done.stdout

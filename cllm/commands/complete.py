@@ -129,10 +129,7 @@ def check_options(options: argparse.Namespace) -> None:
 def cursor_of(options: argparse.Namespace) -> Any:
     """The text around the cursor (`operations.cursor.Cursor`): of a file, the command line or standard input."""
     from cllm.operations.cursor import cursor_in_file, cursor_in_text
-    from cllm.workspace.run import current_run, existing_directory
-    from cllm.workspace.workspace import Workspace
 
-    current_run(Workspace(existing_directory(options.path)))  # nothing is read for a model that is not there
     if options.file is not None:
         return cursor_in_file(options.path, options.file, options.line)
     if options.prompt:

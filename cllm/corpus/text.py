@@ -116,7 +116,7 @@ def _decode_with_bom(data: bytes, encoding: str) -> Text:
         raise Skipped("unknown encoding") from None
     if b"\0" in content[:NUL_WINDOW_BYTES]:
         raise Skipped("binary")
-    return Text(content, f"{encoding} with mark")
+    return Text(content, f"{encoding} with BOM")
 
 
 def _decode_legacy(data: bytes) -> Text:

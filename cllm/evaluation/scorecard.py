@@ -24,9 +24,8 @@ PROMPT_TOKENS = 128
 BOOTSTRAP_RESAMPLES = 1000  # of the files, for a confidence interval
 NUM_HIGHEST_COST_FILES = 5  # are named
 EXPERTS = ("model", "memory", "mixed")
-CORES_PER_EVALUATION_WORKER = (
-    2  # one thread reads with the network, one with the memory, of which each scorer has its own
-)
+# One thread reads with the network, one with the memory, of which each scorer has its own.
+CORES_PER_EVALUATION_WORKER = 2
 MIN_FILES = 8  # are scored, however short the time
 SPEED_FILES = 8  # after whose beginnings it is measured how fast text is written
 
@@ -90,7 +89,7 @@ def summarise(results: Sequence[Mapping[str, Any]], documents: Sequence[Document
             "scored_bytes": int(size.sum()),
         },
         "bits_per_byte": {
-            **{expert: float(per_byte[place]) for place, expert in enumerate(EXPERTS)},
+            **{expert: float(per_byte[index]) for index, expert in enumerate(EXPERTS)},
             **{f"{expert}_confidence_95": [float(low[i]), float(high[i])] for i, expert in enumerate(EXPERTS)},
         },
         "next_token": {
@@ -103,9 +102,9 @@ def summarise(results: Sequence[Mapping[str, Any]], documents: Sequence[Document
 def held_out_metrics(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
     """The summary of all held-out documents, and of those without a near duplicate among the learned ones."""
     original_numbers = [number for number, document in enumerate(documents) if document.near_duplicate_of is None]
-    place = {number: index for index, number in enumerate(original_numbers)}
+    index_of = {number: index for index, number in enumerate(original_numbers)}
     results_of_originals = [
-        {**result, "document": place[result["document"]]} for result in results if result["document"] in place
+        {**result, "document": index_of[result["document"]]} for result in results if result["document"] in index_of
     ]
     return {
         **summarise(results, documents),

@@ -13,9 +13,8 @@ from cllm.export.runtimes import Runtime, RuntimeOutput
 from cllm.export.verification_set import VerificationSet
 from cllm.model.transformer import Transformer
 
-MIN_LOG_PROBABILITY = (
-    -60.0
-)  # log-probabilities: what is less likely is nothing in a float32, as which llama.cpp computes it
+# What is less likely is nothing in a float32, as which llama.cpp computes it.
+MIN_LOG_PROBABILITY = -60.0
 
 
 @dataclass
@@ -77,15 +76,15 @@ def add_difference(
     ours = network.logits(torch.tensor([[*prompt, *generated][: len(prompt) + len(generated) - 1]]))[0]
     ours = ours if is_logits else ours.log_softmax(-1)
     ours = ours[len(ours) - len(theirs) :]
-    said = (theirs != -torch.inf).any(1)
-    seen = said.unsqueeze(1) & (is_logits | ~(ours <= MIN_LOG_PROBABILITY))
+    is_reported = (theirs != -torch.inf).any(1)
+    is_compared = is_reported.unsqueeze(1) & (is_logits | ~(ours <= MIN_LOG_PROBABILITY))
     chosen = ours[len(ours) - len(generated) :]
-    given_up = chosen.amax(1) - chosen.gather(1, torch.tensor(generated).unsqueeze(1)).squeeze(1)
-    total.max_difference = max(total.max_difference, _largest((ours - theirs)[seen].abs()))
-    total.num_positions += int(said.sum())
+    margins = chosen.amax(1) - chosen.gather(1, torch.tensor(generated).unsqueeze(1)).squeeze(1)
+    total.max_difference = max(total.max_difference, _largest((ours - theirs)[is_compared].abs()))
+    total.num_positions += int(is_reported.sum())
     total.num_generated_tokens += len(generated)
-    total.num_mismatches += int((given_up > 0).sum())
-    total.max_margin = max(total.max_margin, _largest(given_up))
+    total.num_mismatches += int((margins > 0).sum())
+    total.max_margin = max(total.max_margin, _largest(margins))
 
 
 def _largest(values: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""The inside of a process that reads an export with llama.cpp (see `peers.py`).
+"""The inside of a process that reads an export with llama.cpp (see `runtimes.py`).
 
 llama.cpp's server is spoken to over a socket in the process's own folder, so that nobody else can, and over no network.
 """
@@ -28,7 +28,7 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(SOCKET)
 
 
-def start_server(export: str, **more: Any) -> Any:
+def start_server(export: str, **overrides: Any) -> Any:
     """A server of the model, with more of llama.cpp's parameters; it serves as long as this object is kept.
 
     Keys and values are f32 and attention is written out: as it comes, they are f16, and log-probabilities of an f32
@@ -45,7 +45,7 @@ def start_server(export: str, **more: Any) -> Any:
     params.warmup = params.fit_params = params.ui = False
     params.offline = True
     params.verbosity = 0
-    for name, value in more.items():
+    for name, value in overrides.items():
         setattr(params, name, value)
     return xllamacpp.Server(params)
 

@@ -19,7 +19,7 @@ BLOCK = 32
 class GgmlType:
     """A type of numbers: its name, llama.cpp's number for it, what a block of so many of them takes, what it rounds.
 
-    A number is off by `relative_error` times the largest of its block and `absolute` at most.
+    A number is off by `relative_error` times the largest of its block and `absolute_error` at most.
     """
 
     name: str
@@ -33,10 +33,8 @@ class GgmlType:
         return num_values // self.block_size * self.type_size_bytes
 
 
-F16_RELATIVE_ERROR, F16_ABSOLUTE_ERROR = (
-    2.0**-11,
-    2.0**-25,
-)  # half of an f16's last bit, relative to it, and where it has fewest
+# Half of an f16's last bit, relative to it, and where it has fewest.
+F16_RELATIVE_ERROR, F16_ABSOLUTE_ERROR = 2.0**-11, 2.0**-25
 F32 = GgmlType("f32", 0, 1, 4, 0.0, 0.0)
 F16 = GgmlType("f16", 1, 1, 2, F16_RELATIVE_ERROR, F16_ABSOLUTE_ERROR)
 Q8_0 = GgmlType("q8_0", 8, BLOCK, 2 + BLOCK, 0.5 / 127 + F16_RELATIVE_ERROR, 127 * F16_ABSOLUTE_ERROR)

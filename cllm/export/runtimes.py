@@ -1,13 +1,14 @@
 """The programs that an export is for, each in a process of its own: no product imports them, and they may fail.
 
-A process is given a folder with `inputs.json` and the export, and leaves in it `output.json` and `scores.safetensors`:
+A process is given a folder with `input.json` and the export, and leaves in it `output.json` and `scores.safetensors`:
 
-    asked.json         texts (strings); prompts (ids), the last of which is to fill the gap between the texts before
-                       and after; vocab_size; max_tokens
-    said.json          version; ids of each text; texts, those ids' text again; written, the ids that it writes after
-                       each prompt by taking the likeliest; gap, of how many ids it makes the prompt of before and after
-    rows.safetensors   "0", "1", ...: of the same prompts, logits or log-probabilities (n, V), of which the last are
-                       those by which each of the written ids was chosen; all -inf where it does not say them
+    input.json          texts (strings); prompts (ids), the last of which is to fill the gap between the texts prefix
+                        and suffix; vocab_size; max_tokens
+    output.json         version; ids of each text; texts, those ids' text again; generated, the ids that it writes
+                        after each prompt by taking the likeliest; num_infill_tokens, of how many ids it makes the
+                        prompt of prefix and suffix
+    scores.safetensors  "0", "1", ...: of the same prompts, logits or log-probabilities (n, V), of which the last are
+                        those by which each of the generated ids was chosen; all -inf where it does not say them
 """
 
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""The inside of a process that reads an export with Hugging Face's transformers, of version 4 or 5 (see `peers.py`)."""
+"""The inside of a process that reads an export with Hugging Face's transformers, version 4 or 5 (see `runtimes.py`)."""
 
 import json
 import sys

@@ -8,9 +8,8 @@ from cllm.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 MAX_TEXT_BYTES = 4_000_000  # of files whose ids are compared
 MAX_WINDOWS = 8
-MAX_GENERATED_TOKENS = (
-    16  # tokens after each prompt; to say of all 4,096 words how likely they are takes llama.cpp 30 ms each
-)
+# After each prompt; to say of all 4,096 words how likely they are takes llama.cpp 30 ms each.
+MAX_GENERATED_TOKENS = 16
 CONTEXT_SHARES = (0.0, 0.125, 0.5, 1.0)  # of the context that prompts fill
 # Where tokenizers differ: digits, blanks before and at line ends, signs of two bytes and more, marks that combine,
 # contractions in capitals, and text that looks like a special token.

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from cllm.errors import ExportError
-from cllm.export import gguf, huggingface
-from cllm.export import gguf_model as llama
+from cllm.export import gguf, gguf_model, huggingface
 from cllm.export.comparison import bits_per_byte, compare_outputs, require_same_ids
 from cllm.export.gguf import Tensor
 from cllm.export.quantization import F32
@@ -59,9 +58,9 @@ def verify_gguf(
 ) -> dict[str, Any]:
     """What was found. ExportError: the file does not hold the model, or llama.cpp reads another one."""
     metadata, tensors = gguf.read(path)
-    require(metadata == llama.metadata_of(trained, kind), "the file's settings")
+    require(metadata == gguf_model.metadata_of(trained, kind), "the file's settings")
     weights = require_same_tensors(trained, tensors, "gguf")
-    found = require_same_tokenization("what the file's words make", llama.tokenizer_of(metadata), verification_set)
+    found = require_same_tokenization("what the file's words make", gguf_model.tokenizer_of(metadata), verification_set)
     cost = None if kind == "f32" else quantization_cost(trained, weights, verification_set)
     runtime = compare_with_runtime(LLAMA, trained, weights, verification_set, path, LLAMA_TOLERANCES[kind], environment)
     return {"tensors": len(tensors), **found, "quantization_cost": cost, "runtime": runtime}

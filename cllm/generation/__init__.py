@@ -1,8 +1,8 @@
-"""From a prompt to text: lay out, predict, draw.
+"""Text generation: encode a prompt, predict the next token, sample.
 
-prompt --> ids --> predictor (network, memory, or both) --> log-probabilities --> draw --> token --+
-                       ^                                                                          |
-                       +--------------------------------------------------------------------------+
+prompt --> ids --> predictor (network, memory, or both) --> log-probabilities --> sample --> token --+
+                       ^                                                                            |
+                       +----------------------------------------------------------------------------+
 """
 
 from cllm.generation.completer import Completer

@@ -1,4 +1,4 @@
-"""What was learned of a repository, ready to write: network, memory and tokenizer, and which of them predict."""
+"""Completion with a trained network, a memory, or both, and their tokenizer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,9 +31,9 @@ EXPERTS = ("mixed", "model", "memory")
 
 @dataclass(frozen=True, kw_only=True)
 class Completer:
-    """Completes prompts. Without a memory the network predicts alone, without a network the memory.
+    """Completes prompts. Without a memory, the network predicts alone; without a network, the memory predicts alone.
 
-    `prefill_model` is the model in the dtype in which it reads prompts, where that is another one.
+    `prefill_model` is a copy of the model in the prefill dtype, or None if prefill uses the dtype of `model`.
     """
 
     tokenizer: Tokenizer
@@ -51,10 +51,10 @@ class Completer:
         update: Path | None = None,
         prefill_dtype: torch.dtype | None = None,
     ) -> Self:
-        """From the directories of a model, its memory and what that came to know since; of `experts` see EXPERTS.
+        """Load a completer from the directories of a model and its memory.
 
-        Prompts are read in the dtype `prefill_dtype`: bfloat16, where the machine computes in it, takes a third of
-        the time.
+        `update` is the directory of the memory's update. `experts` is one of EXPERTS. Prefill uses `prefill_dtype`:
+        bfloat16 takes a third of the time on a processor that computes in bfloat16.
         """
         check_choice("--experts", experts, EXPERTS)
         tokenizer = Tokenizer.load(model / "tokenizer.json")
@@ -68,20 +68,23 @@ class Completer:
         )
 
     def encode_prompt(self, prompt: Prompt, max_tokens: int) -> EncodedPrompt:
-        """The prompt as ids."""
+        """Encode a prompt as ids, with room for `max_tokens` in the network's context."""
         context = self.model.config.context_length if self.model is not None else 2
         return encode_prompt(prompt, self.tokenizer, context, max_tokens)
 
     @cached_property
     def decoder(self) -> Decoder | None:
-        """The network's, if it computes in fp32."""
+        """The compiled decoder of the network; None without a network or if its dtype is not float32."""
         is_wide = self.model is not None and self.model.embedding.weight.dtype == torch.float32
         return Decoder(self.model) if self.model is not None and is_wide else None
 
     def predictor(self, encoded: EncodedPrompt, max_drafted: int = MAX_DRAFTED) -> Predictor:
-        """Who predicts what follows a prompt; to be entered. Of drafts see `MemoryPredictor`."""
+        """Return a predictor of the tokens after a prompt; a context manager that the caller must enter.
+
+        `max_drafted`: see `MemoryPredictor`.
+        """
         if self.model is None:
-            assert self.memory is not None, "a writer needs a network or a memory"
+            assert self.memory is not None, "a completer needs a network or a memory"
             return MemoryPredictor(self.memory, None, encoded)
         network = NetworkSequence(self.model, self.decoder, self.prefill_model, max_drafted)
         if self.memory is None:
@@ -91,9 +94,9 @@ class Completer:
     def complete(
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None
     ) -> list[Completion]:
-        """Completions of a prompt; sample i is the one of seed `params.seed` + i.
+        """Return `num_samples` completions of a prompt; sample i uses the seed `params.seed` + i.
 
-        Where they are to be valid, `guide` stands in for that of the prompt's language.
+        If `params.valid` is set, `guide` replaces the default guide of the prompt's language.
         """
         encoded = self.encode_prompt(prompt, params.max_tokens)
         guides = self.guides(prompt, params) if guide is None else iter([guide])
@@ -102,9 +105,9 @@ class Completer:
             return self.complete_with(predictor, prompt, params, num_samples, guide)
 
     def guides(self, prompt: Prompt, params: SamplingParams, previous: Guide | None = None) -> Iterator[Guide | None]:
-        """The one who watches what is written, if anybody does, made from now on beside what reads the prompt.
+        """Yield the guide of a completion, or None if `params.valid` is not set or the language has no grammar.
 
-        `last`: see `Guide`.
+        The guide is built in a background thread, in parallel with prefill. `previous`: see `Guide`.
         """
         language = prompt.language
         if not params.valid or language is None:
@@ -121,7 +124,7 @@ class Completer:
         num_samples: int = 1,
         guide: Guide | None = None,
     ) -> list[Completion]:
-        """The same by a predictor that stands behind the prompt, watched by the guide, if there is one."""
+        """As `complete`, with an entered predictor of the prompt and an optional guide."""
         guide = guide if params.valid else None
         stopping = StoppingCriteria(params.until, params.stop, prompt.language, prompt.prefix, prompt.suffix)
         found, remaining = (
@@ -141,7 +144,7 @@ class Completer:
     def _decode_states(
         self, predictor: Predictor, params_list: list[SamplingParams], stopping: StoppingCriteria
     ) -> Iterator[DecodeState]:
-        """A state for each of `params_list`; where there are several, they are decoded together to their ends."""
+        """Yield a decode state for each of `params_list`; several states are decoded to their ends in one batch."""
         if len(params_list) == 1:
             yield DecodeState(predictor, self.tokenizer, params_list[0], stopping)
             return

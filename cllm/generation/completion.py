@@ -1,4 +1,4 @@
-"""What a completion is, and how it comes: token by token, or where a guide watches, line by line."""
+"""A completion and its stream: token by token, or line by line with a guide."""
 
 import codecs
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from cllm.generation.guide.search import decode_valid
 
 @dataclass
 class Completion:
-    """One sample: its text so far, its tokens, and why it ended ("" while it goes on).
+    """One sample: its text, its tokens, and the reason why generation ended.
 
-    `finish_reason`: "stop" where it ends by itself, "length" where it may be no longer. `valid`: whether its syntax is
-    right where it stands; None where nobody asked. `stopped_early`: no way on was found, and it was cut to what is
-    valid.
+    `finish_reason`: "stop" at a stopping criterion or the end of the text, "length" at the token limit, "" while
+    generation continues. `valid`: whether the text is syntactically valid at the cursor; None if validity was not
+    requested. `stopped_early`: the search found no valid continuation and the text was cut to a valid prefix.
     """
 
     text: str = ""
@@ -26,9 +26,10 @@ class Completion:
 
 
 def stream(state: DecodeState, guide: Guide | None = None) -> Iterator[Completion]:
-    """One completion; yields the same object whenever there is more of it.
+    """Decode one completion; yield the same object, updated, after each token, or after each line with a guide.
 
-    A character that is not finished waits for the rest of it. With a guide, the text may at last be less than it was.
+    An incomplete UTF-8 character is withheld until its last byte. With a guide, the final text may be shorter than
+    the text before.
     """
     completion = Completion()
     for text, is_truncated in _decode_unguided(state) if guide is None else decode_valid(state, guide):

@@ -1,9 +1,9 @@
-"""A completion that a grammar allows as a whole, from the cursor on.
+"""Completions that match a grammar as a whole, from the cursor on.
 
-text so far --> predictor --> log-probabilities --> those that the matcher allows --> draw --> token
+text so far --> predictor --> log-probabilities --> mask of the matcher --> sample --> token
 
-It ends where the end of the text is drawn, or nothing else is allowed. One that is long enough before is ended the
-shortest way, whatever is likely there.
+A completion ends when the end-of-text token is sampled or is the only allowed token. At the token limit, the shortest
+end that `shortest_end` finds is appended, regardless of its probability.
 """
 
 from collections.abc import Iterator
@@ -29,16 +29,17 @@ NEGATIVE_INFINITY = float("-inf")
 
 
 class ConstrainedPredictor:
-    """A predictor that says only what a matcher allows; both stand behind the same text.
+    """A predictor whose distribution is masked by a matcher; both are at the same position of the text.
 
-    The prompt's last piece is not healed: how the piece would go on, the grammar decides and not the tokenizer. What a
-    predictor has taken back of the prompt it reads again, as tokens of its own, and the grammar begins behind them.
+    There is no token healing: the grammar and not the tokenizer decides how the prompt's last word continues. The
+    bytes that the inner predictor removed from the prompt for healing are encoded and accepted again; the grammar
+    begins after them.
     """
 
     token_prefix = b""
 
     def __init__(self, predictor: Predictor, matcher: Matcher, tokenizer: Tokenizer) -> None:
-        """The predictor must be entered."""
+        """`predictor` must be entered."""
         self._predictor, self._matcher = predictor, matcher
         self._prefix_tokens = tokenizer.encode(predictor.token_prefix)
 
@@ -52,7 +53,7 @@ class ConstrainedPredictor:
     def log_probabilities(
         self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
     ) -> Tensor:
-        """Of the allowed tokens (V,), not normalised."""
+        """Log-probabilities (V,) float32 of the allowed tokens, not normalised; -inf for all other tokens."""
         assert not token_prefix
         allowed = self._matcher.allowed()
         if int(allowed.count_nonzero()) == 1:
@@ -67,7 +68,7 @@ class ConstrainedPredictor:
                 return found
         return torch.zeros(len(allowed)).masked_fill(
             ~allowed, NEGATIVE_INFINITY
-        )  # none has any chance, so all have the same
+        )  # no allowed token has a probability above 0: all get the same weight
 
     def accept(self, token: int) -> None:
         self._predictor.accept(token)
@@ -90,7 +91,7 @@ class ConstrainedPredictor:
 
 
 def stream_constrained(state: DecodeState, matcher: Matcher, tokenizer: Tokenizer) -> Iterator[Completion]:
-    """One completion, as `stream` has it; `matcher` is that of the walk's predictor."""
+    """Decode one completion, as `stream`, and end it by the grammar; `matcher` is that of the state's predictor."""
     for completion in stream(state):
         if completion.finish_reason:
             break
@@ -110,12 +111,13 @@ def stream_constrained(state: DecodeState, matcher: Matcher, tokenizer: Tokenize
 def complete_constrained(
     completer: Completer, grammar: Grammar, prompt: Prompt, params: SamplingParams, num_samples: int = 1
 ) -> list[Completion]:
-    """As `Completer.complete`, but nothing else than the grammar says where a text ends, and what is valid.
+    """As `Completer.complete`, but the grammar alone decides where a text ends and whether it is valid.
 
-    `valid` is False where no end was found; then `finish_reason` is "length", as where a text was ended.
+    `valid` is False if no end was found. `finish_reason` is "length" in that case, and where an end was appended.
+    Raises UsageError if `params` has stop words.
     """
     if params.stop:
-        raise UsageError("stop words do not go with a grammar, which says where its text ends")
+        raise UsageError("stop words cannot be combined with a grammar: the grammar decides where its text ends")
     matcher, tokenizer, found = Matcher(grammar, completer.tokenizer), completer.tokenizer, []
     with completer.predictor(completer.encode_prompt(prompt, params.max_tokens)) as inner:
         predictor = ConstrainedPredictor(inner, matcher, tokenizer)

@@ -1,4 +1,4 @@
-"""Where a completion comes from: what of it stands in the repository or around the cursor, and what is new."""
+"""Provenance of a completion: which spans are copied from the repository or the prompt, and the share that is new."""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,9 +12,9 @@ from cllm.memory.memory import Memory
 
 
 def explain(memory: Memory, prompt: Prompt, generated: str) -> dict[str, Any]:
-    """The verbatim `sources` of a completion's stretches (`begin`, `end` in bytes), and the `new` share of its bytes.
+    """Return the `sources` of a completion's copied spans (`begin`, `end` in bytes) and its `novel_share` of bytes.
 
-    The file that is completed counts as the prompt has it, not as it was read.
+    The file at the cursor is taken from the prompt; its older version in the memory's index is marked stale.
     """
     index = Index(memory.index.segments, memory.index.sources)
     if prompt.path is not None:

@@ -1,6 +1,6 @@
-"""Completions for somebody who types: of the next prompt only what is new is read, where it goes on with the last one.
+"""Interactive completion: if a prompt extends the previous one, only its new tokens are prefilled.
 
-While a session stands behind a prompt, its memory knows that prompt: nobody else may use it meanwhile.
+While a session holds a prompt, the memory is updated with that prompt, so nothing else may use the memory.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from cllm.generation.predict.sampling import SamplingParams
 
 @dataclass
 class CompletionSession:
-    """A writer with what it read last; a context manager, whose end forgets it."""
+    """A completer with the state of its last prompt; a context manager whose exit discards that state."""
 
     completer: Completer
     _predictor: Predictor | None = field(default=None, init=False)
@@ -25,9 +25,9 @@ class CompletionSession:
     def complete(
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None
     ) -> list[Completion]:
-        """As `Completer.complete`, which it equals but for the rounding of sums."""
+        """As `Completer.complete`; results are equal up to the rounding of sums."""
         encoded = self.completer.encode_prompt(prompt, params.max_tokens)
-        previous, self._guide = self._guide, None  # what it knows, the next one takes
+        previous, self._guide = self._guide, None  # the next guide reuses its parse trees
         guides = self.completer.guides(prompt, params, previous) if guide is None else iter([guide])
         predictor = self._predictor_for(encoded)
         (active_guide,) = guides
@@ -42,7 +42,7 @@ class CompletionSession:
         return self._predictor
 
     def reset(self) -> None:
-        """Know nothing of any prompt."""
+        """Discard the state of the last prompt."""
         self._close_predictor()
         self._guide = None
 

@@ -134,7 +134,7 @@ class Memory:
         """Where each piece of what the network says begins and ends in the text that begins at `begin`.
 
         It says nothing of the first `num_without_network` tokens; of all, where there are no pieces: those are of
-        PIECE_BYTES then.
+        CHUNK_BYTES then.
         """
         starts = [*(begin + np.flatnonzero(self.token_marks[begin : self.size])).tolist(), self.size]
         number = num_without_network

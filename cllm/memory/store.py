@@ -3,7 +3,7 @@
     memory/   slots.bin            for each slot a mask of sixteen bits and the bytes that are not zero: most are
               runs.bin             a bit for each run, whether there is one; then those that there are
               arrays.safetensors   everything else that is learned, the text and its marks
-              suffix_array.bin     the text's places, sorted (`suffixes`); memory-mapped
+              suffix_array.bin     the text's places, sorted (`suffix_array`); memory-mapped
               sources.json         its documents
     update/   the same, without runs.bin: the lines that changed since, and runs in fours like lines, as differences;
               the text that came

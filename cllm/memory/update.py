@@ -22,11 +22,11 @@ def update_memory(memory: Memory, directory: Path, corpus: Corpus, update: Path)
     gone = mark_removed_stale(memory, corpus)
     new = index_new_documents(memory, corpus)
     metadata = {"new": new, "stale": gone}
-    save_update(memory, begin, update, directory, learned=False, **metadata)
+    save_update(memory, begin, update, directory, is_trained=False, **metadata)
     memory.journal = new_journal(memory.state.slots, MAX_SLOTS_PER_BYTE * (memory.size - begin + 1))
     for source in memory.index.sources[num_old_sources:]:
         memory.train_on_indexed(source)
-    save_update(memory, begin, update, directory, learned=True, **metadata)
+    save_update(memory, begin, update, directory, is_trained=True, **metadata)
     return metadata
 
 

@@ -48,7 +48,7 @@ def compiling_guide(corpus: Corpus, prompt: Prompt) -> Iterator[CompilingGuide]:
         yield CompilingGuide(prompt.prefix, prompt.suffix, compiler, includes)
 
 
-def main_language(corpus: Corpus) -> str | None:
+def main_grammar_language(corpus: Corpus) -> str | None:
     """The language with a grammar that most bytes of a repository are in."""
     sizes = Counter[str]()
     for document in corpus.train:
@@ -81,7 +81,7 @@ def complete_prompt(
     update = run.update if run.update.exists() else None
     corpus = Corpus.open(run.corpus)
     if prompt.language is None and prompt.path is None:
-        prompt = replace(prompt, language=main_language(corpus))
+        prompt = replace(prompt, language=main_grammar_language(corpus))
     if must_compile and prompt.language != "C":
         raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'no language that is known'}")
     prefill_dtype = getattr(torch, default_dtype(detect_machine()))

@@ -80,7 +80,7 @@ def unused_path(path: Path) -> Iterator[Path]:
 def load_run(run: Run, report: Reporter) -> tuple[TrainedNetwork, VerificationSet]:
     """A run's model, and what an export of it is compared on: held-out files, where there are none learned ones."""
     report.start_phase("read")
-    torch.set_num_threads(1)  # as the other programs have, see `export.peers`
+    torch.set_num_threads(1)  # as the other programs have, see `export.runtimes`
     trained, corpus = TrainedNetwork.load(run.model), Corpus.open(run.corpus)
     documents = [corpus.text(document) for document in corpus.val or corpus.train]
     return trained, build_verification_set(documents, trained.tokenizer, trained.config.context_length)

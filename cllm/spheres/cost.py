@@ -20,8 +20,6 @@ from dataclasses import dataclass
 
 from cllm.spheres.order import FANOUT, blocks, spans
 
-FANOUT = FANOUT  # machines in a sphere, workers in a machine
-
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
@@ -69,14 +67,14 @@ class StepCost:
     compute: float
     sum: float
     exchange: float
-    update_seconds: float
+    update: float
     messages: float
     tokens: int
     link_bytes: float
 
     @property
     def seconds(self) -> float:
-        return self.compute + self.sum + self.exchange + self.update_seconds + self.messages
+        return self.compute + self.sum + self.exchange + self.update + self.messages
 
 
 def levels_for(workers: int) -> int:
@@ -113,7 +111,7 @@ def step_cost(costs: Costs, topology: Topology, link: Link) -> StepCost:
         ),
         sum=(rows + upper_rows) * costs.vector_size / costs.sum_bytes_per_second,
         exchange=exchange / topology.sync_every + control_message_seconds(topology, link),
-        update_seconds=costs.update_seconds * costs.largest_share[min(FANOUT, num_parallel)],
+        update=costs.update_seconds * costs.largest_share[min(FANOUT, num_parallel)],
         messages=calls * costs.message_seconds,
         tokens=topology.num_micro_batches * costs.tokens_per_micro_batch,
         link_bytes=sent / topology.sync_every,

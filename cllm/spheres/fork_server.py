@@ -1,4 +1,4 @@
-"""Where workers come from: one process imports what all of them need, and each is a fork of it (`birth.py`).
+"""Where workers come from: one process imports what all of them need, and each is a fork of it (`fork_server_main.py`).
 
 PyTorch takes a process 2 s to import and 160 MB of its own. Forked, two workers and the process they come from take
 400 MB where two that import it themselves take 540; and the next worker is there at once.

@@ -127,8 +127,8 @@ class Group:
 
     @raises_group_lost
     def all_to_all(self, values: Tensor, input_split_sizes: Sequence[int], output_split_sizes: Sequence[int]) -> Tensor:
-        """`given` to everybody, `sizes` values in order of the ranks; what comes, `output_split_sizes` values from
-        each.
+        """`values` to everybody, `input_split_sizes` of them in order of the ranks; what comes, `output_split_sizes`
+        values from each.
         """
         found = torch.empty(sum(output_split_sizes), dtype=values.dtype)
         self._gloo.alltoall_base(found, values, list(output_split_sizes), list(input_split_sizes)).wait()

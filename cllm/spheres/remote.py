@@ -98,7 +98,7 @@ class RemoteWorker:
         return Answer(self, call, results)
 
     def await_answer(self) -> None:
-        """Return when it has answered the call that it owes; Unfit where it hangs."""
+        """Return when it has answered the call that it owes; `WorkerFailure` where it hangs."""
         while True:
             if select.select([self.process.answers], [], [], IDLE_CHECK_SECONDS)[0]:
                 if self.receive() is not None:

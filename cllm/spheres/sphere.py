@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cllm.spheres.fork_server import ForkServer, WorkerLost
+from cllm.spheres.order import FANOUT
 from cllm.spheres.remote import (
     IDLE_CHECK_SECONDS,
     MAX_IDLE_CHECKS,
@@ -25,7 +26,6 @@ from cllm.spheres.remote import (
     WorkerFailure,
 )
 
-FANOUT = 12
 ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
 EXIT_TIMEOUT_SECONDS = 2.0  # for a worker to end by itself
 MAX_CONSECUTIVE_FAILURES = 5  # one after another, without an answer in between
@@ -247,7 +247,9 @@ class Sphere:
         return answers
 
     def _check(self, answer: Answer, is_valid: IsValid) -> None:
-        """Refused where a result cannot be, unless it was found a second time: then it is not the worker's fault."""
+        """`InvalidResult` where a result cannot be, unless it was found a second time: then it is not the worker's
+        fault.
+        """
         worker = answer.worker
         for task, result in zip(answer.call.tasks, answer.results, strict=True):
             if not worker.retried and not is_valid(task, result):

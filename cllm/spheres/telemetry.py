@@ -20,7 +20,7 @@ SUMMED_KEYS, AVERAGED_KEYS = (
     ("compute_share", "reduce_share"),
 )
 
-Sample = dict[str, Any]  # {"control": {...}, "workers": [{...}, ...], "lost": [why, ...]}
+Sample = dict[str, Any]  # {"control": {...}, "workers": [{...}, ...], "replacement_reasons": [why, ...]}
 
 
 class Telemetry:

@@ -85,7 +85,7 @@ def status_message(found: dict[str, Any], address: str) -> str:
     """What a person wants to know as the state changes."""
     return {
         "waiting": f"at {address}: waiting for the next step",
-        "training": f"taking part, with {found.get('machines')} machines in all",
+        "training": f"taking part, with {found.get('num_peers')} machines in all",
         "unreachable": f"{address} does not answer ({found.get('reason')}); trying again",
         "done": "the run is done",
     }[str(found["state"])]

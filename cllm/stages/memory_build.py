@@ -148,7 +148,7 @@ class MemoryBuild:
 
 
 def update_memory(run: Run, corpus: Path, fork_server: ForkServer) -> dict[str, Any]:
-    """Bring what completes up to date with a corpus; which paths are `new` to it, or `gone`."""
+    """Bring what completes up to date with a corpus; which paths are `new` to it, or `stale`."""
     with Sphere(fork_server, WORKER, 1) as sphere:
         found: dict[str, Any] = sphere.call_one("update", **update_memory_arguments(run, corpus))
     return found

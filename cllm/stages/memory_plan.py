@@ -1,7 +1,6 @@
 """The plan of a run's memory: what it reads, and what of it together with the network.
 
-The network has seen what it learned and would be trusted too much there. So what is read with it are `dev_documents`
-documents,
+The network has seen what it learned and would be trusted too much there. So what is read with it are `dev` documents,
 which it does not learn; the memory has not read them before either.
 """
 

@@ -1,5 +1,5 @@
-"""Is a text right? Tree-sitter says whether it parses and from where on it cannot, gcc whether it compiles.
+"""Validity of source text: tree-sitter counts and locates syntax errors, gcc checks whether C compiles.
 
-text --> grammars --> errors (how many) --> reports, prompts judged
-                  --> growing (from which byte on nothing can be right) --> closing (what would end it well)
+text --> grammars --> error_count (number of errors) --> reports, judged prompts
+                  --> prefix_parser (offset of the first certain error) --> closing (bytes that complete the text)
 """

@@ -1,8 +1,8 @@
-"""What ends a text well: the proof that a beginning is the beginning of a right text.
+"""Closings: bytes that complete a text without errors, which prove that it is the beginning of a valid text.
 
-A text that stops in the middle holds errors whatever it says. So something is looked for that closes what is open: for
-each open bracket, from the innermost, a few words that may stand before its partner, and a few at the end. If the text
-then parses, it could be gone on with; if nothing is found, nothing is proven. 1 to 50 ms a text.
+An unfinished text always has errors. So a closing is searched: for each open bracket, from the innermost, one of a few
+fillers and the closing bracket, then a filler at the end. If the closed text parses, the text can be continued; if
+no closing is found, nothing is proven. A search takes 1 to 50 ms per text.
 """
 
 from collections.abc import Iterator
@@ -26,18 +26,21 @@ LANGUAGE_FILLERS = {
     "TSX": (b">;",),
     "TypeScript": (b">;",),
 }
-MAX_OPEN_BRACKETS = 64  # brackets
+MAX_OPEN_BRACKETS = 64  # innermost open brackets that are closed
 
 
 def find_closing(language: str, text: bytes, max_errors: int = 0) -> bytes | None:
-    """Bytes with which `text`, which must hold no fault, ends with at most so many errors; None if none were found."""
+    """Return bytes after which `text` has at most `max_errors` errors; None if none were found.
+
+    `text` must have no certain error.
+    """
     return next((closer for closer, errors in _closings(language, text) if errors <= max_errors), None)
 
 
 def min_errors(language: str, text: bytes, stop_at: int = 0) -> int | None:
-    """The fewest errors with which `text` was found to end; None if nothing was found that closes it.
+    """Return the fewest errors of `text` with any closing; None if no closing was found.
 
-    No more is looked for where there are few `stop_at`.
+    The search stops at the first closing with at most `stop_at` errors.
     """
     fewest: int | None = None
     for _, errors in _closings(language, text):
@@ -48,7 +51,7 @@ def min_errors(language: str, text: bytes, stop_at: int = 0) -> int | None:
 
 
 def _closings(language: str, text: bytes) -> Iterator[tuple[bytes, int]]:
-    """Ways to close a text, each with the errors that it then has."""
+    """Yield closings of a text, each with the number of errors of the closed text."""
     multiline_closers = [
         closer
         for opener, closer in MULTILINE_DELIMITERS.get(language, ())
@@ -59,7 +62,7 @@ def _closings(language: str, text: bytes) -> Iterator[tuple[bytes, int]]:
         b"\n",
         b"",
         b"\nx\n",
-    ):  # a line's end ends a comment, a word a line that goes on
+    ):  # a newline ends a line comment, a word ends a continued line
         prefix_parser = PrefixParser(language, text + separator)
         words = (*fillers(language), *(blocks(text) if language == "Python" else ()))
         closed = bracket_closers(prefix_parser, open_brackets(language, text + separator)[-MAX_OPEN_BRACKETS:], words)
@@ -70,12 +73,12 @@ def _closings(language: str, text: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def fillers(language: str) -> tuple[bytes, ...]:
-    """Words that may stand before a bracket that closes, or the text's end."""
+    """Return the fillers to try before a closing bracket or the end of a text."""
     return (*FILLERS, *LANGUAGE_FILLERS.get(language, ()))
 
 
 def bracket_closers(prefix_parser: PrefixParser, brackets: list[str], words: tuple[bytes, ...]) -> bytes | None:
-    """What closes the brackets, with what must stand in them before; or None."""
+    """Return bytes that close the brackets, each with the first of `words` that fits before it; None if none fits."""
     closers = b""
     for bracket in reversed(brackets):
         for filler in words:
@@ -88,17 +91,17 @@ def bracket_closers(prefix_parser: PrefixParser, brackets: list[str], words: tup
 
 
 def blocks(text: bytes) -> tuple[bytes, ...]:
-    """What may follow a last line of Python that opens a block, or asks for something to decorate."""
+    """Return continuations of a last line of Python that opens a block or is a decorator."""
     last = text.rstrip().rpartition(b"\n")[2]
     indent = last[: len(last) - len(last.lstrip())]
-    # A header that goes on over lines may end deeper than it began.
+    # A header that spans several lines may end at a deeper indentation than it began.
     starts = [indent[:depth] for depth in range(len(indent), -1, -1) if depth % 4 == 0 or depth == len(indent)]
     bodies = [b"\n" + indent + b"        pass", *(b"\n" + start + b"def x(): pass" for start in starts)]
     return (*bodies, b": pass", b"\n" + indent + b"except: pass")
 
 
 def open_brackets(language: str, text: bytes) -> list[str]:
-    """The brackets that are not closed, from the first to the last; conditional sections of C count as brackets."""
+    """Return the unclosed brackets, outermost first; preprocessor conditionals of C count as brackets."""
     found: list[str] = []
     for leaf in leaves(language, text):
         _track_bracket(leaf, found)
@@ -106,7 +109,7 @@ def open_brackets(language: str, text: bytes) -> list[str]:
 
 
 def nesting_levels(language: str, text: bytes, begin: int) -> tuple[int, list[tuple[Node, int]]]:
-    """How many of `([{` are open at a byte, and the words from there on, each with how many are open behind it."""
+    """Return the nesting level of `([{` at byte `begin`, and the leaves from there on with the level after each."""
     level, after = 0, list[tuple[Node, int]]()
     outside: int | None = None
     for leaf in leaves(language, text):
@@ -119,7 +122,7 @@ def nesting_levels(language: str, text: bytes, begin: int) -> tuple[int, list[tu
 
 
 def leaves(language: str, text: bytes) -> Iterator[Node]:
-    """The words of a text, as far as the parser saw them."""
+    """Yield the leaves of a text's tree; none if parsing timed out."""
     tree = parse(language, text)
     if tree is None:
         return
@@ -144,5 +147,5 @@ def _track_bracket(node: Node, found: list[str]) -> None:
 
 
 def _opens_type_list(node: Node) -> bool:
-    """Whether a `<` opens a list of types, and does not compare."""
+    """Whether a `<` opens a list of types and is not a comparison."""
     return node.parent is not None and node.parent.type.startswith(("type_", "template_"))

@@ -1,16 +1,16 @@
-"""Does a C text compile? gcc's answer, without trusting the text.
+"""Compilation check of untrusted C text with gcc.
 
-The text comes from a model that learned somebody's repository, so it may hold whatever that repository holds. gcc reads
-it from standard input with `-fsyntax-only` (nothing is assembled, linked or run), in an empty directory, with an empty
-environment, under limits on memory, time and file size, as a process group that is killed whole. Its diagnostics are
-thrown away, because they quote the files that it opened; a verdict is one of a few fixed sentences.
+The text comes from a model trained on an arbitrary repository, so it is untrusted. gcc reads it from standard input
+with `-fsyntax-only` (nothing is assembled, linked or run), in an empty directory, with a minimal environment, under
+limits on memory, time and file size, in a process group of its own that is killed as a whole. Diagnostics are
+discarded, because they quote the files that gcc opened; a verdict is one of a few fixed sentences.
 
-Before gcc sees it, a text is refused that could make it open a file outside the system's headers: an `#include` (or its
-like) with an absolute path, with `..`, or whose name comes from a macro. A crash or an exhausted limit is a verdict
-about the text, not an error of ours.
+Text that could make gcc open a file outside the system's headers is rejected before gcc runs: an `#include` (or
+similar directive) with an absolute path, with `..`, or with a name from a macro. A crash or an exhausted limit is a
+verdict about the text, not an exception.
 
-A repository's own headers may be given: those that pass the same check are laid in the folder, and no other file of the
-repository is.
+Headers of the repository can be given: those that pass the same check are written to the directory, and no other file
+of the repository is.
 """
 
 import os
@@ -27,7 +27,7 @@ from typing import Self
 
 @dataclass(frozen=True, kw_only=True)
 class CompileLimits:
-    """What one compilation may take. gcc 12 took 20 MB and 0.08 s for 60 functions (busy EPYC, 2026-11)."""
+    """Limits of one compilation. gcc 12 took 20 MB and 0.08 s for 60 functions (busy EPYC, 2026-11)."""
 
     memory_bytes: int = 400_000_000
     cpu_seconds: int = 3
@@ -38,7 +38,7 @@ class CompileLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether a text compiles (None: nobody here can say), and one sentence that quotes neither gcc nor any file."""
+    """Whether a text compiles (None: gcc is not usable here), and a sentence that quotes neither gcc nor any file."""
 
     ok: bool | None
     reason: str
@@ -54,9 +54,9 @@ FORBIDDEN = Verdict(ok=False, reason="it could open a file other than a system h
 NO_GCC = Verdict(ok=None, reason="no gcc was found on this machine")
 NO_LIMITS = Verdict(ok=None, reason="gcc could not be run under limits on this machine")
 
-# `__has_include` tells which files exist: here it always says 0, however it is spelled or pasted together.
-# Without the caret option gcc opens the file that a `# 1 "/dev/zero"` names, to quote its lines.
-# The last four are errors since gcc 14: with them here, the verdict does not depend on gcc's version.
+# `__has_include` reveals which files exist: it is redefined to 0, which also covers pasted spellings.
+# With carets, gcc would open the file that a `# 1 "/dev/zero"` names, to quote its lines.
+# The last four are errors since gcc 14: enabling them makes the verdict independent of gcc's version.
 FLAGS = (
     "-fsyntax-only",
     "-std=gnu17",
@@ -67,14 +67,14 @@ FLAGS = (
     *(f"-Werror={name}" for name in ("int-conversion", "incompatible-pointer-types")),
 )
 
-# The shell sets the limits and becomes gcc: Python code between fork and exec is unsafe beside threads.
+# The shell sets the limits and execs gcc: Python code between fork and exec is unsafe in a process with threads.
 ULIMIT_SCRIPT = 'ulimit -c 0 && ulimit -v "$0" && ulimit -t "$1" && ulimit -f "$2" || exit 125; shift 2; exec "$@"'
-CRASH_STATUS = 4  # of gcc's driver, when the compiler proper was ended by a signal
-LIMITS_STATUS = 125  # of our shell line
+CRASH_STATUS = 4  # exit status of gcc's driver if a signal ended the compiler proper
+LIMITS_STATUS = 125  # exit status of ULIMIT_SCRIPT if a limit cannot be set
 
-# gcc joins lines at a backslash (blanks after it allowed), takes a lone carriage return for a line end, and lets a
-# comment stand anywhere in a directive. The patterns cost linear time on any text. They look into comments and strings
-# too, where they may refuse what gcc would accept.
+# gcc joins lines at a backslash (whitespace after it allowed), treats a lone carriage return as a line end, and allows
+# comments anywhere in a directive. The patterns take linear time on any text. They also match in comments and strings,
+# so they may reject what gcc would accept.
 SPLICE = re.compile(rb"\\[ \t\v\f\r]*\n?")
 INCLUSION = re.compile(
     rb"(?:(?:#|%:|\*/)[ \t\v\f]*(?:include|include_next|import|embed)\b"
@@ -84,10 +84,10 @@ HEADER_NAME = re.compile(rb'<\w[\w./+-]*>|"\w[\w./+-]*"')
 
 
 class Compiler:
-    """gcc in a folder that holds a repository's headers, and nothing else; a context manager."""
+    """gcc in a temporary directory that holds only a repository's headers; a context manager."""
 
     def __init__(self, headers: Mapping[str, bytes] | None = None, limits: CompileLimits = CompileLimits()) -> None:
-        """`headers`: texts by their paths in the repository. Those that could open other files are left out."""
+        """`headers`: contents by path in the repository. Headers that could open other files are left out."""
         self._headers = {path: text for path, text in (headers or {}).items() if _is_harmless(path, text, limits)}
         self._limits = limits
 
@@ -104,10 +104,10 @@ class Compiler:
         self._folder.cleanup()
 
     def compiles(self, source: bytes) -> Verdict:
-        """As `compiles`."""
+        """Return the verdict on `source`, as the function `compiles`, with the repository's headers."""
         if len(source) > self._limits.source_bytes:
             return TOO_LONG
-        if b"\0" in source:  # gcc skips it as a blank, the patterns would not
+        if b"\0" in source:  # gcc skips it as whitespace, the patterns would not
             return NOT_TEXT
         if _may_open_files(SPLICE.sub(b"", source)):
             return FORBIDDEN
@@ -116,16 +116,16 @@ class Compiler:
 
 
 def compiles(source: bytes, limits: CompileLimits = CompileLimits()) -> Verdict:
-    """Whether gcc accepts `source` as a C file that may use this machine's system headers and no others.
+    """Return whether gcc accepts `source` as a C file that uses this machine's system headers and no others.
 
-    Returns within `limits.wall_seconds` (and the moment it takes to end a process); raises nothing about `source`.
+    Returns within `limits.wall_seconds` plus the time to end a process. No content of `source` raises an exception.
     """
     with Compiler(limits=limits) as compiler:
         return compiler.compiles(source)
 
 
 def _is_harmless(path: str, text: bytes, limits: CompileLimits) -> bool:
-    """Whether a header may lie in the folder: inside of it, and opening no file that is not."""
+    """Whether a header can be written to the directory: its path stays inside, and it opens no file outside."""
     inside = all(part not in ("", ".", "..") for part in path.split("/")) and "\0" not in path
     return (
         inside and len(text) <= limits.source_bytes and b"\0" not in text and not _may_open_files(SPLICE.sub(b"", text))
@@ -133,7 +133,7 @@ def _is_harmless(path: str, text: bytes, limits: CompileLimits) -> bool:
 
 
 def include_folders(headers: Iterable[str]) -> list[str]:
-    """Folders from which the headers can be named by their last parts, or by more of them; the uppermost first."""
+    """Return include directories from which each header can be included by any suffix of its path, topmost first."""
     folders = {"/".join(path.split("/")[:depth]) or "." for path in headers for depth in range(path.count("/") + 1)}
     return sorted(folders, key=lambda folder: (folder.count("/"), folder))
 
@@ -143,7 +143,7 @@ def _may_open_files(text: bytes) -> bool:
         name = HEADER_NAME.match(text, inclusion.end())
         if name is None or b".." in name.group():
             return True
-    # `#pragma GCC dependency "file"` compares ages; `.incbin` only an assembler would read.
+    # `#pragma GCC dependency "file"` compares modification times; `.incbin` is read by an assembler only.
     return b".incbin" in text or any(b"GCC" in line and b"dependency" in line for line in text.splitlines())
 
 
@@ -164,7 +164,7 @@ def _run(gcc: str, include: tuple[str, ...], source: bytes, folder: str, limits:
         except subprocess.TimeoutExpired:
             return TOO_SLOW
         finally:
-            if process.returncode is None:  # not reaped, so its number is still its own
+            if process.returncode is None:  # not reaped, so its pid is not reused
                 os.killpg(process.pid, signal.SIGKILL)
     return _verdict(process.returncode)
 

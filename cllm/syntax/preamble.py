@@ -1,6 +1,6 @@
-"""The includes that a text of a repository in C would begin with: those that its files begin with, most often first.
+"""Preamble of a C repository: the `#include` lines of its files, most frequent first.
 
-Of the names that most files include, those are kept that gcc accepts, one after another, behind those before.
+A line is kept if gcc accepts it after the lines before it.
 """
 
 import re
@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from cllm.syntax.compiler import Compiler
 
 INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*(<\w[\w./+-]*>|"\w[\w./+-]*")', re.MULTILINE)
-MAX_INCLUDES = 24  # of the most usual names
+MAX_INCLUDES = 24  # most frequent names that are tried
 
 
 def preamble(compiler: Compiler, texts: Iterable[bytes]) -> bytes:
-    """Lines that include what the texts of a repository do; a tenth of a second for each name."""
+    """Return the accepted `#include` lines of the texts of a repository; takes 0.1 s per name."""
     counts = Counter(name for text in texts for name in sorted(set(INCLUDE.findall(text))))
     accepted = b""
     for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_INCLUDES]:

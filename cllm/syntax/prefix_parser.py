@@ -1,19 +1,19 @@
-"""A text that is written on: the first word of it that is wrong whatever follows.
+"""Incremental check of a growing text: the first word that is an error whatever follows.
 
-An LR parser refuses a word as soon as no right text begins so, and never later. Tree-sitter then recovers and goes on,
-and its tree does not show where that was: an unfinished block and a broken one are both an ERROR around everything. Its
-log does: "resume" stands where none of its readings could go on, so there the text is wrong; unless it is the text's
-end that they could not go on with, and then it is unfinished, and no more.
+An LR parser rejects a word as soon as no valid text begins that way, and never later. Tree-sitter then recovers, and
+its tree does not show the position: an unfinished block and a broken one both become an ERROR around everything. Its
+log shows it: "resume" is logged where no parse version could continue, so the text has an error there; if the
+lookahead was the end of the text, the text is only unfinished.
 
-What was wrong before is known and does not count. Left out: after such a offset a parser that skips words may go on
-beside the one that reads them, and hide a second fault; `errors` of the whole text counts it.
+Errors of the prefix are known and do not count. A limitation: after an error, a parse version that skips words may
+continue next to the one that reads them and hide a second error; `count_errors` of the whole text counts it.
 """
 
 from tree_sitter import LogType, Tree
 
 from cllm.syntax.grammars import parse_with, parser_for
 
-# What ends a comment or a text that goes on over lines: the lexer finds no word in one that has no end.
+# Delimiters of comments and strings that may span lines: the lexer finds no token in one without an end.
 BLOCK_COMMENT = (b"/*", b"*/")
 MULTILINE_DELIMITERS = {
     "C": (BLOCK_COMMENT,),
@@ -29,12 +29,12 @@ MULTILINE_DELIMITERS = {
 }
 Point = tuple[int, int]
 
-# Of other languages the lexer takes a string that its line has not ended yet word by word.
+# Quotes of strings that end on their line. In other languages the lexer splits an unfinished string into words.
 LINE_QUOTES = {"Python": (b'"', b"'")}
 
 
 class PrefixParser:
-    """A beginning, parsed once, and whatever is written after it: 0.1 to 1 ms a question."""
+    """A prefix that is parsed once, and checks of texts after it, 0.1 to 1 ms each."""
 
     def __init__(self, language: str, prefix: bytes) -> None:
         """`language` must have a grammar."""
@@ -48,7 +48,7 @@ class PrefixParser:
         self.extend(prefix)
 
     def extend(self, appended: bytes) -> None:
-        """What was written belongs to the beginning now, with its faults."""
+        """Append text to the prefix; its errors become known errors."""
         text = self._text + appended
         self._tree = parse_with(self._parser, text, self._edited_tree(text))
         self._text, self._known_errors = text, None
@@ -61,21 +61,21 @@ class PrefixParser:
 
     @property
     def has_errors(self) -> bool:
-        """Whether the beginning has faults of its own."""
+        """Whether the prefix itself has errors."""
         return bool(self._known_error_offsets)
 
     def error_offset(self, appended: bytes) -> int | None:
-        """Where in `appended` the first word begins that is wrong after the beginning, whatever follows; or None.
+        """Return the offset in `appended` of the first word that is an error whatever follows; None if there is none.
 
-        The last word counts as it stands, though it may be the beginning of a longer one. 0 where the word begins
-        before what is written. None, too, where parsing took longer than `PARSE_SECONDS`.
+        The last word is checked as it is, though it may be the beginning of a longer one. The offset is 0 if the word
+        begins before `appended`. None is also returned if parsing takes longer than `PARSE_SECONDS`.
         """
         found = self._error_offsets(appended)
         new = [offset for offset in found if offset not in self._known_error_offsets] if found else []
         return max(0, min(new) - len(self._text)) if new else None
 
     def _error_offsets(self, appended: bytes) -> list[int]:
-        """Where words begin that are wrong; if the text may end inside a comment or the like, as if that ended here."""
+        """Offsets of erroneous words; a comment or string that may be open at the end is closed for the check."""
         text = self._text + appended
         end = len(text.rstrip())
         found: list[int] = []
@@ -84,14 +84,14 @@ class PrefixParser:
             closer for opener, closer in self._multiline_delimiters if is_inside_delimiters(text, opener, closer)
         ]
         for closer in (*closers, *(quote for quote in self._quotes if line.count(quote) % 2), b""):
-            places = self._logged_error_offsets(text + closer, end)
-            if not places:
+            offsets = self._logged_error_offsets(text + closer, end)
+            if not offsets:
                 return []
-            found = places if not found or places[0] > found[0] else found
+            found = offsets if not found or offsets[0] > found[0] else found
         return found
 
     def _logged_error_offsets(self, text: bytes, end: int) -> list[int]:
-        """Where the words begin, before `end`, that the parser could not go on with."""
+        """Offsets, before `end`, of the words that the parser rejected, from its log."""
         process, lookahead, log_positions = "", "", list[str]()
 
         def on_log(kind: LogType, message: str) -> None:
@@ -112,16 +112,18 @@ class PrefixParser:
             del self._parser.logger
         starts = line_starts(text) if log_positions else []
         found = []
-        for position in log_positions:
-            row, column = (int(field.rpartition(":")[2]) for field in position.split(", ")[-2:])
+        for log_position in log_positions:
+            row, column = (int(field.rpartition(":")[2]) for field in log_position.split(", ")[-2:])
             offset = starts[row] + column
-            offset += len(text) - offset - len(text[offset:].lstrip())  # the parser stands behind the word before
+            offset += (
+                len(text) - offset - len(text[offset:].lstrip())
+            )  # the logged position is the end of the previous word
             if offset < end:
                 found.append(offset)
         return found
 
     def _edited_tree(self, text: bytes) -> Tree | None:
-        """The beginning's tree, told that the text goes on to `text`."""
+        """The prefix's tree, edited for the longer `text`; None if there is no tree."""
         if self._tree is None:
             return None
         tree, old, begin = self._tree.copy(), len(self._text), point_at(self._text, len(self._text))
@@ -130,12 +132,12 @@ class PrefixParser:
 
 
 def is_inside_delimiters(text: bytes, opener: bytes, closer: bytes) -> bool:
-    """Whether a text may end between these two: by the look of it, as they may stand in texts and comments."""
+    """Return whether a text may end between two delimiters; a heuristic, since strings may contain them too."""
     return text.count(opener) % 2 == 1 if opener == closer else text.rfind(opener) > text.rfind(closer)
 
 
 def line_starts(text: bytes) -> list[int]:
-    """Offsets of the lines' first bytes."""
+    """Return the offset of the first byte of each line."""
     starts = [0]
     while (offset := text.find(b"\n", starts[-1])) >= 0:
         starts.append(offset + 1)
@@ -143,5 +145,5 @@ def line_starts(text: bytes) -> list[int]:
 
 
 def point_at(text: bytes, offset: int) -> Point:
-    """Row and column, in bytes, of an offset."""
+    """Return row and column (in bytes) of an offset."""
     return text.count(b"\n", 0, offset), offset - text.rfind(b"\n", 0, offset) - 1

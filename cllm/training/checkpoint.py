@@ -54,7 +54,9 @@ class Checkpoint:
 
 
 def saved_arrays(shared: SharedArrays, config: TransformerConfig, step: int) -> dict[str, npt.NDArray[Any]]:
-    """What a checkpoint after so many steps holds: "weights.NAME", "first.NAME", "second.NAME", views of the memory."""
+    """What a checkpoint after so many steps holds: "weights.NAME", "first_moment.NAME", "second_moment.NAME", views
+    of the memory.
+    """
     arrays = {}
     for array in ("weights", "first_moment", "second_moment"):
         for name, values in named_arrays(shared, array, config, step).items():

@@ -47,7 +47,7 @@ class ControlNode:
 
     @property
     def sphere(self) -> Sphere:
-        assert self._sphere is not None, "called before join"
+        assert self._sphere is not None, "called before load_run"
         return self._sphere
 
     def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:

@@ -38,7 +38,7 @@ class Follower(Peer):
         self._descriptor, self._num_workers = descriptor, num_workers
 
     def run_next(self) -> dict[str, Any]:
-        """Do the next thing that there is to do; {"state": "waiting", "lost", "learning" or "done", ...}."""
+        """Do the next thing that there is to do; {"state": "waiting", "unreachable", "training" or "done", ...}."""
         try:
             self._rendezvous = self._rendezvous or RendezvousClient(self._address, self._port)
             if self._group is None:

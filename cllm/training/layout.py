@@ -2,11 +2,11 @@
 
 All parameters lie in one vector, each beginning on a cache line, so a position's gradient is one vector too.
 
-    weights    fp32 (2, P)      what is learned, checkpointed and shipped
-    first      fp32 (2, P)      momentum (Muon) or first moment (AdamW)
-    second     fp32 (2, P)      second moment (AdamW), unused for matrices
-    compute    bf16 or fp32 (P,)      the weights as the matrix products read them
-    gradients  bf16 or fp32 (12, P)   one row a position, written by whoever computed it; fp32 of two levels
+    weights        fp32 (2, P)      what is learned, checkpointed and shipped
+    first_moment   fp32 (2, P)      momentum (Muon) or first moment (AdamW)
+    second_moment  fp32 (2, P)      second moment (AdamW), unused for matrices
+    compute        bf16 or fp32 (P,)      the weights as the matrix products read them
+    gradients      bf16 or fp32 (12, P)   one row a position, written by whoever computed it; fp32 of two levels
 
 Of two levels each position is a sphere with rows of its own (`gradient_layout`), and writes their sum into the row
 here.

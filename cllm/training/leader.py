@@ -54,7 +54,7 @@ class Leader(Peer):
         """Take a step with whoever is there, and again where one is lost; what `run_step` gives, and what is to be
         said.
 
-        "lost_seconds": that went by before the attempt which succeeded.
+        "retry_seconds": that went by before the attempt which succeeded.
         """
         began, tries = time.monotonic(), 0
         with self._lock:

@@ -38,7 +38,7 @@ def measure(
     return {"micro_batch_seconds": micro_batch_seconds, "update_seconds": _update_seconds(config, compute)}
 
 
-def measure_sums(model: dict[str, Any], dtype: str) -> float:
+def measure_sum_bandwidth(model: dict[str, Any], dtype: str) -> float:
     """Bytes of gradients a second that this process sums, of a network's rows."""
     size = vector_size(TransformerConfig(**model))
     rows = torch.zeros(FANOUT, size, dtype=getattr(torch, dtype))

@@ -95,7 +95,7 @@ class Peer:
         self.group.all_gather_values([0.0])
 
     def run_step(self, step: int) -> dict[str, Any]:
-        """Take a step with the group: its "loss", and the "square" of its gradient's norm."""
+        """Take a step with the group: its "loss", and the "squared_norm" of its gradient."""
         peer_spans, plan = spans(self._speeds, self._min_per_peer), self._control.plan
         losses = self._compute(step, peer_spans[self.group.rank])
         loss = math.fsum(losses) / FANOUT

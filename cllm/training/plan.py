@@ -25,7 +25,7 @@ from cllm.model.config import TransformerConfig
 from cllm.spheres.order import FANOUT
 
 MAX_LEVELS = 2  # 12 positions, each a micro-batch, or each a sphere of 12 of its own
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 DTYPES = ("bfloat16", "float32")
 MAX_STEPS = 10_000_000
 

@@ -12,7 +12,7 @@ from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
 from cllm.training.layout import gradient_layout, layout
 from cllm.training.learner import Learner, TrainingData
-from cllm.training.measure import measure, measure_sums
+from cllm.training.measure import measure, measure_sum_bandwidth
 from cllm.training.plan import load_plan
 from cllm.training.state import TensorState
 
@@ -37,7 +37,7 @@ class TrainingWorker:
 
     @property
     def learner(self) -> Learner:
-        assert self._learner is not None, "called before join"
+        assert self._learner is not None, "called before load_run"
         return self._learner
 
     def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], gradients_fd: int | None = None) -> None:
@@ -87,4 +87,4 @@ def main() -> None:
     torch.set_flush_denormal(True)
     worker = TrainingWorker()
     handlers: dict[str, Any] = {name: getattr(worker, name) for name in CALLS}
-    serve({**handlers, "measure": measure, "measure_sums": measure_sums, "ping": lambda: None})
+    serve({**handlers, "measure": measure, "measure_sum_bandwidth": measure_sum_bandwidth, "ping": lambda: None})

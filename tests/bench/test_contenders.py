@@ -29,7 +29,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkConfig:
 
 @pytest.fixture(scope="module")
 def dataset(config: BenchmarkConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BenchmarkDataset]:
-    with config.corpus() as (corpus, _):
+    with config.ingest_corpus() as (corpus, _):
         yield prepare_dataset(corpus, tmp_path_factory.mktemp("dataset") / "m", 300, 0)
 
 

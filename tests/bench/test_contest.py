@@ -157,7 +157,7 @@ def test_seconds_that_are_none_are_refused(tmp_path: Path, seconds: float) -> No
 
 
 def test_a_repository_without_held_out_files_is_refused(tmp_path: Path, bench_config: BenchmarkConfig) -> None:
-    with bench_config.corpus() as (corpus, folder):
+    with bench_config.ingest_corpus() as (corpus, folder):
         corpus.documents[:] = corpus.train
         with pytest.raises(CorpusError, match="held out"):
             prepare_dataset(corpus, folder / "dataset", 300, 0)

@@ -37,7 +37,7 @@ def test_utf8_is_kept_as_it_is(content: bytes) -> None:
     ],
 )
 def test_a_byte_order_mark_names_the_encoding_and_is_dropped(mark: bytes, encoding: str) -> None:
-    assert decode(mark + "é\r\n🙂".encode(encoding)) == Text("é\r\n🙂".encode(), f"{encoding} with mark")
+    assert decode(mark + "é\r\n🙂".encode(encoding)) == Text("é\r\n🙂".encode(), f"{encoding} with BOM")
     assert reason(mark + b"\xd8\xff\xff") == "unknown encoding"
 
 

@@ -13,19 +13,18 @@ from exported import TEXTS, UNTIED, save_and_load, verification_set_of
 
 from cllm.dataset.fim import arrange_psm
 from cllm.errors import ExportError
-from cllm.export import TrainedNetwork, verify_gguf, write_gguf
-from cllm.export import gguf_model as llama
+from cllm.export import TrainedNetwork, gguf_model, verify_gguf, write_gguf
 from cllm.export.quantization import GGML_TYPES
 from cllm.tokenizer import SPECIAL_TOKENS
 
 PROGRAM = """
 import json, os, pathlib, sys
-from cllm.export import llama_cpp_process as beside_llama
+from cllm.export import llama_cpp_process
 folder, export, params, requests = sys.argv[1:]
 os.chdir(folder)
-pathlib.Path(beside_llama.SOCKET).unlink(missing_ok=True)
-server = beside_llama.serve(export, **json.loads(params))
-print(json.dumps([beside_llama.post(path, **body) for path, body in json.loads(open(requests).read())]))
+pathlib.Path(llama_cpp_process.SOCKET).unlink(missing_ok=True)
+server = llama_cpp_process.start_server(export, **json.loads(params))
+print(json.dumps([llama_cpp_process.post(path, **body) for path, body in json.loads(open(requests).read())]))
 """
 
 
@@ -51,7 +50,7 @@ def test_ids_log_probabilities_and_text_are_ours(exported: TrainedNetwork, tmp_p
     write_gguf(exported, path, kind)
     found = verify_gguf(exported, verification_set_of(exported), path, kind)
     runtime = found["runtime"]
-    assert found["texts"] == 5 and runtime["tokens"] == 80 and runtime["num_positions"] > 30
+    assert found["texts"] == 5 and runtime["num_generated_tokens"] == 80 and runtime["num_positions"] > 30
     assert runtime["max_difference"] < {"f32": 5e-5, "f16": 2e-2, "q8_0": 0.4}[kind] < runtime["tolerance"]
     assert runtime["max_margin"] < runtime["tolerance"]
     if kind == "f32":
@@ -138,8 +137,8 @@ def test_any_text_has_our_ids(grouped: TrainedNetwork, file: Path, tmp_path: Pat
 
 def with_metadata(monkeypatch: pytest.MonkeyPatch, trained: TrainedNetwork, name: str, value: object) -> None:
     """Let files have another setting."""
-    settings = {**llama.metadata_of(trained, "f32"), name: value}
-    monkeypatch.setattr(llama, "metadata_of", lambda trained, kind: settings)
+    metadata = {**gguf_model.metadata_of(trained, "f32"), name: value}
+    monkeypatch.setattr(gguf_model, "metadata_of", lambda trained, kind: metadata)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,7 @@ def with_metadata(monkeypatch: pytest.MonkeyPatch, trained: TrainedNetwork, name
         ("tokenizer.ggml.pre", "none", "llama.cpp cannot use what was written"),
         ("qwen3.rope.freq_base", 9_000.0, "llama.cpp computes other log-probabilities"),
         ("qwen3.block_count", 3, "llama.cpp cannot use what was written"),
-        ("tokenizer.ggml.add_bos_token", True, "llama.cpp lays out a gap as"),
+        ("tokenizer.ggml.add_bos_token", True, "llama.cpp encodes a gap as"),
     ],
 )
 def test_a_setting_that_is_not_the_models_is_refused(

@@ -8,8 +8,7 @@ import pytest
 from exported import verification_set_of
 
 from cllm.errors import ExportError
-from cllm.export import TrainedNetwork
-from cllm.export import runtimes as peers
+from cllm.export import TrainedNetwork, runtimes
 from cllm.export.runtimes import LLAMA, TRANSFORMERS, Runtime, run_export
 
 
@@ -40,7 +39,7 @@ def test_one_that_fails_is_quoted_in_one_line(
 def test_one_that_does_not_end_is_ended(
     grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(runtimes, "TIMEOUT_SECONDS", 0.5)
     assert "llama.cpp did not come to an end" in error_of(grouped, tmp_path, "while True: pass")
 
 

@@ -60,9 +60,9 @@ def test_the_same_network_is_the_same(
     found = compare_outputs(
         runtime, expected_output(network, verification_set, runtime), network, verification_set, 1e-4
     )
-    assert found["tokens"] == 5 * verification_set.max_tokens and found["num_mismatches"] == 0
+    assert found["num_generated_tokens"] == 5 * verification_set.max_tokens and found["num_mismatches"] == 0
     assert found["num_positions"] == (
-        found["tokens"] if runtime is LLAMA else sum(map(len, expected_scores(network, verification_set)))
+        found["num_generated_tokens"] if runtime is LLAMA else sum(map(len, expected_scores(network, verification_set)))
     )
     assert found["max_difference"] < 1e-5 and found["max_margin"] == 0
 
@@ -129,7 +129,7 @@ def test_other_ids_another_text_and_another_gap_are_seen(
     with pytest.raises(ExportError, match="gives back another text"):
         compare_outputs(LLAMA, replace(same, texts=[*same.texts[:-1], "x"]), network, verification_set, 1e-4)
     with pytest.raises(
-        ExportError, match=f"lays out a gap as {same.num_infill_tokens + 1} ids, ours are {same.num_infill_tokens}"
+        ExportError, match=f"encodes a gap as {same.num_infill_tokens + 1} ids, ours are {same.num_infill_tokens}"
     ):
         compare_outputs(
             LLAMA, replace(same, num_infill_tokens=same.num_infill_tokens + 1), network, verification_set, 1e-4

@@ -64,7 +64,7 @@ def test_ids_logits_and_text_are_ours(exported: TrainedNetwork, folder: Path, ve
     found = verify_huggingface(exported, verification_set_of(exported), folder, environment(version))
     runtime = found["runtime"]
     assert runtime["version"] == version
-    assert found["texts"] == 5 and runtime["tokens"] == 80
+    assert found["texts"] == 5 and runtime["num_generated_tokens"] == 80
     assert runtime["max_difference"] < 5e-5 < runtime["tolerance"] == 1e-4
     assert runtime["num_mismatches"] == 0 and runtime["num_positions"] > 150
 

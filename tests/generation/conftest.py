@@ -34,7 +34,7 @@ def model() -> Transformer:
 @pytest.fixture(scope="session")
 def memory() -> Memory:
     memory = Memory.new(TOKENIZER, len(TEXT) * 2)
-    memory.read(TEXT.encode())
+    memory.train_on(TEXT.encode())
     return memory
 
 
@@ -56,5 +56,5 @@ def mixed_completer(model: Transformer, memory: Memory) -> Completer:
 @pytest.fixture(params=["network", "memory", "mixed"])
 def completer(request: pytest.FixtureRequest) -> Completer:
     """Each of the experts in turn."""
-    completer: Completer = request.getfixturevalue(f"{request.param}_writer")
+    completer: Completer = request.getfixturevalue(f"{request.param}_completer")
     return completer

@@ -179,7 +179,7 @@ def test_going_back_is_going_there_from_the_beginning_with_a_grammar(completer: 
 
 
 def test_stop_words_do_not_go_with_a_grammar(network_completer: Completer) -> None:
-    with pytest.raises(UsageError, match="stop words do not go with a grammar"):
+    with pytest.raises(UsageError, match="stop words cannot be combined with a grammar"):
         complete_constrained(network_completer, Grammar.json(), PROMPT, replace(GREEDY, stop=("}",)))
 
 

@@ -69,7 +69,7 @@ def deep(begin: str, end: str) -> str:
         (Grammar.schema, '{"type":\n foo}', "line 2, column 2"),
         (Grammar.schema, "[]", "neither an object nor true or false"),
         (Grammar.schema, "false", "schema is false"),
-        (Grammar.schema, '{"minimum": NaN}', "NaN is no JSON"),
+        (Grammar.schema, '{"minimum": NaN}', "NaN is not valid JSON"),
         (Grammar.schema, '{"type": "text"}', "Invalid type: text"),
         (Grammar.schema, '{"not": {}}', '"not"'),
         (Grammar.schema, '{"$ref": "http://example.com/x"}', "does not fetch"),

@@ -151,7 +151,7 @@ def test_where_a_block_ends(language: str | None, prefix: bytes, suffix: bytes, 
     """However the text comes: its end is found as soon as it is there, and stays."""
     stopping = StoppingCriteria("block", (), language, prefix, suffix)
     for length in range(1, len(generated) + 1):
-        offset = stopping.offset(generated[:length], 1)
+        offset = stopping.stop_offset(generated[:length], 1)
         if offset is not None:
             assert generated[:offset] == end
             return

@@ -61,11 +61,11 @@ def test_other_processors_have_other_instructions_and_the_same_products(processo
     np.savez(tmp_path / "given.npz", matrix=matrix, vectors=vectors)
     script = (
         "import sys, numpy as np\n"
-        "from cllm.generation.predict.int8_matmul import LANES, PAIRS, packed\n"
-        "from test_products import product\n"
+        "from cllm.generation.predict.int8_matmul import LANES, PMADD, quantize\n"
+        "from test_int8_matmul import product\n"
         "given = np.load(sys.argv[1])\n"
-        "found = product(packed(given['matrix']), given['vectors'])[0]\n"
-        "np.savez(sys.argv[2], found=found[:, :70], lanes=LANES, pairs=PAIRS)\n"
+        "found = product(quantize(given['matrix']), given['vectors'])[0]\n"
+        "np.savez(sys.argv[2], found=found[:, :70], lanes=LANES, pairs=PMADD)\n"
     )
     named = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run(

@@ -33,10 +33,10 @@ FREE = Link(latency_seconds=0.0, bytes_per_second=math.inf, message_seconds=0.0)
 
 def test_a_worker_alone_takes_everything_one_after_another() -> None:
     cost = step_cost(COSTS, Topology(workers=1, cores=1), LINK)
-    assert cost.compute == pytest.approx(12 * 0.02) and cost.update_seconds == pytest.approx(0.04)
+    assert cost.compute == pytest.approx(12 * 0.02) and cost.update == pytest.approx(0.04)
     assert cost.sum == pytest.approx(12 * 2e6 / 5e9) and cost.exchange == cost.link_bytes == 0
     assert cost.tokens == 12 * 256
-    assert cost.seconds == pytest.approx(cost.compute + cost.sum + cost.update_seconds + cost.messages)
+    assert cost.seconds == pytest.approx(cost.compute + cost.sum + cost.update + cost.messages)
     assert efficiency(COSTS, Topology(workers=1, cores=1), LINK) == 1
 
 

@@ -256,9 +256,9 @@ def test_no_worker_is_left_behind() -> None:
 
 def test_a_worker_never_outlives_a_killed_parent() -> None:
     program = (
-        "import os, sys; from cllm.spheres import Nursery, Sphere;"
-        f"nursery = Nursery([{WORKER!r}], {ENVIRONMENT!r}); sphere = Sphere(nursery, {WORKER!r}, 2);"
-        "print(nursery.process.pid, *sphere.call_all('pid'), flush=True); sys.stdin.read()"
+        "import os, sys; from cllm.spheres import ForkServer, Sphere;"
+        f"fork_server = ForkServer([{WORKER!r}], {ENVIRONMENT!r}); sphere = Sphere(fork_server, {WORKER!r}, 2);"
+        "print(fork_server.process.pid, *sphere.call_all('pid'), flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None and parent.stdin is not None

@@ -71,7 +71,7 @@ def build_answering(answer: dict[str, float] | WorkerLost, monkeypatch: pytest.M
 
     memory_build = MemoryBuild(job(2, 2), Run(Path("nowhere")), {})
     memory_build._sphere = SimpleNamespace(has_result=lambda: True, wait_result=wait_result)  # type: ignore[assignment]
-    monkeypatch.setattr(memory_build, "_start", lambda max_bytes: None)
+    monkeypatch.setattr(memory_build, "_start", lambda first_bytes: None)
     return memory_build
 
 

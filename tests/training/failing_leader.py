@@ -1,6 +1,6 @@
 """The same of Node Zero's machine: the others have made a step sometimes, and it has not."""
 
-from failing_other import make_it_fail
+from failing_follower import make_it_fail
 
 from cllm.training import leader
 

@@ -58,8 +58,8 @@ class ClockEmbedding(nn.Embedding):
         self.projection = nn.Parameter(torch.zeros(2 * len(periods) * config.n_embd))  # a vector: it does not decay
 
     def forward(self, ids: Tensor) -> Tensor:
-        hands = cast(Tensor, self._features)[: ids.size(1)]
-        return super().forward(ids) + hands @ self.projection.view(hands.size(1), -1)
+        features = cast(Tensor, self._features)[: ids.size(1)]
+        return super().forward(ids) + features @ self.projection.view(features.size(1), -1)
 
 
 def with_clock_positions(config: TransformerConfig, counts: Tensor) -> Transformer:
@@ -73,13 +73,13 @@ class ResidueEmbedding(nn.Embedding):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config.vocab_size, config.n_embd)
         offsets = np.cumsum([0, *MODULI[:-1]])
-        places = residues(np.arange(config.vocab_size), MODULI) + offsets
-        self.register_buffer("_places", torch.from_numpy(places))  # (V, M)
+        rows = residues(np.arange(config.vocab_size), MODULI) + offsets
+        self.register_buffer("_rows", torch.from_numpy(rows))  # (V, M)
         self.residues = nn.Parameter(torch.zeros(sum(MODULI), config.n_embd))
 
     def forward(self, ids: Tensor) -> Tensor:
-        places = cast(Tensor, self._places)[ids]
-        return super().forward(ids) + F.embedding(places, self.residues).sum(-2)
+        rows = cast(Tensor, self._rows)[ids]
+        return super().forward(ids) + F.embedding(rows, self.residues).sum(-2)
 
 
 def with_residue_words(config: TransformerConfig, counts: Tensor) -> Transformer:

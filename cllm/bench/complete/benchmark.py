@@ -80,7 +80,7 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
                 decoded_tokens[name] = found["tokens"]
                 rate = {
                     "prefill": found["num_prompt_tokens"] / found["prefill_seconds"],
-                    "decode": NUM_TOKENS / found["seconds"],
+                    "decode": NUM_TOKENS / found["decode_seconds"],
                 }
                 rates.setdefault(name, []).append(rate)
             is_identical.append(decoded_tokens.get("ours") == decoded_tokens.get("ours with drafts"))
@@ -92,8 +92,8 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
             document = corpus.val[cursor.document]
             text = corpus.text(document)
             texts = {"prefix": text[: cursor.begin], "suffix": text[cursor.end :], "typed": text[cursor.begin :][:1]}
-            told = {name: part.decode("latin-1") for name, part in texts.items()}
-            lines.append(backend.request("line", **told, path=document.path, window=WINDOW_BYTES))
+            decoded = {name: part.decode("latin-1") for name, part in texts.items()}
+            lines.append(backend.request("line", **decoded, path=document.path, window=WINDOW_BYTES))
         del lines[0]
     return {
         "cursors": len(cursors),

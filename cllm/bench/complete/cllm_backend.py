@@ -72,10 +72,10 @@ def line(
     path: str,
     window: list[int],
 ) -> dict[str, float]:
-    """Seconds to a finished line (mixture, guide, drafts): of a file just opened, and after `after_typing` more.
+    """Seconds to a finished line (mixture, guide, drafts): of a file just opened, and after `typed` more.
 
     `window`: so many bytes before and after the cursor are read. The other times: until the first token, and without
-    the guide after `after_typing`.
+    the guide after `typed`.
     """
     prompt_limits.MAX_PREFIX_BYTES, prompt_limits.MAX_SUFFIX_BYTES = window
     session, found = session_of(model, memory, prefill_dtype, threads), dict[str, float]()

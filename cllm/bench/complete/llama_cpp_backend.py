@@ -8,7 +8,7 @@ from typing import Any
 import xllamacpp
 
 from cllm.export.llama_cpp_process import post, start_server
-from cllm.spheres.worker import serve as answer
+from cllm.spheres.worker import serve
 
 
 @lru_cache(maxsize=1)
@@ -38,10 +38,10 @@ def decode(file: str, threads: int, prompt: list[int], count: int) -> dict[str, 
     return {
         "prefill_seconds": times["prompt_ms"] / 1e3,
         "num_prompt_tokens": times["prompt_n"],
-        "seconds": times["predicted_ms"] / 1e3,
+        "decode_seconds": times["predicted_ms"] / 1e3,
         "tokens": found["tokens"],
     }
 
 
 def main() -> None:
-    answer({"decode": decode})
+    serve({"decode": decode})

@@ -23,14 +23,14 @@ def decode(file: str, threads: int, prompt: list[int], count: int) -> dict[str, 
     model = model_of(file, threads)
     began = time.perf_counter()
     output = model(torch.tensor([prompt]), use_cache=True, logits_to_keep=1)
-    prefill_seconds = time.perf_counter()
+    prefilled_at = time.perf_counter()
     tokens = [int(output.logits[0, -1].argmax())]
     while len(tokens) < count:
         output = model(torch.tensor([tokens[-1:]]), past_key_values=output.past_key_values, use_cache=True)
         tokens.append(int(output.logits[0, -1].argmax()))
-    seconds = time.perf_counter() - prefill_seconds
+    seconds = time.perf_counter() - prefilled_at
     return {
-        "prefill_seconds": prefill_seconds - began,
+        "prefill_seconds": prefilled_at - began,
         "num_prompt_tokens": len(prompt),
         "decode_seconds": seconds,
         "tokens": tokens,

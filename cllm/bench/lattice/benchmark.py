@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from cllm.bench.ablation.trainers import component_trainer
 from cllm.bench.shared.config import BenchmarkConfig, corpus_report, environment_report
 from cllm.bench.shared.dataset import prepare_dataset
 from cllm.bench.shared.round_robin import score_round_robin
@@ -22,12 +23,12 @@ T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # Student's t for a two-sided 
 def bench_lattice(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
     """A row for each component: the means over the seeds, and by how much it is better or worse than none."""
     report.start_phase("prepare")
-    with config.corpus() as (corpus, folder):
+    with config.ingest_corpus() as (corpus, folder):
         dataset = prepare_dataset(corpus, folder / "recipe", config.recipe.vocab_size, config.seed)
         runs = [
             score_round_robin(
                 config,
-                [config.component_trainer(dataset, name, seed) for name in COMPONENT_NAMES],
+                [component_trainer(config, dataset, name, seed) for name in COMPONENT_NAMES],
                 f"seed {seed}",
                 report,
             )

@@ -26,7 +26,7 @@ SETTLED_SHARE = 0.25  # share of the run after which memory is expected to be fl
 def bench_seed(config: BenchmarkConfig, epochs: int, report: Reporter) -> dict[str, Any]:
     """Seconds, speed, and memory over time."""
     report.start_phase("prepare")
-    with config.corpus() as (corpus, folder):
+    with config.ingest_corpus() as (corpus, folder):
         dataset = prepare_dataset(corpus, folder / "recipe", config.recipe.vocab_size, config.seed)
         make_plan = epochs_plan_factory(config, dataset, epochs)
         with CllmTrainer("ours", dataset, config.num_workers, make_plan) as ours:

@@ -5,15 +5,15 @@ import importlib.util
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cllm import __version__
 from cllm.bench.shared.dataset import BenchmarkDataset
-from cllm.bench.shared.plans import cllm_train_plan_factory, recipe_plan_factory
+from cllm.bench.shared.plans import recipe_plan_factory
 from cllm.bench.shared.recipe import NanoGptRecipe
-from cllm.bench.shared.trainer import CllmTrainer, SingleProcessTrainer
+from cllm.bench.shared.trainer import CllmTrainer
 from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import UsageError
 from cllm.machine import Machine, default_dtype, detect_machine
@@ -53,54 +53,16 @@ class BenchmarkConfig:
         return engine_of(self.machine, default_dtype(self.machine))
 
     @contextmanager
-    def corpus(self) -> Iterator[tuple[Corpus, Path]]:
+    def ingest_corpus(self) -> Iterator[tuple[Corpus, Path]]:
         """The repository's documents, and a folder that goes with them; nothing is written to the repository."""
         with tempfile.TemporaryDirectory(prefix="cllm-bench-") as scratch:
             folder = Path(scratch)
             yield ingest(existing_directory(self.root), folder / "corpus", CorpusConfig()), folder
 
-    def stock(
-        self, dataset: BenchmarkDataset, seconds: float, lr: float, compiled: bool = False
-    ) -> SingleProcessTrainer:
-        """nanoGPT's recipe at a learning rate: float32 and eager, or compiled in what the processor multiplies best."""
-        return SingleProcessTrainer(
-            f"{'compiled' if compiled else 'stock'} at {lr:g}",
-            "cllm.bench.training.gpt2",
-            dataset,
-            seconds,
-            self.machine.cores,
-            self.seed,
-            recipe=asdict(replace(self.recipe, lr=lr)),
-            compiled=compiled,
-            dtype=self.engine.dtype if compiled else "float32",
-        )
-
-    def head_trainer(self, dataset: BenchmarkDataset, head: str) -> SingleProcessTrainer:
-        """Our network and recipe by autograd, with one of the heads."""
-        return self._autograd_trainer(head, dataset, self.seed, head, "none")
-
-    def component_trainer(self, dataset: BenchmarkDataset, component: str, seed: int) -> SingleProcessTrainer:
-        """Our network and recipe by autograd, with one of the components."""
-        head = "12 classes" if component == "12 classes" else "sampled gradient"
-        return self._autograd_trainer(component, dataset, seed, head, "none" if head == component else component)
-
-    def _autograd_trainer(
-        self, name: str, dataset: BenchmarkDataset, seed: int, head: str, component: str
-    ) -> SingleProcessTrainer:
-        settings = {"recipe": asdict(self.recipe), "head": head, "component": component}
-        return SingleProcessTrainer(
-            name, "cllm.bench.ablation.autograd_trainer", dataset, self.seconds, self.machine.cores, seed, **settings
-        )
-
     def ours(self, dataset: BenchmarkDataset, seconds: float, name: str = "ours") -> CllmTrainer:
         """Our trainer at the recipe's shape."""
         plan = recipe_plan_factory(self.recipe, dataset, self.engine, seconds, self.seed)
         return CllmTrainer(name, dataset, self.num_workers, plan)
-
-    def cllm_train(self, dataset: BenchmarkDataset, seconds: float) -> CllmTrainer:
-        """What `cllm train` would do in so many seconds of training."""
-        plan = cllm_train_plan_factory(dataset, self.engine, seconds, self.seed, self.machine.available_bytes)
-        return CllmTrainer(f"cllm train in {seconds:.0f} s", dataset, self.num_workers, plan, counts_planning_time=True)
 
 
 def require_baseline() -> None:

@@ -112,8 +112,8 @@ def spheres_table(found: dict[str, Any]) -> str:
         times = [f"{each[name] * 1e3:,.0f}" for name in ("seconds", "predicted_seconds")]
         rows.append([str(each["workers"]), *times, errors])
     parts = [columns(rows)]
-    for numbers, timings in found["all_reduce"].items():
-        rows = [["processes", "tree", f"sum of {int(numbers):,} numbers (ms)"]]
+    for num_values, timings in found["all_reduce"].items():
+        rows = [["processes", "tree", f"sum of {int(num_values):,} numbers (ms)"]]
         rows += [
             [str(each["processes"]), " x ".join(map(str, each["levels"])), f"{each['seconds'] * 1e3:,.1f}"]
             for each in timings

@@ -99,7 +99,7 @@ class TimedTrainer(ABC):
 
 
 class SingleProcessTrainer(TimedTrainer):
-    """One process with all cores: `module` runs a `cllm.bench.shared.trainer_process.Process`."""
+    """One process with all cores: `module` runs a `cllm.bench.shared.trainer_process.TrainerProcess`."""
 
     def __init__(
         self, name: str, module: str, dataset: BenchmarkDataset, seconds: float, cores: int, seed: int, **settings: Any

@@ -6,6 +6,7 @@ vocabulary, all else the same; then our trainer races against itself with six vo
 
 from typing import Any
 
+from cllm.bench.ablation.trainers import head_trainer
 from cllm.bench.shared.config import BenchmarkConfig, corpus_report, environment_report
 from cllm.bench.shared.dataset import prepare_dataset
 from cllm.bench.shared.round_robin import score_round_robin
@@ -18,14 +19,14 @@ VOCAB_SIZES = (1024, 2048, 4096, 8192, 10_240, 16_384)
 def bench_softmax(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
     """Both tables."""
     report.start_phase("prepare")
-    with config.corpus() as (corpus, folder):
+    with config.ingest_corpus() as (corpus, folder):
         dataset = prepare_dataset(corpus, folder / "recipe", config.recipe.vocab_size, config.seed)
-        heads = [config.head_trainer(dataset, name) for name in HEAD_NAMES]
+        heads = [head_trainer(config, dataset, name) for name in HEAD_NAMES]
         found = {"heads": score_round_robin(config, heads, "heads", report)}
         others = [prepare_dataset(corpus, folder / str(size), size, config.seed) for size in VOCAB_SIZES]
         by_size = {each.vocab_size: each for each in others}  # a small repository has no more words
         vocabularies = [config.ours(each, config.seconds, f"{size:,} words") for size, each in by_size.items()]
-        found["vocab_sizes"] = score_round_robin(config, vocabularies, "vocab_sizes", report)
+        found["vocab_sizes"] = score_round_robin(config, vocabularies, "vocabularies", report)
         return {
             **found,
             "seconds": config.seconds,

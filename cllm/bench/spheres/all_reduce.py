@@ -1,7 +1,6 @@
-"""A process that sums numbers with others like it, over sockets, flat and by trees: `python -m
-cllm.bench.spheres.all_reduce ...`.
+"""A process that sums numbers with others like it, over sockets, flat and by trees.
 
-    HOST PORT PROCESSES NUMBERS REPEATS FANOUT ...
+    python -m cllm.bench.spheres.all_reduce HOST PORT PROCESSES NUMBERS REPEATS FANOUT ...
 
 The one whose environment says `RANK=0` listens at HOST:PORT, and the others come there. It prints one JSON object: the
 median seconds of a sum over all processes, by fan-out. A tree is `cllm.spheres.cost`'s: at each
@@ -26,7 +25,7 @@ CONNECT_TIMEOUT_SECONDS = 120.0
 
 
 def main() -> None:
-    host, port, num_processes, numbers, repeats, *fanouts = sys.argv[1:]
+    host, port, num_processes, num_values, repeats, *fanouts = sys.argv[1:]
     torch.set_num_threads(1)
     if os.environ["RANK"] == "0":
         server = RendezvousServer(host, int(port))
@@ -35,7 +34,7 @@ def main() -> None:
         group = server.form_group(int(num_processes) - 1, int(num_processes))
     else:
         group = join_group(host, int(port))
-    found = {fanout: median_all_reduce_seconds(group, int(fanout), int(numbers), int(repeats)) for fanout in fanouts}
+    found = {fanout: median_all_reduce_seconds(group, int(fanout), int(num_values), int(repeats)) for fanout in fanouts}
     if group.rank == 0:
         print(json.dumps(found), flush=True)
 
@@ -55,10 +54,10 @@ def join_group(host: str, port: int) -> Group:
     sys.exit("nobody is there")
 
 
-def median_all_reduce_seconds(group: Group, fanout: int, numbers: int, repeats: int) -> float:
+def median_all_reduce_seconds(group: Group, fanout: int, num_values: int, repeats: int) -> float:
     """Median seconds of a sum, of which the first is not counted; each begins when all are there."""
     levels = tree_levels(group, fanout)
-    values = torch.full((numbers,), float(group.rank + 1))
+    values = torch.full((num_values,), float(group.rank + 1))
     seconds = []
     for _ in range(repeats + 1):
         group.all_gather_values([0.0])

@@ -37,7 +37,7 @@ ALL_REDUCE_REPEATS = 9
 def bench_spheres(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
     """Rows of real steps and predicted ones, and of sums."""
     report.start_phase("prepare")
-    with config.corpus() as (corpus, folder):
+    with config.ingest_corpus() as (corpus, folder):
         dataset = prepare_dataset(corpus, folder / "spheres", config.recipe.vocab_size, config.seed)
         model = config_of_size(RUNG, dataset.vocab_size)
         runs: dict[int, list[tuple[float, float]]] = {number: [] for number in WORKER_COUNTS}
@@ -52,7 +52,7 @@ def bench_spheres(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
                     measured = measure_step_seconds(config, dataset, fork_server, number)
                     runs[number].append((predict_step_seconds(costs, number, config.machine.cores), measured))
         num_values = costs.vector_size
-        report.start_phase("all_reduce")
+        report.start_phase("sums")
         return {
             "steps": [step_row(number, pairs) for number, pairs in runs.items()],
             "all_reduce": {

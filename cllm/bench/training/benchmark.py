@@ -28,6 +28,7 @@ from cllm.bench.shared.dataset import BenchmarkDataset, prepare_dataset
 from cllm.bench.shared.plans import network_config
 from cllm.bench.shared.round_robin import NUM_SLICES, TrainingProgress, seconds_to_reach, train_round_robin
 from cllm.bench.shared.trainer import CllmTrainer, CurvePoint, SingleProcessTrainer, TimedTrainer
+from cllm.bench.training.trainers import cllm_train_trainer, stock_trainer
 from cllm.progress import Reporter
 from cllm.spheres import ForkServer, Sphere
 from cllm.stages.plan import measure_speed
@@ -61,7 +62,7 @@ def bench_train(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
     """All figures of the comparison."""
     require_baseline()
     report.start_phase("prepare")
-    with config.corpus() as (corpus, folder):
+    with config.ingest_corpus() as (corpus, folder):
         recipe_dataset = prepare_dataset(corpus, folder / "recipe", config.recipe.vocab_size, config.seed)
         vocab_size = vocab_size_for(sum(document.bytes for document in corpus.train))
         cllm_dataset = prepare_dataset(corpus, folder / "chosen", vocab_size, config.seed)
@@ -81,7 +82,7 @@ def sweep(config: BenchmarkConfig, dataset: BenchmarkDataset, report: Reporter) 
     """The stock recipe's bits per byte after a quarter of the race, at each learning rate, in turn."""
     seconds = config.seconds * SWEEP_SHARE
     with ExitStack() as stack:
-        swept = [stack.enter_context(config.stock(dataset, seconds, lr)) for lr in SWEEP]
+        swept = [stack.enter_context(stock_trainer(config, dataset, seconds, lr)) for lr in SWEEP]
         for _ in train_round_robin(swept, seconds, TrainingProgress(report, "sweep", seconds * len(swept))):
             pass
         return [
@@ -100,9 +101,11 @@ def compare_trainers(
     seconds, dtype = config.seconds, config.engine.dtype
     with ExitStack() as stack:
         rates = sorted({config.recipe.lr, lr})
-        stock_trainers = [config.stock(recipe_dataset, seconds, rate) for rate in rates]
+        stock_trainers = [stock_trainer(config, recipe_dataset, seconds, rate) for rate in rates]
         compiled_rates = rates if can_compile(report) else []
-        compiled_trainers = [config.stock(recipe_dataset, seconds, rate, compiled=True) for rate in compiled_rates]
+        compiled_trainers = [
+            stock_trainer(config, recipe_dataset, seconds, rate, compiled=True) for rate in compiled_rates
+        ]
         comparison = Comparison(stock_trainers, compiled_trainers, config.ours(recipe_dataset, seconds))
         for trainer in comparison.all:
             stack.enter_context(trainer)
@@ -132,11 +135,11 @@ def run_full_training(
     config: BenchmarkConfig, dataset: BenchmarkDataset, seconds: float, progress: TrainingProgress
 ) -> CurvePoint:
     """A whole training by `cllm train`'s own choices."""
-    with config.cllm_train(dataset, seconds) as cllm_train:
-        cllm_train.train_until(float("inf"))
-        point = cllm_train.evaluate()
-    progress.add(cllm_train.seconds, cllm_train.name)
-    progress.log(f"{cllm_train.name}: {point.bits_per_byte:.3f} bits per byte after {point.seconds:.1f} s")
+    with cllm_train_trainer(config, dataset, seconds) as trainer:
+        trainer.train_until(float("inf"))
+        point = trainer.evaluate()
+    progress.add(trainer.seconds, trainer.name)
+    progress.log(f"{trainer.name}: {point.bits_per_byte:.3f} bits per byte after {point.seconds:.1f} s")
     return point
 
 

@@ -51,9 +51,8 @@ class Gpt2Trainer(TrainerProcess):
                 recipe.batch_size, recipe.context_length + 1, dtype=torch.int64
             )  # cut as batches are: strides count
             with self._autocast():
-                torch.autograd.backward(
-                    self._loss(dummy_batch[:, :-1], dummy_batch[:, 1:])
-                )  # compiles, and changes nothing
+                # It compiles, and changes nothing.
+                torch.autograd.backward(self._loss(dummy_batch[:, :-1], dummy_batch[:, 1:]))
             self._optimizer.zero_grad(set_to_none=True)
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from cllm.evaluation.scorecard import ScoredModel
 from cllm.generation import Completer, Prompt, SamplingParams
 from cllm.generation.guide.compiling_guide import CompilingGuide
 from cllm.machine import default_dtype, detect_machine
-from cllm.operations.complete import main_language, repository_compiler
+from cllm.operations.complete import main_grammar_language, repository_compiler
 from cllm.progress import Reporter
 from cllm.syntax.error_count import count_errors
 
@@ -25,7 +25,7 @@ def bench_prompts(scored_model: ScoredModel, corpus: Corpus, report: Reporter) -
     As `cllm complete --until block --temperature 0.8 --compile`. They are judged as whole files, with what the
     repository's files include before them, and the headers of the repository.
     """
-    if main_language(corpus) != "C" or not detect_machine().gcc:
+    if main_grammar_language(corpus) != "C" or not detect_machine().gcc:
         return []
     report.start_phase("prompts")
     torch.set_num_threads(1)

@@ -1,8 +1,9 @@
-"""GBNF, llama.cpp's grammars, as Lark: rule by rule, and each character a word of its own.
+"""Translation of GBNF, llama.cpp's grammar format, to Lark: rule by rule, with one terminal per character.
 
-A GBNF grammar is one of characters, while Lark's words are taken as long as they can be: `"a"* "ab"` would never
-match. With words of one character both mean the same. (The library brings a translation, which makes words of whole
-rules, and loses the zeros of `\\u00e9`.) What names a tokenizer's tokens, `<...>`, is left out.
+GBNF matches characters, while Lark's lexer takes the longest terminal: `"a"* "ab"` would never match. With
+one-character terminals both formats match the same texts. (llguidance has a translation of its own, which makes
+terminals of whole rules and drops the zeros of `\\u00e9`.) References to a tokenizer's tokens, `<...>`, are not
+supported.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import NoReturn
 
 from cllm.errors import UsageError
 
-MAX_NESTED_GROUPS = 25  # groups in groups; the library refuses 30
+MAX_NESTED_GROUPS = 25  # nested groups; llguidance rejects 30
 SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
 SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
 NAME = re.compile(r"[A-Za-z0-9-]+")
@@ -24,16 +25,19 @@ ANY_CHARACTER = "/(?s:.)/"
 
 
 def gbnf_to_lark(text: str) -> str:
-    """The Lark grammar whose `start` is this grammar's `root`; UsageError says what is wrong, and in which line."""
+    """Return the Lark grammar whose `start` is this grammar's `root`.
+
+    Raises UsageError with the line and column if the grammar is invalid.
+    """
     return _GbnfParser(text).grammar()
 
 
 class _GbnfParser:
-    """Reads from `at` on, by recursive descent; what is read is given back in Lark."""
+    """Recursive descent parser from `_offset` on; each method returns Lark text for what it parsed."""
 
     def __init__(self, text: str) -> None:
         self._text, self._offset, self._depth = text, 0, 0
-        self._rule_numbers: dict[str, int] = {}  # of the rules, by name: Lark has other rules for names
+        self._rule_numbers: dict[str, int] = {}  # number of each rule by name: Lark's rule names have another syntax
         self._first_used: dict[str, int] = {}
 
     def grammar(self) -> str:
@@ -42,19 +46,19 @@ class _GbnfParser:
         while self._offset < len(self._text):
             begin, name = self._offset, self._name()
             if name in rules:
-                self._fail(f"the rule {name} is there already", begin)
+                self._fail(f"the rule {name} is defined twice", begin)
             self._skip(SPACE)
             self._expect("::=")
             self._skip(SPACE_AND_LINES)
             rules[name] = self._alternatives(SPACE)
             if self._offset < len(self._text) and self._text[self._offset] not in "\r\n":
-                self._fail(f"{self._text[self._offset]!r} was not expected here")
+                self._fail(f"{self._text[self._offset]!r} is unexpected here")
             self._skip(SPACE_AND_LINES)
         for name, offset in self._first_used.items():
             if name not in rules:
-                self._fail(f"there is no rule {name}", offset)
+                self._fail(f"the rule {name} is not defined", offset)
         if "root" not in rules:
-            self._fail("there is no rule root", 0)
+            self._fail("the rule root is not defined", 0)
         lines = [f"{self._rule(name)}: {body}" for name, body in rules.items()]
         return "\n".join([f"start: {self._rule('root')}", *lines, ""])
 
@@ -96,7 +100,7 @@ class _GbnfParser:
         if min_count is None:
             return found[0]
         if max_count is not None and int(max_count) < int(min_count):
-            self._fail(f"{found[0]} ends before it begins", found.start())
+            self._fail(f"{found[0]} has a maximum below its minimum", found.start())
         return f"{{{min_count},{max_count or ''}}}" if has_max else f"{{{min_count}}}"
 
     def _rule_reference(self) -> str:
@@ -113,7 +117,7 @@ class _GbnfParser:
         self._expect("(")
         self._depth += 1
         if self._depth > MAX_NESTED_GROUPS:
-            self._fail(f"more than {MAX_NESTED_GROUPS} brackets are open", begin)
+            self._fail(f"more than {MAX_NESTED_GROUPS} groups are nested", begin)
         self._skip(SPACE_AND_LINES)
         inner = self._alternatives(SPACE_AND_LINES)
         self._depth -= 1
@@ -140,26 +144,26 @@ class _GbnfParser:
                 self._offset += 1
                 parts.append("-" + self._character())
         if not parts:
-            self._fail("a class [] of no character", begin)
+            self._fail("the character class [] is empty", begin)
         return f"/[{sign}{''.join(parts)}]/"
 
     def _character(self) -> str:
-        """A character of a literal or a class, by its number, which is the same in a regex wherever it stands."""
+        """Parse a character of a literal or a class; return its code point escape, valid anywhere in a regex."""
         found = CHARACTER.match(self._text, self._offset)
         if found is None:
-            self._fail('a character, or \\ and one of n r t " \\ [ ] xNN uNNNN UNNNNNNNN, was expected')
+            self._fail('expected a character, or \\ and one of n r t " \\ [ ] xNN uNNNN UNNNNNNNN')
         signs = {"n": "\n", "r": "\r", "t": "\t"}
         digits = found["x"] or found["u"] or found["U"]
         number = int(digits, 16) if digits else ord(signs.get(found["sign"], found["sign"]) or found["plain"])
         if number > 0x10FFFF or 0xD800 <= number < 0xE000:
-            self._fail(f"{found[0]!r} is no character")
+            self._fail(f"{found[0]!r} is not a character")
         self._offset = found.end()
         return f"\\u{{{number:x}}}"
 
     def _name(self) -> str:
         found = NAME.match(self._text, self._offset)
         if found is None:
-            self._fail(f"a rule's name was expected, not {self._text[self._offset : self._offset + 1]!r}")
+            self._fail(f"expected a rule name, found {self._text[self._offset : self._offset + 1]!r}")
         self._offset = found.end()
         return found[0]
 
@@ -175,7 +179,7 @@ class _GbnfParser:
 
     def _expect(self, sign: str) -> None:
         if not self._accept(sign):
-            self._fail(f"{sign} was expected")
+            self._fail(f"expected {sign}")
 
     def _fail(self, reason: str, offset: int | None = None) -> NoReturn:
         offset = self._offset if offset is None else offset

@@ -1,8 +1,8 @@
-"""What a whole text must match: any JSON, a JSON schema, a regex, a Lark or a GBNF grammar.
+"""Grammars that a whole text must match: any JSON, a JSON schema, a regex, a Lark or a GBNF grammar.
 
-All of them become one Lark grammar for the library llguidance (Earley's parser over a lexer of regexes). What is wrong
-with a user's grammar is one sentence, said when it is made. That a grammar has any text at all is not asked here:
-`matcher` says so where it leads nowhere.
+Each is translated to a Lark grammar for llguidance (an Earley parser over a regex lexer). An invalid grammar is
+reported in one sentence on construction. Whether a grammar matches any text is not checked here; `matcher` reports a
+position from which no text continues.
 """
 
 import json
@@ -15,35 +15,40 @@ from llguidance import LLMatcher, LLParserLimits
 from cllm.errors import UsageError
 from cllm.generation.grammar.gbnf import gbnf_to_lark
 
-# The library follows names into names: a chain of 3,000 rules, or of 3,000 "$ref", overflows its stack and ends the
-# process, one of 1,500 does not.
+# llguidance resolves references recursively: a chain of 3,000 rules, or of 3,000 "$ref", overflows its stack and ends
+# the process; one of 1,500 does not.
 MAX_RULES = 1000
 RULE_OR_REFERENCE = re.compile(r'(?m)^[ \t]*[?!]*\w+[^\n:"/]*:|"\$ref"')
-MAX_MESSAGE_CHARACTERS = 300  # characters of what the library says of a grammar
-# A lexer's state takes 1 to 2 kB: 100 MB at most. The other limits are the library's: they end a mask after some 20 ms.
+MAX_MESSAGE_CHARACTERS = 300  # of llguidance's message
+# A lexer state takes 1 to 2 kB: 100 MB at most. The other limits are llguidance's defaults: they stop the computation
+# of a mask after some 20 ms.
 LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
-# Where only one text is possible, the library would look for all of it at once: `/a+/ "a"`, which never ends as a's are
-# taken by the first part, had 6 GB in seven minutes (1.9.1, 2026-11-27). It is a last line, so that places stay right.
+# Where only one text is possible, llguidance would compute all of it at once: `/a+/ "a"`, which never ends since the
+# first terminal takes every a, used 6 GB after seven minutes (1.9.1, 2026-11-27). The option is appended as the last
+# line, so that line numbers in messages stay right.
 LARK_OPTIONS = '\n%llguidance {"no_forcing": true}\n'
-# Between JSON's words: nothing, a blank, or a line end and so many blanks. By itself the library allows any number, and
-# a network that has found them likely writes nothing else.
+# Between JSON tokens: nothing, a space, or a newline and up to 32 spaces. By default llguidance allows any number, and
+# a network can get stuck in generating only whitespace.
 WHITESPACE_OPTIONS = {"whitespace_pattern": "( |\\n {0,32})?"}
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """Made by `json`, `schema`, `regex`, `lark` or `gbnf`; `definition` is the library's."""
+    """A validated grammar, made by `json`, `schema`, `regex`, `lark` or `gbnf`; `definition` is llguidance's format.
+
+    Each of these raises UsageError if the grammar is invalid.
+    """
 
     definition: str
 
     @classmethod
     def json(cls) -> Self:
-        """Any JSON value, on one line or indented."""
+        """Match any JSON value, on one line or indented."""
         return cls.schema("{}")
 
     @classmethod
     def schema(cls, text: str) -> Self:
-        """JSON of this schema, its keys in the schema's order; a keyword that the library does not know is an error."""
+        """Match JSON of this schema, with keys in the schema's order; keywords unknown to llguidance are errors."""
         source = "the JSON schema"
         try:
             schema: Any = json.loads(text, parse_constant=_reject_constant)
@@ -63,20 +68,20 @@ class Grammar:
 
     @classmethod
     def regex(cls, text: str) -> Self:
-        """What a regular expression matches as a whole: Rust's syntax, without lookaround and references back."""
+        """Match a regular expression as a whole: Rust's syntax, without lookaround and backreferences."""
         _reject_surrogates("the regex", text)
         (grammar_parts,) = json.loads(LLMatcher.grammar_from_regex(text))["grammars"]
         return cls._validated("the regex", grammar_parts["lark_grammar"])
 
     @classmethod
     def lark(cls, text: str) -> Self:
-        """What `start` of a Lark grammar matches; words are as long as possible, wherever what follows begins."""
+        """Match `start` of a Lark grammar; the lexer takes the longest terminal, whatever follows."""
         _reject_surrogates("the Lark grammar", text)
         return cls._validated("the Lark grammar", text)
 
     @classmethod
     def gbnf(cls, text: str) -> Self:
-        """What `root` of a GBNF grammar (llama.cpp's) matches."""
+        """Match `root` of a GBNF grammar (llama.cpp's format)."""
         return cls._validated("the GBNF grammar", gbnf_to_lark(text))
 
     @classmethod
@@ -91,7 +96,10 @@ class Grammar:
 
 
 def one_line_message(message: str, has_location: bool = False) -> str:
-    """What the library says, without its picture of the grammar; with its place there, if that is the user's text."""
+    """Return llguidance's message on one line, without its excerpt of the grammar.
+
+    With `has_location`, the message keeps its line and column, which refer to the user's text.
+    """
     location = re.match(r"(?:at )?(\d+)\((\d+)\): ", message)
     summary = re.split(r"\n(?:\s*\d+ \| |<state>)", message[location.end() :] if location else message)[0]
     if regex_error := re.search(r"regex parse error:\n    .*\n    ( *)\^+\nerror: (.*)", summary):
@@ -101,7 +109,7 @@ def one_line_message(message: str, has_location: bool = False) -> str:
 
 
 def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _reject_surrogates(source: str, text: str) -> None:

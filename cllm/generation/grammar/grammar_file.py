@@ -1,4 +1,4 @@
-"""The grammar that a user names: at most one, by an option or in a file."""
+"""The grammar that the command line names, by an option or in a file."""
 
 from pathlib import Path
 
@@ -10,7 +10,10 @@ PARSER_BY_EXTENSION = {".lark": Grammar.lark, ".gbnf": Grammar.gbnf}
 
 
 def grammar_from_options(is_json: bool, schema: Path | None, regex: str | None, file: Path | None) -> Grammar | None:
-    """Any JSON, the schema in a file, a regex, or the grammar in a file of a known ending; None if none is named."""
+    """Return the grammar for any JSON, a schema file, a regex or a grammar file; None if no option is given.
+
+    Raises UsageError if a file cannot be read, is too large, is not UTF-8 or has an unknown extension.
+    """
     if is_json:
         return Grammar.json()
     if schema is not None:

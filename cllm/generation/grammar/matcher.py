@@ -1,7 +1,7 @@
-"""Where a text stands in its grammar, in a tokenizer's tokens: which may come next, and whether the text may end.
+"""Matching of a token sequence against a grammar: which tokens are allowed next, and whether the text may end.
 
-A token may come if there is a text of the grammar that goes on with its bytes, wherever that text would be cut into
-tokens. Of the special tokens only the end of the text may come, exactly where the grammar may end.
+A token is allowed if a text of the grammar continues with its bytes, regardless of how the tokenizer would split that
+text. Of the special tokens, only the end of the text is allowed, and only where the grammar may end.
 """
 
 from copy import copy
@@ -15,14 +15,14 @@ from cllm.errors import UsageError
 from cllm.generation.grammar.grammar import LIMITS, Grammar, one_line_message
 from cllm.tokenizer import Tokenizer
 
-# The library marks special tokens by this byte, which no UTF-8 text has: the token of it alone may never come.
+# llguidance marks special tokens by this byte, which no UTF-8 text contains: the token of this byte is never allowed.
 SPECIAL_MARK = b"\xff"
 
 
 class _TokenizerAdapter:
-    """A tokenizer as the library asks for one: its tokens' bytes by id.
+    """A tokenizer in llguidance's interface: the bytes of each token by id.
 
-    Taken from `tokenizer.json` instead, special tokens would have names that a grammar can ask for.
+    If it were loaded from `tokenizer.json` instead, a grammar could refer to special tokens by name.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -38,7 +38,7 @@ class _TokenizerAdapter:
 
 
 class Matcher:
-    """Stands behind the tokens that were accepted; one that fails has no text on from there, or a grammar too large."""
+    """The state of a grammar after the accepted tokens; it fails if no text continues or LIMITS are exceeded."""
 
     def __init__(self, grammar: Grammar, tokenizer: Tokenizer) -> None:
         vocabulary = LLTokenizer(TokenizerWrapper(_TokenizerAdapter(tokenizer)))  # 6 ms for 4,096 tokens
@@ -47,28 +47,31 @@ class Matcher:
         self.restart()
 
     def restart(self) -> None:
-        """Stand at the text's beginning."""
+        """Reset to the beginning of the text."""
         self._matcher = self._initial.deep_copy()
         self._num_accepted = 0
 
     def copy(self) -> Self:
-        """Another one that stands here."""
+        """Return an independent matcher with the same state."""
         other = copy(self)
         other._matcher = self._matcher.deep_copy()
         return other
 
     def allowed(self) -> Tensor:
-        """Which ids (V,) may come next: at least one; UsageError where there is none."""
-        # A byte for each id, 0 for those that may not come.
+        """Return a mask (V,) bool of the ids that are allowed next, at least one.
+
+        Raises UsageError if none is allowed or the grammar exceeds a limit.
+        """
+        # One byte per id, 0 for ids that are not allowed.
         mask = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8) != 0
         self._check()
-        mask[self._special] = False  # a Lark grammar may ask for ids by number
+        mask[self._special] = False  # a Lark grammar may name ids by number
         if not bool(mask.any()):
-            raise UsageError(f"the grammar leads nowhere {self._location}: it asks for tokens that no text has")
+            raise UsageError(f"the grammar allows no token {self._location}: it requires special tokens")
         return mask
 
     def allowed_bitmask(self) -> bytes:
-        """What may come next, as bytes: two places where it is the same are much alike."""
+        """Return the allowed ids as a bitmask; positions with the same bitmask are treated as similar states."""
         return self._matcher.compute_bitmask()
 
     @property
@@ -84,21 +87,21 @@ class Matcher:
         return self._matcher.is_error()
 
     def is_allowed(self, token: int) -> bool:
-        """Whether a token may come next."""
+        """Whether a token is allowed next."""
         return self._matcher.validate_tokens([token]) == 1
 
     def try_accept(self, token: int) -> bool:
-        """Go on with a token if it may come; whether it may."""
+        """Accept a token if it is allowed; return whether it was."""
         return self._matcher.try_consume_tokens([token]) == 1
 
     def accept(self, token: int) -> None:
-        """Go on with a token that may come."""
+        """Accept a token that is allowed. Raises UsageError if the grammar exceeds a limit."""
         self._matcher.consume_token(token)
         self._num_accepted += 1
         self._check()
 
     def rollback(self, count: int) -> None:
-        """Take back so many tokens."""
+        """Undo the last `count` tokens."""
         self._matcher.rollback(count)
         self._num_accepted -= count
 
@@ -111,5 +114,5 @@ class Matcher:
             return
         message = one_line_message(self._matcher.get_error())
         if message.startswith("NoExtension"):
-            raise UsageError(f"the grammar leads nowhere {self._location}: no text of it goes on")
-        raise UsageError(f"the grammar is too large to go on with {self._location}: {message}")
+            raise UsageError(f"the grammar allows no token {self._location}: none of its texts continues")
+        raise UsageError(f"the grammar exceeds a limit {self._location}: {message}")

@@ -1,22 +1,22 @@
-"""A short way to the end of a text of a grammar: what is written where a text has become too long.
+"""A short end for a text of a grammar, which is appended when the text reaches its token limit.
 
-Byte by byte, on several ways at once (a beam search). Of equally long ways after which the same tokens may come, two
-are gone on with, the first and the last. Some of the others differ all the same, in what is still open or to be
-counted: so the way found need not be the shortest, and where much is to be counted there may be none. Once more with
-another order of the bytes finds most of what is shorter.
+The end is found by beam search, byte by byte. Of beams of equal length with the same allowed tokens, two are kept, the
+first and the last. Beams that are dropped may differ in open constructs or in counts. So the end that is found need
+not be the shortest, and a grammar with large counts may yield none. A second search with another order of the bytes
+finds most ends that are shorter.
 """
 
 from cllm.generation.grammar.matcher import Matcher
 from cllm.tokenizer import Tokenizer
 
-MAX_FIRST_BEAMS, MAX_LAST_BEAMS = 12, 4  # ways that are gone on with
+MAX_FIRST_BEAMS, MAX_LAST_BEAMS = 12, 4  # beams that are kept per step
 MAX_END_BYTES = 1024
-# Some 10 us each: JSON's ends take 2 to 70 ms, those of 100 open brackets 1.2 s, and what has no end is given up after
-# 1 to 2 s (one core, 2026-11-27).
+# Some 10 us per expansion: ends of JSON take 2 to 70 ms, those of 100 open brackets 1.2 s; a search without a result
+# stops after 1 to 2 s (one core, 2026-11-27).
 MAX_EXPANSIONS = 1 << 16
 QUOTE_BYTES, BRACKET_BYTES, LAST_BYTES = b"\"'`", b")]}>", b"([{< \t\r\n"
 OTHER_BYTES = bytes(byte for byte in range(256) if byte not in QUOTE_BYTES + BRACKET_BYTES + LAST_BYTES)
-# Quotes before brackets leave a string, brackets before quotes leave a list; what opens something, or is blank, leaves
+# Quotes before brackets close a string first, brackets before quotes close a list first; openers and whitespace close
 # nothing.
 EXPANSION_ORDERS = (
     QUOTE_BYTES + BRACKET_BYTES + OTHER_BYTES + LAST_BYTES,
@@ -27,7 +27,7 @@ Beam = tuple[bytes, Matcher]
 
 
 def shortest_end(matcher: Matcher, tokenizer: Tokenizer) -> bytes | None:
-    """What ends a text that stands where the matcher does; None if nothing was found."""
+    """Return bytes that end the text from the matcher's state; None if no end was found."""
     if matcher.can_end:
         return b""
     found: bytes | None = None
@@ -39,7 +39,7 @@ def shortest_end(matcher: Matcher, tokenizer: Tokenizer) -> bytes | None:
 
 
 def _beam_search(matcher: Matcher, tokens: list[tuple[bytes, int | None]], max_bytes: int) -> bytes | None:
-    """An end of at most so many bytes, if one is found."""
+    """Return an end of at most `max_bytes`; None if no end was found."""
     num_expansions, beams = 0, [(b"", matcher.copy())]
     while beams and num_expansions < MAX_EXPANSIONS and len(beams[0][0]) < max_bytes:
         following = []
@@ -57,12 +57,12 @@ def _beam_search(matcher: Matcher, tokens: list[tuple[bytes, int | None]], max_b
 
 
 def _prune(beams: list[Beam]) -> list[Beam]:
-    """The first way to each state, and for some states the last."""
+    """Keep the first beam of each state, and the last beam of some states."""
     first: dict[bytes, Beam] = {}
     last: dict[bytes, Beam] = {}
     for beam in beams:
-        state = beam[1].allowed_bitmask()
-        first.setdefault(state, beam)
-        last[state] = beam
-    others = [beam for state, beam in last.items() if beam is not first[state]]
+        bitmask = beam[1].allowed_bitmask()
+        first.setdefault(bitmask, beam)
+        last[bitmask] = beam
+    others = [beam for bitmask, beam in last.items() if beam is not first[bitmask]]
     return [*first.values()][:MAX_FIRST_BEAMS] + others[:MAX_LAST_BEAMS]

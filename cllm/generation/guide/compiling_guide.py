@@ -1,6 +1,6 @@
-"""A guide for C that has gcc accept what is written, too, line by line: names and types, and not syntax alone.
+"""A guide for C that also compiles the text with gcc, line by line: it checks names and types besides syntax.
 
-What gcc cannot read before anything is written (a file that needs headers nobody has), it is not asked about.
+gcc is not run if it rejects the prefix itself, e.g. because headers are missing.
 """
 
 from functools import cached_property
@@ -14,10 +14,10 @@ STATEMENT_TERMINATORS = (b";", b"{", b"}")
 
 
 class CompilingGuide(Guide):
-    """Some 80 ms for each line that ends a statement."""
+    """A guide that runs gcc for each line that ends a statement; some 80 ms per line."""
 
     def __init__(self, prefix: bytes, suffix: bytes, compiler: Compiler, preamble: bytes) -> None:
-        """`preamble` stands before a prefix that includes nothing itself. The compiler must be entered."""
+        """`preamble` is inserted before a prefix without any `#include`. `compiler` must be entered."""
         super().__init__("C", prefix, suffix)
         self._compiler, self._prefix, self._suffix = compiler, prefix, suffix
         self._preamble = b"" if b"#include" in prefix else preamble
@@ -36,7 +36,7 @@ class CompilingGuide(Guide):
 
     @cached_property
     def _syntax_guide(self) -> Guide:
-        """What is asked where gcc accepts nothing: a text that parses is better than none."""
+        """Fallback if gcc accepts no candidate: a text that parses is better than none."""
         return Guide("C", self._prefix, self._suffix)
 
     def _can_end(self, text: bytes) -> bool:
@@ -48,7 +48,7 @@ class CompilingGuide(Guide):
         return self._compiler.compiles(self._preamble + with_brackets_closed(before)).ok is True
 
     def _closed_source(self, generated: bytes) -> bytes | None:
-        """The text with its braces closed, if it parses then."""
+        """The source with its open braces closed, or None if that does not parse."""
         if self._suffix.strip() and not self._file_context.errors_with(generated):
             return self._prefix + generated + self._suffix
         source = with_brackets_closed(self._prefix + generated)
@@ -56,6 +56,6 @@ class CompilingGuide(Guide):
 
 
 def with_brackets_closed(text: bytes) -> bytes:
-    """With what ends conditional sections and braces behind it."""
+    """Return `text` with its open braces and preprocessor conditionals closed."""
     ends = {"#if": b"\n#endif\n", "#ifdef": b"\n#endif\n", "#ifndef": b"\n#endif\n", "{": b"\n}\n"}
     return text + b"".join(ends.get(bracket, b"") for bracket in reversed(open_brackets("C", text)))

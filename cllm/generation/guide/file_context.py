@@ -1,7 +1,7 @@
-"""A file around a cursor: how right it is with a text in the cursor's place, beside how right it can be there.
+"""Syntax errors of a whole file with a text inserted at the cursor, compared with the fewest errors possible there.
 
-What it has wrong anyway (macros, a line that is not finished) is found by stopgaps: a text fits if with no little text
-in its place the file has fewer errors.
+Errors that the file has anyway (macros, an unfinished line) are found with probes: a text fits if the file has fewer
+errors with none of the probes in its place.
 """
 
 from tree_sitter import Node, Tree
@@ -12,7 +12,7 @@ from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.prefix_parser import point_at
 
 ALL_LINE_PROBES = (*COMMON_PROBES, *(probe for probe in LINE_PROBES if probe not in COMMON_PROBES))
-# What holds constructs one after another: an error in one of them says little of the next.
+# Nodes that hold a sequence of independent constructs: an error in one construct says little about the next.
 SEQUENCE_NODES = {
     "class_body",
     "class_declaration",
@@ -25,10 +25,10 @@ SEQUENCE_NODES |= {"mod_item", "namespace_definition", "preproc_elif", "preproc_
 
 
 class FileContext:
-    """Asks of whole files, 1.4 ms each of one of 33 kB; what stopgaps make of the file is found once."""
+    """Counts the errors of a file with a text at the cursor, 1.4 ms for a file of 33 kB; probe results are cached."""
 
     def __init__(self, language: str, before: bytes, after: bytes, previous: "FileContext | None" = None) -> None:
-        """`previous`: perhaps of the same file, from which the cursor came: its line's stopgaps are used again."""
+        """`previous`: its probe results and tree are reused if the cursor is still on the same line of the file."""
         self._language, self._before, self._after = language, before, after
         self._line_start = before.rfind(b"\n") + 1
         self._tree: Tree | None = None
@@ -38,7 +38,7 @@ class FileContext:
         self._old_tree = previous._tree_until(before) if previous is not None and is_same else None
         self._inline_probe_errors: list[int] = []
         self._last_result: tuple[bytes, Tree | None, int] | None = (
-            None  # the previous text, the file with it, and its errors
+            None  # the last text, the tree of the file with it, and its number of errors
         )
 
     @property
@@ -46,7 +46,7 @@ class FileContext:
         return self._language, self._before[: self._line_start], self._after
 
     def prepare(self) -> Tree | None:
-        """Parse the file as it is, which spares most of the work of the first question; the tree."""
+        """Parse the file without inserted text, so that later parses are incremental; return the tree."""
         if not self._is_prepared:
             self._is_prepared = True
             parser = parser_for(self._language)
@@ -55,34 +55,34 @@ class FileContext:
         return self._tree
 
     def _tree_until(self, before: bytes) -> Tree | None:
-        """The file's tree, if it was parsed, told that the cursor has moved on to the end of `before`."""
+        """The parsed tree, edited for a cursor that moved on to the end of `before`; None if there is none."""
         if self._tree is None or not before.startswith(self._before):
             return None
         return edited_tree(self._tree, self._before + self._after, len(self._before), before + self._after, len(before))
 
     def fits(self, generated: bytes) -> bool:
-        """Whether the file with `generated` in the cursor's place has no more errors than it must have."""
+        """Whether no probe gives the file fewer errors than `generated` at the cursor."""
         tree, found = self._tree_and_errors(generated)
         begin = len(self._before)
         if found == 0 or self._is_beaten_by_probe(found, len(COMMON_PROBES)):
             return found == 0
-        # Errors elsewhere alone, if those stopgaps have them, too, were there before.
+        # If all errors are elsewhere and the common probes have as many, the errors were there before.
         is_right_here = tree is not None and not has_errors_at(tree.root_node, begin, begin + len(generated))
         return is_right_here or not self._is_beaten_by_probe(found, len(ALL_LINE_PROBES) + len(INLINE_PROBES))
 
     def errors_with(self, generated: bytes) -> int:
-        """Errors of the file with a text in the cursor's place."""
+        """Return the number of errors of the file with `generated` at the cursor."""
         return self._tree_and_errors(generated)[1]
 
     def _tree_and_errors(self, generated: bytes) -> tuple[Tree | None, int]:
-        """The file with a text in the cursor's place, and its errors: one that takes too long has many."""
+        """The tree and the number of errors with `generated` at the cursor; a parse timeout counts as many errors."""
         if self._last_result is None or self._last_result[0] != generated:
             tree = self._tree_with(generated, len(self._before))
             self._last_result = generated, tree, count_errors_in(tree) if tree is not None else len(self._before)
         return self._last_result[1:]
 
     def _is_beaten_by_probe(self, found: int, most: int) -> bool:
-        """Whether with one of the first stopgaps the file has fewer errors."""
+        """Whether the file has fewer errors with one of the first `most` probes."""
         return any(self._probe_errors(number) < found for number in range(most))
 
     def _probe_errors(self, number: int) -> int:
@@ -99,7 +99,7 @@ class FileContext:
         return count_errors_in(tree) if tree is not None else len(self._before)
 
     def _tree_with(self, generated: bytes, begin: int) -> Tree | None:
-        """The file with a text instead of what lies from a byte on to the cursor."""
+        """Parse the file with `generated` in place of the bytes from `begin` to the cursor."""
         parser, old, original = parser_for(self._language), len(self._before), self._before + self._after
         assert parser is not None
         text, new = self._before[:begin] + generated + self._after, begin + len(generated)
@@ -110,7 +110,7 @@ class FileContext:
 
 
 def edited_tree(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, begin: int | None = None) -> Tree:
-    """The tree of an old text, told that from a byte on (or the old end) there is something else in a new one."""
+    """Return a copy of an old text's tree, edited for a new text that differs from `begin` (default: `old_end`) on."""
     begin, tree = old_end if begin is None else begin, tree.copy()
     points = (point_at(*at) for at in ((new, begin), (old, old_end), (new, new_end)))
     tree.edit(begin, old_end, new_end, *points)
@@ -118,7 +118,7 @@ def edited_tree(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, 
 
 
 def has_errors_at(node: Node, begin: int, end: int) -> bool:
-    """Whether there are errors in the constructs, of the innermost list, that a stretch lies in or touches."""
+    """Whether a construct that overlaps or touches bytes `begin` to `end`, in the innermost sequence, has errors."""
     touching = [child for child in node.children if child.end_byte >= begin and child.start_byte <= end]
     if len(touching) == 1 and touching[0].type in SEQUENCE_NODES:
         return has_errors_at(touching[0], begin, end)

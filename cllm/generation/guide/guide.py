@@ -1,7 +1,7 @@
-"""Whether what is written can stand where it is written: a guide that a file's syntax gives.
+"""Syntactic guide: whether generated text is valid at the cursor of a file.
 
-A guide never says no to what a right file holds there, as far as its grammar knows the language. What the file around
-the cursor already has wrong (macros, a line that is not finished) does not count.
+A guide accepts all text of a valid file, as far as the grammar covers the language. Errors that the file around the
+cursor already has (macros, an unfinished line) do not count.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from cllm.syntax.macros import terminate_macros
 from cllm.syntax.prefix_parser import PrefixParser
 from cllm.syntax.words import word_ends
 
-MAX_CONTEXT_BYTES = 1 << 18  # before and after the cursor that are parsed
-MAX_DROPPED_LINES = 128  # lines from the previous one on that are given up for the others
-MAX_DROPPED_WORDS = 24  # words from the previous one on that are given up for the others
-MAX_CLOSERS = 60  # of ways to end behind a word
-MAX_CLOSING_CHECKS = 6  # by way of closing a text, each up to 0.2 s
-MAX_CLOSED_BRACKETS = 4  # brackets
-BRACKET_FILLERS = (b"", b";", b"{}")  # that are closed: no word that nobody meant
+MAX_CONTEXT_BYTES = 1 << 18  # bytes before and after the cursor that are parsed
+MAX_DROPPED_LINES = 128  # lines dropped from the end of a text to repair it
+MAX_DROPPED_WORDS = 24  # words dropped from the end of a text to repair it
+MAX_CLOSERS = 60  # closers tried after each word
+MAX_CLOSING_CHECKS = 6  # checks per guide that search a closing, up to 0.2 s each
+MAX_CLOSED_BRACKETS = 4  # brackets closed by a repair
+BRACKET_FILLERS = (b"", b";", b"{}")  # before a closing bracket: none adds a word to the text
 QUOTE_CLOSERS = (b'"', b"'", b"`", b"/")
 QUOTE_BYTES, BACKSLASH = b"\"'`", ord("\\")
 COMMENT_OPENERS = (b"/*", b"//", b"#")
@@ -31,13 +31,12 @@ HAS_REGEX_LITERALS = {"JavaScript", "TSX", "TypeScript"}  # between slashes
 
 
 class Guide:
-    """Asks of what is written, as it grows: is a word wrong, whatever follows; and at the end: is the file right."""
+    """Checks a growing text: whether a word is an error whatever follows, and at the end whether the file is valid."""
 
     def __init__(self, language: str, prefix: bytes, suffix: bytes = b"", previous: "Guide | None" = None) -> None:
-        """`language` must have a grammar. Without a suffix, the text is the beginning of a file.
+        """`language` must have a grammar. Without a suffix, the prefix is the beginning of a file.
 
-        `previous`: one that is not asked any more. If it is of the same text, of which less was written, this one takes
-        what it knows.
+        `previous`: a guide that is no longer used. If its prefix is a prefix of this one, its parse state is reused.
         """
         self.language, self._num_closing_checks = language, 0
         self._before, self._after = terminate_macros(language, prefix[-MAX_CONTEXT_BYTES:], suffix[:MAX_CONTEXT_BYTES])
@@ -51,26 +50,29 @@ class Guide:
             self._prefix_parser = PrefixParser(language, self._before)
 
     def prepared(self) -> Self:
-        """Itself, with what the first questions need."""
+        """Return itself, after parsing the file ahead of the first check."""
         if self._after.strip():
             self._file_context.prepare()
         return self
 
     def error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
-        """Offset in `generated` of the first word that is wrong there; with `is_line`, its last line is whole."""
+        """Return the offset in `generated` of the first erroneous word, or None.
+
+        `is_line`: the last line of `generated` is complete.
+        """
         if is_line and self._ends_inside_quotes(generated):
             return max(0, len(generated) - 1)
-        # The beginning of a right file is right; and whether it is right is asked at the end anyway.
+        # A prefix of a valid file has no error, and the validity of the file is checked at the end anyway.
         if is_line and self._after.strip() and self._file_context.errors_with(generated) == 0:
             return None
         found = self._prefix_parser.error_offset(generated + b"\n" if is_line else generated)
-        # Behind faults a parser is less sure of what it reads: then what counts is how right the whole can be.
+        # After earlier errors, a parser's error offsets are less reliable: the error count of the whole file decides.
         if found is None or not is_line or not self._prefix_parser.has_errors:
             return found
         return None if self._adds_no_errors(generated) else found
 
     def _adds_no_errors(self, generated: bytes) -> bool:
-        """Whether the file, or where nothing follows, the text when it is closed, has no more errors than before."""
+        """Whether the file, or without a suffix the closed text, has no more errors than before."""
         if self._after.strip():
             return self.fits(generated)
         if self._num_closing_checks == MAX_CLOSING_CHECKS or self._min_errors_before is None:
@@ -80,7 +82,7 @@ class Guide:
         return fewest is not None and fewest <= self._min_errors_before
 
     def _ends_inside_quotes(self, generated: bytes) -> bool:
-        """Whether the end is inside quotes that a line's end must not come before; in a comment they close nothing."""
+        """Whether the text ends inside quotes that must close on the same line; quotes in comments do not count."""
         line = (self._before + generated).rpartition(b"\n")[2]
         if not may_end_inside_quotes(line) and not (b"/" in line and self.language in HAS_REGEX_LITERALS):
             return False
@@ -90,23 +92,23 @@ class Guide:
 
     @cached_property
     def _min_errors_before(self) -> int | None:
-        """Errors that the text before the cursor's line has, when it is closed."""
+        """Number of errors of the closed text before the cursor's line; None if no closing was found."""
         return min_errors(self.language, self._before[: self._before.rfind(b"\n") + 1])
 
     def fits(self, generated: bytes) -> bool:
-        """Whether the file with `generated` in the cursor's place has no more errors than it must have."""
+        """Whether no probe gives the file fewer errors than `generated` at the cursor; True without a suffix."""
         return not self._after.strip() or self._file_context.fits(generated)
 
     def accepts(self, generated: bytes) -> bool:
-        """Whether lines that parse are right in other ways, as far as anybody is asked."""
+        """Whether lines that parse pass further checks; always True here, subclasses override it."""
         return True
 
     def is_inside_string_or_comment(self, generated: bytes) -> bool:
-        """Whether the end is inside a string or a comment, where a sign that no language knows is none the worse."""
+        """Whether the text ends inside a string or comment: a byte that no language allows causes no error there."""
         return self._prefix_parser.error_offset(generated + b"\x01 \x01") is None
 
     def repaired(self, generated: bytes) -> bytes | None:
-        """The most of `generated` that can stand, with its brackets closed where the suffix wants it; or None."""
+        """Return the longest valid prefix of `generated`, with brackets closed as the suffix requires; or None."""
         error_offset, found = self.error_offset(generated, is_line=False), None
         for end in (
             *islice(word_ends(generated if error_offset is None else generated[:error_offset]), MAX_DROPPED_WORDS),
@@ -121,7 +123,7 @@ class Guide:
         return found
 
     def closed_block(self, generated: bytes) -> bytes | None:
-        """The most lines of `generated`, or else words, that can stand with their brackets closed; or None."""
+        """Return the most lines of `generated`, or else words, that are valid with brackets closed; or None."""
         outside = len(open_brackets(self.language, self._before))
         lines = reversed([place for place in range(len(generated)) if generated.startswith(b"\n", place)])
         for end in (*islice(lines, MAX_DROPPED_LINES), *islice(word_ends(generated), MAX_DROPPED_WORDS)):
@@ -147,7 +149,7 @@ class Guide:
         )
 
     def _closers(self, generated: bytes) -> Iterator[bytes]:
-        """What may end a line: nothing; inside a text its quotes; before a suffix brackets, from the innermost on."""
+        """Yield candidate line ends: nothing, a closing quote inside a string, with a suffix also closing brackets."""
         quotes = (b"", *QUOTE_CLOSERS) if self.is_inside_string_or_comment(generated) else (b"",)
         if not self._after.strip():
             yield from quotes
@@ -163,7 +165,7 @@ class Guide:
 
 
 def may_end_inside_quotes(line: bytes) -> bool:
-    """Whether a line's end may be inside quotes that began in it, by its looks; sure where it says no."""
+    """Whether a line may end inside quotes that it opens; a heuristic without false negatives."""
     quotes = [byte for byte in QUOTE_BYTES if byte in line]
     if len(quotes) != 1 or any(opener in line for opener in COMMENT_OPENERS):
         return bool(quotes)

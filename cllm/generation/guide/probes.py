@@ -1,11 +1,11 @@
-"""Little texts in a cursor's place, or its line's: with the best of them a file is as right as it can be there.
+"""Probes: short texts inserted at the cursor, or in place of its line, to estimate the fewest errors possible there.
 
-A file whose line is not finished has errors that the line's end may take away (a function's head, the end of a call),
-or may not (a macro elsewhere). At 400 places in each of five repositories the best of these left more errors than
-the line that was there at 14, and fewer at 13, all of those in files that the grammar cannot read without errors.
+A file with an unfinished line has errors that the rest of the line can remove (a function's head, the end of a call)
+or cannot (a macro elsewhere). At 400 places in each of five repositories, the best probe left more errors than the
+original line at 14 places and fewer at 13, all of these in files that the grammar cannot parse without errors.
 """
 
-# As a line, too; they stood for nine in ten of those that others need.
+# Tried first, also as whole lines; these suffice for 90% of the places that need a probe.
 COMMON_PROBES = (b"", *b"{ x( */ #endif x(){ if(x){ } fn x(){ x=[ )".split(), b'"""', b"def x():", b"case x:")
 LINE_PROBES = (
     b"",
@@ -46,4 +46,4 @@ LINE_ENDINGS = (
     b" => {",
     b": {",
     b": [",
-)  # of a line, behind brackets that are closed
+)  # end of a line, after closed brackets

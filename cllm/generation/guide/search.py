@@ -1,8 +1,8 @@
-"""A completion that can stand where it is written: what a guide refuses is taken back, and another way is tried.
+"""Search for a completion that is valid at the cursor: lines that a guide rejects are decoded again on other branches.
 
-A line is written as it comes, then judged. If a word of it is wrong whatever follows, or at the end of the text the
-file does not fit, some steps up to there are gone with other tokens: the ways that lose least likelihood first (a
-best-first search, whose ways are each gone to their end). After so many ways the text is cut to what can stand.
+Each line is decoded, then checked. If a word is an error whatever follows, or the finished text does not fit the file,
+alternatives of the steps before the error are tried, in order of least lost log-likelihood (a best-first search that
+decodes each branch to its line's end). After MAX_BRANCHES branches the text is cut to a valid prefix.
 """
 
 import heapq
@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from cllm.generation.guide.decode_state import DecodeState, Step
 from cllm.generation.guide.guide import Guide
 
-MAX_BRANCHES = 8  # that are tried for a line
-MAX_LINE_TOKENS = 64  # that are written for a line, on all ways
-MAX_ALTERNATIVES = 3  # tokens for a step
-BACKTRACK_STEPS = 4  # steps back from a wrong word that may be to blame; for a file that does not fit, all of the line
+MAX_BRANCHES = 8  # branches per line
+MAX_LINE_TOKENS = 64  # tokens per line, on all branches together
+MAX_ALTERNATIVES = 3  # alternative tokens per step
+BACKTRACK_STEPS = 4  # steps before an erroneous word that are reconsidered; the whole line if the file does not fit
 WORD_TERMINATORS = (b",", b";", b"(", b")", b"[", b"]", b"{", b"}")
 
 
 class BranchSearch:
-    """Ways through a line that were not gone yet, by how much likelihood they lose (nats)."""
+    """A queue of untried branches of a line, ordered by lost log-likelihood (nats)."""
 
     def __init__(self, state: DecodeState, guide: Guide) -> None:
         self._state, self._guide = state, guide
@@ -28,7 +28,7 @@ class BranchSearch:
         self._loss, self._num_branches = 0.0, 1
 
     def push_alternatives(self, first: int, last: int) -> None:
-        """Consider other tokens for these steps of the walk."""
+        """Queue alternative tokens of the steps `first` to `last`."""
         steps = list(self._state.steps)
         for step_index in range(last, first - 1, -1):
             prefix = tuple(step.token for step in steps[:step_index])
@@ -39,13 +39,13 @@ class BranchSearch:
                     heapq.heappush(self._queue, (self._loss + loss, len(self._seen), steps[: step_index + 1], token))
 
     def _is_wrong(self, before: bytes, content: bytes) -> bool:
-        """Whether a token is wrong at once, ending with a sign that no longer word begins with."""
+        """Whether a token is already an error: it ends with punctuation that cannot begin a longer word."""
         return (
             content.endswith(WORD_TERMINATORS) and self._guide.error_offset(before + content, is_line=False) is not None
         )
 
     def take_best(self) -> bool:
-        """Turn off to the best way that was not gone yet, if there is one."""
+        """Branch to the best untried alternative; return False if there is none or MAX_BRANCHES is reached."""
         if not self._queue or self._num_branches == MAX_BRANCHES:
             return False
         self._num_branches += 1
@@ -55,7 +55,7 @@ class BranchSearch:
 
 
 def decode_valid(state: DecodeState, guide: Guide) -> Iterator[tuple[bytes, bool]]:
-    """Write a text that can stand; yields it as it grows by lines that can, and whether it was cut."""
+    """Decode a valid text; after each valid line, yield the text so far and whether it was cut."""
     while True:
         text, is_truncated = _decode_line(state, guide)
         yield text, is_truncated
@@ -64,7 +64,7 @@ def decode_valid(state: DecodeState, guide: Guide) -> Iterator[tuple[bytes, bool
 
 
 def _decode_line(state: DecodeState, guide: Guide) -> tuple[bytes, bool]:
-    """Go on to the end of a line, or of the text, by ways that can stand; what is written, and whether it was cut."""
+    """Decode to the end of a valid line or of the text; return the text and whether it was cut."""
     num_committed, search, num_tokens = len(state.steps), BranchSearch(state, guide), 0
     while True:
         state.decode_to_line_end(num_committed)
@@ -80,7 +80,7 @@ def _decode_line(state: DecodeState, guide: Guide) -> tuple[bytes, bool]:
 
 
 def _truncate(state: DecodeState, guide: Guide) -> bytes:
-    """A text that is long enough: to the end of a word, or where a block should end, of a line and its brackets."""
+    """Cut a text at the token limit to a closed block (`until` "block") or to the end of a word, and repair it."""
     if state.until == "block" and (closed_block := guide.closed_block(state.text)) is not None:
         return closed_block
     state.finish_word()
@@ -88,7 +88,7 @@ def _truncate(state: DecodeState, guide: Guide) -> bytes:
 
 
 def _suspect_steps(state: DecodeState, guide: Guide, num_committed: int) -> tuple[int, int] | None:
-    """The first and the last step that may be to blame for what is wrong with the text, if anything is."""
+    """The first and last step that may have caused the text's error; None if the text is valid."""
     text, last = state.text, len(state.steps) - 1
     error_offset = guide.error_offset(text, is_line=True)
     if error_offset is not None:

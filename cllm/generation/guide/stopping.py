@@ -1,7 +1,8 @@
-"""Where a completion ends: with its line, with the block that it is in, or after so many tokens.
+"""Stopping criteria of a completion: the end of the line, the end of the block, or the token limit.
 
-A line that is still blank does not end: at the end of a line, the next one is written. A block is the one that the
-first line opens, or else the one that the cursor is in; outside of any it is the first construct that is whole.
+A blank line does not end a completion: with the cursor at the end of a line, the next line is completed. The block is
+the one that the first line opens, or else the one around the cursor; outside any block, it is the first complete
+construct.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from cllm.syntax.error_count import complete_construct_end
 
 
 class StoppingCriteria:
-    """Says of what is written, as it grows, whether and where it ends."""
+    """Finds the offset at which a growing text ends."""
 
     def __init__(
         self,
@@ -25,17 +26,15 @@ class StoppingCriteria:
         prefix: bytes = b"",
         suffix: bytes = b"",
     ) -> None:
-        """A block's end is found where the language has a grammar; elsewhere it is an empty line.
+        """Set the criteria. The end of a block needs a language with a grammar; without one, an empty line ends it.
 
-        The bracket that ends the block that the cursor is in is left to the suffix, if there is one.
+        The bracket that closes the block around the cursor is left to the suffix, if there is one.
         """
         self._until, self._stop = until, [word.encode("utf-8", "surrogateescape") for word in stop]
         self._language, self._prefix, self._has_suffix = language, prefix, bool(suffix.strip())
 
     def stop_offset(self, generated: bytes, num_new_bytes: int) -> int | None:
-        """Offset at which `generated` ends, of which the last `num_new_bytes` bytes were not asked about before; or
-        None.
-        """
+        """Return the offset at which `generated` ends, or None; only its last `num_new_bytes` are unchecked."""
         offsets = [offset for offset in (generated.find(word) for word in self._stop) if offset >= 0]
         if self._until != "tokens" and b"\n" in generated[-num_new_bytes:]:
             found = line_end(generated) if self._until == "line" else self._block_end(generated)
@@ -66,7 +65,7 @@ class StoppingCriteria:
 def _construct_end(
     generated: bytes, begin: int, outer_level: int, leaves_with_levels: list[tuple[Node, int]]
 ) -> int | None:
-    """The end of the first line behind which as little is open as at first, after one behind which more was."""
+    """Offset of the end of the first line that returns to the outer nesting level, after a line that exceeded it."""
     has_opened = False
     for (word, level), (following, _) in pairwise(leaves_with_levels):
         if following.start_point.row > word.end_point.row:
@@ -79,15 +78,16 @@ def _construct_end(
 
 
 def line_end(generated: bytes) -> int | None:
-    """Offset of the end of the first line that is not blank."""
+    """Return the offset of the end of the first line that is not blank, or None."""
     end = generated.find(b"\n", len(generated) - len(generated.lstrip()))
     return end if end >= 0 else None
 
 
 def indented_block_end(prefix: bytes, generated: bytes) -> int | None:
-    """Where the first line begins, less the line end, that is no part of the block that is being written in Python.
+    """Return the offset of the end of the Python block in `generated`, without its last newline; None if it goes on.
 
-    A line that ends with a colon opens a block, which is what is deeper than it; otherwise it is what is as deep.
+    If the first line ends with a colon or an open bracket, the block is what is indented deeper than the first line;
+    otherwise it is what is indented at least as deep.
     """
     first = prefix.rpartition(b"\n")[2] + generated.lstrip(b"\n").partition(b"\n")[0]
     if not first.strip():

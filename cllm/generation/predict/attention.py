@@ -1,4 +1,4 @@
-"""What one query finds in a cache, as a kernel: keys and values may be float32, or bfloat16 seen as uint16."""
+"""Attention kernel for one query over a cache; keys and values are float32, or bfloat16 viewed as uint16."""
 
 import math
 from collections.abc import Callable
@@ -13,13 +13,16 @@ from cllm.jit.compiled import Array, Number, inlined
 from cllm.jit.vectors import FLOAT, INT16, INT32, INT64, LlvmBuilder
 from cllm.model.scalars import ZERO, exp, to_float
 
-LANES = 16  # channels that are summed in one register
-NUM_ACCUMULATORS = 4  # tokens: a sum waits for itself
+LANES = 16  # channels per vector register
+NUM_ACCUMULATORS = 4  # tokens summed in independent registers, which hides the latency of the addition
 
 
 @inlined
 def attend(query: Array, keys: Array, values: Array, scores: Array, attended: Array) -> None:
-    """Softmax of the query's products with the keys (N, C), and the sum of the values (N, C) weighed by it."""
+    """Scaled dot-product attention of one query (C,) over keys and values (N, C); C channels, N tokens.
+
+    `scores` (at least N,) receives the unnormalised softmax weights, `attended` (C,) the weighted sum of the values.
+    """
     scale = np.float32(1 / math.sqrt(len(query)))
     max_score = np.float32(-3e38)
     for key in range(len(keys)):
@@ -78,5 +81,5 @@ def _weighted_sum_intrinsic(_: Any, values: Any, weights: Any, channel: Any, sum
     return types.void(values, weights, types.int64, sums), generate
 
 
-# The sums of `LANES` channels, from one on, of values (N, C), each token's weighed by its weight.
+# Weighted sum of values (N, C) over tokens, for the `LANES` channels that start at a given channel.
 _weighted_sum = cast(Callable[[Array, Array, Number, Array], None], _weighted_sum_intrinsic)

@@ -1,9 +1,11 @@
-"""A few tokens through the network, written out as one kernel: the slow twin is `model.Transformer`.
+"""Decoding of a few tokens in one compiled kernel; the reference implementation is `model.Transformer`.
 
-A token's products are small, and a framework spends more time between them than in them: 3.5 ms a token for a network
-of 0.95 million parameters, 0.23 ms here (EPYC Zen 3, one core, 2026-11-25); 0.1 ms for 4.5 million (Zen 5, 2026-11-27).
+The matrix products of one token are small, so a framework's overhead dominates: 3.5 ms per token in PyTorch for a
+network of 0.95 million parameters, 0.23 ms here (EPYC Zen 3, one core, 2026-11-25); 0.1 ms for 4.5 million parameters
+(Zen 5, 2026-11-27).
 
-Its matrices are rounded to 8 bits, row by row (`products`); keys and values are of the cache's kind, all else float32.
+Matrices are quantized to 8 bits per weight, with one scale per row (`int8_matmul`). Keys and values have the dtype of
+the cache; everything else is float32.
 """
 
 import math
@@ -22,7 +24,7 @@ from cllm.model.transformer import Transformer
 
 
 class Weights(NamedTuple):
-    """A network's parameters by kind, those of the L blocks stacked; letters as in `model.config`."""
+    """A network's parameters, those of the L blocks stacked; dimension letters as in `model.config`."""
 
     embedding: Array  # (V, D)
     attention_norm: Array  # (L, D)
@@ -35,28 +37,28 @@ class Weights(NamedTuple):
     down: QuantizedMatrix  # (L, D, F)
     norm: Array  # (D,)
     head: QuantizedMatrix  # (V, D)
-    rope_frequencies: Array  # (C/2,) float64, of rotary positions
+    rope_frequencies: Array  # (C/2,) float64
     num_heads: int  # H
     num_inner: int  # F
     eps: float
 
 
 class Buffers(NamedTuple):
-    """What lies between the products, for T tokens and up to N positions."""
+    """Intermediate results for T tokens and a cache of up to N positions."""
 
     x: Array  # (T, D)
     normed: Array  # (T, D)
-    qkv: Array  # (T, (H + 2 K) C), and what makes it a multiple of `ROWS`
+    qkv: Array  # (T, (H + 2 K) C), padded to a multiple of `TILE_ROWS`
     attended: Array  # (T, H C)
-    gate_up: Array  # (T, 2 F), likewise
+    gate_up: Array  # (T, 2 F), padded likewise
     scores: Array  # (N,)
-    quantized: Array  # (T, the widest)
+    quantized: Array  # (T, the largest width) int16
     vector_scales: Array  # (T,)
-    rotations: Array  # (T, 2, C/2), cosines and sines of rotary positions
+    rotations: Array  # (T, 2, C/2), cosines and sines of the rotary embedding
 
 
 class Decoder:
-    """Reads tokens as they come; holds a copy of the blocks' weights, which must be fp32."""
+    """Compiled decoder; holds a quantized copy of the model's weights, which must be float32."""
 
     def __init__(self, model: Transformer) -> None:
         config, state = model.config, model.state_dict()
@@ -87,22 +89,25 @@ class Decoder:
         )
 
     def decode(self, tokens: Sequence[int], cache: KVCache) -> Array:
-        """Read tokens (T,) behind what a cache of one text holds; the logits (T, V) of what comes after each."""
+        """Append tokens (T,) to a cache of one sequence; return the logits (T, V) float32 after each."""
         logits = self._forward(tokens, [cache] * len(tokens), range(len(tokens)))
         cache.advance(len(tokens))
         return logits
 
     def decode_batch(self, tokens: Sequence[int], caches: Sequence[KVCache]) -> Array:
-        """Read a token of each of several texts (B,), whose caches are parts of one; the logits (B, V) after them."""
+        """Append one token to each of B sequences, whose caches are slices of one cache.
+
+        `tokens` (B,). Returns the logits (B, V) float32 after them.
+        """
         logits = self._forward(tokens, caches, [0] * len(tokens))
         for cache in caches:
             cache.advance(1)
         return logits
 
     def _forward(self, tokens: Sequence[int], caches: Sequence[KVCache], offsets: Sequence[int]) -> Array:
-        """Each token goes so many places behind what its cache holds."""
+        """Decode tokens (T,), each at its offset after the end of its cache; return logits (T, V)."""
         weights, count = self._weights, len(tokens)
-        assert count > 0, "there is nothing to read"
+        assert count > 0, "there are no tokens to decode"
         width, wide = weights.embedding.shape[1], [len(matrix.scales[0]) for matrix in (weights.qkv, weights.gate_up)]
         head_dim = 2 * len(weights.rope_frequencies)
         x, attended, qkv, gate_up = (
@@ -116,7 +121,7 @@ class Decoder:
         logits = np.empty((count, len(weights.head.scales)), np.float32)
         token_locations = np.empty((count, 3), np.int64)
         for row, (cache, offset) in enumerate(zip(caches, offsets, strict=True)):
-            assert cache.length + offset < cache.capacity, "there is no room for the tokens"
+            assert cache.length + offset < cache.capacity, "the cache has no room for the tokens"
             token_locations[row] = cache.batch_index, cache.length + offset, cache.position + offset
         keys, values = caches[0].arrays
         _forward(weights, keys, values, token_locations, np.array(tokens, np.int64), buffers, logits)
@@ -133,8 +138,9 @@ def _forward(
     buffers: Buffers,
     logits: Array,
 ) -> None:
-    """Tokens (T,) to logits (T, V); `token_locations` (T, 3): of each its text, its place in the cache, and its
-    position.
+    """Compute logits (T, padded V) of tokens (T,).
+
+    `token_locations` (T, 3) int64: for each token its sequence, its index in the cache, and its position.
     """
     num_layers, _, num_kv_heads, _, head_dim = keys.shape
     num_heads, num_inner, count = weights.num_heads, weights.num_inner, len(tokens)
@@ -182,7 +188,7 @@ def _forward(
             for index in range(num_inner):
                 gate = gate_up[row, index]
                 gate_up[row, index] = gate / (ONE + exp(-gate)) * gate_up[row, num_inner + index]
-            for index in range(num_inner, 2 * weights.down.weights.shape[2]):  # one more column, if their number is odd
+            for index in range(num_inner, 2 * weights.down.weights.shape[2]):  # the padding column, if F is odd
                 gate_up[row, index] = 0
         matmul(weights.down.weights[layer], weights.down.scales[layer], gate_up, quantized, vector_scales, normed)
         _add(normed, x)
@@ -206,7 +212,7 @@ def _add(vectors: Array, result: Array) -> None:
 
 @inlined
 def _normalise(vector: Array, weight: Array, eps: Number, normed: Array) -> None:
-    """RMSNorm; `normed` may be the vector itself."""
+    """RMSNorm of a vector (D,) into `normed` (D,), which may be the vector itself."""
     sum_of_squares = np.float32(0)
     for index in range(len(vector)):
         sum_of_squares += vector[index] * vector[index]

@@ -1,8 +1,8 @@
-"""Where the cursor stands inside a word: which tokens the word's beginning is, as it will have been written.
+"""Token healing for a cursor inside a word: how the typed beginning of the word splits into tokens.
 
-"OTHERWISE" may be the tokens OTHER and WISE, and its beginning "OTHERW" by itself OT, HER, W: neither network nor
-memory ever saw those. So the whole word is taken back, and of all ways to write its beginning as some tokens and the
-beginning of one more, the likeliest is gone on with ("token healing", of the word and not of its last token alone).
+"OTHERWISE" may be the tokens OTHER and WISE, while its beginning "OTHERW" alone is encoded as OT, HER, W, which occurs
+in no training data. So the whole typed word is removed from the prompt. Among all splits into whole tokens and the
+beginning of one more token, the most probable is used. Healing covers the whole word and not only its last token.
 """
 
 import heapq
@@ -11,11 +11,15 @@ from typing import NamedTuple
 
 from cllm.tokenizer import Tokenizer
 
-MAX_CANDIDATES = 64  # are looked at; beyond, the best so far is taken
+MAX_CANDIDATES = 64  # candidates that are expanded; after that, the best so far is used
 
 
 class PrefixProbabilities(NamedTuple):
-    """Chances of the next token: that it begins with all typed bytes; and by id, that it is the first of them alone."""
+    """Probabilities of the next token, given typed bytes.
+
+    `covering`: that the token begins with all typed bytes. `inside`: (id, probability) of each token that is a proper
+    prefix of the typed bytes.
+    """
 
     covering: float
     inside: list[tuple[int, float]]
@@ -24,9 +28,10 @@ class PrefixProbabilities(NamedTuple):
 def heal(
     token_prefix: bytes, probabilities_after: Callable[[list[int], bytes], PrefixProbabilities], tokenizer: Tokenizer
 ) -> list[int]:
-    """The tokens that `token_prefix` begins with; what is left of it is the beginning of the next.
+    """Return the most probable whole tokens at the start of `token_prefix`; the rest begins the next token.
 
-    `probabilities_after(tokens, rest)` gives the chances after such tokens. Best first: a way's chance only falls.
+    `probabilities_after(tokens, rest)` returns the probabilities after these tokens. The search is best-first, since
+    a candidate's probability can only decrease.
     """
     candidates: list[tuple[float, list[int], int]] = [(-1.0, [], 0)]
     best, tokens = 0.0, list[int]()

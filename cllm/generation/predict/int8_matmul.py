@@ -1,10 +1,10 @@
-"""A matrix times a few vectors, in whole numbers: weights of 8 bits, each row by its own scale, and vectors of 16.
+"""Integer matrix product with a few vectors: 8-bit weights with a scale per row, 16-bit vectors.
 
-What a token costs is the fetching of the matrices, and a short row is soon summed and slowly added up: so 64 rows lie
-beside each other, two columns at a time, one row in each place of the processor's vectors, whose sums need not be
-added up at all. 17,000 rows of 256 take 0.04 ms, and 0.07 with four vectors; as bfloat16, row by row, as LLVM writes
-it, 0.13 and 0.34 (Zen 5, one core, 2026-11-27). Of three repositories' held-out files the network says what it says in
-bfloat16, to within 0.0001 bits a byte.
+Decoding is bound by reading the matrices from memory, and for short rows the horizontal sum dominates. So rows are
+interleaved in tiles of 64, two columns at a time: each lane of a vector register accumulates one row, and no
+horizontal sum is needed. 17,000 rows of 256 columns take 0.04 ms with one vector and 0.07 ms with four; a row-by-row
+bfloat16 kernel, as compiled by LLVM, takes 0.13 and 0.34 ms (Zen 5, one core, 2026-11-27). On held-out files of three
+repositories, the network's cost is within 0.0001 bits per byte of bfloat16.
 """
 
 from collections.abc import Callable
@@ -20,40 +20,41 @@ from numba.extending import intrinsic
 from cllm.jit.compiled import Array, Number, compiled, inlined
 from cllm.jit.vectors import FLOAT, INT8, INT16, INT32, INT64, LlvmBuilder
 
-# What Numba compiles for: this processor, unless its environment variables say another.
+# Numba's target: this processor, unless Numba's environment variables name another.
 NUMBA_CONFIG: Any = numba.core.config
 CPU_FEATURES: dict[str, bool] = binding.get_host_cpu_features() if NUMBA_CONFIG.CPU_NAME is None else {}
 CPU_FEATURES |= {feature[1:]: feature[0] == "+" for feature in (NUMBA_CONFIG.CPU_FEATURES or "").split(",") if feature}
-LANES = 16 if CPU_FEATURES.get("avx512bw") else 8  # sums of 32 bits in one register
-# An instruction that multiplies two pairs and adds them, where there is one; else LLVM writes it out.
+LANES = 16 if CPU_FEATURES.get("avx512bw") else 8  # 32-bit sums in one register
+# The instruction that multiplies pairs of int16 and adds the two products, if the target has one; otherwise LLVM
+# expands it.
 PMADD = "llvm.x86.avx512.pmaddw.d.512" if LANES == 16 else "llvm.x86.avx2.pmadd.wd" if CPU_FEATURES.get("avx2") else ""
-NUM_ACCUMULATORS = 4  # registers of sums for a vector: one would wait for its last sum
+NUM_ACCUMULATORS = 4  # registers of sums per vector: with one, each addition would wait for the previous
 TILE_ROWS = NUM_ACCUMULATORS * LANES
-MAX_VECTORS = 4  # vectors: 16 sums, of 32 registers
+MAX_VECTORS = 4  # vectors per pass: 16 accumulators of 32 registers
 MAX_WEIGHT, MAX_SUM, MAX_ACTIVATION = 127, 2**31 - 1, 2**15 - 1
 
 
 class QuantizedMatrix(NamedTuple):
-    """A matrix (N, D): N is made a multiple of `TILE_ROWS` by rows of zeros, D even by a column of them."""
+    """A quantized matrix (N, D), zero-padded so that N is a multiple of `TILE_ROWS` and D is even."""
 
-    weights: Array  # (N / ROWS, D / 2, ROWS, 2) int8
-    scales: Array  # (N,) float32, by which a row is to be multiplied
+    weights: Array  # (N / TILE_ROWS, D / 2, TILE_ROWS, 2) int8
+    scales: Array  # (N,) float32: factor of each row
 
 
 def quantize(matrix: Array) -> QuantizedMatrix:
-    """A matrix (N, D) of float32s, or several of one shape (..., N, D), rounded; `weights` and `scales` likewise."""
+    """Quantize a float32 matrix (N, D), or a stack (..., N, D); `weights` and `scales` get the same leading shape."""
     *batch_shape, height, width = matrix.shape
     padding = [(0, 0)] * len(batch_shape) + [(0, -height % TILE_ROWS), (0, width % 2)]
     whole = np.pad(matrix, padding)
     scales = (np.abs(whole).max(-1) / MAX_WEIGHT).astype(np.float32)
-    assert np.isfinite(scales).all(), "a weight is no number"
+    assert np.isfinite(scales).all(), "a weight is not finite"
     rounded = np.rint(whole / np.where(scales > 0, scales, 1)[..., None]).astype(np.int8)
     tiles = rounded.reshape(*batch_shape, -1, TILE_ROWS, whole.shape[-1] // 2, 2).swapaxes(-2, -3)
     return QuantizedMatrix(np.ascontiguousarray(tiles), scales)
 
 
 def dequantize(matrix: QuantizedMatrix) -> Array:
-    """The matrices (..., N, D) that are multiplied by, with the zeros that were added."""
+    """Return the float32 matrices (..., N, D) that `weights` and `scales` represent, with their zero padding."""
     rows = matrix.weights.swapaxes(-2, -3)
     return rows.reshape(*matrix.scales.shape, -1).astype(np.float32) * matrix.scales[..., None]
 
@@ -62,9 +63,9 @@ def dequantize(matrix: QuantizedMatrix) -> Array:
 def matmul(
     weights: Array, scales: Array, vectors: Array, quantized: Array, vector_scales: Array, products: Array
 ) -> None:
-    """Products (T, N) of a matrix with vectors (T, at least D) of float32s.
+    """Multiply a quantized matrix (N, D) with float32 vectors (T, at least D) into `products` (T, N) float32.
 
-    `quantized` (T, at least D, even) int16 and `vector_scales` (T,) float32 are room for the vectors in whole numbers.
+    `quantized` (T, at least D, even) int16 and `vector_scales` (T,) float32 are buffers for the quantized vectors.
     """
     width, count = 2 * weights.shape[1], len(vectors)
     for vector in range(count):
@@ -84,9 +85,9 @@ def matmul(
 
 @inlined
 def _quantize_vector(vector: Array, quantized: Array, vector_scale: Array) -> None:
-    """Round a vector to whole numbers, as large as they can be without a sum of products of more than 32 bits.
+    """Quantize a vector (D,) to the widest integers whose sums of products fit in 32 bits.
 
-    That is 16 bits up to 516 columns, 13 up to 4,128.
+    These have 16 bits for up to 516 columns and 13 bits for up to 4,128.
     """
     max_abs = np.float32(0)
     for place in range(len(vector)):
@@ -142,7 +143,7 @@ def _multiply_tile_intrinsic(
 
 
 def _multiply_add_pairs(builder: Any, one: Any, other: Any) -> Any:
-    """Of each two pairs (LANES, 2) of 16 bits the sum of their products, in 32."""
+    """Sum of the two int16 products of each pair, (LANES, 2) to (LANES,) int32."""
     sums = ir.VectorType(INT32, LANES)
     if PMADD:
         kind = ir.FunctionType(sums, [one.type, other.type])
@@ -156,9 +157,7 @@ def _multiply_add_pairs(builder: Any, one: Any, other: Any) -> Any:
     return builder.add(*products)
 
 
-# The products of one tile, `TILE_ROWS` rows, with `count` vectors (a number that is known when this is compiled) from
-# the
-# `first` on.
+# The products of one tile of `TILE_ROWS` rows with `count` vectors (a compile-time constant) from index `first` on.
 _multiply_tile = cast(
     Callable[[Array, Array, Number, Array, Array, Number, int, Array], None], _multiply_tile_intrinsic
 )

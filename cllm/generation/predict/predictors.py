@@ -1,4 +1,4 @@
-"""Who predicts the next token: the network, the memory, or the memory that hears the network."""
+"""Predictors of the next token: the network, the memory, or the memory with the network's distributions as input."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,39 +22,38 @@ from cllm.memory.memory import NO_DISTRIBUTIONS, Memory, TokenDistributions
 from cllm.memory.mixer.search import NEAR_BEST_FACTOR
 from cllm.tokenizer import Tokenizer
 
-# The least chance that a token is drawn with: on libuv the tokens below it have 0.2% together, and to find those above
-# it takes 1.4 ms, to find all 290 (2026-11-24).
+# Tokens below this probability are not sampled: on libuv they have 0.2% together. Finding the tokens above it takes
+# 1.4 ms, finding all takes 290 ms (2026-11-24).
 MIN_SAMPLED_PROBABILITY = 1e-5
-MAX_DRAFTED = 4  # tokens
-PREFETCHED_CHUNKS = 4  # of what the network says of a prompt
-MAX_EXTENSION_BYTES = 1 << 12  # that a prompt may be longer before it is read anew
+MAX_DRAFTED = 4  # tokens per draft
+PREFETCHED_CHUNKS = 4  # chunks of the prompt's token distributions that are computed ahead
+MAX_EXTENSION_BYTES = 1 << 12  # bytes by which a prompt may grow before it is prefilled anew
 
 
 class Predictor(Protocol):
-    """Stands behind the text so far; a context manager, whose end undoes what the prompt taught it."""
+    """Predicts the next token of a text; a context manager whose exit undoes all updates by the prompt."""
 
     def restart(self) -> None:
-        """Stand behind the prompt again."""
+        """Rewind to the end of the prompt."""
 
-    token_prefix: bytes  # that the first token begins with: the end of the prompt
+    token_prefix: bytes  # the end of the prompt, with which the first token must begin
 
     def log_probabilities(
         self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
     ) -> Tensor:
-        """(V,) of the next token, which begins with the bytes `token_prefix`; -inf for what cannot come.
+        """Log-probabilities (V,) float32 of the next token, which begins with `token_prefix`; -inf where impossible.
 
-        With `only_best`, all that is sure is which is the largest; tokens with a chance below `min_probability` may
-        be left out.
+        With `only_best`, only the argmax is exact. Tokens with a probability below `min_probability` may be left out.
         """
 
     def accept(self, token: int) -> None:
-        """Go on with a token."""
+        """Append a token to the text."""
 
     def mark(self) -> Any:
-        """This place, to come back to."""
+        """Return a mark of the current position for `rewind`."""
 
     def rewind(self, mark: Any) -> None:
-        """Stand where a mark was made on the way here since the last `restart`."""
+        """Rewind to a mark that was made on the current path since the last `restart`."""
 
     def __enter__(self) -> "Predictor": ...
 
@@ -62,7 +61,7 @@ class Predictor(Protocol):
 
 
 class NetworkPredictor:
-    """The network alone."""
+    """Predicts by the network alone; shapes as in `Predictor`."""
 
     def __init__(self, network: NetworkSequence, tokenizer: Tokenizer, encoded: EncodedPrompt) -> None:
         self._text: NetworkSequence | SampleSequence = network
@@ -74,11 +73,11 @@ class NetworkPredictor:
         self.token_prefix = encoded.token_prefix[len(tokenizer.decode(self._healed)) :]
 
     def forked(self, count: int, decoder: Decoder) -> "list[NetworkPredictor]":
-        """Others behind the same prompt, whose tokens are read together."""
-        several = [copy(self) for _ in range(count)]
-        for one, text in zip(several, SampleBatch(self._network, decoder, count).sequences, strict=True):
+        """Return `count` predictors after the same prompt, whose tokens are decoded in one batch."""
+        copies = [copy(self) for _ in range(count)]
+        for one, text in zip(copies, SampleBatch(self._network, decoder, count).sequences, strict=True):
             one._text = text
-        return several
+        return copies
 
     def restart(self) -> None:
         self._text.restart()
@@ -124,12 +123,15 @@ class NetworkPredictor:
 
 
 class MemoryPredictor:
-    """The memory, and where there is a model, with what it says of the prompt and of each token."""
+    """Predicts by the memory, with the network's distributions as input if there is a network.
+
+    Shapes as in `Predictor`.
+    """
 
     def __init__(
         self, memory: Memory, network: NetworkSequence | None, encoded: EncodedPrompt, max_drafted: int = MAX_DRAFTED
     ) -> None:
-        """`network` stands before the prompt; `max_drafted` tokens that the memory proposes it reads at once."""
+        """`network` must be empty. It decodes up to `max_drafted` tokens that the memory proposes with each token."""
         self._memory, self._network, self._encoded, self._max_drafted = memory, network, encoded, max_drafted
         self._exit_stack, self._bytes_left = ExitStack(), 0
 
@@ -145,28 +147,31 @@ class MemoryPredictor:
         num_prompt_bytes = memory.tokenizer.token_lengths()[[*encoded.prefix_ids, *encoded.suffix_ids]].sum()
         self._exit_stack.enter_context(memory.rollback_on_exit(int(num_prompt_bytes) + MAX_EXTENSION_BYTES + 1))
         self._bytes_left = MAX_EXTENSION_BYTES
-        if encoded.path is not None:  # a file's own old self agrees best with it, and says what was there
+        if encoded.path is not None:  # the file's old version would match best and predict the old text
             memory.exclude_file(encoded.path)
         network_probs = background_iterator(
             self._prefill_probs(encoded.network_ids, encoded.num_predicted), PREFETCHED_CHUNKS
-        )  # begins now, in a thread of its own
-        if encoded.suffix_ids:  # the rest of the file is read like a file before it
+        )  # starts now, in a background thread
+        if encoded.suffix_ids:  # the rest of the file is prefilled as if it were a file before this one
             memory.prefill(encoded.suffix_ids, path=path)
         num_without_network = len(encoded.prefix_ids) - encoded.num_predicted if self._network is not None else 0
         self._text = Continuation(memory, encoded.prefix_ids, network_probs, num_without_network, path)
         for _ in network_probs:
-            raise AssertionError("the network speaks of more tokens than there are")
+            raise AssertionError("the network yields distributions for more tokens than the prompt has")
         self._find_context()
         return self
 
     def _prefill_probs(self, ids: list[int], num_logits: int) -> Iterator[TokenDistributions]:
-        """What the network says of the last `num_logits` of some ids that it reads now."""
+        """Yield the network's distributions of the last `num_logits` ids, while it prefills `ids`."""
         if self._network is None:
             return iter(())
         return to_token_distributions(self._network.prefill(ids, num_logits), self._memory.trie)
 
     def extend(self, encoded: EncodedPrompt) -> bool:
-        """Stand behind a prompt that goes on where this one's ends, as if it had been read at once; whether it does."""
+        """Extend the prompt to a longer one, as if that had been prefilled at once; return whether this was possible.
+
+        The longer prompt must begin with this one, have the same suffix and path, and fit the reserved space.
+        """
         old, more = self._encoded, encoded.prefix_ids[len(self._encoded.prefix_ids) :]
         is_longer = encoded.prefix_ids[: len(old.prefix_ids)] == old.prefix_ids
         if self._network is not None:
@@ -185,7 +190,7 @@ class MemoryPredictor:
         return True
 
     def _find_context(self, is_new: bool = True) -> None:
-        """Find the place that is most like the cursor's, and what the prompt's last piece begins with."""
+        """Find the memory's best match for the text around the cursor, and heal the prompt's last pre-token."""
         if self._encoded.suffix_ids and is_new:
             self._text.match_both_sides(self._memory.tokenizer.decode(self._encoded.suffix_ids))
         self._healed: list[int] = []
@@ -221,7 +226,7 @@ class MemoryPredictor:
         return torch.from_numpy(found)
 
     def _probabilities(self, token_prefix: bytes, only_best: bool, min_probability: float) -> Array:
-        """Of the trie's tokens and of the end."""
+        """Probabilities (number of trie tokens + 1,) of the trie's tokens and of the end of the text."""
         network_probs, end_probability = self._next_network_probs()
         min_probability = 0.0 if only_best else min_probability
         return self._text.probabilities(
@@ -233,13 +238,13 @@ class MemoryPredictor:
         )
 
     def _next_network_probs(self) -> tuple[TokenDistributions, float]:
-        """What the network says of the next token, and of the text's end, where it and not the memory is asked."""
+        """The network's distribution of the next token, and its probability of the end or END_FROM_MEMORY."""
         if self._network is None:
             return NO_DISTRIBUTIONS, END_FROM_MEMORY
         network_probs, end = token_distribution_of_logits(
             self._network.logits.numpy(), self._memory.trie.ids, self._memory.tokenizer
         )
-        # Where a middle ends, the network has learned, and the memory has not.
+        # Only the network was trained on where a fill-in-the-middle text ends.
         return network_probs, end if self._encoded.suffix_ids else END_FROM_MEMORY
 
     def accept(self, token: int) -> None:
@@ -258,12 +263,12 @@ class MemoryPredictor:
 
 
 def is_near_tie(probabilities: Array) -> bool:
-    """Whether the second best chance is so close to the best that rounding may decide."""
+    """Whether the two largest of probabilities (N,) are so close that rounding may decide their order."""
     return bool(np.count_nonzero(probabilities >= probabilities.max() * NEAR_BEST_FACTOR) > 1)
 
 
 def special_token_mask(tokenizer: Tokenizer) -> Tensor:
-    """Which ids (V,) never come: special ones, but the end of the text."""
+    """Return a mask (V,) bool of the ids that are never generated: special ones except the end of the text."""
     ids = [index for name, index in tokenizer.special.items() if name != "<|endoftext|>"]
     mask = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
     mask[ids] = True

@@ -1,7 +1,8 @@
-"""From what is known around a cursor to ids.
+"""Encoding of a prompt, the text around a cursor, as ids.
 
-A text may end inside of a word, or of what would be one token if it went on ("def " before " name"). Neither network
-nor memory saw it cut there; so its last piece is taken back, and what is written must begin with its bytes (`healing`).
+A prefix may end inside a word, or inside what would be one token if the text continued ("def " before " name"). Such a
+cut occurs in no training data. So the last pre-token is removed, and the completion must begin with its bytes
+(`healing`).
 """
 
 from dataclasses import dataclass
@@ -11,18 +12,18 @@ from cllm.syntax.grammars import language_with_grammar
 from cllm.tokenizer import Tokenizer
 
 PARAGRAPH = b"\n\n"
-MAX_PREFIX_BYTES = 1 << 16  # that are looked at: a second and a half for the memory to learn
+MAX_PREFIX_BYTES = 1 << 16  # bytes of the prefix that are used: the memory's prefill takes 1.5 s
 MAX_SUFFIX_BYTES = 1 << 14
-MAX_HEALED_BYTES = 48  # of a last piece that are taken back
-WINDOW_STEPS = 8  # in which the windows on a text move, so that as it grows they often begin where they did
+MAX_HEALED_BYTES = 48  # most bytes of the last pre-token that are removed for healing
+WINDOW_STEPS = 8  # a window's start moves in steps of 1/8 of its size, so that it rarely moves as the text grows
 SUFFIX_SHARE = 4  # at most one part in this many of the network's context is text after the cursor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What is known: bytes before and after the cursor; the file's path, relative to the repository; its language.
+    """The bytes before and after the cursor; the file's path, relative to the repository; its language.
 
-    The language is that of a grammar (`cllm.syntax`), and that of the path if there is none; None: not known.
+    `language` is one that has a grammar (`cllm.syntax`). It defaults to the language of the path; None if unknown.
     """
 
     prefix: bytes
@@ -37,11 +38,11 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPrompt:
-    """A prompt as ids: `before` and `after` the cursor, and what the network reads, which ends with ids of `before`.
+    """A prompt as ids: those before and after the cursor, and those for the network.
 
-    `path` is that of the prompt, `token_prefix` are the bytes of the piece that was taken back; `num_predicted` is
-    how many of the
-    last ids of `before` the network predicts: those that it reads after another one.
+    `network_ids` ends with the last ids of `prefix_ids`. `num_predicted` is the number of these that the network
+    predicts, i.e. that have an id before them. `token_prefix` holds the bytes that were removed for healing. `path` is
+    that of the prompt.
     """
 
     prefix_ids: list[int]
@@ -53,10 +54,10 @@ class EncodedPrompt:
 
 
 def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max_tokens: int) -> EncodedPrompt:
-    """The prompt as ids; the network's leave room for `max_tokens`: the prefix loses its beginning, the suffix its end.
+    """Encode a prompt; the network's ids are truncated (prefix at its start, suffix at its end) to fit `max_tokens`.
 
-    A prompt with a path is the beginning of that file. One without is a new paragraph somewhere in a file: most rows
-    that were learned begin there, while at the beginning of a file comes what stands there (a licence, imports).
+    A prompt with a path starts at the beginning of that file. One without a path is encoded as a new paragraph inside
+    a file, where most training rows begin; the beginning of a file would call for a licence or imports.
     """
     special = tokenizer.special
     text = prompt.prefix[_window_start(prompt.prefix) :]
@@ -86,11 +87,11 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max
 
 
 def _window_start(prefix: bytes) -> int:
-    """Where what is looked at of a prefix begins: at a line, and seldom elsewhere than a few bytes earlier."""
+    """Start of the window of a prefix that is used: the start of a line, which rarely moves as the prefix grows."""
     begin = _round_up_to_step(len(prefix) - MAX_PREFIX_BYTES, MAX_PREFIX_BYTES // WINDOW_STEPS)
     return prefix.find(b"\n", begin - 1) + 1 if begin and b"\n" in prefix[begin - 1 :] else begin
 
 
 def _round_up_to_step(offset: int, step: int) -> int:
-    """The place or the next after it that is a multiple of a step; 0 for those before the beginning."""
+    """Round an offset up to a multiple of `step`; 0 for negative offsets."""
     return max(0, -(-offset // step) * step)

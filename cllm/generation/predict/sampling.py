@@ -1,4 +1,4 @@
-"""Which token comes next: plain functions from logits (V,) to logits (V,), composed in one order, then a draw."""
+"""Sampling of the next token: filters from logits (V,) to logits (V,), applied in a fixed order, then a draw."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,10 +13,10 @@ Until = Literal["line", "block", "tokens"]
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """How text is drawn. Temperature 0 takes the likeliest token; the other filters are off at their defaults.
+    """Sampling parameters. Temperature 0 takes the most probable token; the other filters are off at their defaults.
 
-    `until`: where it ends (`ending`), after at most `max_tokens`. `valid`: a text of a language with a grammar can
-    stand where it is written (`guided`).
+    `until`: the stopping criterion (`guide.stopping`), after at most `max_tokens` tokens. `valid`: the text must be
+    syntactically valid at the cursor if its language has a grammar (`guide.search`).
     """
 
     max_tokens: int = 128
@@ -43,7 +43,7 @@ class SamplingParams:
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """All but the k largest become -inf; k = 0 keeps all."""
+    """Set all but the k largest of logits (V,) to -inf; k = 0 keeps all."""
     if not 0 < k < logits.size(-1):
         return logits
     threshold = logits.topk(k, -1).values[-1]
@@ -51,7 +51,10 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """The fewest tokens whose probabilities reach p stay (Holtzman et al. 2020); the likeliest always does."""
+    """Keep the smallest set of tokens of logits (V,) whose probabilities sum to at least p (Holtzman et al. 2020).
+
+    All other logits become -inf. The most probable token is always kept.
+    """
     if p >= 1:
         return logits
     values, order = logits.sort(-1, descending=True)
@@ -62,7 +65,10 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
 
 
 def keep_min_p(logits: Tensor, p: float) -> Tensor:
-    """Tokens less likely than p times the likeliest go (Nguyen et al. 2024, arXiv:2407.01082)."""
+    """Set tokens of logits (V,) less probable than p times the most probable to -inf.
+
+    Method: min-p (Nguyen et al. 2024, arXiv:2407.01082).
+    """
     if p <= 0:
         return logits
     log_probabilities = logits.log_softmax(-1)
@@ -71,7 +77,7 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
 
 
 def sample_token(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
-    """A token's id."""
+    """Sample a token id from logits (V,)."""
     if params.temperature == 0:
         return int(logits.argmax())
     logits = logits / params.temperature

@@ -1,8 +1,8 @@
-"""A text that a network reads and goes on with, token by token, on one thread of thought: B = 1.
+"""Decoding of one sequence by the network (B = 1), with speculative decoding.
 
-What probably comes next may be read together with a token: a few tokens at once take little longer than one. Where the
-draft is right, what the network says after it is there already; where it is wrong, it is taken back (the verification
-of Leviathan et al. 2023, arXiv:2211.17192, for a draft that says one token and no distribution).
+Draft tokens are decoded together with an accepted token: a few tokens at once take little longer than one. If the
+draft is right, the logits after it are already computed; if it is wrong, it is removed from the cache (the
+verification of Leviathan et al. 2023, arXiv:2211.17192, for a draft that proposes one token and no distribution).
 """
 
 from collections import deque
@@ -17,11 +17,15 @@ from cllm.generation.predict.ngram_draft import NgramDrafter
 from cllm.model.cache import KVCache
 from cllm.model.transformer import Transformer
 
-PREFILL_CHUNK_TOKENS = 128  # of a prompt: whoever hears what is num_logits of it does so while the next are read
+PREFILL_CHUNK_TOKENS = 128  # the consumer of a chunk's logits works while the next chunk is prefilled
 
 
 class SequenceMark(NamedTuple):
-    """Where a text stood: what is num_logits of the next token, tokens held, tokens come, and times that it forgot."""
+    """A position of a sequence, for `rewind`.
+
+    `logits` (V,) of the next token; the token that was decoded in a batch, or None; the cache's length and position;
+    the number of cache evictions; the number of accepted tokens.
+    """
 
     logits: Tensor
     batched_token: int | None
@@ -32,9 +36,9 @@ class SequenceMark(NamedTuple):
 
 
 class NetworkSequence:
-    """Stands behind the text so far; `logits` (V,) fp32 are of what comes next. `restart` goes back to the `prompt`.
+    """One sequence in the network; `logits` (V,) float32 are those of the next token. `restart` rewinds to the prompt.
 
-    When the cache is full its older half is forgotten: keys are rotary, so the rest stays as it is.
+    When the cache is full, its older half is evicted. Keys use rotary embeddings, so the other half stays unchanged.
     """
 
     def __init__(
@@ -44,25 +48,24 @@ class NetworkSequence:
         prefill_model: Transformer | None = None,
         max_drafted: int = 0,
     ) -> None:
-        """Stand before a text. A decoder, if there is one, reads what comes after the prompt, a reader the prompt.
+        """Create an empty sequence. `prefill_model` prefills the prompt; `decoder`, if given, decodes what follows.
 
-        They are the same network: the decoder token by token, the reader perhaps in another dtype. With each token
-        it reads up to `max_drafted` that the text itself proposes (`repeats`).
+        Both have the weights of `model`; `prefill_model` may have another dtype. With each token, up to `max_drafted`
+        draft tokens are decoded that the text itself proposes (`ngram_draft`).
         """
         self._model, self._decoder, self._prefill_model = model, decoder, prefill_model or model
         dtype = self._prefill_model.embedding.weight.dtype
-        assert decoder is not None or dtype == model.embedding.weight.dtype, "they share a cache"
+        assert decoder is not None or dtype == model.embedding.weight.dtype, "without a decoder, dtypes must agree"
         self.prompt, self.config = KVCache(model.config, 1, model.config.context_length, dtype), model.config
         self._drafter, self._max_drafted = NgramDrafter(), max_drafted
-        self._last_hidden: Tensor | None = None  # hidden state (1, D) behind the prompt
+        self._last_hidden: Tensor | None = None  # hidden state (1, D) after the prompt
 
     @torch.inference_mode()
     def prefill(self, ids: Sequence[int], num_logits: int = 0) -> Iterator[Tensor]:
-        """Let the prompt go on with ids (at least one at first; those beyond the context lose their beginning).
+        """Append ids to the prompt (at least one at the first call); only the last ones that fit the context are used.
 
-        Yields logits (n, V) of the last `num_logits` of them, each from those before it, some at a time, as it
-        reads; to be
-        exhausted.
+        Yields, chunk by chunk, logits (n, V) float32 that predict the last `num_logits` ids, each from the ids before
+        it. The caller must exhaust the iterator.
         """
         ids = ids[-(self.prompt.capacity - 1) :]
         num_without_logits = len(ids) - num_logits
@@ -73,29 +76,29 @@ class NetworkSequence:
             part = ids[begin : begin + PREFILL_CHUNK_TOKENS]
             hidden = self._prefill_model(torch.tensor([list(part)]), self.prompt)[0]
             before = hidden[:-1] if self._last_hidden is None else torch.cat([self._last_hidden, hidden[:-1]])
-            first = max(0, num_without_logits - begin)  # of the part's ids, that is spoken of
+            first = max(0, num_without_logits - begin)  # first id of the part whose logits are yielded
             self._last_hidden = hidden[-1:]
             if first < len(part):
                 yield self._head_logits(before[len(before) - (len(part) - first) :])
         self.restart()
 
     def has_capacity(self, num_ids: int) -> bool:
-        """Whether the prompt may be so much longer."""
+        """Whether `num_ids` more ids fit into the prompt's cache."""
         return self.prompt.length + num_ids < self.prompt.capacity
 
     def restart(self) -> None:
-        """Stand behind the prompt again."""
+        """Rewind to the end of the prompt."""
         self._cache = self.prompt.copy()
-        self._batched_token: int | None = None  # token that was read with others, and may be read again alone
-        self._drafted: deque[tuple[int, Tensor]] = deque()  # tokens in the cache that have not come yet
-        assert self._last_hidden is not None, "nothing was read"
+        self._batched_token: int | None = None  # last token, if it was decoded with others; see `recompute_last`
+        self._drafted: deque[tuple[int, Tensor]] = deque()  # draft tokens in the cache that are not accepted yet
+        assert self._last_hidden is not None, "restart before prefill: there is no prompt"
         self.logits = self._head_logits(self._last_hidden)[0]
         self._accepted: list[int] = []
         self._drafter.rewind(self.prompt.length)
         self._num_evictions = 0
 
     def mark(self) -> SequenceMark:
-        """This place, to come back to."""
+        """Return a mark of the current position for `rewind`."""
         drafted = len(self._drafted)
         length, position = self._cache.length - drafted, self._cache.position - drafted
         return SequenceMark(
@@ -103,8 +106,8 @@ class NetworkSequence:
         )
 
     def rewind(self, mark: SequenceMark) -> None:
-        """Stand where a mark was made on the way here since the last `restart`."""
-        if mark.num_evictions != self._num_evictions:  # what the cache forgot is read again
+        """Rewind to a mark that was made on the current path since the last `restart`."""
+        if mark.num_evictions != self._num_evictions:  # evicted keys and values are computed again
             accepted = self._accepted[: mark.num_accepted]
             self.restart()
             for token in accepted:
@@ -117,13 +120,13 @@ class NetworkSequence:
         self.logits, self._batched_token = mark.logits, mark.batched_token
 
     def is_drafted(self, token: int) -> bool:
-        """Whether a token is read already, as a draft."""
+        """Whether a token is already decoded as the next draft token."""
         return bool(self._drafted) and self._drafted[0][0] == token
 
     def accept(self, token: int, draft: Sequence[int] = ()) -> None:
-        """Go on with a token. `draft`: what may come after it, read together with it unless the token is expected.
+        """Append a token. `draft`: tokens to decode together with it, unless the token itself is already drafted.
 
-        What the text itself proposes goes before that.
+        A draft by the text itself takes precedence over `draft`.
         """
         self._accepted.append(token)
         self._drafter.accept(token)
@@ -133,7 +136,10 @@ class NetworkSequence:
             self._forward([token, *(self._drafter.draft(self._max_drafted) or draft)])
 
     def recompute_last(self) -> bool:
-        """Read the last token again by itself, if it was read with others: sums then have another rounding."""
+        """Decode the last token again alone, if it was decoded together with others; return whether it was.
+
+        Sums of a batch and of a single token are rounded differently.
+        """
         if self._batched_token is None:
             return False
         self._cache.rewind(1)
@@ -142,7 +148,7 @@ class NetworkSequence:
 
     @torch.inference_mode()
     def _forward(self, ids: Sequence[int]) -> None:
-        """Read a token that has come, and others that may come, as far as there is room for them."""
+        """Decode an accepted token and the draft tokens after it, as far as the cache has room."""
         self._cache.rewind(len(self._drafted))
         if self._cache.length == self._cache.capacity:
             self._cache.keep_last(self._cache.capacity // 2)

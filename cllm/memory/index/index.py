@@ -31,7 +31,7 @@ class Source:
 
 
 class Segment(NamedTuple):
-    """The text from `begin` on, as long as `suffix_array`: its places, sorted (`suffixes`)."""
+    """The text from `begin` on, as long as `suffix_array`: its places, sorted (`suffix_array`)."""
 
     begin: int
     suffix_array: Array

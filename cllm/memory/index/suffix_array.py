@@ -14,7 +14,9 @@ from cllm.jit.compiled import Array, Number, compiled
 
 
 class SuffixRange(NamedTuple):
-    """The longest end of a context that stands in the text: of `length` bytes, before the places `order[low:high]`."""
+    """The longest end of a context that stands in the text: of `length` bytes, before the places
+    `suffix_array[low:high]`.
+    """
 
     length: int
     low: int

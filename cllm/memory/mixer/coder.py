@@ -58,12 +58,10 @@ def code_span(
     """Bits that the text at `begin` to `end` takes at the cursor, which stands where a token begins and moves along.
 
     `token_marks` tells where its tokens begin; it ends where the last one ends, or with a byte that is none and has
-    the mark
-    ENDS. `network_cumulative` (tokens, V + 1) holds for each token, ENDS included, the cumulative sum of the network's
-    distribution over the sorted vocabulary, `confidence` (tokens,) its largest probability in eighths; both are empty
-    where there is no network. With `is_learning`, each token is learned after the whole of it was predicted, and
-    `journal`
-    keeps what lines were before; without, nothing of `state` changes.
+    the mark MARK_END. `network_cumulative` (tokens, V + 1) holds for each token, MARK_END included, the cumulative
+    sum of the network's distribution over the sorted vocabulary, `confidence` (tokens,) its largest probability in
+    eighths; both are empty where there is no network. With `is_learning`, each token is learned after the whole of it
+    was predicted, and `journal` keeps what lines were before; without, nothing of `state` changes.
     """
     bits = 0.0
     token = NO_TOKEN
@@ -253,7 +251,7 @@ def narrow_range(low: Number, high: Number, bit: Number) -> tuple[Number, Number
 def network_p_one(
     network_cumulative: Array, token: Number, trie: Trie, node: Number, decision: Number, low: Number, high: Number
 ) -> Number:
-    """The network's chance of an open decision's one, in its row for a token; NO_NETWORK where it says nothing.
+    """The network's chance of an open decision's one, in its row for a token; NO_NETWORK_P where it says nothing.
 
     The node's own token comes first of its stretch of the sorted vocabulary, before those that go on.
     """

@@ -68,7 +68,7 @@ def next_token_probabilities(
     where
     the token begins, and `text` and `token_marks` are written on from there. `network_cumulative` (1, V + 1): the
     cumulative sums of its
-    distribution, or empty, `confidence` as in `code`. `end_probability` is that of the text's end, or negative,
+    distribution, or empty, `confidence` as in `code_span`. `end_probability` is that of the text's end, or negative,
     where the
     memory is asked. Tokens begin with the bytes `forced`, given which the chances are; where there are some, the text
     cannot end. With `only_best`, all that is sure is which are the largest: the best and those that are hardly less.

@@ -87,9 +87,9 @@ def select_rows(
 ) -> None:
     """Choose the rows of all contexts but the last two.
 
-    `expected` (C,): as in `Work`. `match_bit`: of the match, 0 for nothing, else 1 and the bit. `network_bin`: of
-    its chance, 0
-    for nothing, else 1 and elevenths; `confidence_bin` likewise of its certainty, in eighths.
+    `expected` (C,): as in `ContextState`. `match_bit`: of the match, 0 for nothing, else 1 and the bit.
+    `network_bin`: of its chance, 0 for nothing, else 1 and elevenths; `confidence_bin` likewise of its certainty, in
+    eighths.
     """
     hashes, numbers = text_state.hashes, text_state.numbers
     kind = 0 if decision == TOKEN_BEGINS else 1
@@ -157,9 +157,8 @@ def select_late_rows(
 ) -> None:
     """Choose the rows of the last two contexts.
 
-    `num_known`: how many of FIRST_LONG to LAST_LONG have a history; `num_ones`, `num_zeros`: how many contexts with
-    a run expect a
-    one, and a zero.
+    `num_known`: how many of FIRST_HIGH_ORDER to LAST_HIGH_ORDER have a history; `num_ones`, `num_zeros`: how many
+    contexts with a run expect a one, and a zero.
     """
     rows[KNOWN] = ROW_OFFSETS[KNOWN] + (num_known * NUM_DECISIONS + decision) * 2 + is_token_start
     rows[VOTES] = ROW_OFFSETS[VOTES] + (_quantize(num_ones) * 7 + _quantize(num_zeros)) * NUM_DECISIONS + decision

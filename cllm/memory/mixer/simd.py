@@ -38,5 +38,5 @@ def _train_weights(_: Any, weights: Any, row: Any, first: Any, inputs: Any, numb
 
 
 # Change `count` weights of a row, a multiple of eight that is known when this is compiled, from the `first` on, by a
-# step along row `number` of inputs. Where indices are checked, `mixing.weighed` has checked these.
+# step along row `number` of inputs. Where indices are checked, `mixing.dot_product` has checked these.
 train_weights = cast(Callable[[Array, Number, Number, Array, Number, int, Number], None], _train_weights)

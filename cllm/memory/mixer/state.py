@@ -35,18 +35,18 @@ NUM_DECISION_KINDS = 2  # of decisions, each with its own probabilities: where a
 class MixerState(NamedTuple):
     """All that learning changes.
 
-    lines                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte; the
+    slots                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte; the
                                            last M / 4 of them hold the runs
     runs                 (M,) uint32       what contexts have seen that was always the same (`runs`)
-    chance, rate         (2, C, 256)       of a one after a history; at which rate it is corrected
+    p_one, rate          (2, C, 256)       of a one after a history; at which rate it is corrected
     weights              (rows, 112)       of the mixers, and behind each row one that mixes them (`selection`)
     final_weights        (rows, 16)        more rows of those that mix them
-    maps                 (places,)         adaptive probability maps, one after another, of rows with 33 places each
+    apms                 (places,)         adaptive probability maps, one after another, of rows with 33 places each
     match_slots          (2, 2^20) int32   where a hash of the last bytes was seen last
-    match_chance         (2, 2, 64, 2)     of a one, by decision, length and the bit that the match predicts
-    high_bit_p_one          (256, 2)          that a byte is not ASCII, after a byte, at a token's start or not
-    end_chance           (4,)              that a text ends here
-    followers            (2, 2^16) uint32  what came last after bytes, or after a word (`indirect`)
+    match_p_one          (2, 2, 64, 2)     of a one, by decision, length and the bit that the match predicts
+    high_bit_p_one       (256, 2)          that a byte is not ASCII, after a byte, at a token's start or not
+    end_probability      (4,)              that a text ends here
+    indirect             (2, 2^16) uint32  what came last after bytes, or after a word (`indirect`)
     """
 
     slots: Array
@@ -69,7 +69,7 @@ TABLES = ("slots", "runs")  # what is kept slot by slot, in a journal and on dis
 class ContextState(NamedTuple):
     """Room for what is known of a byte: of each context (C,) its hash, that of its line, the line or -1, the run or -1.
 
-    `expected`: UNKNOWN, SEVERAL, or a 1, whether a token begins, and the byte of a run, seen `counts` times.
+    `expected`: UNKNOWN, NON_DETERMINISTIC, or a 1, whether a token begins, and the byte of a run, seen `counts` times.
     """
 
     contexts: Array
@@ -83,18 +83,19 @@ class ContextState(NamedTuple):
 class PredictionTrace(NamedTuple):
     """Room for the decisions of one token, which are learned when all of them were predicted: R of them.
 
-    how         (R, 3) int64   the decision, the path before it, its bit
-    lines       (R, C) int64   where the contexts' histories lie, or -1
-    histories   (R, C) int64   what they were
-    inputs      (R, inputs)
-    rows        (R, selected)  the rows of weights
-    outputs     (R, 16)        of the mixers, stretched; and what the network says
-    chances     (R, mixers)    of the mixers, squashed
-    map_places  (R, maps)
-    matches     (R, 2)         places in `match_p_one`, or -1
-    final       (R, 2)         the last mixers' chance, and where it lies between two places of the maps
-    notes       (N, 3) int64   what followed what (`indirect`)
-    contexts    (B, C) uint64  of the bytes, their runs (B, C) int64 or -1, and the bytes as runs have them (B,) int64
+    decisions         (R, 3) int64   the decision, the path before it, its bit
+    slots             (R, C) int64   where the contexts' histories lie, or -1
+    histories         (R, C) int64   what they were
+    inputs            (R, inputs)
+    rows              (R, selected)  the rows of weights
+    outputs           (R, 16)        of the mixers, stretched; and what the network says
+    probabilities     (R, mixers)    of the mixers, squashed
+    apm_bins          (R, maps)
+    matches           (R, 2)         places in `match_p_one`, or -1
+    final             (R, 2)         the last mixers' chance, and where it lies between two places of the maps
+    indirect_updates  (N, 3) int64   what followed what (`indirect`)
+    contexts          (B, C) uint64  of the bytes, their runs (B, C) int64 or -1,
+                                 and the bytes as runs have them (B,) int64
     """
 
     decisions: Array

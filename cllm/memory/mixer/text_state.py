@@ -31,7 +31,7 @@ MAX_DEPTH = 64  # brackets deeper than this are counted, not remembered
 NEW_LINE, TAB, SPACE, COMMA, SEMICOLON = 10, 9, 32, 44, 59
 NUMBER_SIGN, STAR, SLASH, BACKSLASH, BACKTICK, QUOTES = 35, 42, 47, 92, 96, (34, 39, 96)
 
-# In `Cursor.numbers[QUOTE]`; or the quote's byte.
+# In `TextState.numbers[QUOTE]`; or the quote's byte.
 NOT_QUOTED, LINE_COMMENT, BLOCK_COMMENT = 0, 1, 2
 
 

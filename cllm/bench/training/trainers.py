@@ -1,0 +1,31 @@
+"""The contenders that only `cllm bench train` compares: nanoGPT's recipe, and `cllm train`'s own choices."""
+
+from dataclasses import asdict, replace
+
+from cllm.bench.shared.config import BenchmarkConfig
+from cllm.bench.shared.dataset import BenchmarkDataset
+from cllm.bench.shared.plans import cllm_train_plan_factory
+from cllm.bench.shared.trainer import CllmTrainer, SingleProcessTrainer
+
+
+def stock_trainer(
+    config: BenchmarkConfig, dataset: BenchmarkDataset, seconds: float, lr: float, compiled: bool = False
+) -> SingleProcessTrainer:
+    """nanoGPT's recipe at a learning rate: float32 and eager, or compiled in what the processor multiplies best."""
+    return SingleProcessTrainer(
+        f"{'compiled' if compiled else 'stock'} at {lr:g}",
+        "cllm.bench.training.gpt2",
+        dataset,
+        seconds,
+        config.machine.cores,
+        config.seed,
+        recipe=asdict(replace(config.recipe, lr=lr)),
+        compiled=compiled,
+        dtype=config.engine.dtype if compiled else "float32",
+    )
+
+
+def cllm_train_trainer(config: BenchmarkConfig, dataset: BenchmarkDataset, seconds: float) -> CllmTrainer:
+    """What `cllm train` would do in so many seconds of training."""
+    plan = cllm_train_plan_factory(dataset, config.engine, seconds, config.seed, config.machine.available_bytes)
+    return CllmTrainer(f"cllm train in {seconds:.0f} s", dataset, config.num_workers, plan, counts_planning_time=True)
