@@ -1,4 +1,4 @@
-"""Side by side with what else a user could pick, in one run on one machine, as ratios.
+"""Benchmarks against alternatives, measured in one run on one machine and reported as ratios.
 
-The peers are imported by their own processes alone (`pip install 'cllm[bench]'`); the product never imports this room.
+Baselines are imported only in their own processes (`pip install 'cllm[bench]'`); no other package imports this one.
 """

@@ -1,1 +1,1 @@
-"""Measure a model on held-out files, and judge what it writes."""
+"""Evaluation: bits per byte on held-out files, and validity and accuracy of completions."""

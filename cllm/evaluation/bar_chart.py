@@ -1,4 +1,4 @@
-"""A bar for each figure, as SVG."""
+"""Horizontal bar charts as SVG."""
 
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
@@ -8,7 +8,7 @@ OUR_COLOUR, BASELINE_COLOUR = "#2a6f97", "#a9b4bd"
 
 
 def render_bars(title: str, rows: Sequence[tuple[str, float, bool]]) -> str:
-    """Rows of (label, value, whether it is ours), the order as given; longer is more."""
+    """Return an SVG with one bar per row (label, value, whether it is cllm's), in the given order."""
     largest = max((value for _, value, _ in rows), default=1.0) or 1.0
     height = 44 + ROW * len(rows)
     parts = [

@@ -1,6 +1,6 @@
-"""The same held-out files by other means: compressors, an n-gram, the network and the memory alone; and rest of lines.
+"""Baselines on the held-out files: compressors and an n-gram model; and rest-of-line accuracy by expert.
 
-Every one of them has the same learned files, and predicts each held-out file by itself.
+All are given the same training files, and predict each held-out file independently.
 """
 
 import math
@@ -22,7 +22,10 @@ Progress = Callable[[float], None]
 def evaluate_baselines(
     sphere: Sphere, scored_model: ScoredModel, corpus: Corpus, compressors: Sequence[str], seed: int, progress: Progress
 ) -> dict[str, Any]:
-    """Bits per byte of each baseline, and how well rest of lines are suggested; with and without near duplicates."""
+    """Return bits per byte of each baseline and rest-of-line metrics, with and without near duplicates.
+
+    `progress` is called with the completed share (0 to 1).
+    """
     names = [*(name for name in COMPRESSORS if is_installed(name)), *compressors]
     bits = {external_name(name): file_bits(sphere, scored_model, corpus, name, progress) for name in names}
     bits["n-gram"] = file_bits(sphere, scored_model, corpus, None, progress)
@@ -41,7 +44,7 @@ def external_name(name: str) -> str:
 def file_bits(
     sphere: Sphere, scored_model: ScoredModel, corpus: Corpus, compressor: str | None, progress: Progress
 ) -> list[float]:
-    """Bits of each held-out file by a compressor, or by the n-gram."""
+    """Return the bits of each held-out file by a compressor, or by the n-gram model if `compressor` is None."""
     call = "ngram" if compressor is None else "compress"
     common: dict[str, Any] = {"corpus": str(scored_model.corpus)}
     common |= {"model": str(scored_model.model)} if compressor is None else {"compressor": compressor}
@@ -57,7 +60,7 @@ def file_bits(
 def line_verdicts(
     sphere: Sphere, scored_model: ScoredModel, corpus: Corpus, seed: int, progress: Progress
 ) -> list[dict[str, Any]]:
-    """For each drawn cursor: its document, and a verdict on what each method suggests."""
+    """Return for each sampled cursor its document number and a verdict on each method's suggestion."""
     cursors = draw_cursors(corpus, corpus.val, NUM_CURSORS, seed)
 
     def tasks() -> Iterator[Mapping[str, Any]]:
@@ -74,7 +77,7 @@ def line_verdicts(
 
 
 def originals(documents: Sequence[Document]) -> set[int]:
-    """Numbers of the documents that are no near duplicates of learned ones."""
+    """Return the indices of the documents that are not near duplicates of training documents."""
     return {number for number, document in enumerate(documents) if document.near_duplicate_of is None}
 
 
@@ -84,7 +87,7 @@ def baseline_metrics(
     documents: Sequence[Document],
     subset: set[int] | None = None,
 ) -> dict[str, Any]:
-    """The figures over all documents, or over some."""
+    """Return the metrics over all documents, or over those with an index in `subset`."""
     numbers = [number for number in range(len(documents)) if subset is None or number in subset]
     size = sum(documents[number].bytes for number in numbers)
     chosen = [verdict["verdicts"] for verdict in verdicts if verdict["document"] in set(numbers)]

@@ -1,8 +1,8 @@
-"""Compressors as predictors: what a file takes when the learned files came before it.
+"""Compressors as predictors: the compressed size of a file after the training files.
 
-The bits of a file are 8 (bytes of learned files + file) - 8 (bytes of learned files), both compressed. Each is given
-its best honest settings: the strongest level, and a window or a memory that holds all of it, where it has such a thing
-(gzip has not: it sees the last 32 KB).
+The bits of a file are 8 (bytes of training files + file) - 8 (bytes of training files), both compressed. Each
+compressor uses its strongest level, and a window or memory that holds all of the input where that can be set (gzip
+has a window of 32 KB).
 """
 
 import gzip
@@ -25,11 +25,11 @@ PPMD_MEMORY = 1 << 29
 ZSTD_LEVEL, ZSTD_WINDOW_LOG = 19, 27
 EXTERNAL_SECONDS = 600.0
 COMPRESSORS = ("gzip", "xz", "zstd", "ppmd")
-COMPRESSOR_PACKAGES = {"zstd": "zstandard", "ppmd": "pyppmd"}  # of the extra `baselines`
+COMPRESSOR_PACKAGES = {"zstd": "zstandard", "ppmd": "pyppmd"}  # installed by the extra `baselines`
 
 
 def size_function(name: str) -> SizeFunction:
-    """The compressed size of some bytes by the compressor of a name; `NAME COMMAND {in} {out}` is an external one."""
+    """Return a function from bytes to their compressed size; `NAME COMMAND {in} {out}` is an external compressor."""
     if name == "gzip":
         return lambda data: len(gzip.compress(data, 9))
     if name == "xz":
@@ -47,12 +47,12 @@ def size_function(name: str) -> SizeFunction:
 
 
 def is_installed(name: str) -> bool:
-    """Whether a compressor's package is there."""
+    """Return whether a compressor's package is installed."""
     return name not in COMPRESSOR_PACKAGES or importlib.util.find_spec(COMPRESSOR_PACKAGES[name]) is not None
 
 
 def parse_external(text: str) -> tuple[str, str]:
-    """Name and command of `NAME COMMAND {in} {out}`; UsageError where it is not that."""
+    """Split `NAME COMMAND {in} {out}` into name and command. Raises UsageError if `text` has another form."""
     name, _, command = text.partition(" ")
     if not name or "{in}" not in command or "{out}" not in command:
         raise UsageError(f"--compressor {text!r} is not 'NAME COMMAND {{in}} {{out}}'")
@@ -60,7 +60,10 @@ def parse_external(text: str) -> tuple[str, str]:
 
 
 def external_size(command: str, data: bytes) -> int:
-    """What the user's own command makes of some bytes."""
+    """Return the size in bytes of the user's command's output for `data`.
+
+    Raises UsageError if the command cannot be run, fails or takes longer than 600 s.
+    """
     with tempfile.TemporaryDirectory(prefix="cllm-compress-") as folder:
         paths = {"{in}": str(Path(folder, "in")), "{out}": str(Path(folder, "out"))}
         Path(paths["{in}"]).write_bytes(data)

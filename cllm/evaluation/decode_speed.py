@@ -1,4 +1,4 @@
-"""How fast text is written, by each expert; and by both together with and without drafts, which must not change it."""
+"""Decoding speed of each expert, and of the mixture with and without drafts, which must not change the text."""
 
 import time
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.predict.predictors import MAX_DRAFTED
 
 NUM_TOKENS = 64
-REPEATS = 3  # of which the fastest counts: what else runs on a machine only makes it slower
+REPEATS = 3  # the fastest counts: other load on the machine can only slow a run down
 
 
 def decode_speed(completer: Completer, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Tokens a second after some prompts, greedily, one thread; and whether drafts left all texts as they were."""
+    """Return tokens/s of greedy decoding after the prompts, on one thread, and whether drafts left all texts equal."""
     cases = {
         "mixed": (completer, MAX_DRAFTED),
         "mixed_without_drafts": (completer, 0),
@@ -38,7 +38,7 @@ def decode_speed(completer: Completer, prompts: Sequence[Prompt]) -> dict[str, A
 
 
 def time_decoding(completer: Completer, prompt: Prompt, max_drafted: int) -> tuple[float, int, str]:
-    """The fewest seconds, the tokens and the text of a prompt's completion, without the reading of the prompt."""
+    """Return seconds (fastest run, without prefill), number of tokens and text of a prompt's completion."""
     encoded = completer.encode_prompt(prompt, NUM_TOKENS)
     fastest = float("inf")
     with completer.predictor(encoded, max_drafted) as predictor:

@@ -1,4 +1,4 @@
-"""What a model makes of a document's tokens: the probability and the rank of each."""
+"""Probability and rank of each token of a document under a model."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class Likelihood:
-    """Of N tokens: `nats` (N,), their negative log-probabilities, and `ranks` (N,), how many others were likelier.
+    """Negative log-probabilities and ranks of N tokens, given as ids (N,) int64; filled in by `record`.
 
-    Filled in as the logits go by.
+    `nats` (N,) float32: negative log-probability. `ranks` (N,) int32: number of tokens that were more probable.
     """
 
     def __init__(self, ids: npt.NDArray[np.int64]) -> None:
@@ -21,7 +21,7 @@ class Likelihood:
         self._targets = torch.from_numpy(ids).unsqueeze(1)
 
     def record(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pass logits (n, V) on, in the order of the tokens, and note what they say of them."""
+        """Yield the chunks of logits (n, V) unchanged, in token order, and fill in `nats` and `ranks` from them."""
         begin = 0
         for logits in chunks:
             end = begin + len(logits)
@@ -36,5 +36,5 @@ class Likelihood:
         return float(self.nats.sum(dtype=np.float64)) / math.log(2)
 
     def top(self, k: int) -> int:
-        """How many tokens were among the k likeliest."""
+        """Return the number of tokens that were among the k most probable."""
         return int((self.ranks < k).sum())

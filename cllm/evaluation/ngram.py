@@ -1,9 +1,9 @@
-"""A token n-gram as a baseline: exact counts of all orders over the learned files and the file so far, interpolated.
+"""A token n-gram baseline: interpolated exact counts of all orders over the training files and the file so far.
 
-    p(w | h) = (c(h w) + t(h) p(w | shorter h)) / (c(h) + t(h)),   c counts, t(h) the different tokens seen after h
+    p(w | h) = (c(h w) + t(h) p(w | shorter h)) / (c(h) + t(h)),   c: counts, t(h): number of distinct tokens after h
 
-(Witten & Bell 1991; with the file's own counts added to the learned ones it is a nested cache, as in Hellendoorn &
-Devanbu 2017). The learned counts are sorted arrays of hashes of 64 bits, those of the file a dictionary.
+(Witten & Bell 1991; adding the file's own counts to those of the training files makes it a nested cache, as in
+Hellendoorn & Devanbu 2017). Training counts are sorted arrays of 64-bit hashes, the file's counts are a dictionary.
 """
 
 import math
@@ -23,7 +23,7 @@ EMPTY_CONTEXT_HASH = np.uint64(0xBF58476D1CE4E5B9)
 
 
 class Ngram:
-    """Counts of learned documents, each given as ids that end with end-of-text."""
+    """N-gram counts of training documents, each given as ids (N,) int64 that end with end-of-text."""
 
     def __init__(self, documents: Sequence[Ids], vocab_size: int) -> None:
         self._vocab_size = vocab_size
@@ -39,7 +39,7 @@ class Ngram:
             self._distinct.append(np.sort(contexts[first_occurrences]))
 
     def bits(self, ids: Ids) -> float:
-        """Bits of a document's ids (N,), each learned after it was predicted, and all forgotten at the end."""
+        """Return the bits of a document's ids (N,); each id is counted after its prediction, for this call only."""
         contexts = context_hashes(ids)
         keys, counts = [], []
         for length in range(MAX_CONTEXT_TOKENS + 1):
@@ -68,7 +68,10 @@ class Ngram:
 
 
 def context_hashes(ids: Ids) -> list[Hashes]:
-    """For each length of context, a hash of so many ids before each place (N,); of no meaning at the first places."""
+    """Return, for each context length n, hashes (N,) uint64 of the n ids before each position of ids (N,).
+
+    The first n hashes are undefined.
+    """
     hashes = [np.full(len(ids), EMPTY_CONTEXT_HASH)]
     for length in range(1, MAX_CONTEXT_TOKENS + 1):
         before = np.zeros(len(ids), np.uint64)
@@ -78,12 +81,12 @@ def context_hashes(ids: Ids) -> list[Hashes]:
 
 
 def gram_hashes(contexts: Hashes, ids: Ids) -> Hashes:
-    """Of contexts with the id that follows each (N,)."""
+    """Return hashes (N,) uint64 of contexts (N,) together with the following ids (N,)."""
     return _mixed(contexts + ids.astype(np.uint64) * EMPTY_CONTEXT_HASH + np.uint64(1))
 
 
 def occurrences(sorted_hashes: Hashes, queries: Hashes) -> Counts:
-    """How many times each wanted hash stands among the sorted ones."""
+    """Return the number of occurrences (N,) int64 of each query (N,) in sorted hashes (M,)."""
     found: Counts = np.searchsorted(sorted_hashes, queries, "right") - np.searchsorted(sorted_hashes, queries, "left")
     return found
 

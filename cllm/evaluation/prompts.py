@@ -1,8 +1,8 @@
-"""The prompts that a learned model is asked to go on from, by language.
+"""Fixed prompts that a trained model completes, by language.
 
-Each is the beginning of a construct that most repositories of its language hold at the top level, so that the first
-complete construct of a completion can be judged. A prompt ends where a tokenizer's pretoken ends or with the blank
-that a person would have typed. Left out: prompts cut from the repository itself, which measure recall and not this.
+Each is the beginning of a construct that most repositories of its language have at the top level, so that the first
+complete construct of a completion can be checked. A prompt ends at the end of a pre-token or with the space that a
+user would type. Prompts from the repository itself are left out, since they would measure recall.
 """
 
 PROMPTS: dict[str, tuple[str, ...]] = {
@@ -21,5 +21,5 @@ PROMPTS: dict[str, tuple[str, ...]] = {
 
 
 def prompts_for(language: str) -> tuple[str, ...]:
-    """The prompts of a language by the name that a repository's statistics give it; empty for one without an entry."""
+    """Return the prompts of a language, named as in the corpus; empty if the language has none."""
     return PROMPTS.get(language, ())

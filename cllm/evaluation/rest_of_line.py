@@ -1,8 +1,8 @@
-"""What an editor's user would notice: at a cursor in a held-out file, is the rest of the line what is suggested?
+"""Rest-of-line accuracy: at a cursor in a held-out file, how the suggested rest of the line compares with the real one.
 
-Cursors are drawn from the held-out files, each byte as likely as another, where at least one sign of the line is left.
-Everything before the cursor is known, and everything after the line. The baseline copies the rest of the line that
-follows the longest context that was seen before: in a learned file, or earlier in this one.
+Cursors are sampled uniformly over the bytes of the held-out files, where the rest of the line is not blank. The text
+before the cursor and the text after its line are given. The baseline copies the rest of the line after the longest
+matching context in the training files or earlier in the same file.
 """
 
 import re
@@ -14,14 +14,14 @@ import numpy as np
 
 from cllm.corpus import Corpus, Document
 
-MAX_LINE_TOKENS = 48  # are written at most
-MAX_COPY_CONTEXT_BYTES = 4096  # bytes of context that are looked for
+MAX_LINE_TOKENS = 48  # generated per line
+MAX_COPY_CONTEXT_BYTES = 4096  # longest context that the copying baseline matches
 WORD = re.compile(r"\w+|\S")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """A place in a held-out document, by its number, and where its line ends; byte offsets."""
+    """A position in a held-out document: the document's index, and byte offsets of the cursor and its line's end."""
 
     document: int
     begin: int
@@ -29,7 +29,7 @@ class Cursor:
 
 
 def draw_cursors(corpus: Corpus, documents: Sequence[Document], count: int, seed: int) -> list[Cursor]:
-    """So many places in some documents, drawn with a seed; none where the documents have no signs at all."""
+    """Sample `count` cursors in the documents with a seed; none if all documents are blank."""
     generator = np.random.default_rng(seed)
     ends = np.cumsum([document.bytes for document in documents])
     texts = [corpus.text(document) for document in documents]
@@ -50,10 +50,10 @@ def draw_cursors(corpus: Corpus, documents: Sequence[Document], count: int, seed
 
 
 def copied_line(train_text: bytes, prefix: bytes) -> str:
-    """The rest of the line after the longest end of `prefix` that stands in the learned text or earlier in `prefix`."""
+    """Return the rest of the line after the longest suffix of `prefix` that occurs in the training text or earlier."""
     history = train_text + prefix[:-1]
     low, high, found = 0, min(len(prefix), MAX_COPY_CONTEXT_BYTES), -1
-    while low < high:  # the longest length that is found: shorter ones are too
+    while low < high:  # binary search for the longest match: every shorter context matches too
         middle = (low + high + 1) // 2
         position = history.rfind(prefix[len(prefix) - middle :])
         if position < 0:
@@ -68,7 +68,7 @@ def copied_line(train_text: bytes, prefix: bytes) -> str:
 
 
 def judge_line(expected: str, suggested: str) -> dict[str, float]:
-    """How a suggestion compares with the rest of a line: exact, similar (0 to 1), right in its first word."""
+    """Compare a suggestion with the rest of a line: exact match, edit similarity (0 to 1), same first word."""
     suggested = suggested.split("\n", 1)[0]
     first, first_suggested = WORD.search(expected), WORD.search(suggested)
     return {
@@ -79,7 +79,7 @@ def judge_line(expected: str, suggested: str) -> dict[str, float]:
 
 
 def edit_similarity(one: str, other: str) -> float:
-    """1 - Levenshtein distance / length of the longer; 1 for two empty texts."""
+    """Return 1 - Levenshtein distance / length of the longer text; 1 for two empty texts."""
     row = list(range(len(other) + 1))
     for count, char in enumerate(one, 1):
         diagonal, row[0] = row[0], count
@@ -92,7 +92,7 @@ def edit_similarity(one: str, other: str) -> float:
 
 
 def mean_of(verdicts: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """The means of some verdicts, and how many they are."""
+    """Return the means of the verdicts' values, and the number of verdicts as `cursors`."""
     if not verdicts:
         return {"cursors": 0}
     means = {key: sum(verdict[key] for verdict in verdicts) / len(verdicts) for key in verdicts[0]}

@@ -1,8 +1,9 @@
-"""The scorecard: how well network, memory and both together predict held-out files, and what is written after prompts.
+"""The scorecard: bits per byte of network, memory and mixture on held-out files, and completions of fixed prompts.
 
-Bits per byte of a set of files is all their bits over all their bytes; a file's bits are those of its tokens from the
-first to the end-of-text. Every figure is given twice, with and without the held-out files that nearly copy a learned
-one. Where time does not suffice for all files, a seeded sample of them is scored and its confidence interval is given.
+Bits per byte of a set of files are their total bits over their total bytes; a file's bits are those of its tokens from
+the first to end-of-text. Every metric is reported twice, with and without the held-out files that are near duplicates
+of training files. If there is not enough time for all files, a seeded sample is scored and its confidence interval is
+reported.
 """
 
 import time
@@ -21,18 +22,18 @@ from cllm.syntax.compiler import compiles
 from cllm.syntax.error_count import complete_construct_end
 
 PROMPT_TOKENS = 128
-BOOTSTRAP_RESAMPLES = 1000  # of the files, for a confidence interval
-NUM_HIGHEST_COST_FILES = 5  # are named
+BOOTSTRAP_RESAMPLES = 1000  # resamples of the files for a confidence interval
+NUM_HIGHEST_COST_FILES = 5  # files that are listed by name
 EXPERTS = ("model", "memory", "mixed")
-# One thread reads with the network, one with the memory, of which each scorer has its own.
+# One thread runs the network, one the memory; each worker has its own copy of the memory.
 CORES_PER_EVALUATION_WORKER = 2
-MIN_FILES = 8  # are scored, however short the time
-SPEED_FILES = 8  # after whose beginnings it is measured how fast text is written
+MIN_FILES = 8  # files that are scored even after the time limit
+SPEED_FILES = 8  # files whose beginnings are the prompts of the speed measurement
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredModel:
-    """What is scored: directories of a model and its memory, in which dtype it computes, and the learned corpus."""
+    """A model to score: directories of the model, its memory and its corpus, and the dtype of the computation."""
 
     model: Path
     dtype: str
@@ -45,7 +46,7 @@ class ScoredModel:
 
 
 def launch_evaluation_workers(num_workers: int, fork_server: ForkServer) -> Sphere:
-    """Processes that score documents and complete prompts."""
+    """Start worker processes that score documents and complete prompts."""
     return Sphere(fork_server, "cllm.evaluation.worker", num_workers, idempotent=True)
 
 
@@ -57,7 +58,10 @@ def score_files(
     seed: int,
     progress: Callable[[float], None],
 ) -> list[dict[str, Any]]:
-    """Score held-out documents in a drawn order until all are done or the time is up; `progress` is told the share."""
+    """Score held-out documents in a random order until all are scored or `seconds` have passed.
+
+    `progress` is called with the completed share (0 to 1).
+    """
     order = np.random.default_rng(seed).permutation(len(corpus.val)).tolist()
     deadline = time.monotonic() + seconds
 
@@ -72,7 +76,7 @@ def score_files(
 
 
 def summarise(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
-    """Bits per byte and hits over some scored documents of all `documents`, which they may be a sample of."""
+    """Return bits per byte and top-k accuracy over the scored documents, all of `documents` or a sample of them."""
     if not results:
         return {"held_out": {"files": 0, "bytes": 0, "scored_files": 0, "scored_bytes": 0}}
     bits = np.array([[result["bits"][expert] for expert in EXPERTS] for result in results])
@@ -100,7 +104,7 @@ def summarise(results: Sequence[Mapping[str, Any]], documents: Sequence[Document
 
 
 def held_out_metrics(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> dict[str, Any]:
-    """The summary of all held-out documents, and of those without a near duplicate among the learned ones."""
+    """Return the summary of all held-out documents, and of those that are not near duplicates of training documents."""
     original_numbers = [number for number, document in enumerate(documents) if document.near_duplicate_of is None]
     index_of = {number: index for index, number in enumerate(original_numbers)}
     results_of_originals = [
@@ -115,7 +119,7 @@ def held_out_metrics(results: Sequence[Mapping[str, Any]], documents: Sequence[D
 
 
 def highest_cost_files(results: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> list[dict[str, Any]]:
-    """The files with the most bits: a figure over all files may be that of a few."""
+    """Return the files with the most bits: a few files can dominate the total."""
     total = sum(result["bits"]["mixed"] for result in results)
     found = []
     for result in sorted(results, key=lambda result: -result["bits"]["mixed"])[:NUM_HIGHEST_COST_FILES]:
@@ -128,7 +132,7 @@ def highest_cost_files(results: Sequence[Mapping[str, Any]], documents: Sequence
 
 
 def main_language(corpus: Corpus) -> str | None:
-    """The language with the most learned bytes among those that can be parsed and have prompts."""
+    """Return the language with the most training bytes among those with prompts; None if there is none."""
     size: Counter[str] = Counter()
     for document in corpus.train:
         if prompts_for(document.language):
@@ -137,7 +141,7 @@ def main_language(corpus: Corpus) -> str | None:
 
 
 def complete_prompts(sphere: Sphere, scored_model: ScoredModel, language: str) -> dict[str, dict[str, Any]]:
-    """What is written after each prompt of a language; whether its first construct parses and compiles."""
+    """Complete each prompt of a language; return by prompt the text and whether it parses and compiles."""
     prompts = prompts_for(language)
     common = {**scored_model.arguments, "max_tokens": PROMPT_TOKENS}
     texts = sphere.map_tasks("complete_prompt", [{**common, "prompt": prompt} for prompt in prompts])
@@ -145,7 +149,7 @@ def complete_prompts(sphere: Sphere, scored_model: ScoredModel, language: str) -
 
 
 def measure_speed(sphere: Sphere, scored_model: ScoredModel, corpus: Corpus) -> dict[str, Any]:
-    """How fast text is written, after the beginnings of some held-out files; by one worker, alone."""
+    """Measure the decoding speed after the beginnings of held-out files, in one worker while the others are idle."""
     documents = list(range(min(SPEED_FILES, len(corpus.val))))
     found: dict[str, Any] = sphere.call_one(
         "measure_speed", **scored_model.arguments, corpus=str(scored_model.corpus), documents=documents
@@ -154,7 +158,7 @@ def measure_speed(sphere: Sphere, scored_model: ScoredModel, corpus: Corpus) -> 
 
 
 def judge_completion(language: str, prompt: str, text: str) -> dict[str, Any]:
-    """Cut a completion after its first complete construct and ask the parser, and for C the compiler, about it."""
+    """Cut a completion after its first complete construct; return whether it parses and, for C, compiles."""
     content = text.encode()
     end = complete_construct_end(language, content, len(prompt.encode()))
     unit = content[:end] if end >= 0 else content

@@ -1,9 +1,9 @@
-"""Is a file as right with a completion in it as it was? Asked of the finished text, from scratch, and not of the guide.
+"""Validity of completions: whether a completion adds syntax errors to its file. Checked independently of the guide.
 
-Cursors are drawn in held-out files (`lines`); at every other one the text after the line is known. A completion is
-valid if it is not blank and the file has no more errors than it had. Where nothing is known of what follows, the real
-rest of the file may follow, or else whatever closes the text (`cllm.syntax.closing`): that is looked for, and what
-cannot be shown to be the beginning of a right file counts as invalid.
+Cursors are sampled in held-out files (`rest_of_line`); at every other cursor the text after the line is given. A
+completion is valid if it is not blank and the file has no more errors than the original. If the text after the line is
+not given, the completion is also valid if a closing exists (`cllm.syntax.closing`); a text for which none is found
+counts as invalid.
 """
 
 import statistics
@@ -22,14 +22,14 @@ GUIDED = {"valid": True, "valid_without_guide": False}
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A cursor in a held-out document, and whether what comes after its line is known."""
+    """A cursor in a held-out document, and whether the text after its line is given."""
 
     cursor: Cursor
     is_middle: bool
 
 
 def draw_trials(corpus: Corpus, count: int, seed: int) -> list[Trial]:
-    """So many places in the held-out documents whose language has a grammar; none if there are no such documents."""
+    """Sample `count` trials in the held-out documents whose language has a grammar; none if there are none."""
     documents = [document for document in corpus.val if language_with_grammar(document.path) is not None]
     numbers = {document.path: number for number, document in enumerate(corpus.val)}
     found = []
@@ -41,7 +41,7 @@ def draw_trials(corpus: Corpus, count: int, seed: int) -> list[Trial]:
 
 
 def is_valid_completion(document: Document, text: bytes, trial: Trial, generated: bytes) -> bool:
-    """Whether a document has no more errors with `generated` between the trial's cursor and what follows."""
+    """Return whether `generated` at the trial's cursor adds no errors to the document, or can be closed without."""
     language, begin, end = language_with_grammar(document.path), trial.cursor.begin, trial.cursor.end
     assert language is not None, "trials are drawn in documents with a grammar"
     if not generated.strip():
@@ -55,7 +55,7 @@ def is_valid_completion(document: Document, text: bytes, trial: Trial, generated
 
 
 def summary_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Fractions and medians over what the worker found at each trial (`worker.complete_with_and_without_guide`)."""
+    """Return fractions, medians and mean seconds over the results of `worker.complete_with_and_without_guide`."""
     guided, unguided = ([result[name] for result in results] for name in GUIDED)
     return {
         "completions": len(results),

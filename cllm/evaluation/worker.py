@@ -1,6 +1,6 @@
-"""The evaluating process, answering the calls of the control node.
+"""Evaluation worker process: scores documents and completes prompts with a saved model, on one thread.
 
-A worker scores documents and completes prompts with a saved model, on one thread.
+It serves calls of the main process.
 """
 
 import time
@@ -31,7 +31,7 @@ SPEED_PREFIX_BYTES = 2_000
 
 @lru_cache(maxsize=1)
 def completer_of(model: str, memory: str, dtype: str, prefill_dtype: str | None = None) -> Completer:
-    """Network, memory and tokenizer."""
+    """Load network, memory and tokenizer; cached."""
     torch_dtype = getattr(torch, prefill_dtype) if prefill_dtype is not None else None
     return Completer.load(Path(model), Path(memory), getattr(torch, dtype), prefill_dtype=torch_dtype)
 
@@ -42,7 +42,7 @@ def corpus_of(directory: str) -> Corpus:
 
 
 def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> dict[str, Any]:
-    """Bits by each expert, tokens and hits of one held-out document, by its number among them."""
+    """Return bits by each expert, token count and top-1 and top-5 hits of the held-out document with this index."""
     completer = completer_of(model, memory, dtype)
     assert completer.model is not None and completer.memory is not None
     held_out = corpus_of(corpus)
@@ -63,14 +63,14 @@ def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> di
 
 
 def complete_prompt(model: str, memory: str, dtype: str, prompt: str, max_tokens: int) -> str:
-    """The likeliest text after a prompt, the prompt included."""
+    """Return a prompt with its greedy completion."""
     completer = completer_of(model, memory, dtype)
     (completion,) = completer.complete(Prompt(prefix=prompt.encode()), SamplingParams(max_tokens=max_tokens))
     return prompt + completion.text
 
 
 def measure_speed(model: str, memory: str, dtype: str, corpus: str, documents: list[int]) -> dict[str, Any]:
-    """How fast held-out documents are gone on with after their first halves, in fp32, as `cllm complete` computes."""
+    """Measure decoding speed after the first halves of held-out documents, in float32 as `cllm complete`."""
     completer = replace(completer_of(model, memory, dtype), model=load_model(Path(model), torch.float32))
     corpus_ = corpus_of(corpus)
     prompts = []
@@ -82,19 +82,19 @@ def measure_speed(model: str, memory: str, dtype: str, corpus: str, documents: l
 
 @lru_cache(maxsize=1)
 def train_text(corpus: str) -> bytes:
-    """All learned files, one after another."""
+    """Return the training files, concatenated; cached."""
     corpus_ = corpus_of(corpus)
     return b"".join(corpus_.text(document) for document in corpus_.train)
 
 
 @lru_cache(maxsize=1)
 def compressed_train_bytes(corpus: str, compressor: str) -> int:
-    """Bytes that the learned files take."""
+    """Return the compressed size of the training files in bytes; cached."""
     return size_function(compressor)(train_text(corpus))
 
 
 def compress(corpus: str, compressor: str, document: int) -> float:
-    """Bits of a held-out file by a compressor that has compressed the learned ones before it."""
+    """Return the bits of a held-out file by a compressor, after the training files."""
     corpus_ = corpus_of(corpus)
     whole = size_function(compressor)(train_text(corpus) + corpus_.text(corpus_.val[document]))
     return 8.0 * (whole - compressed_train_bytes(corpus, compressor))
@@ -102,14 +102,14 @@ def compress(corpus: str, compressor: str, document: int) -> float:
 
 @lru_cache(maxsize=1)
 def ngram_of(corpus: str, model: str) -> tuple[Ngram, Tokenizer]:
-    """Counts of the learned files."""
+    """Return the n-gram counts of the training files and the tokenizer; cached."""
     corpus_, tokenizer = corpus_of(corpus), Tokenizer.load(Path(model) / "tokenizer.json")
     documents = [encode_document(corpus_.text(document), tokenizer) for document in corpus_.train]
     return Ngram(documents, tokenizer.vocab_size), tokenizer
 
 
 def ngram(corpus: str, model: str, document: int) -> float:
-    """Bits of a held-out file by the n-gram."""
+    """Return the bits of a held-out file by the n-gram model."""
     counts, tokenizer = ngram_of(corpus, model)
     corpus_ = corpus_of(corpus)
     return counts.bits(encode_document(corpus_.text(corpus_.val[document]), tokenizer))
@@ -118,7 +118,7 @@ def ngram(corpus: str, model: str, document: int) -> float:
 def suggest_line(
     model: str, memory: str, dtype: str, corpus: str, document: int, begin: int, end: int
 ) -> dict[str, str]:
-    """What each method suggests at a cursor of a held-out file whose line ends at `end`."""
+    """Return each method's suggestion at the cursor `begin` of a held-out file, whose line ends at `end`."""
     completer = completer_of(model, memory, dtype)
     completers = {
         "mixed": completer,
@@ -136,9 +136,9 @@ def suggest_line(
 def complete_with_and_without_guide(
     model: str, memory: str, prefill_dtype: str, corpus: str, document: int, begin: int, end: int, is_middle: bool
 ) -> dict[str, dict[str, Any]]:
-    """A line at a cursor of a held-out document, with the guide and without, as `cllm complete` computes: in fp32.
+    """Complete a line at a cursor of a held-out document with and without the guide, in float32 as `cllm complete`.
 
-    Prompts are read in the dtype `prefill_dtype`.
+    Prefill uses the dtype `prefill_dtype`.
     """
     completer, corpus_ = completer_of(model, memory, "float32", prefill_dtype), corpus_of(corpus)
     held_out = corpus_.val[document]

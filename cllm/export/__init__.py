@@ -1,6 +1,6 @@
-"""A network in the formats of other programs, proven equal: Hugging Face's transformers, and llama.cpp.
+"""Export of a network to Hugging Face transformers and llama.cpp, with verification.
 
-write --> read back --> the other program, in a process of its own --> ids, logits and text as ours --> the user's name
+write --> read back --> load in the runtime, in a separate process --> compare ids, logits and text --> final name
 """
 
 from cllm.export.gguf_model import write_gguf

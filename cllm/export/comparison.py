@@ -1,4 +1,4 @@
-"""Whether another program says the same as ours: the ids of texts, how likely each word is, and which words come."""
+"""Comparison of another runtime with cllm: ids of texts, logits or log-probabilities, and generated tokens."""
 
 import math
 from collections.abc import Sequence
@@ -13,53 +13,58 @@ from cllm.export.runtimes import Runtime, RuntimeOutput
 from cllm.export.verification_set import VerificationSet
 from cllm.model.transformer import Transformer
 
-# What is less likely is nothing in a float32, as which llama.cpp computes it.
+# Smaller probabilities underflow in float32, in which llama.cpp computes them.
 MIN_LOG_PROBABILITY = -60.0
 
 
 @dataclass
 class OutputDifference:
-    """From ours to theirs: the largest difference, over so many places of texts, and what theirs wrote."""
+    """Differences between cllm and another runtime: of scores over `num_positions`, and of generated tokens."""
 
     max_difference: float = 0.0
     num_positions: int = 0
-    num_generated_tokens: int = 0  # that were written
-    num_mismatches: int = 0  # of them, where ours would have taken another one
-    max_margin: float = 0.0  # by how much ours held that other one for more likely, at most
+    num_generated_tokens: int = 0
+    num_mismatches: int = 0  # generated tokens that are not cllm's most probable token
+    max_margin: float = 0.0  # largest log-probability or logit by which cllm prefers its own token
 
 
 def require_same_ids(name: str, ids: Sequence[Sequence[int]], verification_set: VerificationSet) -> None:
-    """ExportError: `name` gives a text other ids than ours."""
+    """Raise ExportError if the ids of a text, computed by `name`, differ from those of the verification set."""
     for theirs, ours, text in zip(ids, verification_set.ids, verification_set.texts, strict=True):
         if list(theirs) != ours:
             differ = (index for index, pair in enumerate(zip(theirs, ours, strict=False)) if pair[0] != pair[1])
             first = next(differ, min(len(theirs), len(ours)))
-            raise ExportError(f"{name} gives a text of {len(text)} characters other ids, from id {first} on")
+            raise ExportError(f"{name} encodes a text of {len(text)} characters to other ids, from id {first} on")
 
 
 def compare_outputs(
     runtime: Runtime, output: RuntimeOutput, network: Transformer, verification_set: VerificationSet, tolerance: float
 ) -> dict[str, Any]:
-    """How far a peer is from ours. ExportError: further than `tolerance`, or it has other ids."""
+    """Return the differences between a runtime's output and cllm's.
+
+    Raises ExportError if ids or texts differ, or scores differ by more than `tolerance`.
+    """
     require_same_ids(runtime.name, output.ids, verification_set)
     if output.texts != verification_set.texts:
-        raise ExportError(f"{runtime.name} gives back another text for the ids of one")
+        raise ExportError(f"{runtime.name} decodes the ids of a text to another text")
     if output.num_infill_tokens != len(verification_set.infill_prompt):
         raise ExportError(
-            f"{runtime.name} encodes a gap as {output.num_infill_tokens} ids, "
-            f"ours are {len(verification_set.infill_prompt)}"
+            f"{runtime.name} encodes the infill prompt as {output.num_infill_tokens} ids, "
+            f"cllm as {len(verification_set.infill_prompt)}"
         )
     total = OutputDifference()
     prompts = [*verification_set.prompts, verification_set.infill_prompt]
     for prompt, generated, scores in zip(prompts, output.generated, output.scores, strict=True):
         add_difference(total, network, prompt, generated, torch.from_numpy(scores), runtime.returns_logits)
     if not total.num_positions:
-        raise ExportError(f"{runtime.name} says nothing of how likely words are")
+        raise ExportError(f"{runtime.name} returned no scores to compare")
     if total.max_difference > tolerance:
-        off = f"{total.max_difference:.2g} off, {tolerance:g} is allowed"
+        off = f"largest difference {total.max_difference:.2g}, allowed {tolerance:g}"
         raise ExportError(f"{runtime.name} computes other {runtime.output_kind}: {off}")
     if total.max_margin > tolerance:
-        raise ExportError(f"{runtime.name} writes another text, by {total.max_margin:.2g}; {tolerance:g} is allowed")
+        raise ExportError(
+            f"{runtime.name} generates another text: margin {total.max_margin:.2g}, allowed {tolerance:g}"
+        )
     return {**asdict(total), "tolerance": tolerance}
 
 
@@ -72,7 +77,11 @@ def add_difference(
     theirs: Tensor,
     is_logits: bool,
 ) -> None:
-    """Add what their rows (n, V) say, the last of them by which they chose the `generated` ids one after another."""
+    """Add the differences of one prompt to `total`.
+
+    `theirs` (n, V) float32: the runtime's scores of the last n positions. The last rows are those from which it chose
+    the `generated` ids.
+    """
     ours = network.logits(torch.tensor([[*prompt, *generated][: len(prompt) + len(generated) - 1]]))[0]
     ours = ours if is_logits else ours.log_softmax(-1)
     ours = ours[len(ours) - len(theirs) :]
@@ -88,13 +97,16 @@ def add_difference(
 
 
 def _largest(values: Tensor) -> float:
-    """Of some numbers; 0 of none, infinite where one is no number."""
+    """Largest of values (N,); 0 if there are none, infinite if one is not a number."""
     return float(values.nan_to_num(torch.inf, torch.inf).max()) if values.numel() else 0.0
 
 
 @torch.inference_mode()
 def bits_per_byte(network: Transformer, windows: Sequence[Sequence[int]], token_bytes: Sequence[int]) -> float:
-    """What the windows cost, each from its second id on; `token_bytes` are the bytes of each id."""
+    """Return the network's bits per byte on windows of ids, each from its second id on.
+
+    `token_bytes` (V,): the number of bytes of each id.
+    """
     bits, size = 0.0, 0
     for window in windows:
         ids = torch.tensor([window])

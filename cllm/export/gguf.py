@@ -1,11 +1,11 @@
-"""The file format GGUF, version 3: settings by name, then tensors by name. Only what our files need of it.
+"""The GGUF file format, version 3: metadata, then tensors. Only the subset that cllm's files need.
 
-    "GGUF"  version u32  number of tensors u64  number of settings u64
-    each setting:  name  type u32  value
-    each tensor:   name  dimensions u32  their sizes u64, the innermost first  encoding u32  place of its bytes u64
-    the tensors' bytes; the first, and each after another, begins at a multiple of 32
+    "GGUF"  version u32  number of tensors u64  number of metadata entries u64
+    each metadata entry:  name  type u32  value
+    each tensor:          name  number of dimensions u32  their sizes u64, innermost first  ggml type u32  offset u64
+    the tensors' data; each tensor begins at a multiple of 32 bytes
 
-A string is its length u64 and its UTF-8; all numbers are little-endian. What the settings mean: `llama.py`.
+A string is its length u64 and its UTF-8 bytes; all numbers are little-endian. Metadata keys: see `gguf_model`.
 """
 
 import struct
@@ -25,7 +25,7 @@ MetadataValue = bool | int | float | str | Sequence[int] | Sequence[str]
 
 
 class Tensor(NamedTuple):
-    """A name, numbers, and what they are kept as."""
+    """A tensor of any shape with its name and the type in which it is stored."""
 
     name: str
     values: Array
@@ -33,7 +33,10 @@ class Tensor(NamedTuple):
 
 
 def write(path: Path, metadata: dict[str, MetadataValue], tensors: Sequence[Tensor]) -> None:
-    """Write a file. Numbers are u32, in lists i32; floats are f32."""
+    """Write a GGUF file; tensors have any shape. Integers are stored as u32, in lists as i32; floats as f32.
+
+    Raises ExportError if a value does not fit its type.
+    """
     with path.open("wb") as file:
         file.write(MAGIC + struct.pack("<IQQ", VERSION, len(tensors), len(metadata)))
         for name, value in metadata.items():
@@ -51,7 +54,10 @@ def write(path: Path, metadata: dict[str, MetadataValue], tensors: Sequence[Tens
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Settings and tensors of a file that `write` wrote. ArtifactError: it is not one, or is truncated."""
+    """Read metadata and tensors (any shape, float32) of a file written by `write`.
+
+    Raises ArtifactError if the file is not such a file or is truncated.
+    """
     try:
         with path.open("rb") as file:
             return _read(file)
@@ -103,7 +109,7 @@ def _unpack(file: BinaryIO, layout: str) -> tuple[Any, ...]:
 
 
 def _pack_value(value: MetadataValue) -> bytes:
-    """A value after its type."""
+    """Pack a value, preceded by its type."""
     if isinstance(value, str):
         return struct.pack("<I", STRING) + _pack_string(value)
     if isinstance(value, Sequence):

@@ -1,8 +1,8 @@
-"""A model as llama.cpp reads it: one GGUF file with the network, the words, and what their ids mean.
+"""A model in llama.cpp's form: one GGUF file with the network and the tokenizer.
 
-The settings' names and the type numbers of tokens are llama.cpp's. It splits text by `tokenizer.ggml.pre`, a name of a
-pattern that it has itself: "qwen2" is the one our tokenizer learned by. It refuses to load a name that it does not
-know, and reads other ids without a word by a name that is not the right one.
+Metadata keys and token types are llama.cpp's. `tokenizer.ggml.pre` names one of llama.cpp's built-in pre-tokenization
+patterns: "qwen2" is the pattern that our tokenizer was trained with. llama.cpp rejects an unknown name, but a wrong
+known name silently changes the ids.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from cllm.export.tensor_names import split_weights
 from cllm.export.trained_network import TrainedNetwork
 from cllm.tokenizer import Tokenizer
 
-FILE_TYPES = {"f32": 0, "f16": 1, "q8_0": 7}  # of most of a file's numbers
-NORMAL, CONTROL = 1, 3  # of tokens
+FILE_TYPES = {"f32": 0, "f16": 1, "q8_0": 7}  # llama.cpp's number for the type of most tensors
+NORMAL, CONTROL = 1, 3  # token types
 SPECIAL_TOKEN_ROLES = {
     "bos": "<|endoftext|>",
     "eos": "<|endoftext|>",
@@ -33,7 +33,10 @@ SPECIAL_TOKEN_ROLES = {
 
 
 def write_gguf(trained: TrainedNetwork, path: Path, kind: str) -> None:
-    """Write a model, its matrices as `kind` (see ENCODINGS). ExportError: a weight is too large for it."""
+    """Write a model as GGUF with matrices of type `kind` (see GGML_TYPES).
+
+    Raises ExportError if a weight is too large for the type.
+    """
     requested = GGML_TYPES[kind]
     tensors = [
         Tensor(names.gguf, values, ggml_type_of(values.shape, requested))
@@ -43,7 +46,7 @@ def write_gguf(trained: TrainedNetwork, path: Path, kind: str) -> None:
 
 
 def metadata_of(trained: TrainedNetwork, kind: str) -> dict[str, MetadataValue]:
-    """All settings of a file."""
+    """Return all metadata of a model's file."""
     config = trained.config
     shape: dict[str, MetadataValue] = {
         "context_length": config.context_length,
@@ -69,7 +72,7 @@ def metadata_of(trained: TrainedNetwork, kind: str) -> dict[str, MetadataValue]:
 
 
 def tokenizer_metadata_of(trained: TrainedNetwork) -> dict[str, MetadataValue]:
-    """The tokenizer: tokens in the order of their ids, merges in the order in which they were learned, roles."""
+    """Return the tokenizer's metadata: tokens by id, merges by rank, and the special tokens' roles."""
     special = trained.tokenizer.special
     model: dict[str, Any] = trained.definition["model"]
     ids = {**model["vocab"], **special}
@@ -89,11 +92,11 @@ def tokenizer_metadata_of(trained: TrainedNetwork) -> dict[str, MetadataValue]:
 
 
 def tokenizer_of(metadata: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer that a file's settings describe, split by our own pattern."""
+    """Build the tokenizer that a file's metadata describes, with cllm's own pre-tokenization pattern."""
     merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
     return Tokenizer.from_merges(metadata["tokenizer.ggml.tokens"], merges)
 
 
 def _as_float32(number: float) -> float:
-    """A setting's, which is an f32."""
+    """Round to float32, the type of float metadata."""
     return float(np.float32(number))

@@ -1,8 +1,8 @@
-"""A model as Hugging Face's transformers reads it: a folder with a Qwen3 in safetensors, and its tokenizer.
+"""A model in Hugging Face transformers' form: a folder with a Qwen3 in safetensors, and its tokenizer.
 
-What transformers itself writes differs between its versions 4 and 5, and 4 reads some of what 5 writes wrongly and
-without a word: the base of the rotary positions, which is written here under both of their names, the tokenizer's
-class, and the names of its special tokens. Both versions read this folder alike (`tests/export/test_transformers.py`).
+transformers 4 and 5 write different files, and version 4 silently misreads some fields of version 5: the base of the
+rotary embedding, which is written here under both names, the tokenizer's class, and the names of its special tokens.
+Both versions read this folder identically (`tests/export/test_transformers.py`).
 """
 
 from pathlib import Path
@@ -27,11 +27,11 @@ END_OF_TEXT, PAD = "<|endoftext|>", "<|fim_pad|>"
 
 
 def write_huggingface(trained: TrainedNetwork, folder: Path) -> None:
-    """Write the files of a model into an empty folder."""
+    """Write a model's files into an empty folder."""
     tensors = {
         names.huggingface: np.ascontiguousarray(part) for names, part in split_weights(trained.config, trained.weights)
     }
-    metadata = {"format": "pt"}  # without which version 4 refuses the file
+    metadata = {"format": "pt"}  # version 4 rejects a file without it
     write_file(folder / WEIGHTS, safetensors.numpy.save(tensors, metadata))
     write_json(folder / CONFIG, config_of(trained))
     write_json(folder / TOKENIZER_CONFIG, tokenizer_config_of(trained))
@@ -39,7 +39,10 @@ def write_huggingface(trained: TrainedNetwork, folder: Path) -> None:
 
 
 def read_huggingface(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The configuration and the tensors of such a folder. ArtifactError: a file cannot be read."""
+    """Read the configuration and the tensors (any shape, float32) of such a folder.
+
+    Raises ArtifactError if a file cannot be read.
+    """
     try:
         tensors = safetensors.numpy.load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
@@ -48,7 +51,7 @@ def read_huggingface(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def config_of(trained: TrainedNetwork) -> dict[str, Any]:
-    """`config.json`."""
+    """Return the content of `config.json`."""
     config, special = trained.config, trained.tokenizer.special
     return {
         "architectures": ["Qwen3ForCausalLM"],
@@ -77,7 +80,7 @@ def config_of(trained: TrainedNetwork) -> dict[str, Any]:
 
 
 def tokenizer_config_of(trained: TrainedNetwork) -> dict[str, Any]:
-    """`tokenizer_config.json`."""
+    """Return the content of `tokenizer_config.json`."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": trained.config.context_length,
@@ -86,6 +89,6 @@ def tokenizer_config_of(trained: TrainedNetwork) -> dict[str, Any]:
         "pad_token": PAD,
         "additional_special_tokens": [token for token in trained.tokenizer.special if token not in (END_OF_TEXT, PAD)],
         "add_bos_token": False,
-        "model_input_names": ["input_ids", "attention_mask"],  # else version 4 gives `generate` what it refuses
-        "clean_up_tokenization_spaces": False,  # else decoded text loses the blank before a full stop
+        "model_input_names": ["input_ids", "attention_mask"],  # version 4's default is rejected by `generate`
+        "clean_up_tokenization_spaces": False,  # by default decoding removes the space before a full stop
     }

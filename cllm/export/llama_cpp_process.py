@@ -1,6 +1,6 @@
-"""The inside of a process that reads an export with llama.cpp (see `runtimes.py`).
+"""The process that runs an export in llama.cpp (see `runtimes.py`).
 
-llama.cpp's server is spoken to over a socket in the process's own folder, so that nobody else can, and over no network.
+It uses llama.cpp's server over a Unix socket in the process's own folder: no network, and no access by other users.
 """
 
 import http.client
@@ -17,11 +17,11 @@ import xllamacpp
 
 from cllm.export.tensor_names import Array
 
-SOCKET = "llama.sock"  # in the current folder: a whole path may be longer than a socket's name can be
+SOCKET = "llama.sock"  # relative to the current folder: an absolute path can exceed the length limit of socket names
 
 
 class Connection(http.client.HTTPConnection):
-    """HTTP over the socket."""
+    """An HTTP connection over the Unix socket."""
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
@@ -29,15 +29,15 @@ class Connection(http.client.HTTPConnection):
 
 
 def start_server(export: str, **overrides: Any) -> Any:
-    """A server of the model, with more of llama.cpp's parameters; it serves as long as this object is kept.
+    """Start a server of the model, with `overrides` of llama.cpp's parameters; it runs as long as the result lives.
 
-    Keys and values are f32 and attention is written out: as it comes, they are f16, and log-probabilities of an f32
-    model are 4e-3 off instead of 6e-5 (libuv, 4 x 256, 2026-11-27), which is llama.cpp's and not the file's.
+    Keys and values are f32 and flash attention is off. By default they are f16, and log-probabilities of an f32 model
+    differ by 4e-3 instead of 6e-5 (libuv, 4 x 256, 2026-11-27), an error of llama.cpp and not of the file.
     """
     params: Any = xllamacpp.CommonParams()
     params.model.path = export
     params.hostnames = [SOCKET]
-    params.n_ctx = 0  # the model's own
+    params.n_ctx = 0  # the model's own context length
     params.n_parallel = params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.n_gpu_layers = 0
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
@@ -51,7 +51,7 @@ def start_server(export: str, **overrides: Any) -> Any:
 
 
 def post(path: str, **body: Any) -> dict[str, Any]:
-    """The server's answer. RuntimeError: its own words, where it refuses."""
+    """Return the server's JSON response. Raises RuntimeError with the server's message on an error status."""
     connection = Connection("llama.cpp")
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     response = connection.getresponse()
@@ -63,9 +63,9 @@ def post(path: str, **body: Any) -> dict[str, Any]:
 
 
 def greedy_step(path: str, vocab_size: int, **prompt: Any) -> tuple[int, Array, int]:
-    """The likeliest token after a prompt, the log-probabilities of all (V,), and of how many tokens the prompt was.
+    """Return the most probable token after a prompt, log-probabilities (V,) float32, and the prompt's token count.
 
-    Of a token that ends inside a character llama.cpp does not say them: they are -inf then.
+    llama.cpp returns no log-probabilities if the token ends inside a character: they are all -inf then.
     """
     found = post(path, n_predict=1, temperature=0, n_probs=vocab_size, return_tokens=True, **prompt)
     log_probs = np.full(vocab_size, -np.inf, np.float32)
@@ -75,7 +75,7 @@ def greedy_step(path: str, vocab_size: int, **prompt: Any) -> tuple[int, Array, 
 
 
 def generate(prompt: list[int], max_tokens: int, vocab_size: int) -> tuple[list[int], list[Array]]:
-    """The likeliest tokens after a prompt, one after another, and the log-probabilities by which each was chosen."""
+    """Decode `max_tokens` greedily; return the ids and, for each, the log-probabilities (V,) it was chosen from."""
     generated: list[int] = []
     scores = []
     for _ in range(max_tokens):
@@ -97,7 +97,7 @@ def main() -> None:
     around = {"input_prefix": inputs["prefix"], "input_suffix": inputs["suffix"]}
     _, answers[-1][1][0], num_infill_tokens = greedy_step(
         "/infill", inputs["vocab_size"], **around
-    )  # its own prompt, not ours
+    )  # llama.cpp builds this prompt itself
     scores = {str(index): np.stack(scores) for index, (_, scores) in enumerate(answers)}
     output = {
         "version": xllamacpp.__version__,

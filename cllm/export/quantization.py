@@ -1,7 +1,7 @@
-"""Numbers as llama.cpp keeps them: f32, f16, and q8_0, which is a scale (f16) and 32 whole numbers from -127 to 127.
+"""Storage types of llama.cpp: f32, f16, and q8_0, blocks of an f16 scale and 32 integers from -127 to 127.
 
-Vectors, the weights of the norms, are f32 in every file, as llama.cpp's own programs write them. A row whose length
-is no multiple of 32 cannot be q8_0; it is f16 then, as `llama-quantize` does.
+Vectors, the weights of the norms, are always f32, as in llama.cpp's own converters. A matrix whose row length is not a
+multiple of 32 cannot be q8_0; it is stored as f16, as `llama-quantize` does.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class GgmlType:
-    """A type of numbers: its name, llama.cpp's number for it, what a block of so many of them takes, what it rounds.
+    """A storage type: its name, llama.cpp's id, values per block, bytes per block, and rounding errors.
 
-    A number is off by `relative_error` times the largest of its block and `absolute_error` at most.
+    The error of a value is at most `relative_error` times the largest value of its block plus `absolute_error`.
     """
 
     name: str
@@ -33,7 +33,7 @@ class GgmlType:
         return num_values // self.block_size * self.type_size_bytes
 
 
-# Half of an f16's last bit, relative to it, and where it has fewest.
+# Half a unit in the last place of an f16: relative for normal numbers, absolute for subnormal numbers.
 F16_RELATIVE_ERROR, F16_ABSOLUTE_ERROR = 2.0**-11, 2.0**-25
 F32 = GgmlType("f32", 0, 1, 4, 0.0, 0.0)
 F16 = GgmlType("f16", 1, 1, 2, F16_RELATIVE_ERROR, F16_ABSOLUTE_ERROR)
@@ -42,27 +42,27 @@ GGML_TYPES = {ggml_type.name: ggml_type for ggml_type in (F32, F16, Q8_0)}
 
 
 def ggml_type_of(shape: tuple[int, ...], requested: GgmlType) -> GgmlType:
-    """What a tensor of this shape is kept as where `requested` is asked for."""
+    """Return the type in which a tensor of this shape is stored if `requested` is the file's type."""
     if len(shape) == 1:
         return F32
     return F16 if shape[-1] % requested.block_size else requested
 
 
 def quantize(values: Array, ggml_type: GgmlType) -> bytes:
-    """A tensor's bytes. ExportError: a number is beyond what an f16 can hold."""
+    """Return the stored bytes of float32 values of any shape. Raises ExportError if a value exceeds f16's range."""
     if ggml_type is F32:
         return values.astype("<f4").tobytes()
     if ggml_type is F16:
         return _to_f16(values).tobytes()
     blocks = values.reshape(-1, BLOCK)
     scale = np.abs(blocks).max(1, keepdims=True) / np.float32(127)
-    halves = _to_f16(scale)  # nothing, of what is nearly nothing
+    halves = _to_f16(scale)  # 0 if the scale underflows
     inverse = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=halves > 0)
     return np.concatenate([halves.view(np.uint8), _round_half_away(blocks * inverse).view(np.uint8)], 1).tobytes()
 
 
 def dequantize(content: bytes, ggml_type: GgmlType, shape: tuple[int, ...]) -> Array:
-    """The numbers (shape) that a tensor's bytes stand for."""
+    """Return the float32 values of a tensor's bytes, reshaped to `shape` (any shape)."""
     if ggml_type is F32:
         return np.frombuffer(content, "<f4").reshape(shape)
     if ggml_type is F16:
@@ -73,7 +73,7 @@ def dequantize(content: bytes, ggml_type: GgmlType, shape: tuple[int, ...]) -> A
 
 
 def _to_f16(values: Array) -> npt.NDArray[np.float16]:
-    with np.errstate(over="ignore"):  # it becomes infinite, which is looked for
+    with np.errstate(over="ignore"):  # overflow gives infinity, which is checked below
         halves = values.astype("<f2")
     if not np.isfinite(halves).all():
         raise ExportError(f"a weight of {np.abs(values).max():.3g} does not fit into an f16: use --type f32")
@@ -81,5 +81,5 @@ def _to_f16(values: Array) -> npt.NDArray[np.float16]:
 
 
 def _round_half_away(values: Array) -> npt.NDArray[np.int8]:
-    """To the nearest whole number, halves away from zero, as C's `roundf`."""
+    """Round to the nearest integer, halves away from zero, as C's `roundf`."""
     return (np.sign(values) * np.floor(np.abs(values) + np.float32(0.5))).astype(np.int8)

@@ -1,14 +1,14 @@
-"""The programs that an export is for, each in a process of its own: no product imports them, and they may fail.
+"""Runtimes that load an export, each in a separate process: cllm itself never imports them, and they may crash.
 
-A process is given a folder with `input.json` and the export, and leaves in it `output.json` and `scores.safetensors`:
+A process is given the export and a folder with `input.json`, and writes `output.json` and `scores.safetensors` there:
 
-    input.json          texts (strings); prompts (ids), the last of which is to fill the gap between the texts prefix
-                        and suffix; vocab_size; max_tokens
-    output.json         version; ids of each text; texts, those ids' text again; generated, the ids that it writes
-                        after each prompt by taking the likeliest; num_infill_tokens, of how many ids it makes the
-                        prompt of prefix and suffix
-    scores.safetensors  "0", "1", ...: of the same prompts, logits or log-probabilities (n, V), of which the last are
-                        those by which each of the generated ids was chosen; all -inf where it does not say them
+    input.json          texts (strings); prompts (ids), the last of which is the infill prompt of prefix and suffix;
+                        prefix and suffix (strings); vocab_size; max_tokens
+    output.json         version; ids, those of each text; texts, decoded from these ids; generated, the greedy
+                        completion (ids) of each prompt; num_infill_tokens, the length of the runtime's own infill
+                        prompt for prefix and suffix
+    scores.safetensors  "0", "1", ...: logits or log-probabilities (n, V) for the same prompts; the last rows are those
+                        from which the generated ids were chosen; a row is all -inf if the runtime does not return it
 """
 
 import importlib.metadata
@@ -29,10 +29,10 @@ from cllm.errors import ExportError
 from cllm.export.tensor_names import Array
 from cllm.export.verification_set import VerificationSet
 
-TIMEOUT_SECONDS = 600.0  # that a process may take
-MAX_REASON_CHARACTERS = 300  # of its words, when it fails
-# Nothing is looked for in a network, and nothing is imported from the current folder, which may be a repository.
-# Threads of a busy machine wait for one another: two took transformers 20 s where one took 5 (libuv, 2026-11-27).
+TIMEOUT_SECONDS = 600.0  # time limit of a process
+MAX_REASON_CHARACTERS = 300  # of the error message of a failed process
+# No network access, and no imports from the current folder, which may be a repository. One thread: on a busy machine
+# threads wait for each other, and transformers took 20 s with two threads and 5 s with one (libuv, 2026-11-27).
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -45,7 +45,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Runtime:
-    """A program: its name, the package that it is in, the module that runs it, and what its rows are."""
+    """A runtime: its name, its Python package, the module of its process, and the kind of scores that it returns."""
 
     name: str
     package: str
@@ -71,7 +71,7 @@ LLAMA = Runtime("llama.cpp", "xllamacpp", "cllm.export.llama_cpp_process", "log-
 
 @dataclass(frozen=True)
 class RuntimeOutput:
-    """What a peer says of a material, see above."""
+    """A runtime's output for a verification set; fields as in the module's docstring, scores (n, V) per prompt."""
 
     version: str
     ids: list[list[int]]
@@ -88,7 +88,10 @@ def run_export(
     vocab_size: int,
     environment: Mapping[str, str] = os.environ,
 ) -> RuntimeOutput:
-    """Have a peer read an export and speak of the material. ExportError: it cannot, with its words."""
+    """Run a runtime on an export and a verification set.
+
+    Raises ExportError with the runtime's message if it fails or exceeds the time limit.
+    """
     with tempfile.TemporaryDirectory(prefix="cllm-export-") as scratch:
         folder = Path(scratch)
         inputs = {
@@ -119,15 +122,13 @@ def _run(runtime: Runtime, arguments: list[str], environment: Mapping[str, str])
             timeout=TIMEOUT_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise ExportError(
-            f"{runtime.name} did not come to an end with what was written in {TIMEOUT_SECONDS:.0f} s"
-        ) from None
+        raise ExportError(f"{runtime.name} did not finish with the export within {TIMEOUT_SECONDS:.0f} s") from None
     if done.returncode:
-        raise ExportError(f"{runtime.name} cannot use what was written: {_reason(done.stderr, done.returncode)}")
+        raise ExportError(f"{runtime.name} cannot use the export: {_reason(done.stderr, done.returncode)}")
 
 
 def _reason(errors: str, code: int) -> str:
-    """Why a process failed: of a traceback the first line that names the error, else the last line."""
+    """Return why a process failed: the first line of a traceback that names the error, else the last line."""
     lines = errors.rpartition("Traceback (most recent call last):")[2].strip("\n").splitlines()
     named = [line for line in lines if line and not line[0].isspace()]
     reason = (named[0] if "Traceback" in errors else named[-1]) if named else f"it ended with exit code {code}"

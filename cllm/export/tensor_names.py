@@ -1,7 +1,7 @@
-"""What each of our tensors is called by others.
+"""Tensor names in Hugging Face's and llama.cpp's Qwen3.
 
-They keep apart what is one matrix here: queries, keys and values, the gate and the up projection. Nothing else differs:
-Hugging Face's and llama.cpp's Qwen3 turn the same pairs of channels, c and c + C/2, as `model.transformer.rotate`.
+Both split matrices that are fused here: query, key and value, and gate and up projection. Nothing else differs: both
+rotate the same pairs of channels, c and c + C/2, as `model.transformer.rotate`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ ExportFormat = Literal["huggingface", "gguf"]
 
 
 class TensorNames(NamedTuple):
-    """A tensor's name for each of the others, without `.weight`; of a block's tensors, within the block."""
+    """A tensor's name in both formats, in the tables without `.weight` and without the block's prefix."""
 
     huggingface: str
     gguf: str
@@ -46,7 +46,7 @@ BLOCK_NAMES = {
 
 
 def names_of(name: str) -> list[TensorNames]:
-    """The whole names of a parameter of ours, one for each of the matrices that it is made of."""
+    """Return the full names of a parameter of cllm, one per matrix that is fused in it."""
     own = name.removesuffix(".weight")
     if own in TOP_LEVEL_NAMES:
         return [TensorNames(*[f"{each}.weight" for each in TOP_LEVEL_NAMES[own]])]
@@ -58,7 +58,7 @@ def names_of(name: str) -> list[TensorNames]:
 
 
 def split_weights(config: TransformerConfig, weights: Weights) -> Iterator[tuple[TensorNames, Array]]:
-    """Our weights as the tensors that others keep, views of ours."""
+    """Yield names and tensors of the unfused weights: views, matrices (rows, D) or vectors of any shape."""
     for name, weight in weights.items():
         begin = 0
         for names, rows in zip(names_of(name), fused_rows(config, name), strict=True):
@@ -69,7 +69,10 @@ def split_weights(config: TransformerConfig, weights: Weights) -> Iterator[tuple
 def fuse_weights(
     config: TransformerConfig, tensors: Mapping[str, Array], export_format: ExportFormat
 ) -> dict[str, Array]:
-    """Their tensors, by their names in a dialect, as our weights again. KeyError: one is missing."""
+    """Return cllm's weights from unfused tensors of any shape, by their names in a format.
+
+    Raises KeyError if a tensor is missing.
+    """
     return {
         name: np.concatenate([tensors[getattr(names, export_format)] for names in names_of(name)])
         for name in parameter_shapes(config)

@@ -1,4 +1,4 @@
-"""What is exported: a finished model's shape, weights and words."""
+"""A trained network to export: configuration, weights and tokenizer."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from cllm.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedNetwork:
-    """A model directory, read and verified."""
+    """The verified content of a model directory."""
 
     directory: Path
     config: TransformerConfig
@@ -23,7 +23,10 @@ class TrainedNetwork:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """ArtifactError: the directory is damaged, or its words are not as many as its network has."""
+        """Load a model directory.
+
+        Raises ArtifactError if the directory is damaged or the vocabulary sizes of tokenizer and network differ.
+        """
         config, weights = load_weights(directory)
         tokenizer = Tokenizer.load(directory / "tokenizer.json")
         if tokenizer.vocab_size != config.vocab_size:
@@ -33,10 +36,10 @@ class TrainedNetwork:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the weights, as in the model's manifest and the scorecard."""
+        """SHA-256 of the weights, as in the model's manifest and the scorecard."""
         return weights_sha256(self.weights)
 
     @cached_property
     def definition(self) -> dict[str, Any]:
-        """The tokenizer's, as in `tokenizer.json`."""
+        """The content of `tokenizer.json`."""
         return read_object(self.directory / "tokenizer.json")

@@ -1,4 +1,4 @@
-"""The inside of a process that reads an export with Hugging Face's transformers, version 4 or 5 (see `runtimes.py`)."""
+"""The process that runs an export in Hugging Face transformers, version 4 or 5 (see `runtimes.py`)."""
 
 import json
 import sys
@@ -11,12 +11,12 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-MAX_ROWS = 256  # of a prompt's logits, the last ones
+MAX_ROWS = 256  # last rows of a prompt's logits that are returned
 
 
 @torch.inference_mode()
 def generate(model: Any, prompt: list[int], max_tokens: int) -> tuple[list[int], Tensor]:
-    """The likeliest tokens after a prompt, by the peer's own loop; and logits (n, V) of all of it, read at once."""
+    """Decode greedily with transformers' own loop; return the ids, and logits (n, V) float32 of one forward pass."""
     ids = torch.tensor([prompt])
     sequence = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_tokens, do_sample=False)
     return sequence[0, len(prompt) :].tolist(), model(sequence[:, :-1]).logits[0, -MAX_ROWS:].clone()

@@ -1,4 +1,4 @@
-"""What ours and theirs are compared on: whole held-out files for the words, their beginnings for the network."""
+"""Data for comparing runtimes: whole held-out files for the tokenizer, their beginnings for the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from cllm.dataset.fim import arrange_psm
 from cllm.tokenizer import SPECIAL_TOKENS, Tokenizer
 
-MAX_TEXT_BYTES = 4_000_000  # of files whose ids are compared
+MAX_TEXT_BYTES = 4_000_000  # total size of the files whose ids are compared
 MAX_WINDOWS = 8
-# After each prompt; to say of all 4,096 words how likely they are takes llama.cpp 30 ms each.
+# Per prompt; llama.cpp takes 30 ms per token to return log-probabilities of all 4,096 tokens.
 MAX_GENERATED_TOKENS = 16
-CONTEXT_SHARES = (0.0, 0.125, 0.5, 1.0)  # of the context that prompts fill
-# Where tokenizers differ: digits, blanks before and at line ends, signs of two bytes and more, marks that combine,
+CONTEXT_SHARES = (0.0, 0.125, 0.5, 1.0)  # shares of the context that prompts fill
+# Cases in which tokenizers differ: digits, whitespace before and at line ends, multi-byte characters, combining marks,
 # contractions in capitals, and text that looks like a special token.
 EDGE_CASES = (
     "".join(SPECIAL_TOKENS)
@@ -22,11 +22,10 @@ EDGE_CASES = (
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationSet:
-    """Texts with the ids that ours gives them, windows of a context's length at most, and a text with a gap.
+    """Texts with their ids by cllm's tokenizer, windows of at most a context's length, and an infill prompt.
 
-    The gap is between `prefix` and `suffix`; `infill_prompt` are the ids of the prompt to fill it, in the order of
-    llama.cpp's
-    `/infill`: prefix, suffix. It is one of the two orders that the network has learned.
+    `infill_prompt` holds the ids of the prompt for the text between `prefix` and `suffix`, in the order of llama.cpp's
+    `/infill`: prefix, suffix. The network was trained with this order and one other.
     """
 
     texts: list[str]
@@ -35,11 +34,11 @@ class VerificationSet:
     prefix: str
     suffix: str
     infill_prompt: list[int]
-    max_tokens: int  # to write after each prompt
+    max_tokens: int  # to generate after each prompt
 
     @property
     def prompts(self) -> list[list[int]]:
-        """Beginnings of windows that leave room for `max_tokens`, from a single end-of-text on."""
+        """Beginnings of windows that leave room for `max_tokens`, the shortest being a single end-of-text."""
         prompts = []
         for index, share in enumerate(CONTEXT_SHARES):
             window = self.windows[index % len(self.windows)]
@@ -48,7 +47,7 @@ class VerificationSet:
 
 
 def build_verification_set(documents: Sequence[bytes], tokenizer: Tokenizer, context_length: int) -> VerificationSet:
-    """From documents; the same ones give the same. Without any, `EDGE_CASES` is all there is."""
+    """Build the verification set from documents, deterministically; without any, it holds only `EDGE_CASES`."""
     texts, bytes_left = [EDGE_CASES], MAX_TEXT_BYTES
     for document in documents:
         if len(document) <= bytes_left:
@@ -74,5 +73,5 @@ def build_verification_set(documents: Sequence[bytes], tokenizer: Tokenizer, con
 
 
 def _text_of(ids: list[int], tokenizer: Tokenizer) -> str:
-    """Whole characters of some tokens."""
+    """Decode tokens, without incomplete characters."""
     return tokenizer.decode(ids).decode(errors="ignore")

@@ -1,6 +1,6 @@
-"""An export is looked at before it gets its name: read back here, then read by the program that it is for.
+"""Verification of an export before it gets its final name: it is read back, then loaded by its runtime.
 
-Where that program is not installed, what was found says so; then what was read back has to do.
+If the runtime is not installed, the report notes this and only the read-back check is done.
 """
 
 import os
@@ -23,20 +23,24 @@ from cllm.export.verification_set import VerificationSet
 from cllm.model.load import build_model
 from cllm.tokenizer import Tokenizer
 
-# Of logits, for each so many tokens of the context: transformers turns by angles in float32, which are further off the
-# further a token is from the first. Measured at 511 tokens: 3e-5 to 5e-5 with seven trained networks (2026-11-27).
+# Tolerance of logits per 512 tokens of context: transformers computes rotary angles in float32, whose error grows with
+# the position. Measured at 511 tokens: 3e-5 to 5e-5 with seven trained networks (2026-11-27).
 TRANSFORMERS_TOLERANCE, TRANSFORMERS_TOKENS = 1e-4, 512
-# Of log-probabilities, beside ours with the file's own numbers. What llama.cpp multiplies with f16 or q8_0 it rounds,
-# too. Measured: 6e-5, 4e-3, 0.14 with libuv's 4 x 256, 1e-4, 0.02, 0.55 with 88 million drawn weights (2026-11-27).
+# Tolerance of log-probabilities, compared with cllm on the file's own values. llama.cpp also rounds the activations
+# that it multiplies with f16 or q8_0. Measured: 6e-5, 4e-3, 0.14 with libuv's 4 x 256; 1e-4, 0.02, 0.55 with 88 million
+# random weights (2026-11-27).
 LLAMA_TOLERANCES = {"f32": 5e-3, "f16": 5e-2, "q8_0": 1.0}
 
-Environment = Mapping[str, str]  # of the other program's process
+Environment = Mapping[str, str]  # environment of the runtime's process
 
 
 def verify_huggingface(
     trained: TrainedNetwork, verification_set: VerificationSet, folder: Path, environment: Environment = os.environ
 ) -> dict[str, Any]:
-    """What was found. ExportError: the folder does not hold the model, or transformers reads another one."""
+    """Verify a Hugging Face export; return a report.
+
+    Raises ExportError if the folder does not hold the model, or if transformers computes something else.
+    """
     config, values = huggingface.read_huggingface(folder)
     require(config == huggingface.config_of(trained), huggingface.CONFIG)
     tensors = {name: Tensor(name, each, F32) for name, each in values.items()}
@@ -56,18 +60,21 @@ def verify_gguf(
     kind: str,
     environment: Environment = os.environ,
 ) -> dict[str, Any]:
-    """What was found. ExportError: the file does not hold the model, or llama.cpp reads another one."""
+    """Verify a GGUF export; return a report.
+
+    Raises ExportError if the file does not hold the model, or if llama.cpp computes something else.
+    """
     metadata, tensors = gguf.read(path)
-    require(metadata == gguf_model.metadata_of(trained, kind), "the file's settings")
+    require(metadata == gguf_model.metadata_of(trained, kind), "the file's metadata")
     weights = require_same_tensors(trained, tensors, "gguf")
-    found = require_same_tokenization("what the file's words make", gguf_model.tokenizer_of(metadata), verification_set)
+    found = require_same_tokenization("the file's tokenizer", gguf_model.tokenizer_of(metadata), verification_set)
     cost = None if kind == "f32" else quantization_cost(trained, weights, verification_set)
     runtime = compare_with_runtime(LLAMA, trained, weights, verification_set, path, LLAMA_TOLERANCES[kind], environment)
     return {"tensors": len(tensors), **found, "quantization_cost": cost, "runtime": runtime}
 
 
 def require(condition: bool, what: str) -> None:
-    """ExportError: something does not read back as it was written."""
+    """Raise ExportError if `condition` is False: `what` did not read back as written."""
     if not condition:
         raise ExportError(f"{what} did not read back as written: the disk or the memory may be failing, try again")
 
@@ -75,7 +82,10 @@ def require(condition: bool, what: str) -> None:
 def require_same_tensors(
     trained: TrainedNetwork, tensors: Mapping[str, Tensor], export_format: ExportFormat
 ) -> Mapping[str, Array]:
-    """The tensors as weights of ours. ExportError: one is missing or further from ours than its encoding rounds."""
+    """Return an export's tensors (any shape) as weights of cllm.
+
+    Raises ExportError if a tensor is missing or differs by more than the rounding error of its type.
+    """
     expected = {
         getattr(names, export_format): values for names, values in split_weights(trained.config, trained.weights)
     }
@@ -88,7 +98,10 @@ def require_same_tensors(
 
 
 def require_same_tokenization(name: str, tokenizer: Tokenizer, verification_set: VerificationSet) -> dict[str, int]:
-    """How many texts have the same ids by a tokenizer that was read back. ExportError: one has not."""
+    """Return the number and size of the texts that a tokenizer encodes like cllm's.
+
+    Raises ExportError if the ids of a text differ.
+    """
     require_same_ids(name, [tokenizer.encode(text.encode()) for text in verification_set.texts], verification_set)
     return {
         "texts": len(verification_set.texts),
@@ -99,7 +112,7 @@ def require_same_tokenization(name: str, tokenizer: Tokenizer, verification_set:
 def quantization_cost(
     trained: TrainedNetwork, weights: Mapping[str, Array], verification_set: VerificationSet
 ) -> dict[str, Any]:
-    """What our network costs with its own weights and with those of a file, on the material's windows."""
+    """Return bits per byte of the windows with the original weights and with an export's weights (any shape)."""
     token_bytes = trained.tokenizer.token_lengths().tolist()
     before, after = (
         bits_per_byte(build_model(trained.config, each, torch.float32), verification_set.windows, token_bytes)
@@ -121,7 +134,7 @@ def compare_with_runtime(
     tolerance: float,
     environment: Environment,
 ) -> dict[str, Any]:
-    """Our network with an export's weights and the program that it is for, side by side, if that is installed."""
+    """Compare cllm with an export's weights (any shape) to the export's runtime, if that is installed."""
     runtime_entry = {
         "name": runtime.name,
         "package": runtime.package,

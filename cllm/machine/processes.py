@@ -70,9 +70,9 @@ def resident_bytes(pid: int) -> int:
 class MemorySampler:
     """Watches a tree of processes from a thread: `peak_bytes` is the most memory (PSS) that a sample saw.
 
-    A peak shorter than `interval_seconds` may be missed, and a longer one where a sample takes long: samples have a hundredth of
-    a core. (A process with 600 MB in 4 kB pages took 13 ms, finding the tree among 73 processes 3 ms, a run with 1.5 GB
-    50 ms: EPYC, 2026-11.)
+    A peak shorter than `interval_seconds` may be missed, and a longer one where a sample takes long: samples have a
+    hundredth of a core. (A process with 600 MB in 4 kB pages took 13 ms, finding the tree among 73 processes 3 ms, a
+    run with 1.5 GB 50 ms: EPYC, 2026-11.)
     """
 
     def __init__(self, pid: int | None = None, interval_seconds: float = 1.0) -> None:

@@ -1,9 +1,9 @@
-"""The repository's own text as a predictor: contexts, matches, and their mixing with the network.
+"""A context-mixing model of the repository's own text: contexts, matches, and their mixing with the network.
 
-    text --> contexts --> runs, or lines of histories --+
-      |                                                 +--> mixers --> maps --> chance of each decision
-      +----> matches in what was read before -----------+
+    text --> contexts --> runs, or slots of histories --+
+      |                                                 +--> mixers --> APMs --> probability of each decision
+      +----> matches in earlier text -------------------+
     network: a distribution over tokens ----> trie -----+
 
-Byte by byte, decision by decision (`predictor.py`), everything is predicted before it is learned.
+The model is trained online: each decision of each byte is predicted (`mixer/predictor.py`) before it is trained on.
 """

@@ -1,6 +1,6 @@
-"""A text that goes on: from its beginning, which the memory reads, to the chances of what comes next, token by token.
+"""Generation with the memory: prefill a prompt, then predict token by token.
 
-What is proposed is not learned from: the memory learns what a person wrote.
+The memory is trained on the prompt and not on accepted tokens: it is trained on text that a person wrote.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,11 +16,11 @@ from cllm.memory.mixer.search import BRANCHES_PER_BYTE, advance_token, next_toke
 from cllm.memory.mixer.state import NUM_MATCHES
 from cllm.memory.mixer.text_state import TextState, copy_text_state, new_text_state
 
-END_FROM_MEMORY = -1.0  # for the chance that a text ends
+END_FROM_MEMORY = -1.0  # the memory's own probability of the text's end is used
 
 
 class Continuation:
-    """Stands behind the text so far. `restart` goes back behind the beginning."""
+    """A prompt and the tokens accepted after it. `restart` drops the accepted tokens."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Continuation:
         num_without_network: int = 0,
         path: str = "",
     ) -> None:
-        """Read the beginning (as `Memory.prefill`); use it inside of `memory.rollback_on_exit`."""
+        """Prefill the prompt (as `Memory.prefill`); use the object inside `memory.rollback_on_exit`."""
         self._memory, self._begin = memory, memory.size
         self._prompt_state = memory.prefill(ids, network_probs, num_without_network, path)
         self._start_state, self._index = self._prompt_state, Index(memory.index.segments, memory.index.sources)
@@ -42,25 +42,25 @@ class Continuation:
         self.restart()
 
     def restart(self) -> None:
-        """Stand behind the beginning again."""
+        """Return to the end of the prompt."""
         self._position = self._memory.size
         self.text_state = new_text_state(NUM_MATCHES)
         copy_text_state(self._start_state, self.text_state)
 
     def extend(self, ids: Sequence[int], network_probs: Iterable[TokenDistributions] = ()) -> None:
-        """Let the beginning go on; what was looked for around it is to be looked for again."""
+        """Extend the prompt and restart; the result of `match_both_sides` is dropped."""
         self._memory.index = Index(self._index.segments, self._index.sources)
         self._start_state = self._prompt_state = self._memory.extend_prefill(self._prompt_state, ids, network_probs)
         self.restart()
 
     def match_both_sides(self, after: bytes) -> None:
-        """Begin with the place that agrees most with the text here and what comes after it, if any does: as a match.
+        """Set the match to the position that agrees best with the prompt and with the text after it, if there is one.
 
-        It is as sure as one that is longer by what comes after.
+        The match counts as longer by the bytes that agree after it.
         """
         memory = self._memory
         memory.index.sources.append(Source(path="", sha256="", begin=self._begin, end=memory.size))
-        # The last place is left out: it is the cursor itself, which agrees with all that is before it.
+        # Without the last position: it is the cursor itself, which would match its own text.
         memory.index.add_segment(memory.text, self._begin, max(self._begin, memory.size - 1))
         before = memory.text[self._begin : memory.size][-MAX_CONTEXT_BYTES:].tobytes()
         if (found := find_two_sided_match(memory.index, memory.text, before, after)) is not None:
@@ -79,9 +79,10 @@ class Continuation:
         min_probability: float = 0.0,
         only_best: bool = False,
     ) -> Array:
-        """The chances of all tokens of the trie and of the text's end (V + 1,), see `search.next_token_probabilities`.
+        """Probabilities (V + 1,) float64 of all tokens of the trie and, last, of the text's end.
 
-        `network_probs`: what a network says of the next token, or nothing.
+        `network_probs`: a network's distribution of the next token, or empty. The other arguments are those of
+        `search.next_token_probabilities`. The array is reused by the next call.
         """
         memory = self._memory
         memory.reserve(self._position - memory.size + self._reserve_bytes)
@@ -112,7 +113,10 @@ class Continuation:
     def prefix_probability(
         self, token_prefix: bytes, network_probs: TokenDistributions = NO_DISTRIBUTIONS
     ) -> tuple[float, list[tuple[int, float]]]:
-        """The chance that the next token begins with some bytes; and of each token that is a beginning of them."""
+        """Probability that the next token begins with `token_prefix`; and (id, probability) of its proper prefixes.
+
+        The latter are the tokens whose bytes are a proper prefix of `token_prefix`.
+        """
         memory = self._memory
         count = min(len(token_prefix), memory.max_token_bytes)
         memory.reserve(self._position - memory.size + self._reserve_bytes)
@@ -143,7 +147,7 @@ class Continuation:
         ]
 
     def draft(self, max_tokens: int) -> list[int]:
-        """Up to so many tokens that may come next (`drafts`)."""
+        """Ids of at most `max_tokens` likely next tokens (`drafts`)."""
         memory = self._memory
         found = np.zeros(max_tokens, np.int64)
         count = draft(self.text_state, memory.trie, memory.text, memory.token_marks, self._position, found)
@@ -151,18 +155,18 @@ class Continuation:
         return ids
 
     def mark(self) -> tuple[TextState, int]:
-        """This place, to come back to."""
+        """The current position, for `rewind`."""
         text_state = new_text_state(NUM_MATCHES)
         copy_text_state(self.text_state, text_state)
         return text_state, self._position
 
     def rewind(self, mark: tuple[TextState, int]) -> None:
-        """Stand where a mark was made on the way here since the last `restart`."""
+        """Return to a mark that was made on the path to here, since the last `restart`."""
         copy_text_state(mark[0], self.text_state)
         self._position = mark[1]
 
     def accept(self, token: int) -> None:
-        """Go on with a token."""
+        """Append a token, without training on it."""
         memory = self._memory
         content = np.frombuffer(memory.tokenizer.token_bytes(token), np.uint8)
         memory.reserve(self._position - memory.size + self._reserve_bytes + len(content))

@@ -1,4 +1,4 @@
-"""What a network says of a document, in the memory's terms, a piece at a time: whole, it would be gigabytes."""
+"""A network's token distributions as the memory uses them, computed in chunks: of a whole document they take GBs."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,18 +12,18 @@ from cllm.memory.memory import TokenDistributions
 from cllm.memory.mixer.trie import Trie
 from cllm.tokenizer import Tokenizer
 
-PREFETCH_CHUNKS = 3  # of 4 MB each that a thread computes while the memory reads
+PREFETCH_CHUNKS = 3  # of 4 MB each, computed by a thread while the memory is trained
 
 
 def to_token_distributions(chunks: Iterable[Tensor], trie: Trie) -> Iterator[TokenDistributions]:
-    """From logits (n, vocabulary) of one document's tokens after another."""
+    """Token distributions of each chunk of logits (N, vocab_size) of one document's consecutive tokens."""
     ids = torch.from_numpy(trie.ids)
     for logits in chunks:
         yield token_distributions(logits.softmax(-1), ids)
 
 
 def token_distributions(probabilities: Tensor, ids: Tensor) -> TokenDistributions:
-    """From probabilities (N, vocabulary), of which those of the trie's ids (V,) are kept, in that order."""
+    """Token distributions from probabilities (N, vocab_size): those of the trie's ids (V,), in that order."""
     text_probabilities = probabilities.index_select(1, ids)
     cumulative = torch.zeros(len(text_probabilities), len(ids) + 1)
     torch.cumsum(text_probabilities, 1, out=cumulative[:, 1:])
@@ -32,7 +32,7 @@ def token_distributions(probabilities: Tensor, ids: Tensor) -> TokenDistribution
 
 
 def token_distribution_of_logits(logits: Array, ids: Array, tokenizer: Tokenizer) -> tuple[TokenDistributions, float]:
-    """The same of one token, from logits (vocabulary,); and the probability that the text ends."""
+    """Distribution of one token from logits (vocab_size,) and the trie's ids (V,); and the text's end probability."""
     cumulative = np.empty((1, len(ids) + 1), np.float32)
     confidence, end = _softmax_sums(logits, ids, tokenizer.end_of_text, cumulative[0])
     return TokenDistributions(cumulative, np.array([confidence], np.uint8)), end
@@ -57,5 +57,5 @@ def _softmax_sums(logits: Array, ids: Array, end_of_text: Number, cumulative: Ar
 
 
 def encode_document(document: bytes, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
-    """A document's ids, and the end of the text: what a network reads, and the memory is told of."""
+    """Token ids (N,) of a document and the end-of-text token: the tokens that a network predicts for the memory."""
     return np.array([*tokenizer.encode(document), tokenizer.end_of_text], np.int64)

@@ -1,4 +1,4 @@
-"""The memory of one repository: what was read, what was learned from it, and a cursor to predict at."""
+"""The memory of one repository: its text, the trained mixer state, and the text state at which it predicts."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,17 +28,18 @@ from cllm.memory.mixer.text_state import TextState, copy_text_state, new_text_st
 from cllm.memory.mixer.trie import build_trie
 from cllm.tokenizer import Tokenizer
 
-MAX_SLOT_BITS, MIN_SLOT_BITS = 23, 15  # 128 MB and 0.5 MB of lines
-RUNS_PER_SLOT = 4  # as much room for runs
-SLOTS_PER_BYTE = 3  # of text: it asks for many more, but short contexts are few and rare ones make room
-MAX_SLOTS_PER_BYTE = 6 * NUM_CONTEXTS  # that a byte can touch
-CHUNK_BYTES = 8_192  # are read in a sixth of a second, in which nobody asks whether others need the processor
+MAX_SLOT_BITS, MIN_SLOT_BITS = 23, 15  # 128 MB and 0.5 MB of slots
+RUNS_PER_SLOT = 4  # the runs take as many bytes as the slots
+SLOTS_PER_BYTE = 3  # per byte of text, which touches many more: short contexts are shared, rare ones are evicted
+MAX_SLOTS_PER_BYTE = 6 * NUM_CONTEXTS  # upper bound of the slots that one byte of text changes
+CHUNK_BYTES = 8_192  # train in a sixth of a second, during which the worker does not yield the processor
 
 
 class TokenDistributions(NamedTuple):
-    """A network's distributions over some tokens, one after another, in the memory's terms.
+    """A network's distributions of N consecutive tokens, over the V sorted tokens of the memory's trie.
 
-    `cumulative` (N, V + 1) fp32: sums over the sorted vocabulary. `confidence` (N,) uint8: the largest, in eighths.
+    `cumulative` (N, V + 1) fp32: cumulative sums of the probabilities. `confidence` (N,) uint8: the largest
+    probability, in eighths.
     """
 
     cumulative: Array
@@ -49,14 +50,17 @@ NO_DISTRIBUTIONS = TokenDistributions(np.zeros((0, 0), np.float32), np.zeros(0, 
 
 
 class Memory:
-    """Reads documents, each predicted before it is learned. Made by `Memory.new` or `store.load_memory`."""
+    """Online model of a repository's text: each token is predicted, then trained on.
+
+    Made by `Memory.new` or `store.load_memory`.
+    """
 
     def __init__(self, tokenizer: Tokenizer, state: MixerState, text: Array, token_marks: Array, size: int) -> None:
-        """The first `size` elements of `text` and `token_marks` (N,) uint8 are in use; they grow as needed."""
+        """Use the first `size` elements of `text` and `token_marks`, (N,) uint8 each; both grow as needed."""
         self.tokenizer, self.state = tokenizer, state
         self.text, self.token_marks, self.size = text, token_marks, size
         self.trie = build_trie(tokenizer)
-        self.max_token_bytes = int(tokenizer.token_lengths().max())  # bytes of a token
+        self.max_token_bytes = int(tokenizer.token_lengths().max())  # of one token
         self.context_state, self.trace = new_context_state(), new_prediction_trace(self.max_token_bytes + 1)
         self._text_state = new_text_state(NUM_MATCHES)
         self.journal = new_journal(state.slots, 0)
@@ -65,23 +69,22 @@ class Memory:
 
     @classmethod
     def new(cls, tokenizer: Tokenizer, num_bytes: int) -> Self:
-        """One that has read nothing, with as much to learn with as so many bytes of text are worth."""
+        """An untrained memory with tables sized for `num_bytes` of text."""
         text, token_marks = np.zeros((2, num_bytes), np.uint8)
         return cls(tokenizer, new_mixer_state(*table_sizes(num_bytes)), text, token_marks, 0)
 
     def train_on(self, document: bytes, network_probs: Iterable[TokenDistributions] = (), path: str = "") -> float:
-        """Learn a document; the bits that it took, each token predicted before it was learned.
+        """Train on a document; returns its cost in bits, each token predicted before it is trained on.
 
-        `network_probs`: what a network says of the document's tokens and of its end, in pieces of any length; or
-        nothing.
-        `path`: where it is from.
+        `network_probs`: a network's distributions of the document's tokens and its end, in chunks of any length;
+        empty to train without a network. `path`: the document's file.
         """
         return sum(self._train_in_chunks(document, network_probs, path))
 
     def _train_in_chunks(
         self, document: bytes, network_probs: Iterable[TokenDistributions], path: str
     ) -> Iterator[float]:
-        """Learn a document piece by piece; the bits of each."""
+        """Train on a document chunk by chunk; yields the cost of each in bits."""
         begin = self._append_document(document)
         reset_text_state(self._text_state, begin, path_hashes(path))
         for chunk in self._chunks(begin, network_probs):
@@ -90,51 +93,51 @@ class Memory:
     def add_document(
         self, document: Document, content: bytes, network_probs: Iterable[TokenDistributions] = ()
     ) -> Iterator[float]:
-        """Train on a document, as `train_on`, and index it as a source; yields the bits of each chunk."""
+        """Train on a document, as `train_on`, and index it as a source; yields the cost of each chunk in bits."""
         begin = self.size
         yield from self._train_in_chunks(content, network_probs, document.path)
         self.index.sources.append(source_of(document, begin, self.size - 1))
 
     def init_network_weights(self) -> None:
-        """A network is heard from now on, for the first time."""
+        """Initialise the mixer weights that network distributions select; call once, before the first are used."""
         init_network_rows(self.state.weights)
 
     def index_document(self, document: Document, content: bytes) -> None:
-        """Have a document of the repository at hand for matches and citing, and learn nothing from it."""
+        """Make a document available to matches and citations without training on it."""
         begin = self._append_document(content)
         insert_matches(self.state, self.text, begin, self.size - 1)
         self.index.sources.append(source_of(document, begin, self.size - 1))
 
     def train_on_indexed(self, source: Source) -> None:
-        """Learn a document that is known."""
+        """Train on a document that `index_document` has added."""
         reset_text_state(self._text_state, source.begin, path_hashes(source.path))
         self.run_coder(self._text_state, source.begin, source.end + 1, NO_DISTRIBUTIONS)
 
     def exclude_file(self, path: str) -> None:
-        """Look no more at a file as it was read: neither by the index nor by matches."""
+        """Exclude a file's indexed content from the index and from matches."""
         if any(source.path == path and not source.is_stale for source in self.index.sources):
             self.index.mark_stale(path)
             self.drop_stale_matches()
 
     def drop_stale_matches(self) -> None:
-        """Let matches find nothing of what the index counts as gone."""
+        """Remove the match positions that lie in stale sources."""
         is_stale = np.zeros(self.size + 1, np.bool_)
         for source in self.index.sources:
             is_stale[source.begin + 1 : source.end + 1] |= source.is_stale
         self.state.match_slots[is_stale[self.state.match_slots]] = 0
 
     def score(self, document: bytes, network_probs: Iterable[TokenDistributions] = (), path: str = "") -> float:
-        """The bits of a document, as `train_on`; then it is forgotten."""
+        """Cost of a document in bits, as `train_on`; the memory is then rolled back."""
         with self.rollback_on_exit(len(document)):
             return self.train_on(document, network_probs, path)
 
     def _chunks(
         self, begin: int, network_probs: Iterable[TokenDistributions], num_without_network: int = 0
     ) -> Iterator[tuple[int, int, TokenDistributions]]:
-        """Where each piece of what the network says begins and ends in the text that begins at `begin`.
+        """(begin, end, distributions) of each chunk of the text that begins at `begin`.
 
-        It says nothing of the first `num_without_network` tokens; of all, where there are no pieces: those are of
-        CHUNK_BYTES then.
+        The first `num_without_network` tokens have no distributions. If `network_probs` is empty, no token has any,
+        and the chunks are of CHUNK_BYTES.
         """
         starts = [*(begin + np.flatnonzero(self.token_marks[begin : self.size])).tolist(), self.size]
         number = num_without_network
@@ -142,7 +145,7 @@ class Memory:
             yield begin, starts[num_without_network], NO_DISTRIBUTIONS
         for chunk in network_probs:
             number += len(chunk.confidence)
-            assert number < len(starts), "the network speaks of more tokens than there are"
+            assert number < len(starts), "the network has distributions of more tokens than the text has"
             yield starts[number - len(chunk.confidence)], starts[number], chunk
         if number == 0:
             for number in range(1, len(starts)):
@@ -150,11 +153,11 @@ class Memory:
                     yield begin, starts[number], NO_DISTRIBUTIONS
                     begin = starts[number]
         else:
-            assert starts[number] == self.size, "the network speaks of fewer tokens than there are"
+            assert starts[number] == self.size, "the network has distributions of fewer tokens than the text has"
 
     @contextmanager
     def rollback_on_exit(self, max_bytes: int) -> Iterator[None]:
-        """Forget at the end what was read inside, at most so many bytes."""
+        """Context manager that undoes, on exit, all training on at most `max_bytes` of text."""
         size, index = self.size, Index(self.index.segments, self.index.sources)
         before = self._snapshot()
         self.journal = new_journal(self.state.slots, MAX_SLOTS_PER_BYTE * (max_bytes + 1))
@@ -169,7 +172,7 @@ class Memory:
             self.size, self.index = size, index
 
     def _snapshot(self) -> dict[str, Array]:
-        """A copy of all that is learned but the tables, in the last one's room: 1.4 ms, in new room 5.3 (28 MB)."""
+        """Copy the state except the tables, into the last copy's buffers: 1.4 ms; 5.3 ms into new ones (28 MB)."""
         arrays = {name: array for name, array in self.state._asdict().items() if name not in TABLES}
         snapshot, self._snapshot_buffers = (
             self._snapshot_buffers or {name: np.empty_like(array) for name, array in arrays.items()},
@@ -186,10 +189,10 @@ class Memory:
         num_without_network: int = 0,
         path: str = "",
     ) -> TextState:
-        """Learn the beginning of a text that goes on after these tokens; a cursor that stands there.
+        """Train on a prompt that is to be continued; returns the text state after it.
 
-        `network_probs`: what a network says of all of these tokens but the first `num_without_network`; or nothing.
-        `path`: of its file.
+        `network_probs`: a network's distributions of all prompt tokens except the first `num_without_network`, or
+        empty. `path`: the prompt's file.
         """
         reset_text_state(self._text_state, self.size, path_hashes(path))
         return self._prefill(ids, network_probs, num_without_network)
@@ -197,7 +200,7 @@ class Memory:
     def extend_prefill(
         self, text_state: TextState, ids: Sequence[int], network_probs: Iterable[TokenDistributions] = ()
     ) -> TextState:
-        """Learn more of a beginning, at whose end the cursor stands, as if it had been read with it; another cursor."""
+        """Extend a prompt that ends at `text_state`; returns a new text state, as if all had been prefilled at once."""
         copy_text_state(text_state, self._text_state)
         return self._prefill(ids, network_probs, 0)
 
@@ -213,11 +216,10 @@ class Memory:
         return text_state
 
     def probabilities(self, prefix: bytes, network_probs: TokenDistributions = NO_DISTRIBUTIONS) -> Array:
-        """The chance of each token of the trie (V,), and last of the text's end, after the tokens of a prefix.
+        """Probability (V + 1,) of each token of the trie, and last of the text's end, after the tokens of a prefix.
 
-        A walk for each token, from the beginning: the slow twin of `search.next_token_probabilities`, for tests.
-        `network_probs` is about the
-        prefix's tokens and the next one.
+        Codes every token separately from the prefix on: the slow reference of `search.next_token_probabilities`, for
+        tests. `network_probs` covers the prefix's tokens and the next one.
         """
         ids = self.tokenizer.encode(prefix)
         next_network_probs = TokenDistributions(
@@ -241,7 +243,7 @@ class Memory:
         return probabilities
 
     def _write_token(self, position: int, token: int | None) -> None:
-        """Lay a token, or the end of the text, at a position, and end there."""
+        """Write a token, or the end of the text if None, at a position, and end the text after it."""
         content = b"\0" if token is None else self.tokenizer.token_bytes(token)
         self.size = position + len(content)
         self.text[position : self.size] = np.frombuffer(content, np.uint8)
@@ -251,7 +253,7 @@ class Memory:
     def run_coder(
         self, text_state: TextState, begin: int, end: int, network_probs: TokenDistributions, is_learning: bool = True
     ) -> float:
-        """The bits of a stretch of the text (`coder.code_span`); the cursor moves along."""
+        """Cost in bits of the text from `begin` to `end` (`coder.code_span`); `text_state` advances to `end`."""
         return code_span(
             self.state,
             self.journal,
@@ -269,7 +271,7 @@ class Memory:
         )
 
     def _append_document(self, document: bytes) -> int:
-        """Lay a document and its end behind all text; where it begins."""
+        """Append a document and its end mark to the text; returns its begin."""
         begin = self.append_tokens(self.tokenizer.encode(document))
         self.reserve(1)
         self.text[self.size], self.token_marks[self.size] = 0, MARK_END
@@ -277,7 +279,7 @@ class Memory:
         return begin
 
     def append_tokens(self, ids: Sequence[int]) -> int:
-        """Lay tokens behind all text, unread; where they begin."""
+        """Append tokens to the text without training on them; returns their begin."""
         content = self.tokenizer.decode(ids)
         begin = self.size
         self.reserve(len(content))
@@ -287,7 +289,7 @@ class Memory:
         return begin
 
     def append_text(self, text: Array, token_marks: Array) -> None:
-        """Lay text with its marks behind all text, and let matches find it."""
+        """Append text and its marks, (N,) uint8 each, and make the text available to matches."""
         begin = self.size
         self.reserve(len(text))
         self.size = begin + len(text)
@@ -295,20 +297,20 @@ class Memory:
         insert_matches(self.state, self.text, begin, self.size)
 
     def reserve(self, num_bytes: int) -> None:
-        """Let so many bytes fit behind all text."""
+        """Grow the buffers so that `num_bytes` fit after the text."""
         if self.size + num_bytes > len(self.text):
-            more = np.zeros(self.size // 8 + num_bytes, np.uint8)  # an eighth more, so that it is seldom made
+            more = np.zeros(self.size // 8 + num_bytes, np.uint8)  # grows by an eighth, so that copies are rare
             self.text, self.token_marks = np.concatenate([self.text, more]), np.concatenate([self.token_marks, more])
 
 
 def source_of(document: Document, begin: int, end: int) -> Source:
-    """Where a document lies, which stands at `begin` to `end` of the memory's text."""
+    """The index source of a document at `begin` to `end` of the memory's text."""
     first_line = document.lines[0] if document.lines else 1
     return Source(path=document.path, sha256=document.sha256, begin=begin, end=end, first_line=first_line)
 
 
 def mark_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> Array:
-    """For each byte of some tokens whether a token begins with it (`decisions.MARK_BEGIN`)."""
+    """Marks (N,) uint8 of the N bytes of tokens: MARK_BEGIN at each token's first byte, else MARK_INSIDE."""
     lengths = tokenizer.token_lengths()[np.array(ids, np.int64)]
     token_marks = np.zeros(int(lengths.sum()), np.uint8)
     token_marks[np.cumsum(lengths) - lengths] = MARK_BEGIN
@@ -316,7 +318,7 @@ def mark_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> Array:
 
 
 def table_sizes(num_bytes: int) -> tuple[int, int]:
-    """How many lines and runs there are for so much text."""
+    """Number of slots and number of runs for `num_bytes` of text."""
     slot_bits = math.ceil(math.log2(max(1, num_bytes * SLOTS_PER_BYTE)))
     slots = 1 << min(max(slot_bits, MIN_SLOT_BITS), MAX_SLOT_BITS)
     return slots, RUNS_PER_SLOT * slots

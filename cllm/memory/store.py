@@ -1,15 +1,15 @@
-"""A memory on disk, in verified directories: what it learned, and what it came to know since.
+"""A memory on disk, in verified directories: the trained memory, and its update.
 
-    memory/   slots.bin            for each slot a mask of sixteen bits and the bytes that are not zero: most are
-              runs.bin             a bit for each run, whether there is one; then those that there are
-              arrays.safetensors   everything else that is learned, the text and its marks
-              suffix_array.bin     the text's places, sorted (`suffix_array`); memory-mapped
+    memory/   slots.bin            for each slot a 16-bit mask and its nonzero bytes: most bytes are zero
+              runs.bin             a bit for each run, whether it is in use; then the 3 bytes of each run in use
+              arrays.safetensors   the rest of the mixer state, the text and its marks
+              suffix_array.bin     the text's positions, sorted (`suffix_array`); memory-mapped
               sources.json         its documents
-    update/   the same, without runs.bin: the lines that changed since, and runs in fours like lines, as differences;
-              the text that came
+    update/   the same without runs.bin: the XOR of each row of the slot table that changed, where a row is a slot or
+              four runs; the text that was added
 
-A memory by itself is the view `train`: it holds no held-out file, and is what every score is made with. With its update
-it is the view `all`, which completes.
+A memory alone is the view `train`: it holds no held-out file, and all scores are computed with it. A memory with its
+update is the view `all`, which completions use.
 """
 
 from collections.abc import Iterator
@@ -30,8 +30,8 @@ from cllm.memory.memory import Memory
 from cllm.memory.mixer.state import TABLES, MixerState, new_mixer_state, num_slots
 from cllm.tokenizer import Tokenizer
 
-RUN_BYTES = 3  # the fourth is 0
-# Place of the lowest bit of each mask; 0 for no bit. To look at set bits alone takes a third of the time.
+RUN_BYTES = 3  # of 4: the high byte is 0
+# Index of the lowest set bit of each mask; 0 if none is set. Visiting only set bits takes a third of the time.
 MASKS = np.arange(1 << 16)
 LOWEST_BIT = np.log2(np.maximum(MASKS & -MASKS, 1)).astype(np.uint8)
 SLOTS, RUNS, ARRAYS, SUFFIX_ARRAY, SOURCES = (
@@ -44,7 +44,7 @@ SLOTS, RUNS, ARRAYS, SUFFIX_ARRAY, SOURCES = (
 
 
 def save_memory(memory: Memory, directory: Path, **metadata: Any) -> None:
-    """Write a memory whose index is sorted, atomically, with `metadata` in its manifest."""
+    """Write a memory that has one index segment, atomically, with `metadata` in its manifest."""
     state = memory.state
 
     def fill(folder: Path) -> None:
@@ -62,10 +62,13 @@ def save_memory(memory: Memory, directory: Path, **metadata: Any) -> None:
 
 
 def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = None) -> Memory:
-    """The memory in a directory, and with an update the view `all`; ArtifactError names what is wrong with it."""
+    """Load a memory: the view `train`, or with `update` the view `all`.
+
+    ArtifactError: the directory is not a view `train`, or a file is missing, damaged or does not fit.
+    """
     manifest = verify_directory(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES)
     if manifest.get("view") != "train":
-        raise ArtifactError(f"{directory} is no memory by itself, but a {manifest.get('kind')!r}")
+        raise ArtifactError(f"{directory} holds kind {manifest.get('kind')!r}, expected a memory of view 'train'")
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, token_marks = arrays.pop("text"), arrays.pop("token_marks")
@@ -81,15 +84,15 @@ def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = Non
 
 
 def save_update(memory: Memory, begin: int, directory: Path, base: Path, **metadata: Any) -> None:
-    """Write atomically what a memory came to know since its text ended at `begin` and it was saved in `base`.
+    """Write, atomically, the changes of a memory since its text ended at `begin` and it was saved in `base`.
 
-    The lines that changed are those in its journal. What else it learned is left out: who is trusted was found out on
-    documents that neither memory nor network had read.
+    The changed rows of the slot table are those in the memory's journal. Changes of the other arrays are not saved:
+    the mixer weights were trained on documents that neither memory nor network had been trained on.
     """
     count = int(memory.journal.size[0])
     order = np.argsort(memory.journal.numbers[:count])
     numbers = memory.journal.numbers[order]
-    # Most bytes of a line that changed are as they were: what differs is packed.
+    # Most bytes of a changed row are unchanged, so the XOR of old and new packs well.
     differences = memory.state.slots[numbers] ^ memory.journal.contents[order]
     changed = np.zeros(len(memory.state.slots), np.bool_)
     changed[numbers] = True
@@ -105,10 +108,13 @@ def save_update(memory: Memory, begin: int, directory: Path, base: Path, **metad
 
 
 def apply_update(memory: Memory, directory: Path, base: str) -> None:
-    """Let a memory know what an update says, which must be one of the memory with this manifest."""
+    """Apply an update to the memory whose manifest has the SHA-256 `base`.
+
+    ArtifactError: the update is of another memory, or a file is missing, damaged or does not fit.
+    """
     manifest = verify_directory(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES)
     if manifest.get("base") != base:
-        raise ArtifactError(f"the update {directory} is not of this memory: run `cllm update`, or learn with --fresh")
+        raise ArtifactError(f"the update {directory} is not of this memory: run `cllm update`, or train with --fresh")
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, changed, slots = arrays["text"], arrays["changed"], memory.state.slots
@@ -125,7 +131,7 @@ def apply_update(memory: Memory, directory: Path, base: str) -> None:
 
 @contextmanager
 def read_errors(directory: Path) -> Iterator[None]:
-    """Whatever does not fit in a directory's files is an ArtifactError."""
+    """Context manager that turns errors of reading a memory's files into an ArtifactError."""
     try:
         yield
     except (KeyError, TypeError, ValueError, IndexError, SafetensorError, OSError) as error:
@@ -133,12 +139,12 @@ def read_errors(directory: Path) -> Iterator[None]:
 
 
 def load_suffix_array(directory: Path, count: int) -> Array:
-    """The sorted places of a text of so many bytes."""
+    """Suffix array (count,) int32 of a text of `count` bytes, memory-mapped; ValueError if it has another length."""
     if not count:
         return np.zeros(0, np.int32)
     order = np.memmap(directory / SUFFIX_ARRAY, np.int32, "r")
     if len(order) != count:
-        raise ValueError(f"{SUFFIX_ARRAY} has {len(order)} places for {count} bytes")
+        raise ValueError(f"{SUFFIX_ARRAY} has {len(order)} positions, expected {count}")
     return order
 
 
@@ -147,17 +153,19 @@ def load_sources(directory: Path) -> list[Source]:
 
 
 def write_slots(slots: Array, folder: Path) -> None:
+    """Write rows (N, 16) uint8 to slots.bin, packed (`pack_slots`)."""
     packed = np.empty(slots.size + 2 * len(slots), np.uint8)
     packed[: pack_slots(slots, packed)].tofile(folder / SLOTS)
 
 
 def read_slots(slots: Array, folder: Path) -> None:
-    """Fill zeroed lines; ValueError where there are more or fewer."""
+    """Read slots.bin into zeroed rows (N, 16) uint8; ValueError if it does not hold exactly N rows."""
     if not unpack_slots(np.fromfile(folder / SLOTS, np.uint8), slots):
-        raise ValueError(f"{SLOTS} does not hold {len(slots)} lines")
+        raise ValueError(f"{SLOTS} does not hold {len(slots)} slots")
 
 
 def write_runs(runs: Array, folder: Path) -> None:
+    """Write runs (M,) uint32 to runs.bin: a bit for each, then 3 bytes of each that is in use."""
     is_used = runs != 0
     with (folder / RUNS).open("wb") as file:
         np.packbits(is_used).tofile(file)
@@ -165,16 +173,19 @@ def write_runs(runs: Array, folder: Path) -> None:
 
 
 def read_runs(runs: Array, folder: Path) -> None:
-    """Fill zeroed runs; ValueError where there are more or fewer."""
+    """Read runs.bin into zeroed runs (M,) uint32; ValueError if it does not hold exactly M runs."""
     if not unpack_runs(np.fromfile(folder / RUNS, np.uint8), runs):
         raise ValueError(f"{RUNS} does not hold {len(runs)} runs")
 
 
 def copy_arrays(state: MixerState, arrays: dict[str, Array]) -> None:
-    """Copy arrays into the room there is, which is aligned; ValueError for one that is not as this version makes it."""
+    """Copy arrays into the state's own, which are aligned; shapes as in `MixerState`.
+
+    ValueError: a name, shape or dtype differs from the state's.
+    """
     targets = {name: target for name, target in state._asdict().items() if name not in TABLES}
     if arrays.keys() != targets.keys():
-        raise ValueError(f"it holds {', '.join(sorted(arrays))}, expected {', '.join(sorted(targets))}")
+        raise ValueError(f"arrays.safetensors holds {', '.join(sorted(arrays))}, expected {', '.join(sorted(targets))}")
     for name, target in targets.items():
         array = arrays[name]
         if (array.shape, array.dtype) != (target.shape, target.dtype):
@@ -184,7 +195,10 @@ def copy_arrays(state: MixerState, arrays: dict[str, Array]) -> None:
 
 @compiled
 def pack_slots(slots: Array, packed: Array) -> int:
-    """Write lines without their zeros; the bytes written."""
+    """Pack rows (N, 16) uint8 into `packed` (18 N,) uint8; returns the number of bytes written.
+
+    Each row is a 16-bit mask, little-endian, and its nonzero bytes.
+    """
     at = 0
     for slot in range(len(slots)):
         mask = 0
@@ -203,7 +217,7 @@ def pack_slots(slots: Array, packed: Array) -> int:
 
 @compiled
 def unpack_slots(packed: Array, slots: Array) -> bool:
-    """Fill zeroed lines with what `pack_slots` wrote; whether it fits exactly."""
+    """Unpack `packed` (B,) uint8 of `pack_slots` into zeroed rows (N, 16); returns whether it holds exactly N."""
     at = 0
     for slot in range(len(slots)):
         if at + 2 > len(packed):
@@ -221,7 +235,7 @@ def unpack_slots(packed: Array, slots: Array) -> bool:
 
 @compiled
 def unpack_runs(packed: Array, runs: Array) -> bool:
-    """Fill zeroed runs with what `write_runs` wrote; whether it fits exactly."""
+    """Unpack `packed` (B,) uint8 of `write_runs` into zeroed runs (M,); returns whether it holds exactly M."""
     at = (len(runs) + 7) // 8
     if at > len(packed):
         return False

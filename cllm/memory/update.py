@@ -1,7 +1,7 @@
-"""Bringing a memory up to date with the repository, without learning anew.
+"""Update a memory to the repository's present files without a rebuild.
 
-What is gone is not looked up any more from here on; the mixer has learned from it and forgets it when it is made again.
-What is new is known at once, to matches and for citing, and learned after that.
+Removed content is excluded from the index and from matches; the mixer, which was trained on it, forgets it only when
+the memory is rebuilt. New content is available to matches and citations at once, and is then trained on.
 """
 
 from pathlib import Path
@@ -14,9 +14,9 @@ from cllm.memory.store import save_update
 
 
 def update_memory(memory: Memory, directory: Path, corpus: Corpus, update: Path) -> dict[str, Any]:
-    """Save what a corpus has that a memory has not, which is as it was saved in `directory`.
+    """Write to `update` the difference between a corpus and a memory, which must be as it was saved in `directory`.
 
-    Which paths are `new` to it, or `stale`.
+    Returns the lists of paths `new` and `stale`. The update is saved twice: indexed, then trained on.
     """
     begin, num_old_sources = memory.size, len(memory.index.sources)
     gone = mark_removed_stale(memory, corpus)
@@ -31,7 +31,7 @@ def update_memory(memory: Memory, directory: Path, corpus: Corpus, update: Path)
 
 
 def mark_removed_stale(memory: Memory, corpus: Corpus) -> list[str]:
-    """Have the index leave out documents that are not in the corpus as they were; their paths."""
+    """Mark indexed documents that the corpus lacks or has changed as stale; returns their paths, sorted."""
     in_corpus = {(document.path, document.sha256) for document in corpus.documents}
     gone = {source.path for source in memory.index.sources if (source.path, source.sha256) not in in_corpus}
     for path in gone:
@@ -41,7 +41,7 @@ def mark_removed_stale(memory: Memory, corpus: Corpus) -> list[str]:
 
 
 def index_new_documents(memory: Memory, corpus: Corpus) -> list[str]:
-    """Know all documents of the corpus that the index has not; their paths."""
+    """Index the documents of the corpus that the index lacks; returns their paths, sorted."""
     begin = memory.size
     known = {(source.path, source.sha256) for source in memory.index.sources if not source.is_stale}
     new = [document for document in corpus.documents if (document.path, document.sha256) not in known]

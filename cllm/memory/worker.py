@@ -1,7 +1,7 @@
-"""The remembering process, answering the calls of the control node.
+"""The memory worker process, which serves the calls of the control node.
 
-It reads documents while the network learns others; then it reads some with what the network says of them, which tells
-whom to trust; then it saves the memory.
+It trains the memory on documents while the network is trained on others; then on some with the network's
+distributions, from which the mixer learns how to weigh the two; then it saves the memory.
 """
 
 import math
@@ -28,7 +28,7 @@ from cllm.tokenizer import Tokenizer
 
 
 class MemoryWorker:
-    """The calls; `build` comes first, `build_rest` next, `load_network` before `build_with_network`."""
+    """The worker's calls, in order: `build`, `build_rest`, `load_network`, `build_with_network`, `save`."""
 
     def __init__(self) -> None:
         self._corpus: Corpus | None = None
@@ -40,26 +40,26 @@ class MemoryWorker:
     def build(
         self, corpus: str, tokenizer: str, documents: list[int], with_network: list[int], first_bytes: int | None
     ) -> dict[str, float]:
-        """Read documents, given by their numbers among the learned ones, `with_network` of which follow: so many
-        bytes first.
+        """Create the memory and train it on `documents`, until `first_bytes` were processed (None: on all).
 
-        Or all of them. Bits, bytes and seconds.
+        `documents` and `with_network` are indices into the corpus's `train` documents; the tables are sized for both.
+        Returns `bits`, `bytes` and `seconds`.
         """
         self._corpus = Corpus.open(Path(corpus))
         self._documents = self._corpus.train
         size = sum(self._documents[number].bytes for number in [*documents, *with_network])
-        self._memory = None  # there is never room for two
+        self._memory = None  # freed first: two memories need not fit into RAM
         self._memory = Memory.new(Tokenizer.load(Path(tokenizer)), size)
-        compile_kernels(self._memory)  # once on a machine; nothing can be read before
+        compile_kernels(self._memory)  # once per machine, before the first document
         self._pending = deque(documents)
         return self._build(math.inf if first_bytes is None else first_bytes)
 
     def build_rest(self) -> dict[str, float]:
-        """Read what `build` left."""
+        """Train on the documents that `build` left; returns `bits`, `bytes` and `seconds`."""
         return self._build(math.inf)
 
     def _build(self, max_bytes: float) -> dict[str, float]:
-        """Read until so many bytes were read, or everything."""
+        """Train on pending documents until `max_bytes` were processed or none is left."""
         assert self._corpus is not None and self._memory is not None
         bits, size, began = 0.0, 0, time.monotonic()
         while self._pending and size < max_bytes:
@@ -70,14 +70,14 @@ class MemoryWorker:
         return {"bits": bits, "bytes": size, "seconds": time.monotonic() - began}
 
     def load_network(self, model: str, dtype: str, threads: int) -> None:
-        """Load the network."""
+        """Load the network from `model` with weights of `dtype`, and set PyTorch's number of threads."""
         assert self._memory is not None
         torch.set_num_threads(threads)
         self._memory.init_network_weights()
         self._network = load_model(Path(model), getattr(torch, dtype))
 
     def build_with_network(self, document: int) -> dict[str, float]:
-        """Read a document that neither has learned; bits and bytes."""
+        """Train on a document that neither memory nor network was trained on; returns `bits` and `bytes`."""
         assert self._corpus is not None and self._memory is not None and self._network is not None
         chosen = self._documents[document]
         text = self._corpus.text(chosen)
@@ -87,7 +87,7 @@ class MemoryWorker:
         return {"bits": sum(self._memory.add_document(chosen, text, network_probs)), "bytes": len(text)}
 
     def save(self, directory: str, metadata: dict[str, Any]) -> None:
-        """Write the memory, which also knows the documents that it did not read; `metadata` are for its manifest."""
+        """Index the `train` documents that were not trained on, and save the memory with `metadata` in its manifest."""
         assert self._memory is not None and self._corpus is not None
         memory = self._memory
         known = {(source.path, source.sha256) for source in memory.index.sources}
@@ -98,13 +98,16 @@ class MemoryWorker:
         save_memory(memory, Path(directory), **metadata)
 
     def update(self, memory: str, tokenizer: str, corpus: str, directory: str) -> dict[str, Any]:
-        """Bring a saved memory, that of this process if it has one, up to date with a corpus, in `directory`."""
+        """Write to `directory` the update of a saved memory to a corpus; returns the paths `new` and `stale`.
+
+        The memory of this process is used if there is one, else it is loaded from `memory`.
+        """
         loaded = self._memory or load_memory(Path(memory), Tokenizer.load(Path(tokenizer)))
         return update_memory(loaded, Path(memory), Corpus.open(Path(corpus)), Path(directory))
 
 
 def compile_kernels(memory: Memory) -> None:
-    """Have the kernels ready that reading and searching need, so that no later process compiles one."""
+    """Compile and cache all kernels of training, search and index, so that no later process compiles them."""
     with memory.rollback_on_exit(1):
         text = Continuation(memory, memory.tokenizer.encode(b"\n"))
         memory.index.add_segment(memory.text, 0, memory.size)

@@ -115,9 +115,7 @@ class PrefixParser:
         for log_position in log_positions:
             row, column = (int(field.rpartition(":")[2]) for field in log_position.split(", ")[-2:])
             offset = starts[row] + column
-            offset += (
-                len(text) - offset - len(text[offset:].lstrip())
-            )  # the logged position is the end of the previous word
+            offset += len(text) - offset - len(text[offset:].lstrip())  # logged: the end of the word before
             if offset < end:
                 found.append(offset)
         return found

@@ -1,4 +1,4 @@
-"""Text to ids and back without loss: a byte-level BPE learned from the repository itself."""
+"""Lossless byte-level BPE tokenizer, trained on the repository itself."""
 
 from cllm.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 

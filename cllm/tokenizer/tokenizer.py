@@ -1,11 +1,11 @@
-"""A byte-level BPE tokenizer: any bytes to ids, and the same bytes back.
+"""A byte-level BPE tokenizer that encodes any bytes losslessly.
 
-Learning and encoding are `tokenizers`'; its `tokenizer.json` is the file format, which other programs read. Three
-things are added. Bytes that are not UTF-8 become the tokens of single bytes. Text that looks like a special token
-stays text: special ids come only from `special`. Decoding gives bytes, from a table, because a token may end inside
-a character.
+Training and encoding use the library `tokenizers`; the file format is its `tokenizer.json`, which other programs read.
+Three things are added. Bytes that are not UTF-8 are encoded as single-byte tokens. Text that looks like a special
+token is encoded as text: special ids come only from `special`. Decoding returns bytes, from a table, because a token
+may end inside a character.
 
-The pre-tokenizer is one that llama.cpp knows by name (it refuses or silently misreads others): Qwen 2's, chosen by
+The pre-tokenizer is one that llama.cpp knows by name (it rejects or silently misreads others): Qwen 2's, chosen by
 measurement (docs/LOG.md, 2026-11-24).
 """
 
@@ -40,25 +40,26 @@ QWEN2_PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 NOT_UTF8 = re.compile("([\udc80-\udcff]+)")
-TAIL_BYTES = 256  # of a text in which its last piece is looked for
+TAIL_BYTES = 256  # of a text that are searched for its last pre-token
 TRAINING_CHUNK_BYTES = 1 << 16
 
 
 def bytes_to_unicode() -> dict[int, str]:
-    """GPT-2's printable character of each byte: itself where it is printable, else the next from U+0100 on."""
+    """GPT-2's printable character of each byte: the byte itself if it is printable, else the next from U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = (byte for byte in range(256) if byte not in printable)
     return {byte: chr(byte) for byte in printable} | {byte: chr(0x100 + i) for i, byte in enumerate(others)}
 
 
 class Tokenizer:
-    """Ids of bytes and bytes of ids. Made by `Tokenizer.train` or `Tokenizer.load`."""
+    """Encodes bytes to ids and decodes ids to bytes. Made by `Tokenizer.train` or `Tokenizer.load`."""
 
     def __init__(self, definition: str) -> None:
+        """From the content of a `tokenizer.json`; ArtifactError: the library cannot parse it."""
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(definition)
         except Exception as error:  # the library raises plain Exception for any malformed definition
-            raise ArtifactError(f"the tokenizer's definition cannot be read: {error}") from None
+            raise ArtifactError(f"the tokenizer's definition cannot be parsed: {error}") from None
         self._tokenizer.encode_special_tokens = True
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
@@ -86,14 +87,14 @@ class Tokenizer:
 
     @classmethod
     def from_merges(cls, tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> "Tokenizer":
-        """From tokens in the order of their ids, and the merges in the order in which they were learned."""
+        """From tokens in the order of their ids, and merges in the order in which they were trained."""
         tokenizer = _byte_level(models.BPE({token: index for index, token in enumerate(tokens)}, list(merges)))
         tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
         return cls(tokenizer.to_str())
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
-        """Read a `tokenizer.json`; ArtifactError names the file when it is not one."""
+        """Load a `tokenizer.json`; ArtifactError: the file cannot be read or is not a tokenizer of this program."""
         try:
             return cls(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, KeyError, ArtifactError) as error:
@@ -112,7 +113,7 @@ class Tokenizer:
         return self.special["<|endoftext|>"]
 
     def encode(self, text: bytes) -> list[int]:
-        """Ids of any bytes. Never a special token's id, whatever the text says."""
+        """Ids of any bytes; never a special token's id, even where the text looks like one."""
         ids: list[int] = []
         for chunk in NOT_UTF8.split(text.decode("utf-8", "surrogateescape")):
             if NOT_UTF8.match(chunk):
@@ -122,22 +123,22 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int]) -> bytes:
-        """The bytes of ids; special tokens have none. IndexError for an id outside the vocabulary."""
+        """Bytes of ids; special tokens have none. IndexError if an id is outside the vocabulary."""
         return b"".join([self._bytes[index] for index in ids])
 
     def token_bytes(self, index: int) -> bytes:
         return self._bytes[index]
 
     def id_of(self, content: bytes) -> int | None:
-        """The token of these bytes, if there is one."""
+        """Id of the token with these bytes; None if there is none."""
         return self._ids.get(content)
 
     def last_pretoken_bytes(self, text: bytes) -> int:
-        """Bytes of the last piece of a text that is encoded by itself: a word, signs, blanks; 0 of an empty text."""
+        """Length in bytes of the last pre-token of a text (a word, punctuation or blanks); 0 of an empty text."""
         chunks = [chunk for chunk in NOT_UTF8.split(text[-TAIL_BYTES:].decode("utf-8", "surrogateescape")) if chunk]
         if not chunks or NOT_UTF8.match(chunks[-1]):
             return len(chunks[-1:])
-        # The library gives a character for each byte.
+        # The library returns one character per byte.
         return len(self._tokenizer.pre_tokenizer.pre_tokenize_str(chunks[-1])[-1][0])
 
     @cached_property
@@ -145,12 +146,12 @@ class Tokenizer:
         return np.array([len(token) for token in self._bytes], dtype=np.int64)
 
     def token_lengths(self) -> npt.NDArray[np.int64]:
-        """Bytes of each token (V,); to be read only."""
+        """Length of each token in bytes, (V,) int64; do not modify."""
         return self._lengths
 
 
 def _byte_level(model: Any) -> Any:
-    """The library's tokenizer of bytes with this model."""
+    """The library's byte-level tokenizer with this model."""
     tokenizer: Any = tokenizers.Tokenizer(model)
     split = pre_tokenizers.Split(tokenizers.Regex(QWEN2_PATTERN), "isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -160,7 +161,7 @@ def _byte_level(model: Any) -> Any:
 
 
 def _line_chunks(texts: Iterable[bytes]) -> Iterator[Sequence[str]]:
-    """Texts in pieces of whole lines: what the trainer takes up at once stays small, whatever a file's size."""
+    """Chunks of whole lines, which bound the trainer's memory for files of any size."""
     for text in texts:
         lines = text.decode("utf-8").splitlines(keepends=True)
         chunk: list[str] = []

@@ -116,7 +116,7 @@ def test_seed_makes_its_passes(bench_config: BenchmarkConfig, report: PlainRepor
     assert found["tokens"] == pytest.approx(2 * found["corpus"]["tokens"], rel=0.05)
     assert found["seconds"] == found["memory_samples"][-1][0] and found["bits_per_byte"] < 8.5
     assert found["tokens_per_second"] == pytest.approx(found["tokens"] / found["seconds"])
-    assert "2 passes" in seed_table(found)
+    assert "2 epochs" in seed_table(found)
 
 
 def test_the_slope_of_memory_is_that_after_it_settled() -> None:

@@ -144,11 +144,11 @@ def with_metadata(monkeypatch: pytest.MonkeyPatch, trained: TrainedNetwork, name
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("tokenizer.ggml.pre", "gpt-2", "llama.cpp gives a text of .* other ids"),
-        ("tokenizer.ggml.pre", "none", "llama.cpp cannot use what was written"),
+        ("tokenizer.ggml.pre", "gpt-2", "llama.cpp encodes a text of .* other ids"),
+        ("tokenizer.ggml.pre", "none", "llama.cpp cannot use the export"),
         ("qwen3.rope.freq_base", 9_000.0, "llama.cpp computes other log-probabilities"),
-        ("qwen3.block_count", 3, "llama.cpp cannot use what was written"),
-        ("tokenizer.ggml.add_bos_token", True, "llama.cpp encodes a gap as"),
+        ("qwen3.block_count", 3, "llama.cpp cannot use the export"),
+        ("tokenizer.ggml.add_bos_token", True, "llama.cpp encodes the infill prompt as"),
     ],
 )
 def test_a_setting_that_is_not_the_models_is_refused(

@@ -33,14 +33,14 @@ def error_of(trained: TrainedNetwork, tmp_path: Path, program: str) -> str:
 def test_one_that_fails_is_quoted_in_one_line(
     grouped: TrainedNetwork, tmp_path: Path, program: str, message: str
 ) -> None:
-    assert error_of(grouped, tmp_path, program) == f"llama.cpp cannot use what was written: {message}"
+    assert error_of(grouped, tmp_path, program) == f"llama.cpp cannot use the export: {message}"
 
 
 def test_one_that_does_not_end_is_ended(
     grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtimes, "TIMEOUT_SECONDS", 0.5)
-    assert "llama.cpp did not come to an end" in error_of(grouped, tmp_path, "while True: pass")
+    assert "llama.cpp did not finish" in error_of(grouped, tmp_path, "while True: pass")
 
 
 def test_each_is_told_to_stay_offline_and_sees_nothing_of_the_current_folder(

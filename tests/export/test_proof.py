@@ -74,7 +74,9 @@ def expected_scores(network: Transformer, verification_set: VerificationSet) -> 
 def test_one_number_of_all_that_is_off_is_seen(network: Transformer, verification_set: VerificationSet) -> None:
     other = expected_output(network, verification_set, LLAMA)
     other.scores[2][3, 17] += np.float32(0.006)
-    with pytest.raises(ExportError, match=r"llama.cpp computes other log-probabilities: 0.006 off, 0.005 is allowed"):
+    with pytest.raises(
+        ExportError, match=r"llama.cpp computes other log-probabilities: largest difference 0.006, allowed 0.005"
+    ):
         compare_outputs(LLAMA, other, network, verification_set, 5e-3)
     assert compare_outputs(LLAMA, other, network, verification_set, 7e-3)["max_difference"] == pytest.approx(
         6e-3, rel=1e-3
@@ -98,7 +100,7 @@ def test_places_of_which_nothing_is_said_do_not_count_but_some_must(
     assert found["num_positions"] == 4 * verification_set.max_tokens + 1
     for scores in other.scores:
         scores[:] = -np.inf
-    with pytest.raises(ExportError, match="says nothing of how likely words are"):
+    with pytest.raises(ExportError, match="returned no scores to compare"):
         compare_outputs(LLAMA, other, network, verification_set, 1e-4)
 
 
@@ -111,7 +113,7 @@ def test_another_word_passes_only_where_ours_holds_it_for_as_good(
     other.generated[0][-1] = int(order[-2])  # the last: no row after it
     found = compare_outputs(LLAMA, other, network, verification_set, margin + 1e-5)
     assert found["num_mismatches"] == 1 and found["max_margin"] == pytest.approx(margin, abs=1e-6)
-    with pytest.raises(ExportError, match="llama.cpp writes another text"):
+    with pytest.raises(ExportError, match="llama.cpp generates another text"):
         compare_outputs(LLAMA, other, network, verification_set, margin - 1e-5)
 
 
@@ -121,15 +123,16 @@ def test_other_ids_another_text_and_another_gap_are_seen(
     same = expected_output(network, verification_set, LLAMA)
     ids = [list(each) for each in same.ids]
     ids[1][4] += 1
-    with pytest.raises(ExportError, match=r"llama.cpp gives a text of \d+ characters other ids, from id 4 on"):
+    with pytest.raises(ExportError, match=r"llama.cpp encodes a text of \d+ characters to other ids, from id 4 on"):
         compare_outputs(LLAMA, replace(same, ids=ids), network, verification_set, 1e-4)
     ids[1] = same.ids[1][:-1]
     with pytest.raises(ExportError, match=f"from id {len(ids[1])} on"):
         compare_outputs(LLAMA, replace(same, ids=ids), network, verification_set, 1e-4)
-    with pytest.raises(ExportError, match="gives back another text"):
+    with pytest.raises(ExportError, match="decodes the ids of a text to another text"):
         compare_outputs(LLAMA, replace(same, texts=[*same.texts[:-1], "x"]), network, verification_set, 1e-4)
     with pytest.raises(
-        ExportError, match=f"encodes a gap as {same.num_infill_tokens + 1} ids, ours are {same.num_infill_tokens}"
+        ExportError,
+        match=f"encodes the infill prompt as {same.num_infill_tokens + 1} ids, cllm as {same.num_infill_tokens}",
     ):
         compare_outputs(
             LLAMA, replace(same, num_infill_tokens=same.num_infill_tokens + 1), network, verification_set, 1e-4

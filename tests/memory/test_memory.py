@@ -136,5 +136,5 @@ def test_arrays_of_other_names_are_refused(change: str) -> None:
     arrays = {name: array for name, array in state._asdict().items() if name not in TABLES}
     copy_arrays(state, arrays)
     others = {**arrays, "more": np.zeros(1)} if change == "more" else dict(list(arrays.items())[1:])
-    with pytest.raises(ValueError, match="it holds"):
+    with pytest.raises(ValueError, match="arrays.safetensors holds"):
         copy_arrays(state, others)

@@ -90,7 +90,7 @@ def test_an_update_of_another_memory_is_refused(saved: tuple[Path, Path, Path], 
 
 def test_an_update_is_no_memory_to_score_with(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     updated(saved, tmp_path)
-    with pytest.raises(ArtifactError, match="no memory by itself"):
+    with pytest.raises(ArtifactError, match="expected a memory of view 'train'"):
         load_memory(tmp_path / "update", Tokenizer.load(saved[1]))
 
 

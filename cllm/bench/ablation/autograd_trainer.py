@@ -1,4 +1,4 @@
-"""Our network with one of the heads and one of the components, by autograd, in one process."""
+"""Training of cllm's network with one of the heads and one of the components, by autograd, in one process."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ from cllm.training.plan import OptimizerConfig, TrainingConfig, learning_rate_sc
 
 
 class AutogradTrainer(TrainerProcess):
-    """Our optimizer and schedule on our network, float32.
+    """cllm's network, optimizer and schedule in float32; shapes as in `TrainerProcess`.
 
-    Settings: `recipe`, the shape; `head`, a name in `HEADS`; `component`, one in `COMPONENTS`.
+    Settings: `recipe`, the network's shape; `head`, a name in `HEADS`; `component`, a name in `COMPONENTS`.
     """
 
     def prepare(self, settings: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ class AutogradTrainer(TrainerProcess):
         ]
         self._steps, self._recipe, self._optimizer = 0, TrainingConfig(), OptimizerConfig()
         num_rows = FANOUT * self._shape.context_length
-        with torch.no_grad():  # a kernel that is loaded, or compiled, is no step
+        with torch.no_grad():  # load or compile the kernels before the clock starts
             self._head(torch.zeros(num_rows, self._shape.n_embd), torch.zeros(num_rows, dtype=torch.int64))
 
     def step(self, progress: float) -> int:
@@ -49,7 +49,7 @@ class AutogradTrainer(TrainerProcess):
     def _update(self, scale: float) -> None:
         self._steps += 1
         for name, weight, first_moment, second_moment in self._parameters:
-            if weight.grad is None:  # of words that nothing in the batch asked for
+            if weight.grad is None:  # the batch did not use this weight
                 continue
             if weight.dim() > 1 and is_matrix(name):
                 rows = list(fused_rows(self._network.config, name))
@@ -69,5 +69,5 @@ class AutogradTrainer(TrainerProcess):
 
 
 def main() -> None:
-    """Be one."""
+    """Serve calls to an `AutogradTrainer`."""
     serve_trainer(AutogradTrainer())

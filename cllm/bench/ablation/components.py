@@ -1,4 +1,7 @@
-"""Networks with one component more that is made of `lattice`, or none: what `cllm bench lattice` compares."""
+"""Networks with one additional component from `lattice`, or none, which `cllm bench lattice` compares.
+
+Each constructor takes `counts` (V,) int64, the frequency of each token in the training data.
+"""
 
 from collections.abc import Callable
 from typing import cast
@@ -16,21 +19,21 @@ from cllm.model.cache import KVCache
 from cllm.model.config import TransformerConfig
 from cllm.model.transformer import Attention, Block, Transformer, init_std, initialise, rotate
 
-MODULI = (12, 13, 17, 19)  # no two share a divisor: 50,388 words have residues of their own
+MODULI = (12, 13, 17, 19)  # pairwise coprime: 50,388 tokens have distinct residues
 
 
 def baseline_network(config: TransformerConfig, counts: Tensor) -> Transformer:
-    """Our network as it is."""
+    """Return cllm's network, unchanged; `counts` (V,) is not used."""
     network = Transformer(config)
     initialise(network, torch.Generator().manual_seed(torch.initial_seed()))
     return network
 
 
 def with_kissing_words(config: TransformerConfig, counts: Tensor) -> Transformer:
-    """First embeddings are places in a tree of kissing spheres, instead of drawn.
+    """Return a network whose embeddings are initialised as positions in a tree of kissing spheres, not at random.
 
-    A word's rank by how often it occurs, in digits to the base of twelve, is its way down the tree; each three channels
-    are a direction of the face-centred cubic twelve, by two of the digits and a prime.
+    The digits of a token's frequency rank (from `counts` (V,)) in base 12 are its path in the tree. Each group of three
+    channels is one of the 12 directions of the face-centred cubic lattice, chosen by two of the digits and a prime.
     """
     network = baseline_network(config, counts)
     words, width = network.embedding.weight.shape
@@ -48,14 +51,14 @@ def with_kissing_words(config: TransformerConfig, counts: Tensor) -> Transformer
 
 
 class ClockEmbedding(nn.Embedding):
-    """Words and, beside the rotary angles, where on the rings of a clock their position is."""
+    """Token embedding plus a linear projection of clock features of the position; ids (B, T) to (B, T, D)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config.vocab_size, config.n_embd)
         periods = torch.tensor(sorted(set(RINGS)), dtype=torch.float64)
         angles = 2 * torch.pi * torch.arange(config.context_length, dtype=torch.float64)[:, None] / periods
         self.register_buffer("_features", torch.cat((angles.sin(), angles.cos()), 1).float())  # (T, 2 P)
-        self.projection = nn.Parameter(torch.zeros(2 * len(periods) * config.n_embd))  # a vector: it does not decay
+        self.projection = nn.Parameter(torch.zeros(2 * len(periods) * config.n_embd))  # a vector: no weight decay
 
     def forward(self, ids: Tensor) -> Tensor:
         features = cast(Tensor, self._features)[: ids.size(1)]
@@ -63,12 +66,15 @@ class ClockEmbedding(nn.Embedding):
 
 
 def with_clock_positions(config: TransformerConfig, counts: Tensor) -> Transformer:
-    """Sines and cosines of the clock's periods, 12, 60 and 100 tokens, come to the embedding, by a learned matrix."""
+    """Return a network that adds sines and cosines of the clock's periods to the embedding, by a trained matrix.
+
+    The periods are 12, 60 and 100 tokens. `counts` (V,) is not used.
+    """
     return with_embedding(ClockEmbedding(config), config, counts)
 
 
 class ResidueEmbedding(nn.Embedding):
-    """Words as what is theirs alone and what they share with those that leave the same residues."""
+    """Token embedding plus embeddings shared by all tokens with the same residue; ids (B, T) to (B, T, D)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config.vocab_size, config.n_embd)
@@ -83,11 +89,15 @@ class ResidueEmbedding(nn.Embedding):
 
 
 def with_residue_words(config: TransformerConfig, counts: Tensor) -> Transformer:
-    """To a word's embedding come those of its residues by 12, 13, 17 and 19: a residue number system."""
+    """Return a network that adds embeddings of the id's residues modulo 12, 13, 17 and 19 (a residue number system).
+
+    `counts` (V,) is not used.
+    """
     return with_embedding(ResidueEmbedding(config), config, counts)
 
 
 def with_embedding(embedding: nn.Embedding, config: TransformerConfig, counts: Tensor) -> Transformer:
+    """Return cllm's network with `embedding`, initialised with the network's weights; `counts` (V,) is not used."""
     network = baseline_network(config, counts)
     with torch.no_grad():
         embedding.weight.copy_(network.embedding.weight)
@@ -96,7 +106,10 @@ def with_embedding(embedding: nn.Embedding, config: TransformerConfig, counts: T
 
 
 class BiasedAttention(Attention):
-    """Attention whose scores have a bias: a matrix (T, T) times a learned number a head."""
+    """Attention with a score bias: a matrix (T, T) times one scalar per head, trained if `is_learned`.
+
+    Maps x (B, T, D) to (B, T, D).
+    """
 
     def __init__(self, config: TransformerConfig, layer: int, bias: Tensor, is_learned: bool) -> None:
         super().__init__(config, layer)
@@ -119,16 +132,23 @@ class BiasedAttention(Attention):
 
 
 def with_gcd_bias(config: TransformerConfig, counts: Tensor) -> Transformer:
-    """A token attends more, or less, to those whose position has divisors with its own, as each head learns."""
+    """Return a network with an attention bias by the common divisors of two positions and a trained scale per head.
+
+    `counts` (V,) is not used.
+    """
     return with_attention_bias(config, counts, is_learned=True)
 
 
 def with_no_bias(config: TransformerConfig, counts: Tensor) -> Transformer:
-    """Attention computed the same way, with a bias of zero: what the bias's time alone does."""
+    """Return a network with the same attention code and a bias of zero: the control for the bias's computing time.
+
+    `counts` (V,) is not used.
+    """
     return with_attention_bias(config, counts, is_learned=False)
 
 
 def with_attention_bias(config: TransformerConfig, counts: Tensor, is_learned: bool) -> Transformer:
+    """Return a network with `BiasedAttention` by the GCD similarity of positions; `counts` (V,) is not used."""
     network = baseline_network(config, counts)
     positions = np.arange(1, config.context_length + 1)
     bias = torch.from_numpy(gcd_similarity(positions[:, None], positions)).float()

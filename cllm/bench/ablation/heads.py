@@ -1,6 +1,6 @@
-"""Ways from a hidden state to the next word, which differ in how many words' scores they compute for it.
+"""Output heads, which differ in the number of logits that they compute per token.
 
-Each is made of `counts` (V,), how often each of V words occurs in what is learned, and the width D.
+Each is built from `counts` (V,) int64, the frequency of each of V words in the training data, and the width D.
 """
 
 from abc import ABC, abstractmethod
@@ -18,8 +18,8 @@ from cllm.model.shared_tensor import as_tensor
 from cllm.training.plan import TrainingConfig
 
 NUM_CLASSES = 12
-INIT_STD = 0.002  # of first weights
-NUM_SAMPLES = 1024  # words that stand for all others
+INIT_STD = 0.002  # standard deviation of initial weights
+NUM_SAMPLES = 1024  # sampled words that represent all others
 
 
 def initial_weight(num_words: int, width: int) -> nn.Parameter:
@@ -27,19 +27,19 @@ def initial_weight(num_words: int, width: int) -> nn.Parameter:
 
 
 class OutputHead(nn.Module, ABC):
-    """What all of them are."""
+    """Base class of the heads."""
 
     @abstractmethod
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """What is learned by: summed nats of targets (N,) after hidden states (N, D)."""
+        """Training loss: the summed nats (scalar) of targets (N,) given hidden states (N, D)."""
 
     @abstractmethod
     def nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Their summed negative log-likelihood."""
+        """Exact summed negative log-likelihood (scalar) of targets (N,) given hidden states (N, D)."""
 
 
 class Dense(OutputHead):
-    """All words' scores for all tokens at once: N x V numbers, and again for their gradient."""
+    """Computes logits (N, V) of all tokens at once, and as many gradient values; shapes as in `OutputHead`."""
 
     def __init__(self, counts: Tensor, width: int) -> None:
         super().__init__()
@@ -53,18 +53,21 @@ class Dense(OutputHead):
 
 
 class Chunked(Dense):
-    """All words' scores, for 128 tokens at a time, whose gradient is made while they are in the cache."""
+    """Computes all logits for 128 tokens at a time, and their gradient while they are in the processor's cache.
+
+    Shapes as in `OutputHead`.
+    """
 
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
         return linear_cross_entropy(hidden.unsqueeze(0), self.weight.to(hidden.dtype), targets.unsqueeze(0))
 
 
 class SampledGradientCrossEntropy(torch.autograd.Function):
-    """Summed nats of targets (N,) given hidden (N, D) and weight (V, D), with our trainer's gradient by lot."""
+    """Summed nats of targets (N,) given hidden (N, D) and weight (V, D), with the trainer's sampled gradient."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, head: model_head.Head) -> Tensor:
-        """`head` is that of the same weight."""
+        """`head` must be built from the same weight (V, D)."""
         d_hidden, d_weight = torch.empty_like(hidden), torch.empty_like(weight)
         rng = np.random.default_rng(int(torch.randint(1 << 31, ())))
         nats = head.compute(hidden.detach(), targets.numpy(), 1.0, rng, d_hidden, as_tensor(d_weight))
@@ -78,13 +81,16 @@ class SampledGradientCrossEntropy(torch.autograd.Function):
 
 
 class SampledGradient(Dense):
-    """As in chunks, but most of the words without a chance worth speaking of are left out of the gradient."""
+    """As `Chunked`, but most words with a negligible probability are left out of the gradient.
+
+    Shapes as in `OutputHead`.
+    """
 
     sample_threshold = TrainingConfig().sample_threshold
 
     def __init__(self, counts: Tensor, width: int) -> None:
         super().__init__(counts, width)
-        self._head: model_head.Head | None = None  # for as many rows as the first time
+        self._head: model_head.Head | None = None  # built for the number of rows of the first call
 
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
         self._head = self._head or model_head.Head(self.weight.detach(), len(hidden), self.sample_threshold)
@@ -93,9 +99,10 @@ class SampledGradient(Dense):
 
 
 class SampledSoftmax(Dense):
-    """The target against words that are drawn for the whole batch, by how often they occur, and stand for the others.
+    """Compares the target with words sampled for the whole batch by frequency, which represent all other words.
 
-    Importance sampling (Bengio & Senecal 2008). Only learning is cheaper: a prediction needs all words' scores.
+    Importance sampling (Bengio & Senecal 2008). Only training is cheaper: prediction needs all logits.
+    Shapes as in `OutputHead`.
     """
 
     def __init__(self, counts: Tensor, width: int) -> None:
@@ -114,7 +121,10 @@ class SampledSoftmax(Dense):
 
 
 class Factored(OutputHead):
-    """First one of twelve classes, of words about as frequent, then the word (Goodman 2001, arXiv:cs/0108006)."""
+    """Predicts one of 12 classes of words of similar frequency, then the word (Goodman 2001, arXiv:cs/0108006).
+
+    Shapes as in `OutputHead`.
+    """
 
     def __init__(self, counts: Tensor, width: int) -> None:
         super().__init__()
@@ -142,14 +152,17 @@ class Factored(OutputHead):
 
 
 class Adaptive(OutputHead):
-    """PyTorch's adaptive softmax (Grave et al. 2017, arXiv:1609.04309): rare words in clusters, with fewer channels."""
+    """PyTorch's adaptive softmax (Grave et al. 2017, arXiv:1609.04309): rare words in clusters, with fewer channels.
+
+    Shapes as in `OutputHead`.
+    """
 
     def __init__(self, counts: Tensor, width: int) -> None:
         super().__init__()
         num_words = len(counts)
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(width, num_words, [num_words // 8, num_words // 2], div_value=2.0)
         for name, weight in self.softmax.named_parameters():
-            if name == "head.weight" or name.endswith(".1.weight"):  # what gives scores, not what leaves out channels
+            if name == "head.weight" or name.endswith(".1.weight"):  # the logit layers, not the projections
                 nn.init.normal_(weight, 0.0, INIT_STD)
         words_by_frequency = counts.argsort(descending=True, stable=True)
         self.register_buffer("_rank_of", words_by_frequency.argsort())

@@ -1,4 +1,4 @@
-"""Our network and recipe by autograd, with one part of them changed."""
+"""Trainers of cllm's network and recipe by autograd, with one part changed."""
 
 from dataclasses import asdict
 
@@ -8,14 +8,14 @@ from cllm.bench.shared.trainer import SingleProcessTrainer
 
 
 def head_trainer(config: BenchmarkConfig, dataset: BenchmarkDataset, head: str) -> SingleProcessTrainer:
-    """Our network and recipe by autograd, with one of the heads."""
+    """Return a trainer of cllm's network and recipe by autograd, with the head `head`."""
     return _autograd_trainer(config, head, dataset, config.seed, head, "none")
 
 
 def component_trainer(
     config: BenchmarkConfig, dataset: BenchmarkDataset, component: str, seed: int
 ) -> SingleProcessTrainer:
-    """Our network and recipe by autograd, with one of the components."""
+    """Return a trainer of cllm's network and recipe by autograd, with the component `component`."""
     head = "12 classes" if component == "12 classes" else "sampled gradient"
     return _autograd_trainer(config, component, dataset, seed, head, "none" if head == component else component)
 

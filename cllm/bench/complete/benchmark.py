@@ -1,7 +1,7 @@
-"""`cllm bench complete`: how fast tokens and lines come, beside llama.cpp and transformers with the same weights.
+"""`cllm bench complete`: speed of tokens and lines, compared with llama.cpp and transformers on the same weights.
 
-All are asked in turn, prompt by prompt, by the same cursors in held-out files: prompts of the network's context, after
-which so many tokens are written; and lines, as an editor asks for them.
+All backends are measured in turn, prompt by prompt, at the same cursors in held-out files: prompts of the network's
+context length with NUM_TOKENS generated tokens, and lines as an editor requests them.
 """
 
 import importlib.util
@@ -28,8 +28,8 @@ from cllm.workspace.run import current_run, existing_directory
 from cllm.workspace.workspace import Workspace
 
 GGUF_TYPES = ("f32", "f16", "q8_0")
-NUM_TOKENS = 64  # that are written after each prompt
-WINDOW_BYTES = [3200, 800]  # bytes before and after a cursor: 1,000 tokens of libuv's, 3.9 bytes each
+NUM_TOKENS = 64  # generated after each prompt
+WINDOW_BYTES = [3200, 800]  # bytes before and after a cursor: 1,000 tokens of libuv at 3.9 bytes each
 MAX_CURSORS = 10_000
 CLLM_MODULE, LLAMA_CPP_MODULE, TRANSFORMERS_MODULE = (
     "cllm.bench.complete.cllm_backend",
@@ -40,7 +40,7 @@ CLLM_MODULE, LLAMA_CPP_MODULE, TRANSFORMERS_MODULE = (
 
 @dataclass(frozen=True)
 class DecodeBackend:
-    """A process that is asked, and what it is told each time."""
+    """A backend's process, and arguments of all its calls."""
 
     sphere: Sphere
     common_arguments: dict[str, Any]
@@ -51,14 +51,17 @@ class DecodeBackend:
 
 
 def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[str, Any]:
-    """Tokens a second of each contender; seconds to lines of ours."""
+    """Return tokens/s of each backend, and the latency of cllm's lines in seconds.
+
+    Raises UsageError if `count` is out of range or no file is held out.
+    """
     if not 1 <= count <= MAX_CURSORS:
         raise UsageError(f"-n {count} is not between 1 and {MAX_CURSORS:,}")
     scored_model, machine = scored_model_of(current_run(Workspace(existing_directory(root)))), detect_machine()
     corpus, trained = Corpus.open(scored_model.corpus), TrainedNetwork.load(scored_model.model)
     cursors = draw_cursors(corpus, corpus.val, count, seed)
     if not cursors:
-        raise UsageError(f"nothing was held out of {root}: there is no place to complete at")
+        raise UsageError(f"{root} has no held-out files to complete in")
     ours = {
         "model": str(scored_model.model),
         "memory": str(scored_model.memory),
@@ -84,10 +87,10 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
                 }
                 rates.setdefault(name, []).append(rate)
             is_identical.append(decoded_tokens.get("ours") == decoded_tokens.get("ours with drafts"))
-    with ExitStack() as stack:  # nobody else is there now, and nothing is compared
+    with ExitStack() as stack:  # the other backends have ended; lines are not compared
         report.start_phase("lines")
         backend = start_backend(CLLM_MODULE, {**ours, "threads": 1}, stack)
-        for number, cursor in enumerate([*cursors[:1], *cursors]):  # at first kernels are loaded
+        for number, cursor in enumerate([*cursors[:1], *cursors]):  # the first request loads kernels
             report.update(number / len(cursors), f"cursor {number} of {count}")
             document = corpus.val[cursor.document]
             text = corpus.text(document)
@@ -109,7 +112,7 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
 def start_backends(
     trained: TrainedNetwork, ours: dict[str, str], cores: int, report: Reporter
 ) -> Iterator[dict[str, DecodeBackend]]:
-    """Those that are installed, each in a process of its own, with one thread and with as many as there are cores."""
+    """Start all installed backends, each in its own process; llama.cpp with one thread and with one per core."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cllm-bench-")))
 
@@ -134,18 +137,18 @@ def start_backends(
 
 
 def start_backend(module: str, common_arguments: dict[str, Any], stack: ExitStack) -> DecodeBackend:
-    """A contender, until the stack is left."""
+    """Start a backend, which runs until `stack` is closed."""
     environment = {**worker_environment(), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     fork_server = stack.enter_context(ForkServer([module], {**environment, "PATH": os.environ.get("PATH", "")}))
     return DecodeBackend(stack.enter_context(Sphere(fork_server, module, 1)), common_arguments)
 
 
 def median_rates(rates: list[dict[str, float]]) -> dict[str, float]:
-    """Medians."""
+    """Return the median prefill and decode rates in tokens/s."""
     return {name: statistics.median(rate[name] for rate in rates) for name in ("prefill", "decode")}
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
-    """The middle one, and the one that 95 in 100 are below."""
+    """Return the median and the 95th percentile of latencies in seconds."""
     ordered = sorted(seconds)
     return {"p50": statistics.median(ordered), "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]}

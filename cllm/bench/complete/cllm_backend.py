@@ -1,4 +1,4 @@
-"""Ours, in a process of its own: the network alone, with and without drafts of the memory; and lines as shipped."""
+"""cllm's backend process: the network alone, with and without drafts of the memory, and lines as `cllm complete`."""
 
 import time
 from contextlib import nullcontext
@@ -29,10 +29,9 @@ def session_of(model: str, memory: str, prefill_dtype: str, threads: int) -> Com
 def decode(
     model: str, memory: str, prefill_dtype: str, threads: int, prompt: list[int], count: int, drafts: bool
 ) -> dict[str, Any]:
-    """Seconds to read a prompt, and to write `count` tokens after it, the network's likeliest; and which.
+    """Decode `count` tokens greedily with the network; return the seconds of prefill and decoding, and the tokens.
 
-    With `drafts`, the text itself and the memory, which has read the prompt, too, propose some, which the network
-    verifies.
+    With `drafts`, the text itself and the memory, updated with the prompt, propose tokens, which the network verifies.
     """
     completer = session_of(model, memory, prefill_dtype, threads).completer
     assert completer.model is not None and completer.memory is not None
@@ -72,10 +71,10 @@ def line(
     path: str,
     window: list[int],
 ) -> dict[str, float]:
-    """Seconds to a finished line (mixture, guide, drafts): of a file just opened, and after `typed` more.
+    """Return the seconds to a finished line (mixture, guide, drafts) in a file just opened, and after `typed` is added.
 
-    `window`: so many bytes before and after the cursor are read. The other times: until the first token, and without
-    the guide after `typed`.
+    Also returned: the seconds to the first token, and to a line without the guide after `typed`. `window`: the number
+    of bytes before and after the cursor that are used.
     """
     prompt_limits.MAX_PREFIX_BYTES, prompt_limits.MAX_SUFFIX_BYTES = window
     session, found = session_of(model, memory, prefill_dtype, threads), dict[str, float]()

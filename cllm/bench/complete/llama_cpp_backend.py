@@ -1,4 +1,4 @@
-"""llama.cpp, in a process of its own: how fast it reads a prompt and goes on, by its own clock."""
+"""llama.cpp's backend process: prefill and decoding times by its own clock."""
 
 import os
 import tempfile
@@ -13,8 +13,8 @@ from cllm.spheres.worker import serve
 
 @lru_cache(maxsize=1)
 def cached_server(file: str, threads: int) -> Any:
-    """With its own choices of cache and attention, which are its fastest, and so many threads."""
-    os.chdir(tempfile.mkdtemp(prefix="cllm-bench-"))  # its socket lies there
+    """Start a server with llama.cpp's defaults for cache and attention, its fastest, and `threads` threads; cached."""
+    os.chdir(tempfile.mkdtemp(prefix="cllm-bench-"))  # the folder of its socket
     params = xllamacpp.CommonParams()
     fastest = {name: getattr(params, name) for name in ("cache_type_k", "cache_type_v", "flash_attn_type")}
     cpus: Any = params.cpuparams
@@ -23,7 +23,7 @@ def cached_server(file: str, threads: int) -> Any:
 
 
 def decode(file: str, threads: int, prompt: list[int], count: int) -> dict[str, Any]:
-    """Seconds to read a prompt, and to write `count` tokens after it, the likeliest; and which."""
+    """Decode `count` tokens greedily; return the seconds of prefill and decoding, and the tokens."""
     cached_server(file, threads)
     found = post(
         "/completion",

@@ -1,4 +1,4 @@
-"""transformers, in a process of its own: how fast it reads a prompt and goes on, without what `generate` adds."""
+"""transformers' backend process: prefill and decoding times, without the overhead of `generate`."""
 
 import time
 from functools import lru_cache
@@ -12,14 +12,14 @@ from cllm.spheres.worker import serve
 
 @lru_cache(maxsize=1)
 def model_of(folder: str, threads: int) -> Any:
-    """An exported model, in fp32."""
+    """Load an exported model in float32; cached."""
     torch.set_num_threads(threads)
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
 
 
 @torch.inference_mode()
 def decode(file: str, threads: int, prompt: list[int], count: int) -> dict[str, Any]:
-    """Seconds to read a prompt, and to write `count` tokens after it, the likeliest; and which."""
+    """Decode `count` tokens greedily; return the seconds of prefill and decoding, and the tokens."""
     model = model_of(file, threads)
     began = time.perf_counter()
     output = model(torch.tensor([prompt]), use_cache=True, logits_to_keep=1)

@@ -1,7 +1,7 @@
-"""`cllm bench lattice`: what the crystalline components do for a network, each alone, in equal seconds.
+"""`cllm bench lattice`: the effect of each lattice component on a network, in equal training time.
 
-For each seed all networks race in turn, at the recipe's shape; what counts is how each differs from the one without, of
-the same seed.
+For each seed all networks are trained round-robin at the recipe's shape. Each is compared with the network without a
+component of the same seed.
 """
 
 import math
@@ -17,11 +17,11 @@ from cllm.progress import Reporter
 
 COMPONENT_NAMES = ("none", "kissing words", "clock positions", "gcd bias", "no bias", "residue words", "12 classes")
 NUM_SEEDS = 3
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # Student's t for a two-sided 95%, by degrees of freedom
+T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # Student's t, two-sided 95%, by degrees of freedom
 
 
 def bench_lattice(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
-    """A row for each component: the means over the seeds, and by how much it is better or worse than none."""
+    """Return a row per component: means over the seeds, and the relative difference from no component."""
     report.start_phase("prepare")
     with config.ingest_corpus() as (corpus, folder):
         dataset = prepare_dataset(corpus, folder / "recipe", config.recipe.vocab_size, config.seed)
@@ -46,7 +46,7 @@ def bench_lattice(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
 def component_row(
     component_results: Sequence[dict[str, Any]], runs: Sequence[Sequence[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """One component's figures over seeds, from `component_results`; the first of each run is the network without it."""
+    """Return a component's metrics over the seeds; the first result of each run is the network without a component."""
     differences = [
         each["bits_per_byte"] / run[0]["bits_per_byte"] - 1 for each, run in zip(component_results, runs, strict=True)
     ]
@@ -62,6 +62,6 @@ def component_row(
 
 
 def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and how far from it the true one is in 95 of 100 cases, if the values are normally distributed."""
+    """Return the mean and the half-width of its 95% confidence interval, for normally distributed values."""
     spread = statistics.stdev(values) / math.sqrt(len(values))
     return statistics.mean(values), T_95[len(values) - 1] * spread

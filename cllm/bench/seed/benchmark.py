@@ -1,6 +1,6 @@
-"""`cllm bench seed`: the predecessor's own job, ten passes over a repository by a network of its shape, now.
+"""`cllm bench seed`: the predecessor's task, ten epochs of a repository with a network of its shape.
 
-Its C program did 40 to 53 tokens a second on two cores, and never updated a weight.
+The predecessor, a C program, processed 40 to 53 tokens/s on two cores and never updated a weight.
 """
 
 from dataclasses import asdict
@@ -19,12 +19,12 @@ from cllm.spheres import Sphere
 from cllm.spheres.order import FANOUT
 from cllm.training.plan import Phase, Plan
 
-MEMORY_SAMPLE_SECONDS = 5.0  # between two looks at the memory
+MEMORY_SAMPLE_SECONDS = 5.0  # interval of the memory samples
 SETTLED_SHARE = 0.25  # share of the run after which memory is expected to be flat
 
 
 def bench_seed(config: BenchmarkConfig, epochs: int, report: Reporter) -> dict[str, Any]:
-    """Seconds, speed, and memory over time."""
+    """Train for `epochs` epochs; return seconds, speed, bits per byte and memory over time."""
     report.start_phase("prepare")
     with config.ingest_corpus() as (corpus, folder):
         dataset = prepare_dataset(corpus, folder / "recipe", config.recipe.vocab_size, config.seed)
@@ -47,7 +47,7 @@ def bench_seed(config: BenchmarkConfig, epochs: int, report: Reporter) -> dict[s
 
 
 def epochs_plan_factory(config: BenchmarkConfig, dataset: BenchmarkDataset, epochs: int) -> PlanFactory:
-    """So many passes over the repository, however long they take."""
+    """Return a factory of plans for `epochs` epochs, without a time limit."""
     recipe = config.recipe
     steps = max(1, round(epochs * dataset.train_tokens / (FANOUT * recipe.context_length)))
 
@@ -60,7 +60,7 @@ def epochs_plan_factory(config: BenchmarkConfig, dataset: BenchmarkDataset, epoc
 
 
 def train_and_sample_memory(ours: CllmTrainer, tokens: int, progress: TrainingProgress) -> list[tuple[float, int]]:
-    """Learn to the end; (seconds, bytes of memory that is no file's) on the way."""
+    """Train to the end; return samples (seconds, bytes of anonymous memory)."""
     found: list[tuple[float, int]] = []
     while not ours.is_done:
         before = ours.tokens
@@ -71,7 +71,10 @@ def train_and_sample_memory(ours: CllmTrainer, tokens: int, progress: TrainingPr
 
 
 def bytes_per_minute(memory_samples: list[tuple[float, int]]) -> float | None:
-    """Bytes a minute by which memory grew, by least squares, once it had settled; None where that is too short."""
+    """Return the growth of memory in bytes per minute, by least squares over the last 75% of the run.
+
+    None if there are fewer than 3 samples.
+    """
     settled = [pair for pair in memory_samples if pair[0] >= SETTLED_SHARE * memory_samples[-1][0]]
     if len(settled) < 3:
         return None

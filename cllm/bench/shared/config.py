@@ -1,4 +1,4 @@
-"""What is compared, on which machine, and the contenders that come from it."""
+"""Configuration and environment report of a benchmark."""
 
 import importlib.metadata
 import importlib.util
@@ -28,7 +28,10 @@ PACKAGES = ("torch", "numpy", "numba", "tokenizers")
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkConfig:
-    """A repository, seconds for each contender, and the recipe's shape."""
+    """A repository, the training seconds of each trainer, the recipe's shape and the machine.
+
+    Raises UsageError if `seconds` or `seed` is out of range.
+    """
 
     root: Path
     seconds: float = 600.0
@@ -44,35 +47,35 @@ class BenchmarkConfig:
 
     @property
     def num_workers(self) -> int:
-        """Of our contenders: one for each core, as many as a sphere may have."""
+        """Workers of cllm's trainers: one per core, at most FANOUT."""
         return min(self.machine.cores, FANOUT)
 
     @property
     def engine(self) -> Engine:
-        """Ours, on this machine."""
+        """The engine of cllm on this machine."""
         return engine_of(self.machine, default_dtype(self.machine))
 
     @contextmanager
     def ingest_corpus(self) -> Iterator[tuple[Corpus, Path]]:
-        """The repository's documents, and a folder that goes with them; nothing is written to the repository."""
+        """Yield the repository's corpus and a temporary folder; nothing is written to the repository."""
         with tempfile.TemporaryDirectory(prefix="cllm-bench-") as scratch:
             folder = Path(scratch)
             yield ingest(existing_directory(self.root), folder / "corpus", CorpusConfig()), folder
 
     def ours(self, dataset: BenchmarkDataset, seconds: float, name: str = "ours") -> CllmTrainer:
-        """Our trainer at the recipe's shape."""
+        """Return cllm's trainer with a network of the recipe's shape."""
         plan = recipe_plan_factory(self.recipe, dataset, self.engine, seconds, self.seed)
         return CllmTrainer(name, dataset, self.num_workers, plan)
 
 
 def require_baseline() -> None:
-    """UsageError where the peer is not installed."""
+    """Raise UsageError if the baseline's package is not installed."""
     if importlib.util.find_spec(BASELINE_PACKAGE) is None:
-        raise UsageError(f"{BASELINE_PACKAGE}, which is compared with, is not installed: pip install 'cllm[bench]'")
+        raise UsageError(f"the baseline's package {BASELINE_PACKAGE} is not installed: pip install 'cllm[bench]'")
 
 
 def corpus_report(corpus: Corpus, dataset: BenchmarkDataset) -> dict[str, Any]:
-    """What is learned and scored, for a report."""
+    """Return the sizes of training and scored data, for a report."""
     return {
         "files": len(corpus.train),
         "bytes": dataset.train_bytes,
@@ -84,7 +87,7 @@ def corpus_report(corpus: Corpus, dataset: BenchmarkDataset) -> dict[str, Any]:
 
 
 def environment_report(config: BenchmarkConfig) -> dict[str, Any]:
-    """On what it was measured, for a report."""
+    """Return seed, recipe, engine, machine and versions, for a report."""
     return {
         "seed": config.seed,
         "recipe": asdict(config.recipe),
@@ -94,7 +97,7 @@ def environment_report(config: BenchmarkConfig) -> dict[str, Any]:
 
 
 def machine_report(machine: Machine) -> dict[str, Any]:
-    """A machine, and the versions of what computes."""
+    """Return the machine and the versions of the packages."""
     installed = [*PACKAGES, BASELINE_PACKAGE] if importlib.util.find_spec(BASELINE_PACKAGE) else PACKAGES
     return {
         "machine": {**asdict(machine), "features": sorted(machine.features or ())},

@@ -1,4 +1,4 @@
-"""What all contenders learn from and are scored on: the same documents, as ids of the same tokenizer."""
+"""Training and scoring data of all trainers: the same documents, as ids of the same tokenizer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,9 @@ from cllm.errors import CorpusError
 from cllm.stages.prepare import sampled_texts
 from cllm.tokenizer import Tokenizer
 
-SCORED_BYTES = 64_000  # of held-out files, drawn: as much as a curve's points can wait for
+SCORED_BYTES = 64_000  # size of the held-out sample, small enough to score at each point of a curve
 
-MIN_TOKENS = 1025  # the longest row that anybody learns from
+MIN_TOKENS = 1025  # the longest training row of any trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,12 @@ class BenchmarkDataset:
 
 
 def prepare_dataset(corpus: Corpus, folder: Path, vocab_size: int, seed: int) -> BenchmarkDataset:
-    """Learn a tokenizer and encode: all learned documents, and a drawn sample of those that are held out."""
+    """Train a tokenizer and encode all training documents and a random sample of the held-out ones.
+
+    Raises CorpusError if no document is held out or there are fewer than 1025 training tokens.
+    """
     if not corpus.val:
-        raise CorpusError("nothing is held out in so small a repository, so nothing can be compared on it")
+        raise CorpusError("the repository is too small: no file is held out for scoring")
     (folder / "dataset").mkdir(parents=True)
     tokenizer = Tokenizer.train(sampled_texts(corpus, seed), vocab_size)
     tokenizer.save(folder / "tokenizer.json")
@@ -40,7 +43,7 @@ def prepare_dataset(corpus: Corpus, folder: Path, vocab_size: int, seed: int) ->
         write_shard(folder / "dataset", name, ids, tokenizer.vocab_size, tokenizer.end_of_text)
     num_tokens = Shard.open(folder / "dataset", "train").num_tokens
     if num_tokens < MIN_TOKENS:
-        raise CorpusError(f"there are {num_tokens} tokens to learn from; to compare, there must be {MIN_TOKENS}")
+        raise CorpusError(f"the repository is too small: {num_tokens} training tokens, a benchmark needs {MIN_TOKENS}")
     return BenchmarkDataset(
         folder=folder,
         vocab_size=tokenizer.vocab_size,
@@ -51,7 +54,7 @@ def prepare_dataset(corpus: Corpus, folder: Path, vocab_size: int, seed: int) ->
 
 
 def sampled_held_out(corpus: Corpus, seed: int) -> list[bytes]:
-    """Held-out texts in a drawn order, those that are left over when what is scored is full left out."""
+    """Return held-out texts in random order, up to SCORED_BYTES in total; at least one."""
     found: list[bytes] = []
     for number in np.random.default_rng(seed).permutation(len(corpus.val)).tolist():
         document = corpus.val[number]

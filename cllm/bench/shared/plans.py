@@ -1,4 +1,4 @@
-"""The plans that our contenders learn by."""
+"""Training plans of cllm's trainers in benchmarks."""
 
 import dataclasses
 import time
@@ -16,9 +16,10 @@ PlanFactory = Callable[[Sphere], Plan]
 
 
 def network_config(recipe: NanoGptRecipe, vocab_size: int) -> TransformerConfig:
-    """A network of ours in the recipe's shape: as deep, as wide, and about as many parameters in the feed-forward.
+    """Return cllm's network in the recipe's shape: same depth and width, about as many feed-forward parameters.
 
-    It has three matrices there, of D x F, where the recipe has two of D x 4 D; F is rounded up to a multiple of 16.
+    cllm's feed-forward has three matrices of D x F, the recipe's has two of D x 4 D; F is rounded up to a multiple of
+    16.
     """
     return TransformerConfig(
         vocab_size=vocab_size,
@@ -35,7 +36,7 @@ def network_config(recipe: NanoGptRecipe, vocab_size: int) -> TransformerConfig:
 def recipe_plan_factory(
     recipe: NanoGptRecipe, dataset: BenchmarkDataset, engine: Engine, seconds: float, seed: int
 ) -> PlanFactory:
-    """As many steps as fit, at the recipe's shape and context, twelve rows each."""
+    """Return a factory of plans with as many steps as fit in `seconds`, at the recipe's shape, 12 rows per step."""
 
     def make_plan(sphere: Sphere) -> Plan:
         model = network_config(recipe, dataset.vocab_size)
@@ -50,7 +51,10 @@ def recipe_plan_factory(
 def cllm_train_plan_factory(
     dataset: BenchmarkDataset, engine: Engine, seconds: float, seed: int, free_bytes: float
 ) -> PlanFactory:
-    """What `cllm train` chooses for so many seconds of learning, its measurement included, and so much memory."""
+    """Return a factory of the plans that `cllm train` chooses for `seconds` and `free_bytes` of memory.
+
+    `seconds` includes the measurement of the machine.
+    """
 
     def make_plan(sphere: Sphere) -> Plan:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Slices of learning in turn, so that what the machine does meanwhile meets all contenders."""
+"""Round-robin training in time slices, so that other load on the machine affects all trainers equally."""
 
 import math
 import time
@@ -15,27 +15,27 @@ NUM_SLICES = 20
 
 
 class TrainingProgress:
-    """Tells the display how far a race has come, and how long it is going to take at the pace so far."""
+    """Reports the progress of a benchmark and the estimated remaining time."""
 
     def __init__(self, report: Reporter, name: str, seconds: float) -> None:
-        """`seconds`: of all contenders' learning."""
+        """`seconds`: total training time of all trainers."""
         self._report, self._total = report, seconds
         self._done, self._began = 0.0, time.monotonic()
         report.start_phase(name)
 
     def add(self, seconds: float, note: str) -> None:
-        """So many more seconds were learned."""
+        """Add seconds of training, and show a note."""
         self._done += seconds
         share = min(1.0, self._done / self._total)
         self._report.update(share, note, (time.monotonic() - self._began) * (1 / share - 1) if share else None)
 
     def log(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         self._report.log(text)
 
 
 def train_round_robin(trainers: Sequence[TimedTrainer], seconds: float, progress: TrainingProgress) -> Iterator[int]:
-    """All learn so many seconds; after each slice of all, its number from 1. Who is first changes."""
+    """Train all for `seconds` each, in slices; yield each slice's number, from 1. The first trainer rotates."""
     for number in range(1, NUM_SLICES + 1):
         first_index = number % len(trainers)
         for trainer in (*trainers[first_index:], *trainers[:first_index]):
@@ -46,9 +46,9 @@ def train_round_robin(trainers: Sequence[TimedTrainer], seconds: float, progress
 
 
 def seconds_to_reach(points: Sequence[CurvePoint], bits_per_byte: float) -> float | None:
-    """When a course of points first came down to so many bits, between two points by the logarithm of the seconds.
+    """Return the seconds at which a curve first reaches `bits_per_byte`, interpolated in log(seconds).
 
-    None: it never did. Where the first point is there already, that point's seconds.
+    None if the curve never reaches it. If the first point is already as low, that point's seconds are returned.
     """
     before: CurvePoint | None = None
     for point in sorted(points, key=lambda point: point.seconds):
@@ -64,7 +64,7 @@ def seconds_to_reach(points: Sequence[CurvePoint], bits_per_byte: float) -> floa
 def score_round_robin(
     config: BenchmarkConfig, trainers: Sequence[TimedTrainer], name: str, report: Reporter
 ) -> list[dict[str, Any]]:
-    """The figures of contenders that had the same seconds, in turn."""
+    """Train all trainers for the same seconds, round-robin, and return a row of metrics for each."""
     with ExitStack() as stack:
         for trainer in trainers:
             stack.enter_context(trainer)
@@ -76,7 +76,7 @@ def score_round_robin(
 
 
 def trainer_row(trainer: TimedTrainer) -> dict[str, Any]:
-    """The figures of one, and its last look."""
+    """Score a trainer and return its metrics."""
     dataset = trainer.dataset
     return {
         "name": trainer.name,

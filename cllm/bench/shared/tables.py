@@ -1,11 +1,11 @@
-"""What the benchmarks print for people: tables from the objects that `--json` prints."""
+"""Text tables of the benchmarks, made from the objects that `--json` prints."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns, the first to the left and the others to the right."""
+    """Return rows as text in aligned columns, the first left-aligned and the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.rjust(width) if index else cell.ljust(width) for index, (cell, width) in enumerate(pairs))
@@ -18,8 +18,8 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def train_table(found: dict[str, Any]) -> str:
-    """`cllm bench train`."""
-    rows = [["", "tokens/s", "of the peak", "bits per byte", "seconds to stock's", "memory (MB)", "ready in (s)"]]
+    """Return the table of `cllm bench train`."""
+    rows = [["", "tokens/s", "of peak", "bits per byte", "seconds to stock loss", "memory (MB)", "setup (s)"]]
     for each in (found[name] for name in ("stock", "compiled", "ours") if found[name]):
         rows.append(
             [
@@ -41,9 +41,9 @@ def train_table(found: dict[str, Any]) -> str:
             "",
             columns(full_run_rows),
             "",
-            f"ours / stock {found['ratio_to_stock']:.2f} in tokens/s; `cllm train` comes to stock's loss of "
+            f"ours / stock {found['ratio_to_stock']:.2f} in tokens/s; `cllm train` reaches stock's loss of "
             f"{found['seconds']:.0f} s {time_to_stock_text(found)} ({found['cold_kernels_seconds']:.0f} s more "
-            "where no kernel was compiled before)",
+            "if no kernel has been compiled before)",
             f"stock's learning rates, a quarter of the time: {swept}",
             f"matrix peak {found['matrix_peak_gflops']:.0f} GFLOP/s",
             environment_text(found),
@@ -52,7 +52,7 @@ def train_table(found: dict[str, Any]) -> str:
 
 
 def time_to_stock_text(found: dict[str, Any]) -> str:
-    """When a whole training comes to the recipe's loss."""
+    """Return text on the time in which a full `cllm train` run reaches the recipe's loss."""
     budgets, needed = [point["seconds"] for point in found["full_runs"]], found["seconds_to_stock_loss"]
     if needed is None:
         return f"not within {max(budgets):.0f} s"
@@ -60,7 +60,7 @@ def time_to_stock_text(found: dict[str, Any]) -> str:
 
 
 def softmax_table(found: dict[str, Any]) -> str:
-    """`cllm bench softmax`."""
+    """Return the tables of `cllm bench softmax`."""
     tables = []
     for part in ("heads", "vocab_sizes"):
         rows = [[part, "tokens/s", "bytes/s", "bits per byte", "memory (MB)"]]
@@ -74,8 +74,8 @@ def softmax_table(found: dict[str, Any]) -> str:
 
 
 def lattice_table(found: dict[str, Any]) -> str:
-    """`cllm bench lattice`."""
-    rows = [["", "tokens/s", "bits per byte, by seed", "beside none (95%)", "memory (MB)"]]
+    """Return the table of `cllm bench lattice`."""
+    rows = [["", "tokens/s", "bits per byte, by seed", "change from none (95%)", "memory (MB)"]]
     for each in found["components"]:
         rows.append(
             [
@@ -91,12 +91,12 @@ def lattice_table(found: dict[str, Any]) -> str:
 
 
 def seed_table(found: dict[str, Any]) -> str:
-    """`cllm bench seed`."""
+    """Return the report of `cllm bench seed`."""
     growth = found["memory_bytes_per_minute"]
-    memory = "" if growth is None else f", {growth / 1e6:+.2f} MB a minute once settled"
+    memory = "" if growth is None else f", {growth / 1e6:+.2f} MB/min after the first quarter"
     return "\n".join(
         [
-            f"{found['epochs']} passes, {found['tokens']:,} tokens in {found['seconds']:.0f} s: "
+            f"{found['epochs']} epochs, {found['tokens']:,} tokens in {found['seconds']:.0f} s: "
             f"{found['tokens_per_second']:,.0f} tokens/s, {found['bits_per_byte']:.3f} bits per byte",
             f"peak memory {found['peak_memory_bytes'] / 1e6:,.0f} MB{memory}",
             environment_text(found),
@@ -105,8 +105,8 @@ def seed_table(found: dict[str, Any]) -> str:
 
 
 def spheres_table(found: dict[str, Any]) -> str:
-    """`cllm bench spheres`."""
-    rows = [["workers", "a step (ms)", "by the model", "error, each time"]]
+    """Return the tables of `cllm bench spheres`."""
+    rows = [["workers", "step (ms)", "predicted (ms)", "error per repeat"]]
     for each in found["steps"]:
         errors = " ".join(f"{error:+.0%}" for error in each["errors"])
         times = [f"{each[name] * 1e3:,.0f}" for name in ("seconds", "predicted_seconds")]
@@ -123,7 +123,7 @@ def spheres_table(found: dict[str, Any]) -> str:
 
 
 def valid_table(found: dict[str, Any]) -> str:
-    """`cllm bench valid`."""
+    """Return the table of `cllm bench valid`."""
     rows = [["completions", "valid", "without guide", "exact", "without guide", "tokens", "stopped early", "time"]]
     for name in ("fill_in_the_middle", "left_to_right", ""):
         each = found.get(name, {}) if name else found
@@ -136,7 +136,7 @@ def valid_table(found: dict[str, Any]) -> str:
             ]
             rows.append(
                 [
-                    f"{each['completions']} {name.replace('_', ' ') or 'in all'}",
+                    f"{each['completions']} {name.replace('_', ' ') or 'in total'}",
                     *(f"{share:.1%}" for share in shares),
                     f"{each['median_tokens']:g} ({each['median_tokens_without_guide']:g})",
                     f"{each['stopped_early']:.1%}",
@@ -146,18 +146,18 @@ def valid_table(found: dict[str, Any]) -> str:
     machine, versions = found["machine"], found["versions"]
     sentence = f"{machine['cores']} cores, {machine['cpu']}, PyTorch {versions['torch']}; seed {found['seed']}"
     prompts = [
-        f"{each['prompt']}: of {each['completions']} completions {each['num_parsing']} parse, "
-        f"gcc accepts {each['num_compiling']}"
+        f"{each['prompt']}: of {each['completions']} completions, {each['num_parsing']} parse and "
+        f"{each['num_compiling']} compile"
         for each in found["prompts"]
     ]
     return "\n".join([columns(rows), "", *prompts, *([""] if prompts else []), sentence])
 
 
 def complete_table(found: dict[str, Any]) -> str:
-    """`cllm bench complete`."""
+    """Return the tables of `cllm bench complete`."""
     speeds = found["tokens_per_second"]
     best = max((each["decode"] for name, each in speeds.items() if name.startswith("llama.cpp")), default=None)
-    rows = [["", "prompt (tokens/s)", "written (tokens/s)", "beside llama.cpp's best"]]
+    rows = [["", "prefill (tokens/s)", "decode (tokens/s)", "relative to llama.cpp's best"]]
     for name, each in speeds.items():
         ratio = f"{each['decode'] / best:.2f} x" if best else ""
         rows.append([name, f"{each['prefill']:,.0f}", f"{each['decode']:,.0f}", ratio])
@@ -177,10 +177,10 @@ def complete_table(found: dict[str, Any]) -> str:
 
 
 def environment_text(found: dict[str, Any]) -> str:
-    """On what it was measured, in a sentence."""
+    """Return a sentence on the machine, the corpus and the versions."""
     machine, corpus, versions = found["machine"], found["corpus"], found["versions"]
     return (
         f"{found['engine']['dtype']}, {machine['cores']} cores, {machine['cpu']}, PyTorch {versions['torch']}; "
-        f"{corpus['files']} files, {corpus['bytes'] / 1e6:.2f} MB learned, {corpus['scored_bytes']:,} bytes of "
+        f"{corpus['files']} files, {corpus['bytes'] / 1e6:.2f} MB trained on, {corpus['scored_bytes']:,} bytes of "
         f"{corpus['scored_files']} held-out files scored, vocabulary {corpus['vocab_size']:,}, seed {found['seed']}"
     )

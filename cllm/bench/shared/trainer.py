@@ -1,4 +1,4 @@
-"""Who takes part: something that learns by its own clock, a slice at a time, and is scored between the slices."""
+"""Trainers of benchmarks: each has its own clock, trains in time slices, and is scored between slices."""
 
 import tempfile
 import time
@@ -23,7 +23,7 @@ LONGEST_CALL_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """A contender after so many seconds of learning."""
+    """A trainer's result after some seconds of training."""
 
     seconds: float
     tokens: int
@@ -31,18 +31,18 @@ class CurvePoint:
 
 
 class TimedTrainer(ABC):
-    """A context manager, as its processes are: they start when it is entered.
+    """A trainer with a clock; a context manager whose processes start when it is entered.
 
-    Its clock runs while it learns, and not while it is made ready, scored, or waits for the others.
+    The clock runs during training, but not during setup, scoring or other trainers' slices.
     """
 
-    module: str  # what a process of its runs
+    module: str  # the module that its processes run
     sphere: Sphere
 
     def __init__(self, name: str, dataset: BenchmarkDataset) -> None:
         self.name, self.dataset = name, dataset
         self.seconds, self.tokens, self.setup_seconds = 0.0, 0, 0.0
-        self.peak_memory_bytes = 0  # of its processes, while it learns
+        self.peak_memory_bytes = 0  # of its processes, during training
         self.curve: list[CurvePoint] = []
 
     def __enter__(self) -> Self:
@@ -60,33 +60,33 @@ class TimedTrainer(ABC):
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
-        """Of the processes."""
+        """Return the environment variables of the processes."""
 
     @abstractmethod
     def start(self, fork_server: ForkServer) -> Sphere | Workers:
-        """The processes."""
+        """Start the processes."""
 
     @property
     def pids(self) -> list[int]:
-        """All of its processes."""
+        """Process ids of all processes, including the fork server."""
         return [self._fork_server.process.pid, *self.sphere.pids]
 
     @abstractmethod
     def set_up(self) -> None:
-        """Whatever comes before the first step."""
+        """Prepare the first step."""
 
     def train_until(self, until: float) -> None:
-        """Learn until its clock shows so many seconds, or its time is over; `seconds` and `tokens` say how far."""
-        with MemorySampler(self._fork_server.process.pid) as sampler:  # and its descendants, which are all that learn
+        """Train until the clock shows `until` seconds or training is finished; updates `seconds` and `tokens`."""
+        with MemorySampler(self._fork_server.process.pid) as sampler:  # with its descendants: all training processes
             self._train_until(until)
         self.peak_memory_bytes = max(self.peak_memory_bytes, sampler.peak_bytes)
 
     @abstractmethod
     def _train_until(self, until: float) -> None:
-        """Learn, without looking at the memory."""
+        """Train as `train_until`, without sampling memory."""
 
     def evaluate(self) -> CurvePoint:
-        """Score the sample, which takes no time of the clock, and note it."""
+        """Score the held-out sample with the clock stopped, and append the point to the curve."""
         documents = range(len(self.dataset.scored_bytes))
         bits = self.sphere.map_tasks("score", [{"document": number} for number in documents])
         size = sum(self.dataset.scored_bytes)
@@ -99,7 +99,7 @@ class TimedTrainer(ABC):
 
 
 class SingleProcessTrainer(TimedTrainer):
-    """One process with all cores: `module` runs a `cllm.bench.shared.trainer_process.TrainerProcess`."""
+    """A trainer with one process on all cores: `module` serves a `TrainerProcess`."""
 
     def __init__(
         self, name: str, module: str, dataset: BenchmarkDataset, seconds: float, cores: int, seed: int, **settings: Any
@@ -127,21 +127,21 @@ class SingleProcessTrainer(TimedTrainer):
         self.setup_seconds = self.sphere.call_one("begin", **self._begin_arguments)
 
     def measure_peak_gflops(self, dtype: str) -> float:
-        """GFLOP/s of a large product with all cores, now."""
+        """Measure the GFLOP/s of a large matrix product on all cores."""
         return float(self.sphere.call_one("measure_peak_gflops", dtype=dtype, threads=self._cores))
 
     def _train_until(self, until: float) -> None:
         before = None
-        while self.seconds < until and self.seconds != before:  # in calls that are answered soon
+        while self.seconds < until and self.seconds != before:  # in calls of at most 60 s
             before = self.seconds
             done = self.sphere.call_one("train_until", until=min(until, before + LONGEST_CALL_SECONDS))
             self.seconds, self.tokens = done["seconds"], int(done["tokens"])
 
 
 class CllmTrainer(TimedTrainer):
-    """Workers that share a plan's steps, as `cllm train` does; `make_plan` makes the plan once they are there.
+    """A trainer with workers that share a plan's steps, as `cllm train`; `make_plan` is called after they have started.
 
-    With `counts_planning_time` the plan's making, where the machine is measured, is on the clock.
+    With `counts_planning_time`, planning, which includes measuring the machine, runs on the clock.
     """
 
     module = "cllm.bench.shared.worker"
@@ -156,7 +156,7 @@ class CllmTrainer(TimedTrainer):
     ) -> None:
         super().__init__(name, dataset)
         self._num_workers, self._make_plan, self._counts_planning_time = num_workers, make_plan, counts_planning_time
-        self._began: float | None = None  # of the slice that is running
+        self._began: float | None = None  # start of the current slice
         self._last_report: StepReport | None = None
 
     def environment(self) -> dict[str, str]:
@@ -182,7 +182,7 @@ class CllmTrainer(TimedTrainer):
 
     @property
     def is_done(self) -> bool:
-        """Whether the plan's last step was taken."""
+        """Whether the plan's last step is done."""
         return self._last_report is not None and self._last_report.step == self._last_report.steps
 
     def _train_until(self, until: float) -> None:

@@ -1,4 +1,4 @@
-"""The inside of a contender that learns by itself, with all cores in one process, by its own clock."""
+"""The process of a single-process trainer, which trains on all cores by its own clock."""
 
 import math
 import time
@@ -19,10 +19,10 @@ from cllm.tokenizer import Tokenizer
 
 
 class TrainerProcess(ABC):
-    """The calls of a process: `begin`, `train_until`, `score`, `measure_peak_gflops`. A subclass defines a step."""
+    """Calls that the process serves: `begin`, `train_until`, `score`. Subclasses define the network and a step."""
 
     def begin(self, folder: str, seconds: float, threads: int, seed: int, settings: dict[str, Any]) -> float:
-        """Make everything ready to learn for so many seconds; how long that took."""
+        """Prepare training for `seconds`; return the seconds that the preparation took."""
         began = time.perf_counter()
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
@@ -37,7 +37,7 @@ class TrainerProcess(ABC):
         return time.perf_counter() - began
 
     def train_until(self, until: float) -> dict[str, float]:
-        """Step until so many seconds have been learned, or all; seconds and tokens since the beginning."""
+        """Step until `until` seconds or the end of training; return total seconds and tokens."""
         while self._seconds_trained < min(until, self._seconds):
             began = time.perf_counter()
             self._tokens += self.step(self._seconds_trained / self._seconds)
@@ -45,11 +45,11 @@ class TrainerProcess(ABC):
         return {"seconds": self._seconds_trained, "tokens": self._tokens}
 
     def score(self, document: int) -> float:
-        """Bits of a held-out document."""
+        """Return the bits of the held-out document with this index."""
         return self.bits(self._held_out.document(document).astype(np.int64))
 
     def sample_batch(self, num_rows: int, context: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (num_rows, context) from anywhere in the learned documents, laid end to end."""
+        """Sample inputs and targets, both (num_rows, context) int64, from the concatenated training documents."""
         begins = self._generator.integers(0, len(self.stream) - context, num_rows)
         ids = torch.from_numpy(
             np.stack([self.stream[begin : begin + context + 1] for begin in begins]).astype(np.int64)
@@ -58,19 +58,19 @@ class TrainerProcess(ABC):
 
     @abstractmethod
     def prepare(self, settings: dict[str, Any]) -> None:
-        """Make the network and its optimizer."""
+        """Create the network and its optimizer."""
 
     @abstractmethod
     def step(self, progress: float) -> int:
-        """Learn from a batch; its tokens."""
+        """Train on one batch at a progress of 0 to 1; return its number of tokens."""
 
     @abstractmethod
     def bits(self, ids: npt.NDArray[np.int64]) -> float:
-        """Bits of a document's ids (N,), its end-of-text among them, none with less than half a context before it."""
+        """Return the bits of a document's ids (N,) with end-of-text; windows as in `sliding_windows`."""
 
 
 def measure_peak_gflops(dtype: str, threads: int) -> float:
-    """GFLOP/s of a large product: the most that this machine has now."""
+    """Measure the GFLOP/s of a large matrix product: the machine's current peak."""
     before = torch.get_num_threads()
     speed = matrix_speed(getattr(torch, dtype), threads)
     torch.set_num_threads(before)
@@ -78,9 +78,9 @@ def measure_peak_gflops(dtype: str, threads: int) -> float:
 
 
 def sliding_windows(ids: npt.NDArray[np.int64], context: int, end_of_text: int) -> list[tuple[Tensor, Tensor]]:
-    """A document in windows of a context that begin half a one apart: inputs (T,), and the targets that are new (n,).
+    """Split ids (N,) into windows of a context's length, half a context apart: inputs (T,) and new targets (n,).
 
-    The first window's targets are all new, those after it have half a context before them.
+    All targets of the first window are new; those of later windows have at least half a context before them.
     """
     inputs = torch.from_numpy(np.concatenate([[end_of_text], ids[:-1]]))
     targets, half = torch.from_numpy(ids), context // 2
@@ -93,13 +93,13 @@ def sliding_windows(ids: npt.NDArray[np.int64], context: int, end_of_text: int) 
 def document_bits(
     ids: npt.NDArray[np.int64], context: int, end_of_text: int, nats: Callable[[Tensor, Tensor], Tensor]
 ) -> float:
-    """Bits of a document's ids (N,), whose windows' targets cost `nats` of inputs (1, T) and targets (n,)."""
+    """Return the bits of a document's ids (N,), by `nats` of inputs (1, T) and targets (n,) of each window."""
     found = sliding_windows(ids, context, end_of_text)
     return sum(nats(inputs.unsqueeze(0), targets).item() for inputs, targets in found) / math.log(2)
 
 
 def serve_trainer(process: TrainerProcess) -> None:
-    """Answer calls until standard input closes."""
+    """Serve calls until standard input closes."""
     torch.set_flush_denormal(True)
     calls = (process.begin, process.train_until, process.score)
     serve({**{call.__name__: call for call in calls}, "measure_peak_gflops": measure_peak_gflops})

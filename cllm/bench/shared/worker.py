@@ -1,4 +1,4 @@
-"""Our contender's processes: the workers of a training, which also score."""
+"""Worker process of `CllmTrainer`: a training worker that also scores documents."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from cllm.training.worker import CALLS, TrainingWorker
 
 
 class ScoringWorker(TrainingWorker):
-    """A worker that knows the held-out documents."""
+    """A training worker that can score held-out documents."""
 
     def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], gradients_fd: int | None = None) -> None:
         super().load_run(run, plan, descriptor, dev, gradients_fd)
@@ -24,7 +24,7 @@ class ScoringWorker(TrainingWorker):
 
     @torch.inference_mode()
     def score(self, document: int) -> float:
-        """Bits of a held-out document by the network as it is now."""
+        """Return the bits of a held-out document with the current weights."""
         ids = self._held_out.document(document).astype(np.int64)
         model = self.learner.model
 
@@ -36,7 +36,7 @@ class ScoringWorker(TrainingWorker):
 
 
 def ping() -> None:
-    """What is imported is there."""
+    """Return as soon as the process has started and its imports are done."""
 
 
 def main() -> None:

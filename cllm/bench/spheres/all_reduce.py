@@ -1,10 +1,10 @@
-"""A process that sums numbers with others like it, over sockets, flat and by trees.
+"""One process of an all-reduce benchmark over sockets, flat and by trees.
 
     python -m cllm.bench.spheres.all_reduce HOST PORT PROCESSES NUMBERS REPEATS FANOUT ...
 
-The one whose environment says `RANK=0` listens at HOST:PORT, and the others come there. It prints one JSON object: the
-median seconds of a sum over all processes, by fan-out. A tree is `cllm.spheres.cost`'s: at each
-level slices are exchanged and summed, and on the way back they are joined.
+The process with `RANK=0` in its environment listens at HOST:PORT, and the others connect to it. It prints one JSON
+object: the median seconds of a sum over all processes, by fan-out. Trees are those of `cllm.spheres.cost`: at each
+level slices are exchanged and summed (reduce-scatter), and on the way back they are gathered (all-gather).
 """
 
 import json
@@ -30,7 +30,7 @@ def main() -> None:
     if os.environ["RANK"] == "0":
         server = RendezvousServer(host, int(port))
         if not wait_until(lambda: server.num_waiting() >= int(num_processes) - 1, CONNECT_TIMEOUT_SECONDS):
-            sys.exit("not all have come")
+            sys.exit("all_reduce: not all processes connected within 120 s")
         group = server.form_group(int(num_processes) - 1, int(num_processes))
     else:
         group = join_group(host, int(port))
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def join_group(host: str, port: int) -> Group:
-    """The group that this process comes to be of."""
+    """Connect to the leader and return the group. Exits if there is none within 120 s."""
     deadline = time.monotonic() + CONNECT_TIMEOUT_SECONDS
     client = None
     while time.monotonic() < deadline:
@@ -51,11 +51,11 @@ def join_group(host: str, port: int) -> Group:
         except GroupLost:
             client = None
             time.sleep(0.1)
-    sys.exit("nobody is there")
+    sys.exit("all_reduce: no leader answered within 120 s")
 
 
 def median_all_reduce_seconds(group: Group, fanout: int, num_values: int, repeats: int) -> float:
-    """Median seconds of a sum, of which the first is not counted; each begins when all are there."""
+    """Return the median seconds of a sum, without the first; a barrier precedes each."""
     levels = tree_levels(group, fanout)
     values = torch.full((num_values,), float(group.rank + 1))
     seconds = []
@@ -69,7 +69,7 @@ def median_all_reduce_seconds(group: Group, fanout: int, num_values: int, repeat
 
 
 def tree_levels(group: Group, fanout: int) -> list[Group]:
-    """The groups of a process at each level: those who differ in one digit of their rank."""
+    """Return the process's group at each level: the ranks that differ in one digit only."""
     levels, stride = [], 1
     assert math.prod(radices(group.size, fanout)) == group.size, "the tree is not even"
     for radix in radices(group.size, fanout):
@@ -80,7 +80,7 @@ def tree_levels(group: Group, fanout: int) -> list[Group]:
 
 
 def tree_all_reduce(levels: Sequence[Group], values: Tensor) -> Tensor:
-    """The sum over all processes of a tree."""
+    """Return the sum (N,) of values (N,) float32 over all processes of a tree."""
     if not levels:
         return values
     group, upper_levels = levels[0], levels[1:]

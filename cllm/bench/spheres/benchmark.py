@@ -1,4 +1,4 @@
-"""`cllm bench spheres`: real steps beside what the cost model says of them; sums over sockets, flat and by trees."""
+"""`cllm bench spheres`: measured steps compared with the cost model's prediction; all-reduce, flat and by trees."""
 
 import json
 import socket
@@ -26,16 +26,16 @@ from cllm.training.plan import Phase, Plan, save_plan
 WORKER_COUNTS = (1, 2, 3, 5, 13)
 RUNG, CONTEXT = 1, 256  # 3 x 192
 REPEATS = 3
-WARMUP_STEPS = 2  # which are not counted
-NO_LINK = Link(latency_seconds=0.0, bytes_per_second=1e12)  # nothing travels
+WARMUP_STEPS = 2  # not measured
+NO_LINK = Link(latency_seconds=0.0, bytes_per_second=1e12)  # no communication cost
 HOST = "127.0.0.1"
-# Processes that sum over sockets, and by which fan-outs, such as make even trees of them; the last is flat.
+# Number of all-reduce processes, and fan-outs that give balanced trees; the last is flat.
 FANOUTS = {16: (2, 4, 8, 16), 24: (12, 24)}
 ALL_REDUCE_REPEATS = 9
 
 
 def bench_spheres(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
-    """Rows of real steps and predicted ones, and of sums."""
+    """Return rows of measured and predicted steps, and of all-reduce times."""
     report.start_phase("prepare")
     with config.ingest_corpus() as (corpus, folder):
         dataset = prepare_dataset(corpus, folder / "spheres", config.recipe.vocab_size, config.seed)
@@ -65,12 +65,12 @@ def bench_spheres(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
 
 
 def predict_step_seconds(costs: Costs, workers: int, cores: int) -> float:
-    """Seconds of a step on this machine, by the model."""
+    """Return the cost model's seconds of a step on this machine."""
     return step_cost(costs, Topology(workers=workers, cores=cores, levels=levels_for(workers)), NO_LINK).seconds
 
 
 def step_row(number: int, pairs: list[tuple[float, float]]) -> dict[str, Any]:
-    """Means of what was predicted and what it took, and the model's error in each repeat."""
+    """Return the means of predicted and measured seconds, and the model's relative error in each repeat."""
     return {
         "workers": number,
         "predicted_seconds": statistics.mean(prediction for prediction, _ in pairs),
@@ -82,7 +82,7 @@ def step_row(number: int, pairs: list[tuple[float, float]]) -> dict[str, Any]:
 def measure_step_seconds(
     config: BenchmarkConfig, dataset: BenchmarkDataset, fork_server: ForkServer, number: int
 ) -> float:
-    """The median step of so many workers, in the contest's seconds."""
+    """Return the median seconds of a step with `number` workers, measured for `config.seconds`."""
     levels = levels_for(number)
     phase = Phase(context=CONTEXT, rows=1, until=1.0, steps=100_000)
     plan = Plan(
@@ -113,7 +113,7 @@ def count_workers(workers: Workers) -> int:
 
 
 def measure_all_reduce(num_processes: int, num_values: int) -> list[dict[str, Any]]:
-    """Seconds of a sum of so many numbers over processes with sockets between them, by fan-out."""
+    """Return the seconds of an all-reduce of `num_values` numbers over sockets, by fan-out."""
     command = [
         sys.executable,
         "-P",
@@ -133,7 +133,7 @@ def measure_all_reduce(num_processes: int, num_values: int) -> list[dict[str, An
             stack.callback(processes[-1].wait)
             stack.callback(processes[-1].kill)
         out, _ = processes[0].communicate()
-        assert processes[0].returncode == 0, "a process that sums over sockets failed"
+        assert processes[0].returncode == 0, "an all-reduce process failed"
     return [
         {"processes": num_processes, "levels": radices(num_processes, int(fanout)), "seconds": seconds}
         for fanout, seconds in json.loads(out).items()

@@ -1,15 +1,16 @@
-"""`cllm bench train`: our trainer beside nanoGPT's recipe, on the same documents, tokenizer and machine, in turn.
+"""`cllm bench train`: cllm's trainer and nanoGPT's recipe on the same documents, tokenizer and machine, round-robin.
 
-In the race, each has so many seconds of its own clock, in slices one after another:
+In the comparison, each trainer has the same seconds by its own clock, in alternating slices:
 
-    stock      GPT-2 by Transformers in nanoGPT's recipe, float32, eager
+    stock      GPT-2 of Transformers with nanoGPT's recipe, float32, eager
     compiled   the same with torch.compile, and autocast where the processor multiplies bfloat16
-    ours       our trainer at the recipe's shape and vocabulary
+    ours       cllm's trainer at the recipe's shape and vocabulary
 
-The first two run at 0.001, and at the rate that was the best of several in a quarter of the time; the better counts.
+The first two run at a learning rate of 0.001, and at the best of several rates in a quarter of the time; the better
+result counts.
 
-Between the slices, whole trainings by `cllm train`'s own choices are run, each with a budget of its own: where their
-course comes down to the recipe's loss says how long ours needs. Scored are held-out documents, each token with at
+Between the slices, full runs with the choices of `cllm train` are made, each with its own time budget. The curve of
+their results gives the time in which cllm reaches the recipe's loss. Held-out documents are scored, each token with at
 least half a context before it; scoring is on no clock.
 """
 
@@ -38,17 +39,17 @@ from cllm.training.plan import TrainingConfig
 
 EVALUATED_SLICES = (1, 2, 4, 7, 11, 16, NUM_SLICES)  # slices after which the contenders are scored
 SWEEP = (5e-4, 1e-3, 2e-3, 4e-3)  # learning rates
-SWEEP_SHARE = 0.25  # of the race's seconds, for each of them
-# After which slices whole trainings are run, and their budgets as shares of the race's seconds.
+SWEEP_SHARE = 0.25  # share of `seconds` for each rate
+# Slices after which full runs are made, and their budgets as shares of `seconds`.
 FULL_RUNS = {2: 1 / 60, 4: 1 / 40, 6: 1 / 30, 8: 1 / 20, 10: 1 / 15, 12: 1 / 10, 14: 1 / 8, 16: 1 / 5}
 
 
 @dataclass
 class Comparison:
-    """Who takes part in the race, and what was found on the way."""
+    """The trainers of the comparison, and measurements during it."""
 
     stock_trainers: list[SingleProcessTrainer]  # one for each learning rate
-    compiled_trainers: list[SingleProcessTrainer]  # as many; without a C++ compiler there are none
+    compiled_trainers: list[SingleProcessTrainer]  # one per learning rate; none without a C++ compiler
     ours: CllmTrainer
     peak_gflops_samples: list[float] = field(default_factory=list)  # GFLOP/s
     full_runs: list[CurvePoint] = field(default_factory=list)
@@ -59,7 +60,7 @@ class Comparison:
 
 
 def bench_train(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
-    """All figures of the comparison."""
+    """Run the benchmark and return all its metrics."""
     require_baseline()
     report.start_phase("prepare")
     with config.ingest_corpus() as (corpus, folder):
@@ -79,7 +80,7 @@ def bench_train(config: BenchmarkConfig, report: Reporter) -> dict[str, Any]:
 
 
 def sweep(config: BenchmarkConfig, dataset: BenchmarkDataset, report: Reporter) -> list[dict[str, float]]:
-    """The stock recipe's bits per byte after a quarter of the race, at each learning rate, in turn."""
+    """Return the stock recipe's bits per byte after a quarter of `config.seconds`, at each learning rate."""
     seconds = config.seconds * SWEEP_SHARE
     with ExitStack() as stack:
         swept = [stack.enter_context(stock_trainer(config, dataset, seconds, lr)) for lr in SWEEP]
@@ -97,7 +98,7 @@ def compare_trainers(
     lr: float,
     report: Reporter,
 ) -> dict[str, Any]:
-    """The race, and the whole trainings between its slices."""
+    """Run the comparison, with full runs between its slices, and return its metrics."""
     seconds, dtype = config.seconds, config.engine.dtype
     with ExitStack() as stack:
         rates = sorted({config.recipe.lr, lr})
@@ -123,18 +124,18 @@ def compare_trainers(
 
 
 def can_compile(report: Reporter) -> bool:
-    """Whether there is what torch.compile needs; it is said where there is not."""
+    """Return whether torch.compile has a C++ compiler and Python's headers; log a line if not."""
     headers = Path(sysconfig.get_path("include")) / "Python.h"
     found = shutil.which("g++") is not None and headers.exists()
     if not found:
-        report.log("without a C++ compiler (g++) and Python's headers the compiled recipe cannot take part")
+        report.log("the compiled recipe is skipped: torch.compile needs a C++ compiler (g++) and Python's headers")
     return found
 
 
 def run_full_training(
     config: BenchmarkConfig, dataset: BenchmarkDataset, seconds: float, progress: TrainingProgress
 ) -> CurvePoint:
-    """A whole training by `cllm train`'s own choices."""
+    """Train once with the choices of `cllm train` in `seconds`, and score the result."""
     with cllm_train_trainer(config, dataset, seconds) as trainer:
         trainer.train_until(float("inf"))
         point = trainer.evaluate()
@@ -144,7 +145,7 @@ def run_full_training(
 
 
 def comparison_metrics(config: BenchmarkConfig, comparison: Comparison) -> dict[str, Any]:
-    """What a finished race shows."""
+    """Return the metrics of a finished comparison."""
     stock, peak_gflops, recipe = (
         min(comparison.stock_trainers, key=best_bits_per_byte),
         median(comparison.peak_gflops_samples),
@@ -174,12 +175,12 @@ def comparison_metrics(config: BenchmarkConfig, comparison: Comparison) -> dict[
 
 
 def best_bits_per_byte(trainer: TimedTrainer) -> float:
-    """Bits per byte at the best of its looks: where many passes spoil it, it would have been kept from there."""
+    """Return the lowest bits per byte of the curve: if many epochs overfit, that checkpoint would be kept."""
     return min(point.bits_per_byte for point in trainer.curve)
 
 
 def trainer_metrics(trainer: TimedTrainer, stock_bits_per_byte: float, peak_tokens_per_second: float) -> dict[str, Any]:
-    """The figures of one; at the matrix peak it would learn from `peak_tokens_per_second` tokens a second."""
+    """Return a trainer's metrics; `peak_tokens_per_second` is its speed at the machine's matrix peak."""
     return {
         "name": trainer.name,
         "tokens_per_second": trainer.tokens_per_second,
@@ -187,13 +188,13 @@ def trainer_metrics(trainer: TimedTrainer, stock_bits_per_byte: float, peak_toke
         "seconds_to_stock_loss": seconds_to_reach(trainer.curve, stock_bits_per_byte),
         "matrix_peak_share": trainer.tokens_per_second / peak_tokens_per_second,
         "peak_memory_bytes": trainer.peak_memory_bytes,
-        "setup_seconds": trainer.setup_seconds,  # measuring and planning, or compiling: on no clock in the race
+        "setup_seconds": trainer.setup_seconds,  # measuring and planning, or compiling: not on the trainer's clock
         "curve": [asdict(point) for point in trainer.curve],
     }
 
 
 def cold_kernels_seconds(config: BenchmarkConfig, dataset: BenchmarkDataset) -> float:
-    """How much longer the first position takes where no kernel was compiled before."""
+    """Return the additional seconds of the first micro-batch if no kernel has been compiled before."""
     model = network_config(config.recipe, dataset.vocab_size)
     shapes = [(config.recipe.context_length, 1)]
     durations = []

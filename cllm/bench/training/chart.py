@@ -1,4 +1,4 @@
-"""Courses as SVG: bits per byte over seconds."""
+"""Training curves as SVG: bits per byte over seconds."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ INK, GRID = "#1d2329", "#e3e7ea"
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A course: (seconds, bits per byte) by time."""
+    """A curve: points (seconds, bits per byte), sorted by time."""
 
     label: str
     points: Sequence[tuple[float, float]]
@@ -23,7 +23,7 @@ class Curve:
 
 
 def train_chart(found: dict[str, Any]) -> str:
-    """The race and the whole trainings of `cllm bench train`."""
+    """Return the chart of `cllm bench train`: the trainers' curves and the full runs."""
     labels = {"stock": BASELINE_COLOUR, "compiled": "#6c7a86", "ours": OUR_COLOUR}
     curves = [
         Curve(label=name, points=curve_points(found[name]["curve"]), colour=colour)
@@ -39,7 +39,7 @@ def curve_points(points: Sequence[dict[str, float]]) -> list[tuple[float, float]
 
 
 def render_curves(title: str, curves: Sequence[Curve]) -> str:
-    """Lines over a logarithmic axis of seconds."""
+    """Return an SVG of curves over a logarithmic time axis."""
     points = [point for curve in curves for point in curve.points]
     first, last = (choose(seconds for seconds, _ in points) for choose in (min, max))
     low = math.floor(10 * min(bits for _, bits in points)) / 10
@@ -78,13 +78,13 @@ def render_curves(title: str, curves: Sequence[Curve]) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round values between two, at most ten."""
+    """Return round values between `low` and `high`, in steps that give about 10."""
     step = next(step for step in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0) if (high - low) / step <= 10 or step == 5.0)
     return [step * number for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def spread_labels(label_ys: Sequence[float], min_distance: float = 15.0) -> list[float]:
-    """Places of labels, moved down where two would lie on one another."""
+    """Return the labels' y positions, moved down where two would overlap."""
     moved = list(label_ys)
     order = sorted(range(len(label_ys)), key=lambda index: label_ys[index])
     for before, index in zip(order, order[1:], strict=False):

@@ -1,4 +1,4 @@
-"""The peer: Hugging Face Transformers' GPT-2 in nanoGPT's recipe, plain PyTorch."""
+"""The baseline: GPT-2 of Hugging Face Transformers with nanoGPT's recipe, in plain PyTorch."""
 
 import contextlib
 from typing import Any
@@ -15,7 +15,10 @@ from cllm.bench.shared.trainer_process import TrainerProcess, document_bits, ser
 
 
 class Gpt2Trainer(TrainerProcess):
-    """AdamW on a GPT-2. Settings: `recipe`, its fields; `compiled`, with torch.compile; `dtype`, with autocast."""
+    """Trains a GPT-2 with AdamW; shapes as in `TrainerProcess`.
+
+    Settings: `recipe`, its fields; `compiled`, whether to use torch.compile; `dtype`, autocast if "bfloat16".
+    """
 
     def prepare(self, settings: dict[str, Any]) -> None:
         self._recipe = recipe = NanoGptRecipe(**settings["recipe"])
@@ -26,7 +29,7 @@ class Gpt2Trainer(TrainerProcess):
             n_layer=recipe.n_layer,
             n_head=recipe.n_head,
             activation_function="gelu_pytorch_tanh",  # GPT-2's own in one pass; Transformers' takes eight
-            resid_pdrop=0.0,  # nanoGPT's own, and the best with as few passes as minutes give
+            resid_pdrop=0.0,  # nanoGPT's default, and the best for the few epochs of some minutes
             embd_pdrop=0.0,
             attn_pdrop=0.0,
             bos_token_id=self.end_of_text,
@@ -44,19 +47,20 @@ class Gpt2Trainer(TrainerProcess):
         self._uses_autocast = settings["dtype"] == "bfloat16"
         self._loss = self.loss
         if settings["compiled"]:
-            # Below PyTorch 2.14 it takes every compilation for an export, and computes attention with a mask in full.
+            # Before PyTorch 2.14 Transformers treats every compilation as an export, and computes attention with a
+            # full mask.
             vars(masking_utils)["is_torchdynamo_exporting"] = lambda: False
             self._loss = torch.compile(self.loss)
             dummy_batch = torch.zeros(
                 recipe.batch_size, recipe.context_length + 1, dtype=torch.int64
-            )  # cut as batches are: strides count
+            )  # sliced as batches are: torch.compile specialises on strides
             with self._autocast():
-                # It compiles, and changes nothing.
+                # This compiles the model and leaves the weights unchanged.
                 torch.autograd.backward(self._loss(dummy_batch[:, :-1], dummy_batch[:, 1:]))
             self._optimizer.zero_grad(set_to_none=True)
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of targets (B, T)."""
+        """Return the mean cross-entropy (scalar) of targets (B, T) given inputs (B, T)."""
         logits = self._network(input_ids=inputs).logits
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))
 
@@ -85,5 +89,5 @@ class Gpt2Trainer(TrainerProcess):
 
 
 def main() -> None:
-    """Be one."""
+    """Serve calls to a `Gpt2Trainer`."""
     serve_trainer(Gpt2Trainer())

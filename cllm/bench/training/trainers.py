@@ -1,4 +1,4 @@
-"""The contenders that only `cllm bench train` compares: nanoGPT's recipe, and `cllm train`'s own choices."""
+"""Trainers of `cllm bench train`: nanoGPT's recipe, and a full run of `cllm train`."""
 
 from dataclasses import asdict, replace
 
@@ -11,7 +11,7 @@ from cllm.bench.shared.trainer import CllmTrainer, SingleProcessTrainer
 def stock_trainer(
     config: BenchmarkConfig, dataset: BenchmarkDataset, seconds: float, lr: float, compiled: bool = False
 ) -> SingleProcessTrainer:
-    """nanoGPT's recipe at a learning rate: float32 and eager, or compiled in what the processor multiplies best."""
+    """Return nanoGPT's recipe at a learning rate: float32 and eager, or compiled in the engine's dtype."""
     return SingleProcessTrainer(
         f"{'compiled' if compiled else 'stock'} at {lr:g}",
         "cllm.bench.training.gpt2",
@@ -26,6 +26,6 @@ def stock_trainer(
 
 
 def cllm_train_trainer(config: BenchmarkConfig, dataset: BenchmarkDataset, seconds: float) -> CllmTrainer:
-    """What `cllm train` would do in so many seconds of training."""
+    """Return a trainer with the choices of `cllm train` for `seconds` of training."""
     plan = cllm_train_plan_factory(dataset, config.engine, seconds, config.seed, config.machine.available_bytes)
     return CllmTrainer(f"cllm train in {seconds:.0f} s", dataset, config.num_workers, plan, counts_planning_time=True)

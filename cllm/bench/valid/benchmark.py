@@ -1,4 +1,4 @@
-"""`cllm bench valid`: how often a completion leaves a held-out file without an error that it did not have."""
+"""`cllm bench valid`: the share of completions that add no syntax error to a held-out file."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,14 +21,17 @@ MAX_COMPLETIONS = 100_000
 
 
 def bench_valid(root: Path, count: int, seed: int, report: Reporter) -> dict[str, Any]:
-    """Figures over `count` completions by what is in use in a repository; those that were not valid; and `prompts`."""
+    """Return metrics over `count` completions by a repository's current run, the invalid ones, and `prompts`.
+
+    Raises UsageError if `count` is out of range or no held-out file has a language with a grammar.
+    """
     if not 1 <= count <= MAX_COMPLETIONS:
         raise UsageError(f"-n {count} is not between 1 and {MAX_COMPLETIONS:,}")
     scored_model = scored_model_of(current_run(Workspace(existing_directory(root))))
     corpus, machine = Corpus.open(scored_model.corpus), detect_machine()
     trials = draw_trials(corpus, count, seed)
     if not trials:
-        raise UsageError(f"no file that was held out of {root} is in a language that is parsed: nothing to judge")
+        raise UsageError(f"{root} has no held-out files in a language with a grammar: nothing to check")
     common = {"model": str(scored_model.model), "memory": str(scored_model.memory), "corpus": str(scored_model.corpus)}
     common["prefill_dtype"] = default_dtype(machine)
 
@@ -59,5 +62,5 @@ def bench_valid(root: Path, count: int, seed: int, report: Reporter) -> dict[str
 
 
 def trial_arguments(trial: Trial) -> dict[str, Any]:
-    """The trial as the worker takes it."""
+    """Return the trial as arguments of the worker's call."""
     return {"begin": trial.cursor.begin, "end": trial.cursor.end, "is_middle": trial.is_middle}

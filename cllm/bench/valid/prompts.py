@@ -1,4 +1,4 @@
-"""Part of `cllm bench valid`: beginnings of C, gone on with. Do they parse, and does gcc accept them?"""
+"""Part of `cllm bench valid`: completions of C prompts, and whether they parse and compile."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ SAMPLING = SamplingParams(max_tokens=128, until="block", valid=True, temperature
 
 
 def bench_prompts(scored_model: ScoredModel, corpus: Corpus, report: Reporter) -> list[dict[str, Any]]:
-    """Of each prompt, how many of so many completions, seeds 0, 1, ... parse and compile; empty if C is not what the
-    repository is mostly in, or there is no gcc.
+    """Return for each prompt how many of NUM_SAMPLES completions (seeds 0, 1, ...) parse and compile.
 
-    As `cllm complete --until block --temperature 0.8 --compile`. They are judged as whole files, with what the
-    repository's files include before them, and the headers of the repository.
+    Empty if the repository's main language is not C or there is no gcc. Completions are made as by `cllm complete
+    --until block --temperature 0.8 --compile`. They are checked as whole files, with the repository's headers, after
+    the lines that the repository's files include.
     """
     if main_grammar_language(corpus) != "C" or not detect_machine().gcc:
         return []

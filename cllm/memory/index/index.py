@@ -1,7 +1,7 @@
-"""Where a text was seen: documents one after another, and their places sorted by what stands before them.
+"""Index of concatenated documents: looks up where a context occurs, by suffix arrays of the reversed text.
 
-What came later is a segment of its own, sorted by itself, so that a changed document is known in milliseconds; one that
-is gone is not looked up any more.
+Text that is added later gets a segment with a suffix array of its own, so that a changed document is indexed in
+milliseconds. Documents that are removed or changed are marked as stale and skipped.
 """
 
 from bisect import bisect_right
@@ -14,61 +14,61 @@ import numpy as np
 from cllm.jit.compiled import Array
 from cllm.memory.index.suffix_array import build_suffix_array, longest_suffix_range, suffix_range
 
-MAX_CONTEXT_BYTES = 4096  # bytes that are compared
-MAX_POSITIONS = 64  # that are given of those after one context
+MAX_CONTEXT_BYTES = 4096  # of a context that are compared
+MAX_POSITIONS = 64  # returned per context and segment
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A document at `begin` to `end` of the text: a file of this content, or its lines from `first_line` on."""
+    """A document at `begin` to `end` of the text: a file with this SHA-256, or its lines from `first_line` on."""
 
     path: str
     sha256: str
     begin: int
     end: int
     first_line: int = 1
-    is_stale: bool = False  # since it was read
+    is_stale: bool = False  # removed or changed since it was indexed
 
 
 class Segment(NamedTuple):
-    """The text from `begin` on, as long as `suffix_array`: its places, sorted (`suffix_array`)."""
+    """The N bytes of text from `begin` on, and their `suffix_array` (N,) int32, relative to `begin`."""
 
     begin: int
     suffix_array: Array
 
 
 class ContextMatch(NamedTuple):
-    """A context of `length` bytes was seen before these places of the text; the latest come first."""
+    """The positions of the text that are preceded by the same `length` bytes; the latest come first."""
 
     length: int
     positions: list[int]
 
 
 class Index:
-    """Looks up contexts in the documents of a text, which its owner hands in: it may move as it grows."""
+    """Looks up contexts in a text (N,) uint8, which is passed to each call because its buffer moves as it grows."""
 
     def __init__(self, segments: Sequence[Segment] = (), sources: Sequence[Source] = ()) -> None:
         self.segments = list(segments)
         self.sources = list(sources)  # in the order of the text
 
     def add_segment(self, text: Array, begin: int, end: int) -> None:
-        """Index a stretch of the text, which comes after all that was indexed."""
+        """Index `begin` to `end` of the text as a new segment, after all that is indexed."""
         self.segments.append(Segment(begin, build_suffix_array(text[begin:end])))
 
     def mark_stale(self, path: str) -> None:
-        """A file is gone, or has another content now."""
+        """Mark the sources of a file that was removed or changed as stale."""
         for number, source in enumerate(self.sources):
             if source.path == path:
                 self.sources[number] = replace(source, is_stale=True)
 
     def source_at(self, position: int) -> Source | None:
-        """The document that a place of the text lies in, or ends; None outside of all."""
+        """The source with `begin` <= position <= `end`; None if there is none."""
         number = bisect_right(self.sources, position, key=lambda source: source.begin)
         found = self.sources[number - 1] if number else None
         return found if found is not None and position <= found.end else None
 
     def longest_match(self, text: Array, context: bytes) -> ContextMatch:
-        """The longest end of a context that was seen in a document which is still there."""
+        """The longest suffix of a context that occurs in a document that is not stale, and where."""
         query = np.frombuffer(context[-MAX_CONTEXT_BYTES:], np.uint8)
         best = ContextMatch(0, [])
         for segment in self.segments:
@@ -80,13 +80,16 @@ class Index:
                 if positions:
                     best = ContextMatch(length, sorted(positions, reverse=True))
                     break
-                # Only documents that are gone have it: try what is next longest.
+                # It occurs only in stale documents: try a suffix that is one byte shorter.
                 length -= 1
                 found = suffix_range(segment_text, segment.suffix_array, query, length)
         return best
 
     def positions(self, text: Array, context: bytes, length: int) -> list[int]:
-        """Places after the last `length` bytes of a context, in documents that are still there; some, if many."""
+        """Positions after the last `length` bytes of a context, in documents that are not stale.
+
+        At most MAX_POSITIONS of each segment.
+        """
         query = np.frombuffer(context[-MAX_CONTEXT_BYTES:], np.uint8)
         found: list[int] = []
         for segment in self.segments:
@@ -96,7 +99,7 @@ class Index:
         return found
 
     def count_suffixes(self, text: Array, context: bytes) -> list[int]:
-        """How many times each end of a context was seen, from its last byte alone to as long as any; gone or not."""
+        """Number of occurrences of each suffix of a context, from 1 byte to the longest found; stale ones included."""
         query = np.frombuffer(context[-MAX_CONTEXT_BYTES:], np.uint8)
         counts: list[int] = []
         for segment in self.segments:
@@ -108,7 +111,10 @@ class Index:
         return counts
 
     def _live_positions(self, segment: Segment, low: int, high: int, length: int) -> Iterator[int]:
-        """Places of a segment's stretch that lie in a document, with the whole context: some, if there are many."""
+        """Positions of a suffix-array range whose whole context lies in one document that is not stale.
+
+        Of the range, at most MAX_POSITIONS are considered.
+        """
         for position in segment.suffix_array[low : min(high, low + MAX_POSITIONS)].tolist():
             source = self.source_at(segment.begin + position)
             if source is not None and not source.is_stale and position + segment.begin - length >= source.begin:

@@ -1,4 +1,4 @@
-"""Where written text comes from: which stretches of it stand verbatim in the repository, and where; the rest is new."""
+"""Provenance of generated text: which spans are verbatim copies from the repository, and from where; the rest is new."""
 
 import re
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from cllm.jit.compiled import Array
 from cllm.memory.index.index import Index, Source
 
-MIN_COPY_BYTES = 16  # of a stretch that is called a copy: shorter ones every two texts share
-HEAD_BYTES = 2_000  # of a document, in which its licence is looked for
+MIN_COPY_BYTES = 16  # of a span that counts as a copy: any two texts share shorter ones
+HEAD_BYTES = 2_000  # of a document that are searched for a licence
 SPDX = re.compile(rb"SPDX-License-Identifier:([^\r\n]+)")
 LICENCE_LINE = re.compile(rb"^.*(?:licen[cs]e|copyright).*$", re.I | re.M)
 MAX_LICENCE_CHARS = 120
@@ -16,14 +16,14 @@ MAX_LICENCE_CHARS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class CopiedSpan:
-    """Bytes `begin` to `end` of a text that stand in a file, in lines `first_line` to `last_line`."""
+    """Bytes `begin` to `end` of a text that also occur in a file, at lines `first_line` to `last_line`."""
 
     begin: int
     end: int
     path: str
     first_line: int
     last_line: int
-    licence: str | None  # what the file's head says of one
+    licence: str | None  # as found by `licence_of`
 
     @property
     def location(self) -> str:
@@ -32,9 +32,10 @@ class CopiedSpan:
 
 
 def find_copied_spans(index: Index, text: Array, before: bytes, completion: bytes) -> list[CopiedSpan]:
-    """The copied stretches of what was written after `before`, in order.
+    """The copied spans of a completion after `before`, in order; `text` (N,) uint8 is the indexed text.
 
-    From the end on, each is the longest that stands in the repository; what stands before it decides between places.
+    Greedy from the end: each span is the longest that occurs in the repository; the text before it decides between
+    several occurrences.
     """
     whole = before + completion
     found: list[CopiedSpan] = []
@@ -54,7 +55,7 @@ def find_copied_spans(index: Index, text: Array, before: bytes, completion: byte
 
 
 def copied_span_at(text: Array, source: Source, place: int, end: int, length: int) -> CopiedSpan:
-    """The stretch of `length` bytes before `end`, which stands before a place of the text."""
+    """The copied span of `length` bytes before `end`, which equal those before `place` in the text (N,) uint8."""
     first = source.first_line + text[source.begin : place - length].tobytes().count(b"\n")
     copied = text[place - length : place].tobytes()
     return CopiedSpan(
@@ -68,12 +69,15 @@ def copied_span_at(text: Array, source: Source, place: int, end: int, length: in
 
 
 def licence_of(head: bytes) -> str | None:
-    """What a document's first lines say of a licence: its SPDX name, or the line that speaks of one or of copyright."""
+    """The licence in a document's first bytes: its SPDX identifier, else the first line on licence or copyright.
+
+    None if there is neither.
+    """
     spdx, line = SPDX.search(head), LICENCE_LINE.search(head)
     matched = spdx[1] if spdx else line[0] if line else b""
     return matched.decode("utf-8", "replace").strip(" \t\r*/#-;\"'")[:MAX_LICENCE_CHARS] or None
 
 
 def new_share(found: Sequence[CopiedSpan], completion: bytes) -> float:
-    """The share of a text's bytes that no stretch covers; 0 of an empty text."""
+    """Fraction of a completion's bytes that no span covers; 0 if it is empty."""
     return 1 - sum(span.end - span.begin for span in found) / len(completion) if completion else 0.0

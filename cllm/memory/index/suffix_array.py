@@ -1,8 +1,8 @@
-"""The exact index of a text: its places sorted by what stands before them, so that every context is found at once.
+"""Suffix array of the reversed text: positions sorted by the bytes before them, to look up contexts of any length.
 
-Places after the same bytes lie together, however many bytes those are. It is the suffix array of the text read
-backwards (Manber and Myers 1990, "Suffix arrays: a new method for on-line string searches"), sorted by divsufsort
-(Mori); the longest context seen is found by bisection, as in Liu et al. 2024, "Infini-gram" (arXiv:2401.17377).
+Positions after the same context are adjacent. The array (Manber and Myers 1990, "Suffix arrays: a new method for
+on-line string searches") is built by divsufsort (Mori); the longest context that occurs is found by binary search, as
+in Liu et al. 2024, "Infini-gram" (arXiv:2401.17377).
 """
 
 from typing import NamedTuple
@@ -24,22 +24,22 @@ class SuffixRange(NamedTuple):
 
 
 def build_suffix_array(text: Array) -> Array:
-    """The places 1 to n of a text (n,) uint8, sorted by the bytes before them, last byte first; (n,) int32."""
+    """Positions 1 to N of a text (N,) uint8, sorted by the bytes before them, last byte first; (N,) int32."""
     if not len(text):
         return np.zeros(0, np.int32)
-    backwards = text[::-1].copy()  # theirs takes no view
+    backwards = text[::-1].copy()  # pydivsufsort takes no views
     suffix_array: Array = len(text) - pydivsufsort.divsufsort(backwards)
-    suffix_array.flags.writeable = False  # as one that is mapped from a file: a kernel is compiled for each kind
+    suffix_array.flags.writeable = False  # as a mapped file is: Numba would compile for both types
     return suffix_array
 
 
 def longest_suffix_range(text: Array, suffix_array: Array, context: Array) -> SuffixRange:
-    """The longest end of `context` in the text; all places, where not even its last byte is there."""
+    """The longest suffix of `context` (C,) that occurs in the text (N,), uint8 each; all positions if none does."""
     return SuffixRange(*_longest_suffix_range(text, suffix_array, context))
 
 
 def suffix_range(text: Array, suffix_array: Array, context: Array, length: int) -> SuffixRange:
-    """The places after the last `length` bytes of `context`, which may be none."""
+    """The range of positions after the last `length` bytes of `context` (C,) in the text (N,); may be empty."""
     return SuffixRange(length, *_equal_range(text, suffix_array, context, length))
 
 
@@ -57,7 +57,7 @@ def _longest_suffix_range(text: Array, suffix_array: Array, context: Array) -> t
 
 @compiled
 def _lower_bound(text: Array, suffix_array: Array, context: Array, length: Number) -> Number:
-    """The first place, in their order, that does not come before the last `length` bytes of the context."""
+    """Index of the first suffix that does not sort before the last `length` bytes of the context."""
     low, high = 0, len(suffix_array)
     while low < high:
         middle = (low + high) >> 1
@@ -83,7 +83,7 @@ def _equal_range(text: Array, suffix_array: Array, context: Array, length: Numbe
 
 @compiled
 def _common_suffix_length(text: Array, position: Number, context: Array) -> Number:
-    """Bytes before a place that are the last of the context."""
+    """Number of bytes before a position that equal the last ones of the context."""
     limit = min(position, len(context))
     length = 0
     while length < limit and text[position - 1 - length] == context[len(context) - 1 - length]:
@@ -93,13 +93,13 @@ def _common_suffix_length(text: Array, position: Number, context: Array) -> Numb
 
 @compiled
 def _ends_with(text: Array, position: Number, context: Array, length: Number) -> bool:
-    """Whether the last `length` bytes of the context stand before a place."""
+    """Whether the last `length` bytes of the context precede a position."""
     return bool(_common_suffix_length(text, position, context[len(context) - length :]) == length)
 
 
 @compiled
 def _sorts_before(text: Array, position: Number, context: Array, length: Number) -> bool:
-    """Whether what stands before a place comes, read backwards, before the last `length` bytes of the context."""
+    """Whether the text before a position, reversed, sorts before the last `length` bytes of the context, reversed."""
     for back in range(1, length + 1):
         if back > position:
             return True

@@ -1,7 +1,8 @@
-"""A place of the repository that agrees with both sides of a cursor: what stands there between them may belong here.
+"""Two-sided matches: positions of the repository whose text agrees with both sides of a cursor.
 
-Matches are found by what stands before alone, and the latest is taken. Where the text after the cursor is known as
-well, the place whose context is longest together with what follows is a better one.
+The text between the two sides is a candidate for the gap. Other matches use the text before the cursor alone, and take
+the latest position. Where the text after the cursor is known, the best position has the longest agreement of both
+sides.
 """
 
 from dataclasses import dataclass
@@ -11,15 +12,15 @@ import numpy as np
 from cllm.jit.compiled import Array
 from cllm.memory.index.index import Index
 
-MIN_BEFORE_BYTES = 6  # bytes of context
-MIN_AFTER_BYTES = 6  # bytes, without blanks, by which what follows is recognised
-MAX_GAP_BYTES = 1_000  # bytes from the place in which it must come
-MAX_AFTER_BYTES = 200  # bytes that count
+MIN_BEFORE_BYTES = 6  # of context before the cursor
+MIN_AFTER_BYTES = 6  # of the first line after the cursor, blanks stripped, that must agree
+MAX_GAP_BYTES = 1_000  # from the position, within which the text after the cursor must begin
+MAX_AFTER_BYTES = 200  # of the text after the cursor that are compared
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwoSidedMatch:
-    """A place of the text with so many bytes in common before it, and after what is missing here."""
+    """A position of the text, and the number of bytes that agree `before` it and `after` the gap."""
 
     position: int
     before: int
@@ -27,7 +28,7 @@ class TwoSidedMatch:
 
 
 def find_two_sided_match(index: Index, text: Array, before: bytes, after: bytes) -> TwoSidedMatch | None:
-    """The place that agrees most with both sides; None where none agrees with what comes after."""
+    """The position of the text (N,) uint8 that agrees best with both sides; None if none agrees with `after`."""
     anchor = after.lstrip()[:MAX_AFTER_BYTES]
     if len(anchor.split(b"\n")[0].strip()) < MIN_AFTER_BYTES:
         return None
@@ -43,7 +44,7 @@ def find_two_sided_match(index: Index, text: Array, before: bytes, after: bytes)
 
 
 def candidates(index: Index, text: Array, before: bytes) -> list[tuple[int, int]]:
-    """(context, place): those of the longest context, and of each half as long, down to the shortest that counts."""
+    """(context bytes, position) pairs of the longest context, and of each half as long, down to MIN_BEFORE_BYTES."""
     seen = index.longest_match(text, before)
     found: dict[int, int] = {}
     length = seen.length
@@ -55,7 +56,7 @@ def candidates(index: Index, text: Array, before: bytes) -> list[tuple[int, int]
 
 
 def longest_common_length(text: bytes, anchor: bytes) -> int:
-    """Bytes of the anchor, from its beginning on, that the text has somewhere after something that is missing here."""
+    """Length of the longest prefix of the anchor that occurs in the text after a gap that is not blank."""
     head, best = anchor[:MIN_AFTER_BYTES], 0
     at = text.find(head)
     while at >= 0:
@@ -66,7 +67,7 @@ def longest_common_length(text: bytes, anchor: bytes) -> int:
 
 
 def common_prefix_length(one: bytes, other: bytes) -> int:
-    """Bytes that two texts have in common from the first on."""
+    """Length in bytes of the longest common prefix."""
     length = min(len(one), len(other))
     differ = np.flatnonzero(np.frombuffer(one[:length], np.uint8) != np.frombuffer(other[:length], np.uint8))
     return int(differ[0]) if len(differ) else length
