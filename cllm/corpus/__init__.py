@@ -1,9 +1,9 @@
-"""A source tree into clean, deduplicated, split documents on disk.
+"""Turns a source tree into clean, deduplicated, split documents on disk.
 
     walk (names, .gitignore) -> text (bytes to UTF-8) -> filters -> redact -> duplicates -> split -> store
 
-`ingest` runs the flow; a `Corpus` is what it leaves; `export_split` turns that into files again. Nothing of the
-repository is executed and nothing in it is written to.
+`ingest` runs the pipeline and returns a `Corpus`; `export_split` writes its documents as files. Nothing in the
+repository is executed or written to.
 """
 
 from cllm.corpus.export import export_split

@@ -1,4 +1,4 @@
-"""From the texts on disk to documents: one path for each text, its split, and its near copy if it has one."""
+"""Build documents from the texts on disk: one path for each text, its split, and its near duplicate if it has one."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from cllm.corpus.store import Document
 
 @dataclass
 class StoredText:
-    """A text that is in text.bin, and the files that hold it."""
+    """Offset and size in bytes of a text in text.bin, and the paths of the files that contain it."""
 
     offset: int
     size: int
@@ -23,7 +23,10 @@ class StoredText:
 
 
 def build_documents(stored: dict[bytes, StoredText], text: Path) -> tuple[list[Document], dict[str, Any]]:
-    """The documents sorted by path, near copies flagged, and the report's part about the split."""
+    """The documents sorted by path, near duplicates marked, and the report's entries on the split.
+
+    `stored` is keyed by the SHA-256 digest of the text.
+    """
     by_path = {representative(one.paths): (digest, one) for digest, one in stored.items()}
     splits, fallbacks = assign(sorted(by_path, key=os.fsencode))
     documents = []
@@ -62,7 +65,7 @@ def build_documents(stored: dict[bytes, StoredText], text: Path) -> tuple[list[D
 
 
 def _split_single_document(document: Document, content: bytes) -> tuple[list[Document], str]:
-    """The only document of a repository, its last tenth held out."""
+    """Split a repository's only document so that its last tenth is held out; also returns a note for the report."""
     cut = last_tenth(content)
     if cut is None:
         return [document], "val: empty, since the only file has a single line"

@@ -1,6 +1,6 @@
-"""The documents as files again: exactly the bytes that were learned from, and those that were held out.
+"""Export documents as files, byte for byte, to check a score with another program.
 
-For whoever wants to check a score with another program. `dev` is a part of what is learned from and goes to `train/`.
+`dev` is part of the training data and goes to `train/`.
 """
 
 from pathlib import Path, PurePosixPath
@@ -12,7 +12,7 @@ from cllm.errors import CorpusError
 def export_split(corpus: Corpus, destination: Path) -> None:
     """Write each document to `destination/train/PATH` or `destination/val/PATH`.
 
-    CorpusError: the destination holds something, or a path would lie outside it.
+    CorpusError: the destination is not an empty directory, or a document's path would lie outside it.
     """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise CorpusError(f"{destination} is not an empty directory: name one that is empty, or a new one")
@@ -29,5 +29,5 @@ def export_split(corpus: Corpus, destination: Path) -> None:
 
 
 def _is_safe(path: str) -> bool:
-    """Relative, and made of names only."""
+    """Whether a path is relative and has no `..`."""
     return bool(path) and "\0" not in path and not path.startswith("/") and ".." not in PurePosixPath(path).parts

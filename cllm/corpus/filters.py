@@ -1,10 +1,10 @@
-"""Which text is not worth learning: other people's, a machine's, or a table.
+"""Filters for text that is not worth training on: vendored, generated or minified code, and tables of data.
 
-Three looks, the cheapest first: at a directory's name before it is entered, at a file's name, at its text. Each rule is
-one named reason, counted in the report. The rules lean towards keeping: a vendored copy that is learned costs a little
-time, a source file that is missing costs what it would have taught.
+Three checks, the cheapest first: a directory's name before it is entered, a file's name, its text. Each rule has a
+named reason, which is counted in the report. The rules prefer to keep a file: training on a vendored copy costs a
+little time, while a source file that is skipped is missing from the model.
 
-Left out: anything that needs git (`linguist-generated` attributes), and judging quality.
+Not covered: what needs git (`linguist-generated` attributes), and judging quality.
 """
 
 import re
@@ -31,7 +31,7 @@ _MINIFIED = re.compile(r"[.-]min\.(?:js|mjs|css)$|\.(?:bundle|chunk)\.(?:js|css)
 
 _HEAD_LINES = 20
 _HEAD_BYTES = 2048
-# A marker counts in a comment near the top: sentences about generating code are not about the file they stand in.
+# A marker counts only in a comment near the top: elsewhere, sentences on generated code are not about the file itself.
 _COMMENT = rb"^[ \t]*(?://|/\*|\*|#|--|;|%|<!--|\"\"\"|@rem|dnl|\.\.)"
 _FILE_IS = rb"\b(?:this|the) (?:file|code|module|source|header|script) (?:is|was|has been) "
 _MECHANICALLY = rb"(?:auto(?:matically)?[- ]?)"
@@ -51,8 +51,8 @@ _GENERATED = re.compile(
 )
 _DO_NOT_EDIT = re.compile(_COMMENT + rb"[^\n]*?\bDO NOT (?:EDIT|MODIFY)\b", re.MULTILINE)
 
-LONG_LINE_BYTES = 50_000  # no line that a person wrote
-MINIFIED_BYTES = 2_000  # shorter files are not judged by their lines
+LONG_LINE_BYTES = 50_000  # longer lines are not written by hand
+MINIFIED_BYTES = 2_000  # shorter files are not checked
 MINIFIED_MEAN_LINE_BYTES = 200  # the highest mean of a source file of the reference corpora is 91
 LARGE_DATA_BYTES = 100_000  # JSON, XML, YAML ...: configuration is shorter
 TABLE_BYTES = 4_000
@@ -66,12 +66,12 @@ _MIN_BASE64_NON_BLANK = 0.85  # indented base64 has at most 15% blanks; code has
 
 
 def directory_skip_reason(path: str) -> str | None:
-    """Why a directory is not entered; None to enter it."""
+    """Reason to skip a directory; None to enter it."""
     return "vendored or installed" if path.rpartition("/")[2].lower() in _VENDORED_NAMES else None
 
 
 def name_skip_reason(path: str) -> str | None:
-    """Why a file is skipped for its name alone; None to read it."""
+    """Reason to skip a file because of its name; None to read it."""
     name = path.rpartition("/")[2].lower()
     if name in _LOCK_FILE_NAMES:
         return "lock file"
@@ -81,7 +81,7 @@ def name_skip_reason(path: str) -> str | None:
 
 
 def text_skip_reason(content: bytes, language: str) -> str | None:
-    """Why a file is skipped for what its text is; None to learn it."""
+    """Reason to skip a file because of its text; None to keep it."""
     if not content.strip():
         return "empty"
     if _is_generated(content):
@@ -101,7 +101,7 @@ def _is_generated(content: bytes) -> bool:
 
 
 def _is_minified(content: bytes, language: str) -> bool:
-    """Lines too long for a person. A paragraph of prose on one line is not minified."""
+    """Whether lines are too long to be hand-written. Prose may have a paragraph on one line."""
     if len(content) < MINIFIED_BYTES:
         return False
     lines = content.splitlines()
@@ -111,7 +111,7 @@ def _is_minified(content: bytes, language: str) -> bool:
 
 
 def _is_table(content: bytes) -> bool:
-    """Mostly digits, hexadecimal numbers or base64."""
+    """Whether the text is mostly digits, hexadecimal numbers or base64."""
     if len(content) < TABLE_BYTES:
         return False
     non_blank = content.translate(None, _BLANK)

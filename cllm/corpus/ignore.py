@@ -1,13 +1,13 @@
-"""What `.gitignore` files say, byte for byte as git reads them.
+"""Matching of `.gitignore` patterns, with git's semantics, on bytes.
 
 A pattern is translated once: a literal prefix, then components between slashes, each literal, `**`, or a regular
-expression without backtracking across stars (atomic groups), so that no pattern makes the scan slow. The file of the
-deepest directory that says anything about a name decides; in one file the last matching line does; `.git/info/exclude`
-comes last.
+expression without backtracking across stars (atomic groups), so that no pattern makes the scan slow. The file in the
+deepest directory with a matching line decides; within a file the last matching line does; `.git/info/exclude` has the
+lowest precedence.
 
 Chosen over pathspec 1.1.1, which raises on `[z-a]` and on a trailing backslash, lets `!keep` re-include what lies
 below `keep/` against an outer rule (git does not), and needs 61 s for `*a*a*a*a*a*a*b` on a name of 100 bytes.
-Left out: the user's global excludes, the index (a tracked file that is ignored stays ignored), `core.ignoreCase`.
+Not supported: the user's global excludes, the index (a tracked file that is ignored stays ignored), `core.ignoreCase`.
 """
 
 import re
@@ -38,12 +38,12 @@ class Pattern:
 
     negated: bool
     directories_only: bool
-    matches_basename: bool  # holds no slash: it is matched against the base name
+    matches_basename: bool  # the pattern has no slash: it is matched against the base name
     prefix: bytes
     components: tuple[re.Pattern[bytes] | None, ...]
 
     def matches(self, path: bytes, is_directory: bool) -> bool:
-        """Whether the entry itself (not one that holds it) is meant; `path` is relative to the pattern's file."""
+        """Whether the pattern matches the entry itself, not a parent; `path` is relative to the pattern's file."""
         if self.directories_only and not is_directory:
             return False
         name = path[path.rfind(b"/") + 1 :] if self.matches_basename else path
@@ -61,7 +61,7 @@ class Rules:
         self.patterns = [pattern for pattern in parsed if pattern][::-1]
 
     def verdict(self, path: bytes, is_directory: bool) -> bool | None:
-        """True: ignored; False: re-included by a `!` line; None: no line is about it."""
+        """True if the path is ignored, False if a `!` line re-includes it, None if no line matches."""
         for pattern in self.patterns:
             if pattern.matches(path, is_directory):
                 return not pattern.negated
@@ -81,7 +81,7 @@ def _parse(line: bytes) -> Pattern | None:
     body = body.removeprefix(b"/")
     literal = re.match(rb"[^*?\[\\]*", body)
     assert literal
-    # git compares a pattern's literal start by bytes, so in `foo**/bar` the stars stand at a component's start.
+    # git compares a pattern's literal prefix by bytes, so in `foo**/bar` the stars are at the start of a component.
     prefix = b"" if matches_basename and literal.end() < len(body) else literal[0]
     rest = body[len(prefix) :]
     components = tuple(_component(tokens, matches_basename) for tokens in _tokens(rest)) if rest else ()
@@ -89,7 +89,7 @@ def _parse(line: bytes) -> Pattern | None:
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:
-    """Spaces at the end do not count, but for one behind a backslash."""
+    """The line without trailing spaces; a space after a backslash is kept."""
     match = re.match(rb"(?: *(?:\\[\s\S]|[^ \\]))*", line)
     assert match
     rest = line[match.end() :]
@@ -97,7 +97,7 @@ def _without_trailing_spaces(line: bytes) -> bytes:
 
 
 def _tokens(pattern: bytes) -> list[list[bytes]]:
-    """The pattern cut at its slashes; in each part a token is `*`, or a regular expression for one byte."""
+    """The pattern split at its slashes; in each component a token is `*` or a regular expression for one byte."""
     parts: list[list[bytes]] = [[]]
     at = 0
     while at < len(pattern):
@@ -120,7 +120,7 @@ def _tokens(pattern: bytes) -> list[list[bytes]]:
 
 
 def _bracket(pattern: bytes, at: int) -> tuple[bytes, int]:
-    """The bytes that a `[...]` beginning before `at` allows, and where it ends. One that is malformed allows none."""
+    """Regular expression of the `[...]` that begins before `at`, and its end. A malformed one matches nothing."""
     negated = pattern[at : at + 1] in (b"!", b"^")
     at += negated
     allowed: set[int] = set()
@@ -160,7 +160,7 @@ def _bracket(pattern: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _component(tokens: list[bytes], matches_basename: bool) -> re.Pattern[bytes] | None:
-    """One part between slashes. Between two stars the leftmost match is as good as any other: atomic groups keep it."""
+    """One component. Between two stars the leftmost match is as good as any other, so atomic groups suffice."""
     if len(tokens) > 1 and not matches_basename and set(tokens) == {b"*"}:
         return _DOUBLE_STAR
     pieces: list[list[bytes]] = [[]]
@@ -177,7 +177,7 @@ def _component(tokens: list[bytes], matches_basename: bool) -> re.Pattern[bytes]
 
 
 def _glob(components: tuple[re.Pattern[bytes] | None, ...], path: bytes) -> bool:
-    """Match components against those of a path: the classic loop that returns only to the last `**`."""
+    """Whether components match a path's: the iterative glob match that backtracks only to the last `**`."""
     names = path.split(b"/")
     component = name = 0
     star = resume = -1

@@ -1,8 +1,8 @@
-"""From a source tree to a corpus: walk, read, filter, redact, drop copies, split, write.
+"""Ingest a source tree into a corpus: walk, read, filter, redact, deduplicate, split, write.
 
 One pass over the files appends each new text to `text.bin`; only paths, hashes and offsets stay in memory. A second
-pass over that file looks for near copies between the held-out and the learned documents. What was skipped and changed,
-and why, is counted in the report:
+pass over that file finds near duplicates between held-out and train documents. The report counts what was skipped and
+changed, and why:
 
     files_seen = files_kept + exact_duplicates + all of `skipped`
 """
@@ -31,7 +31,7 @@ from cllm.errors import CorpusError
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
-    """How much is read at most. The Linux kernel has 85,000 files and 1.3 GB: its first 500 MB are taken."""
+    """Limits of ingestion. Of the Linux kernel, 85,000 files and 1.3 GB, the first 500 MB are kept."""
 
     max_file_bytes: int = MAX_FILE_BYTES
     max_files: int = 200_000  # seen, not kept
@@ -51,7 +51,7 @@ class CorpusConfig:
 
 @dataclass
 class _Tally:
-    """What happened to the files."""
+    """Counters for the report."""
 
     files_seen: int = 0
     bytes_kept: int = 0
@@ -65,10 +65,10 @@ class _Tally:
 def ingest(
     root: Path, directory: Path, config: CorpusConfig, progress: Callable[[int, int], None] | None = None
 ) -> Corpus:
-    """Read the source tree `root` into the corpus `directory` (replaced if there is one), and open it.
+    """Ingest the source tree `root` into the corpus `directory` (replaced if it exists), and open it.
 
-    `progress` is called for each file with the files seen and the bytes of text kept so far. CorpusError: `root` is
-    missing, no directory, not readable, or holds no text to learn from.
+    `progress` is called after each file with the number of files seen and bytes kept so far. CorpusError: `root` is
+    missing, not a directory, not readable, or holds no text to train on.
     """
     _check_readable(root)
     own_outputs = {
@@ -109,7 +109,7 @@ def _collect_texts(
     tally: _Tally,
     progress: Callable[[int, int], None],
 ) -> dict[bytes, StoredText]:
-    """Append each text that is new to `sink`; the result is keyed by its SHA-256."""
+    """Append each new text to `sink`; returns the texts keyed by SHA-256 digest."""
     top = os.path.realpath(root)
     stored: dict[bytes, StoredText] = {}
 

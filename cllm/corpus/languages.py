@@ -1,8 +1,8 @@
-"""The language of a file, from its name; from its first line where the name says nothing.
+"""Detect a file's language from its name, or from its `#!` line if the name is unknown.
 
-A table of the extensions and base names that stand for one language each. It leaves out what only a parser could tell
-(a `.h` may be C++ or Objective-C: it is called C; a `.m` is called Objective-C); a name that is not in the table, and
-whose first line names no interpreter, is `Text`.
+A table maps extensions and base names to one language each. Ambiguous extensions, which would need a parser, have a
+fixed language (a `.h` may be C++ or Objective-C and counts as C; a `.m` counts as Objective-C). A file whose name is
+not in the table and whose first line names no known interpreter is `Text`.
 """
 
 import re
@@ -108,7 +108,7 @@ _SHEBANG = re.compile(rb"#![ \t]*(?:\S*/)?([^/\s]+)(?:[ \t]+(?:-\S+[ \t]+)*([^\s
 
 
 def language_of(path: str, content: bytes = b"") -> str:
-    """The language of the file at `path` whose text begins with `content`; `Text` where nothing tells."""
+    """Language of the file at `path` whose text begins with `content`; `Text` if it is unknown."""
     name = path.rpartition("/")[2].lower()
     suffix = "." + name.rpartition(".")[2]
     found = _LANGUAGE_OF.get(name) or (_LANGUAGE_OF.get(suffix) if suffix != "." + name else None)
@@ -116,12 +116,12 @@ def language_of(path: str, content: bytes = b"") -> str:
 
 
 def kind_of(language: str) -> Kind:
-    """Whether a language of the table is code, prose or data."""
+    """Kind of a language of the table: `code`, `prose` or `data`."""
     return _KIND_OF[language]
 
 
 def _interpreter(head: bytes) -> str | None:
-    """The language that a `#!` line asks for: `#!/usr/bin/env -S python3 -u` is Python."""
+    """Language of a `#!` line's interpreter: `#!/usr/bin/env -S python3 -u` is Python. None if there is none."""
     if not (match := _SHEBANG.match(head)):
         return None
     program = match[2] if match[1] == b"env" and match[2] else match[1]

@@ -1,12 +1,12 @@
-"""Secrets replaced before anything is learned: a model that sees a repository many times recites its keys.
+"""Redact secrets before training: a model trained on a repository for many epochs memorises its keys.
 
 Each secret is overwritten by a placeholder of the same length and shape (a letter becomes `x` or `X`, a digit `0`, the
-rest stays), so the code around it is learned as it is. Three families: the token forms of known services, private key
-blocks, and a string assigned to a name like `password` or `api_key` that looks random. Each rule is tried only where
-its telling bytes occur, which is what makes it fast; redacting twice changes nothing more.
+rest stays), so the code around it is unchanged. Three families: the token formats of known services, private key
+blocks, and random-looking strings assigned to a name like `password` or `api_key`. For speed, a rule is tried only
+where one of its keywords occurs. Redaction is idempotent.
 
-Left out: secrets that look like words (`hunter2`), and whether a key is live. The rules follow the token formats that
-the services publish, and gitleaks' generic rule for the entropy test.
+Not covered: secrets that look like words (`hunter2`), and whether a key is live. The rules follow the token formats
+that the services publish, and gitleaks' generic rule for the entropy test.
 """
 
 import math
@@ -22,7 +22,7 @@ _SHAPE = bytes.maketrans(
 
 @dataclass(frozen=True)
 class _Rule:
-    """`keywords` bytes, one of which a secret of this kind always holds; group 1 of `pattern` is what is replaced."""
+    """A kind of secret, which contains at least one of `keywords`; group 1 of `pattern` is replaced."""
 
     kind: str
     keywords: tuple[bytes, ...]
@@ -31,30 +31,30 @@ class _Rule:
 
 
 def _entropy(value: bytes) -> float:
-    """Bits per character of the letters and digits of `value`, by their own frequencies (Shannon)."""
+    """Shannon entropy of the letters and digits of `value`, in bits per character."""
     counts = Counter(byte for byte in value if chr(byte).isalnum()).values()
     total = sum(counts)
     return -sum(count / total * math.log2(count / total) for count in counts) if total else 0.0
 
 
 def _alternations(value: bytes) -> int:
-    """How often a letter is followed by a digit or the other way round: random text alternates, names do not."""
+    """Number of changes between letter and digit, which random text has and names have not."""
     return len(re.findall(rb"(?<=[A-Za-z])[0-9]|(?<=[0-9])[A-Za-z]", value))
 
 
 def _is_jumbled(value: bytes) -> bool:
-    """Whether small letters, capitals and digits follow each other at random: 62% of pairs differ, in camelCase 40%."""
+    """Whether lower case, upper case and digits alternate at random: 62% of pairs differ; in camelCase 40%."""
     changes = len(re.findall(rb"(?<=[a-z])[A-Z0-9]|(?<=[A-Z])[a-z0-9]|(?<=[0-9])[A-Za-z]", value))
     return len(value) >= 16 and changes >= 0.45 * len(value)
 
 
 def _looks_random(value: bytes) -> bool:
-    """A quoted value of at least 8 characters: 3.0 bits each and mixed. Placeholders have under 1.6 bits."""
+    """Whether a quoted value has 3.0 bits per character and is mixed. Placeholders have under 1.6 bits."""
     return (_alternations(value) >= 2 or _is_jumbled(value)) and _entropy(value) >= 3.0
 
 
 def _looks_very_random(value: bytes) -> bool:
-    """A bare value, which in code would be an expression: 3.5 bits each and well mixed."""
+    """Whether an unquoted value, in code an expression, has 3.5 bits per character and is well mixed."""
     return (_alternations(value) >= 4 or _is_jumbled(value)) and _entropy(value) >= 3.5
 
 
@@ -123,7 +123,7 @@ _RULES = (
         _looks_random,
     ),
 )
-# Searched in a lower-case copy, which is three times as fast as a search without regard to case.
+# Searched in a lower-case copy, which is three times as fast as a case-insensitive search.
 _ASSIGNED = re.compile(
     _NAME
     + rb"[\w.-]{0,40}[\"'`]?\]?\s{0,4}(?:"
@@ -134,7 +134,7 @@ _ESCAPED_OR_PLAIN = re.compile(rb"\\[\s\S]|[^\\]+")
 
 
 def redact(content: bytes) -> tuple[bytes, Counter[str]]:
-    """The text without its secrets, of the same length, and how many of each kind were replaced."""
+    """The text with its secrets overwritten, of the same length, and the number of replacements of each kind."""
     counts: Counter[str] = Counter()
     for rule in _RULES:
         if any(bytes_ in content for bytes_ in rule.keywords):
@@ -144,7 +144,7 @@ def redact(content: bytes) -> tuple[bytes, Counter[str]]:
 
 
 def _assigned_secret_spans(content: bytes) -> list[tuple[int, int]]:
-    """Where a random-looking value is given to a telling name."""
+    """Spans of random-looking values that are assigned to names like `password`."""
     lower = content.lower()
     if not any(name in lower for name in _NAMES):
         return []
@@ -158,12 +158,12 @@ def _assigned_secret_spans(content: bytes) -> list[tuple[int, int]]:
 
 
 def _placeholder(match: re.Match[bytes]) -> bytes:
-    """A run of characters as a placeholder; an escape such as `\\n` stays, or the string around it would not parse."""
+    """Placeholder of a match; an escape such as `\\n` is kept, so that the string around it still parses."""
     return match[0] if match[0].startswith(b"\\") else match[0].translate(_SHAPE)
 
 
 def _overwrite_spans(content: bytes, spans: list[tuple[int, int]], kind: str, counts: Counter[str]) -> bytes:
-    """The spans in their own shape; a span that is a placeholder already is not counted."""
+    """Overwrite spans with placeholders; a span that is already a placeholder is not counted."""
     pieces, at = [], 0
     for start, end in spans:
         shape = _ESCAPED_OR_PLAIN.sub(_placeholder, content[start:end])

@@ -1,11 +1,11 @@
-"""Which documents are held out: every tenth by the hash of its path, the same on every machine and in every run.
+"""The split into `train`, `dev` and `val`: a tenth of the paths by hash is held out, the same in every run.
 
-A path decides alone, so that a file keeps its side when others come and go. A tiny repository may have no path, or
-only paths, on the held-out side; then, and only then:
+The split depends on the path alone, so a file keeps its split when other files are added or removed. In a tiny
+repository a tenth of the hashes may hold out no file or every file; only then:
 
-- all or none of two or more files held out: the tenth of them (at least one) with the smallest hashes is held out;
-- exactly one file: its last tenth, by lines, is held out (and nothing, where it has a single line);
-- `dev` is none or all of two or more files to learn from: the tenth of them with the smallest hashes, in the same way.
+- of two or more files, all or none would be held out: the tenth of them (at least one) with the smallest hashes is;
+- exactly one file: its last tenth, by lines, is held out (nothing, if it has a single line);
+- of two or more files to train on, all or none would be `dev`: the tenth of them with the smallest hashes is.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ NUM_BUCKETS = 10  # one in ten is `val`, one in ten is `dev`
 
 
 class Assignment(NamedTuple):
-    """The split of each path, and what had to be done differently for want of files."""
+    """The split of each path, and notes on the fallbacks that were used because of too few files."""
 
     splits: dict[str, Split]
     fallbacks: list[str]
@@ -29,17 +29,17 @@ def _hash(path: str) -> int:
 
 
 def is_held_out(path: str) -> bool:
-    """Whether the file at this path, relative to the root and posix, is `val`: learned from by nothing."""
+    """Whether the file at this posix path, relative to the root, is in `val`, which nothing is trained on."""
     return _hash(path) % NUM_BUCKETS == 0
 
 
 def split_of(path: str) -> Split:
-    """`val` is held out; `dev` is a part of what is learned from, set aside to choose weights of mixtures by."""
+    """The split of a path: `val` is held out; `dev` is the part of the training data that mixture weights are tuned on."""
     return "val" if is_held_out(path) else "dev" if _hash(path) % NUM_BUCKETS == 1 else "train"
 
 
 def assign(paths: Sequence[str]) -> Assignment:
-    """The split of the files of a whole repository, duplicates already gone."""
+    """Assign a split to all paths of a repository, without duplicates."""
     splits: dict[str, Split] = {path: split_of(path) for path in paths}
     fallbacks = []
     held_out = [path for path in splits if splits[path] == "val"]
@@ -64,7 +64,7 @@ def _smallest(paths: Sequence[str]) -> list[str]:
 
 
 class Cut(NamedTuple):
-    """Where a single file is divided: the byte, the first held-out line (counted from 1), and the last line."""
+    """Where a single file is split: byte offset, first held-out line (from 1), and last line."""
 
     offset: int
     line: int
@@ -72,7 +72,7 @@ class Cut(NamedTuple):
 
 
 def last_tenth(content: bytes) -> Cut | None:
-    """The cut that holds out the last tenth of the lines, at least one; None where there is only one line."""
+    """The cut that holds out the last tenth of the lines, at least one; None if there is only one line."""
     lines = content.splitlines(keepends=True)
     if len(lines) < 2:
         return None

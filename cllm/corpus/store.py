@@ -1,8 +1,8 @@
-"""Documents on disk: `text.bin` (all texts, one after another), `documents.jsonl` (one record a line), `report.json`.
+"""Documents on disk: `text.bin` (all texts, concatenated), `documents.jsonl` (one record per line), `report.json`.
 
-The directory carries a manifest and is verified when it is opened; texts are read through a memory map, so a large
-corpus costs no memory. Paths are posix, relative to the repository, with `surrogateescape` for bytes that are not
-UTF-8, which JSON keeps as escapes.
+The directory has a manifest and is verified when it is opened; texts are memory-mapped, so a large corpus need not fit
+into memory. Paths are posix, relative to the repository, with `surrogateescape` for bytes that are not UTF-8, which
+JSON keeps as escapes.
 """
 
 import json
@@ -26,16 +26,16 @@ class Document:
 
     path: str
     language: str
-    split: Split  # `dev` is a part of what is learned from
+    split: Split  # `dev` is part of the training data
     offset: int  # in text.bin, bytes
     bytes: int
     sha256: str  # of the text
-    near_duplicate_of: str | None = None  # for `val`: the learned document that it resembles most
+    near_duplicate_of: str | None = None  # for `val`: path of the train document that it resembles most
     lines: tuple[int, int] | None = None  # first and last, counted from 1; None for the whole file
 
 
 class Corpus:
-    """The documents of one repository, as `ingest` left them."""
+    """The documents of one repository, as written by `ingest`."""
 
     def __init__(self, directory: Path, documents: list[Document], report: dict[str, Any]) -> None:
         self.directory = directory
@@ -46,7 +46,7 @@ class Corpus:
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """The corpus in `directory`, every file checked against the manifest; ArtifactError names what differs."""
+        """Open the corpus in `directory`; ArtifactError: it is not a corpus, or a file differs from its manifest."""
         if (kind := verify_directory(directory, TEXT, DOCUMENTS, REPORT).get("kind")) != KIND:
             raise ArtifactError(f"{directory} holds a {kind!r}, expected a {KIND!r}")
         with (directory / DOCUMENTS).open(encoding="ascii") as file:
@@ -59,22 +59,22 @@ class Corpus:
 
     @property
     def train(self) -> list[Document]:
-        """Everything that is learned from: `train` and `dev`."""
+        """The documents to train on: `train` and `dev`."""
         return [document for document in self.documents if document.split != "val"]
 
     @property
     def dev(self) -> list[Document]:
-        """The part of `train` that is set aside to choose weights of mixtures by."""
+        """The training documents on which mixture weights are tuned."""
         return [document for document in self.documents if document.split == "dev"]
 
     @property
     def val(self) -> list[Document]:
-        """What is held out."""
+        """The held-out documents."""
         return [document for document in self.documents if document.split == "val"]
 
 
 def write_records(directory: Path, documents: Iterable[Document], report: dict[str, Any]) -> None:
-    """Write the records and the report beside the text."""
+    """Write `documents.jsonl` and `report.json` into `directory`."""
     with (directory / DOCUMENTS).open("w", encoding="ascii") as file:
         file.writelines(json.dumps(vars(document)) + "\n" for document in documents)
     write_json(directory / REPORT, report)

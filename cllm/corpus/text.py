@@ -1,10 +1,10 @@
-"""The bytes of a file as UTF-8 text, or the reason why it is none.
+"""Read a file as UTF-8 text, or give the reason why it is skipped.
 
-A file is opened without following a link and without waiting (a FIFO cannot hang the scan), must be regular, and is
-never read beyond the cap. Then, in this order: a UTF-8, UTF-16 or UTF-32 byte order mark; a NUL in the first 8 KiB is
-binary (git's rule); strict UTF-8; a guess among the old encodings below, from at most 64 KiB of the
-lines that are not ASCII, kept only if the whole decodes strictly and holds no control characters. Line ends stay as
-they are; a byte order mark is dropped. What is returned is always valid UTF-8: a lone surrogate cannot occur.
+A file is opened without following links and without blocking (a FIFO cannot hang the scan), must be regular, and is
+never read beyond the size limit. Then, in this order: a UTF-8, UTF-16 or UTF-32 byte order mark; a NUL in the first
+8 KiB means binary (git's rule); strict UTF-8; a guess among the legacy encodings below, from at most 64 KiB of the
+lines that are not ASCII, accepted only if the whole file decodes strictly and has no control characters. Line ends are
+kept; a byte order mark is dropped. The result is always valid UTF-8: it has no lone surrogates.
 
 A file that changes or vanishes while it is read is tried once more.
 """
@@ -20,28 +20,28 @@ from charset_normalizer import from_bytes
 MAX_FILE_BYTES = 1_000_000  # the longest hand-written file of the Linux kernel has 0.7 MB; longer ones are tables
 NUL_WINDOW_BYTES = 8 << 10
 GUESS_WINDOW_BYTES = 64 << 10
-_BOMS = (  # UTF-32's little-endian mark begins with UTF-16's
+_BOMS = (  # in this order: the little-endian mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Those that editors wrote before UTF-8. An 8-bit guess is only a guess; cp1250 is left out, since it wins over cp1252
-# on Western text (French `è` became `č`).
+# Common before UTF-8. A guess of an 8-bit encoding is uncertain; cp1250 is left out because it wins over cp1252 on
+# Western text (French `è` became `č`).
 _LEGACY_ENCODINGS = ["cp1252", "cp1251", "koi8_r", "iso8859_15", "cp932", "euc_jp", "gb18030", "big5", "cp949"]
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 
 
 class Text(NamedTuple):
-    """`content` is valid UTF-8; `encoding` names what the file was written in."""
+    """A file's text: `content` is valid UTF-8; `encoding` is the file's own."""
 
     content: bytes
     encoding: str
 
 
 class Skipped(Exception):
-    """A file is not read as text; `reason` is counted in the report."""
+    """Raised for a file that is not read as text; `reason` is counted in the report."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -49,12 +49,12 @@ class Skipped(Exception):
 
 
 def read_text(path: str, max_bytes: int = MAX_FILE_BYTES) -> Text:
-    """The text of the file at `path`; Skipped names the reason where there is none."""
+    """Text of the file at `path`; Skipped with the reason if it has none."""
     return decode(read_bytes(path, max_bytes))
 
 
 def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """The bytes of a regular file that stayed the same while it was read; two attempts."""
+    """Bytes of a regular file; Skipped if it cannot be read, or changes or vanishes in two attempts."""
     try:
         return _read_once(path, max_bytes)
     except Skipped as first:
@@ -96,7 +96,7 @@ def _read_up_to(descriptor: int, limit: int) -> bytes:
 
 
 def decode(data: bytes) -> Text:
-    """The text that `data` holds; Skipped says `binary`, `unknown encoding` or `corrupt UTF-8` where it holds none."""
+    """Decode `data` as text; Skipped with reason `binary`, `unknown encoding` or `corrupt UTF-8` if it is none."""
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             return _decode_with_bom(data[len(bom) :], encoding)

@@ -1,12 +1,12 @@
-"""The names below a root, in one fixed order, without ever leaving it.
+"""Walk the files below a root, in a fixed order, without leaving it.
 
 Directories are listed one at a time from a stack (no recursion), names sorted by their bytes: first a directory's
-files, then its sub-directories. Symbolic links are not followed, what is not a regular file is not opened, a directory
-met twice (a bind mount) is not entered again, ignored directories are not entered. Nothing of the repository is
-executed: git is not called and its configuration is not read, so the list is the same on a machine without git.
+files, then its sub-directories. Symbolic links are not followed, only regular files are opened, a directory that is
+met twice (a bind mount) is entered once, ignored directories are not entered. Nothing in the repository is executed:
+git is not called and its configuration is not read, so the list is the same on a machine without git.
 
-Left out: the index (see `ignore`), a `.gitignore` above the root, and other repositories (sub-modules, work trees)
-inside a repository; they are learned where the root itself is none.
+Not considered: the index (see `ignore`) and a `.gitignore` above the root. Other repositories (sub-modules, work
+trees) inside a repository are skipped; they are included if the root itself is not a repository.
 """
 
 import os
@@ -24,7 +24,7 @@ ALWAYS_EXCLUDED = frozenset({".git", ".hg", ".svn", ".cllm"})  # `.git` is a fil
 class WalkEntry(NamedTuple):
     """One name below the root, as a posix path (`surrogateescape` for bytes that are not UTF-8).
 
-    `skipped` says why a file is not to be read, or why a directory was not entered.
+    `skipped` is the reason why a file is not to be read, or why a directory was not entered.
     """
 
     path: str
@@ -39,9 +39,9 @@ class _Directory(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    key: bytes  # the name as the file system has it: what names are sorted by
+    key: bytes  # the name's bytes in the file system, by which entries are sorted
     name: str
-    kind: str  # "directory", "file", or why it is never opened
+    kind: str  # "directory", "file", or the reason why it is skipped
 
 
 def walk(
@@ -51,10 +51,10 @@ def walk(
     max_entries: int,
     prune: Callable[[str], str | None] = lambda path: None,
 ) -> Iterator[WalkEntry]:
-    """Every file below `root`, and every directory that is not entered, with the reason.
+    """Yield every file below `root`, and every directory that is not entered with its reason.
 
-    `prune` may give a reason not to enter a directory. Of one directory at most `max_entries` names are kept in
-    memory (those that sort first).
+    `prune` maps a directory's path to a reason not to enter it, or None. At most `max_entries` names of one directory
+    are kept in memory (those that sort first).
     """
     top = os.path.realpath(root)
     exclude = _read_exclude(top)
@@ -93,7 +93,7 @@ def walk(
 
 
 def _list_directory(path: str, max_entries: int) -> tuple[tuple[int, int] | None, list[_Entry]]:
-    """A directory's identity (None: it cannot be read) and its entries in order; never through a symbolic link."""
+    """A directory's identity (None if it cannot be read) and its entries in order; symbolic links are not followed."""
     try:
         descriptor = os.open(path.rstrip("/") or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -129,7 +129,7 @@ def _directory_skip_reason(
 
 
 def _is_ignored(rules: tuple[tuple[int, Rules], ...], path: str, is_directory: bool) -> bool:
-    """Whether the first rules that say anything about the entry say that it is ignored."""
+    """Whether an entry is ignored, by the deepest rules that have a matching line."""
     if not rules:
         return False
     name = os.fsencode(path)
@@ -141,14 +141,14 @@ def _is_ignored(rules: tuple[tuple[int, Rules], ...], path: str, is_directory: b
 
 
 def _read_exclude(top: str) -> Rules | None:
-    """The patterns of `.git/info/exclude`, where those are real directories (a work tree's lie outside the root)."""
+    """Patterns of `.git/info/exclude`; None if `.git` or `.git/info` is a symbolic link (it may leave the root)."""
     if any(Path(top, part).is_symlink() for part in (".git", ".git/info")):
         return None
     return _read_rules(f"{top}/.git/info/exclude")
 
 
 def _read_rules(path: str) -> Rules | None:
-    """The patterns of a regular file (never through a symbolic link, as git does)."""
+    """Patterns of a regular file, None if there is none; symbolic links are not followed, as in git."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

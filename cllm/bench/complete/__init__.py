@@ -1,1 +1,1 @@
-""""""
+"""`cllm bench complete`: speed of tokens and lines."""

@@ -1,1 +1,1 @@
-""""""
+"""`cllm bench lattice`: effect of the lattice components."""

@@ -1,1 +1,1 @@
-""""""
+"""`cllm bench seed`: the predecessor's task."""

@@ -1,1 +1,1 @@
-""""""
+"""Configuration, data, trainers and tables that the benchmarks share."""

@@ -1,1 +1,1 @@
-""""""
+"""`cllm bench softmax`: output heads and vocabulary sizes."""

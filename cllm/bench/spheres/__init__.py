@@ -1,1 +1,1 @@
-""""""
+"""`cllm bench spheres`: the cost model and all-reduce."""

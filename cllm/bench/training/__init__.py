@@ -1,1 +1,1 @@
-""""""
+"""`cllm bench train`: cllm's trainer and nanoGPT's recipe."""

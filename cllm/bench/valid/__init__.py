@@ -1,1 +1,1 @@
-""""""
+"""`cllm bench valid`: validity of completions."""

@@ -1,1 +1,1 @@
-""""""
+"""Grammars that a whole completion must match."""

@@ -57,7 +57,7 @@ def _beam_search(matcher: Matcher, tokens: list[tuple[bytes, int | None]], max_b
 
 
 def _prune(beams: list[Beam]) -> list[Beam]:
-    """Keep the first beam of each state, and the last beam of some states."""
+    """Keep the first beam of each bitmask of allowed ids, and the last beam of some bitmasks."""
     first: dict[bytes, Beam] = {}
     last: dict[bytes, Beam] = {}
     for beam in beams:

@@ -1,1 +1,1 @@
-""""""
+"""Syntactic guides: search for completions that are valid at the cursor."""

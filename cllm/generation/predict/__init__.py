@@ -1,1 +1,1 @@
-""""""
+"""Predictors of the next token, prompt encoding and sampling."""

@@ -1,4 +1,4 @@
-"""Provenance of generated text: which spans are verbatim copies from the repository, and from where; the rest is new."""
+"""Provenance of generated text: which spans are verbatim copies from the repository, and from where."""
 
 import re
 from collections.abc import Sequence
