@@ -34,7 +34,7 @@ def is_held_out(path: str) -> bool:
 
 
 def split_of(path: str) -> Split:
-    """The split of a path: `val` is held out; `dev` is the part of the training data that mixture weights are tuned on."""
+    """The split of a path: `val` is held out; `dev` is the part of the training data that tunes the mixture."""
     return "val" if is_held_out(path) else "dev" if _hash(path) % NUM_BUCKETS == 1 else "train"
 
 
