@@ -164,7 +164,7 @@ def _nothing_to_learn(root: Path, tally: _Tally) -> str:
     reasons = [f"{count} {reason}" for reason, count in tally.skipped.most_common()]
     reasons += [f"{count} directories {reason}" for reason, count in tally.skipped_directories.most_common()]
     files = f"{tally.files_seen} file{'' if tally.files_seen == 1 else 's'} seen"
-    return f"{root} holds no text to learn from: {files}" + (f", skipped: {', '.join(reasons)}" if reasons else "")
+    return f"{root} holds no text to train on: {files}" + (f", skipped: {', '.join(reasons)}" if reasons else "")
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""Ids on disk, memory-mapped, and the rows that are learned from them."""
+"""Memory-mapped token shards, and the training rows that are cut from them."""
 
 from cllm.dataset.rows import Rows
 from cllm.dataset.shards import Shard, write_shard

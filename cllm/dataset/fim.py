@@ -1,9 +1,10 @@
-"""Fill in the middle: a row rearranged so that a left-to-right model learns to write between two texts.
+"""Fill in the middle (FIM): rows rearranged so that a left-to-right model learns to fill a gap between two texts.
 
-A row's text is cut at two random bytes into prefix, middle and suffix, as a cursor would (cuts fall inside words too),
-and each part is encoded by itself. Half of the rows become prefix-suffix-middle, half suffix-prefix-middle (Bavarian
-et al. 2022, arXiv:2207.14255, with their context-level cut: the row, not the document, is rearranged). The row keeps
-its length: a longer encoding loses the end of its suffix, a shorter one is followed by ignored padding.
+A row's text is cut at two random bytes into prefix, middle and suffix, as at a cursor (cuts fall inside words too),
+and each part is encoded separately. Half of the rows become prefix-suffix-middle (PSM), half suffix-prefix-middle
+(SPM), as in Bavarian et al. 2022, arXiv:2207.14255, with their context-level cut: the row, not the document, is
+rearranged. The row keeps its length: if the encoding is longer, the end of the suffix is cut; if it is shorter, ignored
+padding follows.
 """
 
 import numpy as np
@@ -15,10 +16,10 @@ from cllm.tokenizer import Tokenizer
 def fill_in_the_middle(
     row: npt.NDArray[np.int64], tokenizer: Tokenizer, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """The row (T + 1,) rearranged.
+    """Rearrange a row (T + 1,) int64 for FIM.
 
-    It is as it was where it holds no document piece of 32 tokens or more, or where the prefix, whose last word may be
-    cut into more tokens than it was, leaves no room for the marks.
+    The row is returned unchanged if it has no document span of 32 tokens or more, or if the prefix, whose last word
+    may be encoded into more tokens than before, leaves no room for the special tokens.
     """
     begin, end = longest_document_span(row, tokenizer.end_of_text)
     body = begin + header_length(row[begin:end], tokenizer)
@@ -39,14 +40,14 @@ def fill_in_the_middle(
 
 
 def longest_document_span(row: npt.NDArray[np.int64], end_of_text: int) -> tuple[int, int]:
-    """Begin and end of the longest stretch of one document in the row."""
+    """Begin and end of the longest span of one document in a row (T + 1,)."""
     ends = np.concatenate([[-1], np.flatnonzero(row == end_of_text), [len(row)]])
     longest = int(np.argmax(np.diff(ends)))
     return int(ends[longest]) + 1, int(ends[longest + 1])
 
 
 def header_length(document_ids: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
-    """Tokens of the line that names a document's path, where the piece begins with one."""
+    """Number of tokens of the line with the document's path at the start of ids (N,); 0 if there is none."""
     if document_ids[0] != tokenizer.special["<|file_sep|>"]:
         return 0
     line_ends = (index for index, token in enumerate(document_ids) if b"\n" in tokenizer.token_bytes(int(token)))
@@ -54,7 +55,7 @@ def header_length(document_ids: npt.NDArray[np.int64], tokenizer: Tokenizer) -> 
 
 
 def arrange_psm(prefix: list[int], suffix: list[int], special: dict[str, int]) -> list[int]:
-    """Prompt in the order prefix, suffix; the middle follows."""
+    """Ids of a prompt in the order prefix, suffix (PSM); the middle follows."""
     return [
         special["<|fim_prefix|>"],
         *prefix,
@@ -65,7 +66,7 @@ def arrange_psm(prefix: list[int], suffix: list[int], special: dict[str, int]) -
 
 
 def arrange_spm(prefix: list[int], suffix: list[int], special: dict[str, int]) -> list[int]:
-    """Prompt in the order suffix, prefix; the middle follows the prefix without a seam."""
+    """Ids of a prompt in the order suffix, prefix (SPM); the middle follows the prefix directly."""
     return [
         special["<|fim_prefix|>"],
         special["<|fim_suffix|>"],

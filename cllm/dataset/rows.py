@@ -1,8 +1,7 @@
-"""Which row of tokens comes when: a function of (seed, index), with no state and nothing to replay.
+"""Training rows as a stateless function of (seed, index).
 
-In each pass over the documents their order is drawn anew, they are laid end to end, and the stream is cut into rows,
-which come in a drawn order too. So the cuts fall elsewhere in every pass, and a run that resumes at step N asks for
-the rows of step N and has them.
+In each epoch the documents are shuffled and concatenated, and the stream is cut into rows, which are shuffled too. So
+the cuts differ between epochs, and a run that resumes at step N gets the rows of step N without replaying earlier ones.
 """
 
 from functools import lru_cache
@@ -14,7 +13,7 @@ from cllm.dataset.shards import Shard
 
 
 class Rows:
-    """Endless rows (T + 1,) int64 over some documents of a shard (their numbers, (M,)).
+    """Infinite sequence of rows (T + 1,) int64 over documents (M,) of a shard, given by their indices.
 
     A row's inputs are its first T ids, its targets the last T.
     """
@@ -27,7 +26,7 @@ class Rows:
         self._epoch = lru_cache(maxsize=2)(self._shuffle_epoch)
 
     def _shuffle_epoch(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Order of the documents, where each begins in the stream, and order of the rows, in one pass."""
+        """An epoch's order of documents (M,), their starts in the stream and the total (M + 1,), and order of rows."""
         generator = np.random.default_rng([self.seed, self.context, epoch])
         order = generator.permutation(len(self.documents))
         starts = np.concatenate([[0], np.cumsum(self._lengths[order])])
@@ -38,7 +37,7 @@ class Rows:
         order, starts, rows = self._epoch(epoch)
         first = int(rows[index_in_epoch]) * self.context
         row = np.full(self.context + 1, self.end_of_text, np.int64)
-        # Position 0 of the stream stands before the first document: there the row begins with end-of-text.
+        # The first row has no token before its first document: it begins with end-of-text.
         filled = 1 if first == 0 else 0
         stream_offset = first - 1 + filled
         document = int(np.searchsorted(starts, stream_offset, "right")) - 1

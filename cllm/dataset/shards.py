@@ -1,4 +1,4 @@
-"""Token ids of documents, one after another on disk, and where each document begins.
+"""Token shards: concatenated token ids of documents on disk, and where each document begins.
 
 A shard is two `.npy` files: NAME.npy with the ids (uint16, or uint32 for vocabularies over 65,536), each document
 followed by the end-of-text token, and NAME.starts.npy with the index of each document's first id and, last, the total.
@@ -19,14 +19,14 @@ Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Shard:
-    """Documents as ids: `ids` (N,), `starts` (documents + 1,)."""
+    """Token ids of D documents: `ids` (N,) uint16 or uint32, `starts` (D + 1,) int64."""
 
     ids: Ids
     starts: npt.NDArray[np.int64]
 
     @classmethod
     def open(cls, directory: Path, name: str) -> "Shard":
-        """Map a shard; ArtifactError names a file that is missing or no array."""
+        """Memory-map a shard; ArtifactError: a file is missing, is not an array, or the two do not fit each other."""
         try:
             ids = np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             starts = np.load(directory / f"{name}.starts.npy", allow_pickle=False)
@@ -45,12 +45,12 @@ class Shard:
         return int(self.starts[-1])
 
     def document(self, index: int) -> Ids:
-        """Ids of one document, its end-of-text token included."""
+        """Ids (n,) of one document, including its end-of-text token."""
         return self.ids[self.starts[index] : self.starts[index + 1]]
 
 
 def write_shard(directory: Path, name: str, documents: Iterable[list[int]], vocab_size: int, end_of_text: int) -> None:
-    """Write documents' ids as they come: memory does not grow with the repository."""
+    """Write a shard from documents' ids one by one, never all in memory; uint16 if `vocab_size` <= 65,536."""
     dtype = np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
     raw = directory / f"{name}.raw"
     starts = [0]

@@ -1,1 +1,1 @@
-""""""
+"""Compilation of kernels by Numba, and LLVM helpers for them."""

@@ -1,12 +1,12 @@
-"""One decorator for every kernel: machine code by Numba, kept between processes.
+"""Decorators for kernels compiled by Numba, with a cache on disk.
 
-Numba keeps a kernel as long as its own file does not change, and does not see that a kernel it calls has. So the
-folder it keeps them in is named after the content of the files whose kernels are called from others; it is in this
-package where that can be written, else where Numba chooses. All together compile for a minute on one core, later
-processes load them in 0.5 s (EPYC Zen 3, 2026-11-26).
+Numba invalidates a cached kernel when its own file changes, but not when a kernel that it calls does. So the cache
+folder is named after a hash of all files whose kernels are called from other files; it is inside this package if that
+is writable, else where Numba chooses. Compiling all kernels takes a minute on one core, loading them from the cache
+0.5 s (EPYC Zen 3, 2026-11-26).
 
-A kernel does not look whether an index lies in its array, unless `numba.config.BOUNDSCHECK` is set before this module
-is imported, as the tests do: so those kernels are kept by themselves.
+Kernels have no bounds checks unless `numba.config.BOUNDSCHECK` is set before this module is imported, as the tests do;
+checked kernels have a cache folder of their own.
 """
 
 import hashlib
@@ -20,29 +20,29 @@ import numba
 import numba.core.config
 import numpy.typing as npt
 
-# What kernels take: an array, whose documentation says of what, and a number, Python's or NumPy's, which are one to
-# Numba and many to a type checker.
+# Types of kernel arguments: an array, whose shape and dtype the docstrings give, and a number of Python or NumPy, which
+# Numba unifies and a type checker does not.
 Array = npt.NDArray[Any]
 Number = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Beside jit/ and memory/: modules whose kernels other modules call.
+# Besides jit/ and memory/: modules whose kernels are called from other modules.
 CALLED_MODULES = ("model/scalars.py", "generation/predict/attention.py", "generation/predict/int8_matmul.py")
 
-# `nogil` lets other threads go on meanwhile. `fastmath` lets sums be vectorised, which is most of the speed; so results
-# are those of this kind of processor.
-# Without `nrt`, Numba's own memory, kernels make no arrays and count no references to those they are given, which took
-# two fifths of the time in which a memory reads (2026-11-25).
+# `nogil` lets other threads run. `fastmath` allows sums to be vectorised, which is most of the speed; results therefore
+# depend on the kind of processor.
+# Without `nrt`, Numba's runtime, kernels cannot allocate arrays and do not count references to their arguments, which
+# took two fifths of a memory's training time (2026-11-25).
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy", "_nrt": False}
 
 
 def compiled(function: Function) -> Function:
-    """The function as a kernel that others may call."""
+    """Decorator: compile a function as a kernel that other kernels may call."""
     return cast(Function, numba.njit(**OPTIONS)(function))
 
 
 def inlined(function: Function) -> Function:
-    """The function as a part of the kernels that call it: for what runs for every bit."""
+    """Decorator: inline a function into the kernels that call it, for code that runs for every bit."""
     return cast(Function, numba.njit(inline="always", **OPTIONS)(function))
 
 

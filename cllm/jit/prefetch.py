@@ -1,4 +1,4 @@
-"""Asking the processor for memory before it is needed: while one line of a table comes, others can be sent for."""
+"""Prefetch rows of a table into the processor's cache, so that the latencies of several rows overlap."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -11,7 +11,7 @@ from cllm.jit.compiled import Array, Number
 
 
 def _prefetch(_: Any, table: Any, row: Any) -> Any:
-    """Have the beginning of a row of a table (N, 16) uint8 brought into the cache, without waiting for it."""
+    """Intrinsic that prefetches a row of a table (N, 16) uint8 into the cache without waiting for it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -19,7 +19,7 @@ def _prefetch(_: Any, table: Any, row: Any) -> Any:
         start = builder.gep(builder.bitcast(data, bytes_), [builder.mul(arguments[1], ir.Constant(size, 16))])
         kind = ir.FunctionType(ir.VoidType(), [bytes_, flag, flag, flag])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
-        builder.call(function, [start, flag(1), flag(3), flag(1)])  # for writing, into the nearest cache, of data
+        builder.call(function, [start, flag(1), flag(3), flag(1)])  # for writing, highest locality, data cache
         return context.get_dummy_value()
 
     return types.void(table, types.int64), generate

@@ -1,1 +1,1 @@
-"""The geometry and number theory: kissing spheres, primes, the clock lattice. Arrays in, arrays out."""
+"""Geometry and number theory on arrays: kissing spheres, primes, the clock lattice."""

@@ -1,7 +1,7 @@
-"""The clock lattice: numbers on four rings of 12, 60, 60 and 100 places, as on a clock's face.
+"""The clock lattice: integers on four concentric rings of 12, 60, 60 and 100 places.
 
-The first twelve lie on the innermost ring, the next sixty on the second, and so on; after 232 the face is full, and the
-next turn begins. Angles are those of a clock: 0 points up, and they grow to the right.
+The first 12 lie on the innermost ring, the next 60 on the second, and so on; each 232 integers make one turn. Angles
+are clockwise from the top.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ NUM_PLACES = sum(RINGS)
 
 @dataclass(frozen=True)
 class ClockPlaces:
-    """Of N numbers (N,): the turn, the ring (0 is the innermost), the place on it, and its angle in radians."""
+    """Places of N integers, (N,) each: turn, ring (0 is the innermost), place on the ring, and angle in radians."""
 
     turn: Integers
     ring: Integers
@@ -29,13 +29,13 @@ class ClockPlaces:
 
     @property
     def positions(self) -> Floats:
-        """(N, 2): x to the right and y up, on rings of radius 1 to 4."""
+        """Coordinates (N, 2): x to the right and y up, on rings of radius 1 to 4."""
         directions: Floats = np.stack([np.sin(self.angle), np.cos(self.angle)], 1)
         return (self.ring + 1.0)[:, None] * directions
 
 
 def clock_places(indices: Integers) -> ClockPlaces:
-    """Where the numbers with these indices (N,), from 0 on, lie."""
+    """Places of the integers with these indices (N,), which begin at 0."""
     turn, within = np.divmod(indices, NUM_PLACES)
     starts = np.cumsum([0, *RINGS])
     ring = np.searchsorted(starts, within, "right") - 1
@@ -44,10 +44,10 @@ def clock_places(indices: Integers) -> ClockPlaces:
 
 
 def prime_places(count: int) -> tuple[Integers, ClockPlaces]:
-    """The first primes, and their places."""
+    """The first `count` primes (count,) int64, and the places of their indices."""
     return first_primes(count), clock_places(np.arange(count))
 
 
 def clock_periods() -> Floats:
-    """(4,): how many steps each hand of a clock with these rings takes for a turn, the fastest first."""
+    """Periods (4,), in steps, of the hands of a clock with these rings, the fastest first."""
     return np.cumprod(RINGS[::-1]).astype(np.float64)

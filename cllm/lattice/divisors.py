@@ -1,4 +1,4 @@
-"""What numbers have in common: greatest common divisors and residues."""
+"""Greatest common divisors and residues."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,24 @@ Integers = npt.NDArray[np.int64]
 
 
 def gcd_similarity(one: Integers, other: Integers) -> Floats:
-    """gcd(a, b)^2 / (a b) of numbers from 1 on, broadcast: 1 of equals, 1 / (a b) where nothing divides both.
+    """gcd(a, b)^2 / (a b) of positive integers (any shape, broadcast): 1 if equal, 1 / (a b) if coprime.
 
-    A positive definite kernel: it is the product over the primes of p^-|e - f|, of the exponents e of a and f of b.
+    A positive definite kernel: the product over the primes p of p^-|e - f|, with the exponents e in a and f in b.
     """
     common = np.gcd(one, other).astype(np.float64)
     return common * common / (one.astype(np.float64) * other)
 
 
 def residues(numbers: Integers, moduli: Sequence[int]) -> Integers:
-    """(..., M): what each number leaves by each modulus."""
+    """Residues (..., M) of each number (any shape) by each of M moduli."""
     remainders: Integers = numbers[..., None] % np.array(moduli)
     return remainders
 
 
 def from_residues(remainders: Integers, moduli: Sequence[int]) -> Integers:
-    """(...,): the least numbers that leave these residues (..., M), by moduli that share no divisor.
+    """Smallest non-negative integers (...,) with these residues (..., M) by coprime moduli.
 
-    The Chinese remainder theorem; ValueError where two moduli share a divisor, or where their product is beyond 2^31.
+    By the Chinese remainder theorem. ValueError: two moduli share a divisor, or their product exceeds 2^31.
     """
     product = 1
     for modulus in moduli:

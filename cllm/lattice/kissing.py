@@ -1,7 +1,7 @@
-"""Spheres that touch: at most twelve of a size around one of the same (Schütte and van der Waerden 1953).
+"""Kissing spheres: at most 12 equal spheres touch one of the same size (Schütte and van der Waerden 1953).
 
-Two arrangements of the twelve, and a tree of spheres of any depth, in which each touches its parent and none overlaps
-another. There a child is a sixth of its parent's size: among spheres of one size is no room for the next level.
+Two arrangements of the 12, and a tree of spheres of any depth, in which each touches its parent and none overlaps
+another. In the tree a child has about a sixth of its parent's radius: equal spheres leave no room for another level.
 """
 
 import math
@@ -14,14 +14,14 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 KISSING_NUMBER = 12
-# Up to 0.165 no tree overlaps, however deep. Seen from a child of a sphere of radius 1, that sphere is on the axis of a
-# hole, 45 degrees from the nearest of the child's own twelve; all that is below one of these is within s^2 (1 + 2 s /
-# (1 - s)) of its centre, and that centre is (1 + s) sqrt(1 + s^2 - sqrt(2) s) from the sphere's: 1 more, up to 0.165.
+# For a ratio s up to 0.165, trees of any depth do not overlap. A child's parent (radius 1) is on the axis of a hole, 45
+# degrees from the nearest of the child's own 12; the subtree of one of these is within s^2 (1 + 2 s / (1 - s)) of its
+# centre, whose distance from the parent's centre, (1 + s) sqrt(1 + s^2 - sqrt(2) s), is at least 1 more up to 0.165.
 CHILD_RADIUS_RATIO = 0.16
 
 
 def face_centred_cubic() -> Floats:
-    """Centres (12, 3) of spheres of diameter 1 that touch one at the origin, as in the densest packing.
+    """Centres (12, 3) of spheres of diameter 1 that touch one at the origin, in face-centred cubic packing.
 
     Each touches four of the others.
     """
@@ -33,7 +33,7 @@ def face_centred_cubic() -> Floats:
 def icosahedral() -> Floats:
     """Centres (12, 3) of spheres of diameter 1 that touch one at the origin, at the corners of an icosahedron.
 
-    None touches another, they are 1.0515 apart; and still there is no room for a thirteenth.
+    They do not touch each other: neighbours are 1.0515 apart. There is still no room for a thirteenth.
     """
     golden = (1 + math.sqrt(5)) / 2
     in_a_plane = np.array([(0, one, other * golden) for one in (1, -1) for other in (1, -1)], np.float64)
@@ -43,7 +43,7 @@ def icosahedral() -> Floats:
 
 @dataclass(frozen=True)
 class SphereTree:
-    """Spheres, the root first and level after level: `centres` (N, 3), `radii` (N,), `parents` (N,), the root's -1."""
+    """N spheres in order of level, the root first: `centres` (N, 3), `radii` (N,), `parents` (N,), -1 for the root."""
 
     centres: Floats
     radii: Floats
@@ -51,8 +51,8 @@ class SphereTree:
 
 
 def sphere_tree(depth: int) -> SphereTree:
-    """A sphere of radius 1 at the origin, twelve that touch it, twelve that touch each of them, so many levels deep."""
-    centres, axes = np.zeros((1, 3)), np.eye(3)[None]  # a level's, and what is x, y and z to its children
+    """A sphere of radius 1 at the origin, 12 that touch it, 12 that touch each of those, and so on, `depth` times."""
+    centres, axes = np.zeros((1, 3)), np.eye(3)[None]  # of one level, and the axes x, y and z of its children
     levels, radius = [centres], 1.0
     for _ in range(depth):
         directions = face_centred_cubic() @ axes  # (n, 12, 3)
@@ -66,9 +66,9 @@ def sphere_tree(depth: int) -> SphereTree:
 
 
 def frames(directions: Floats) -> Floats:
-    """For unit vectors (N, 3) orthonormal axes (N, 3, 3), in rows, of which the first is the direction.
+    """Orthonormal axes (N, 3, 3), in rows, for unit vectors (N, 3); the first axis is the vector itself.
 
-    The face-centred cubic twelve have a hole on every axis, between four of them: that is turned to the parent.
+    The face-centred cubic arrangement has a hole on every axis, between four spheres, which thus faces the parent.
     """
     helper_axis = np.eye(3)[np.abs(directions).argmin(1)]
     second = np.cross(directions, helper_axis)

@@ -1,4 +1,4 @@
-"""Prime numbers, by a sieve that works in pieces of what the processor's cache holds (Bays and Hudson 1977)."""
+"""Prime numbers, by a segmented sieve whose segments fit into the processor's cache (Bays and Hudson 1977)."""
 
 import math
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-SEGMENT_SIZE = 1 << 20  # odd numbers sieved at a time
+SEGMENT_SIZE = 1 << 20  # odd numbers per segment
 
 
 def primes_below(limit: int) -> npt.NDArray[np.int64]:
-    """All primes below `limit`, ascending."""
+    """All primes below `limit`, (N,) int64, ascending."""
     return np.concatenate([np.zeros(0, np.int64), *prime_segments(limit)])
 
 
 def prime_segments(limit: int) -> Iterator[npt.NDArray[np.int64]]:
-    """All primes below `limit`, ascending, a piece at a time."""
+    """All primes below `limit`, ascending, in arrays (n,) int64, one per segment."""
     if limit > 2:
         yield np.array([2], np.int64)
     factors = _odd_primes(math.isqrt(max(limit - 1, 0)) + 1)
@@ -31,7 +31,7 @@ def prime_segments(limit: int) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _odd_primes(limit: int) -> npt.NDArray[np.int64]:
-    """Those below `limit`, of one piece."""
+    """Odd primes below `limit`, sieved in one segment."""
     is_prime = np.ones(max(limit, 3), np.bool_)
     is_prime[:3] = False
     is_prime[4::2] = False
@@ -42,7 +42,7 @@ def _odd_primes(limit: int) -> npt.NDArray[np.int64]:
 
 
 def first_primes(count: int) -> npt.NDArray[np.int64]:
-    """The first so many primes."""
+    """The first `count` primes, (count,) int64."""
     # p(n) < n (ln n + ln ln n) from n = 6 on (Rosser 1941).
     limit = 14 if count < 6 else math.ceil(count * (math.log(count) + math.log(math.log(count)))) + 1
     return primes_below(limit)[:count]

@@ -1,1 +1,1 @@
-"""The network: ids in, hidden states or loss out."""
+"""The network: maps token ids to hidden states, logits or a loss."""

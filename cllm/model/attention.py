@@ -1,4 +1,4 @@
-"""Causal attention in blocks of queries: two to three times as fast as PyTorch's fused kernel on a CPU, exact.
+"""Exact causal attention in blocks of queries: two to three times as fast as PyTorch's fused kernel on a CPU.
 
 A block of queries attends to the keys up to its own last one, so the upper triangle is never computed beyond the
 diagonal blocks, and a block's scores fit in the second-level cache. On one Zen 4 core with bfloat16, forward and
@@ -15,14 +15,14 @@ QUERIES_PER_BLOCK = 128
 
 
 def query_blocks(num_queries: int, num_past: int) -> list[tuple[int, int, int]]:
-    """(first query, past the last query, visible keys) of each block; `num_past` keys stand before the first query."""
+    """(begin, end, number of visible keys) of each block of queries; `num_past` keys precede the first query."""
     starts = range(0, num_queries, QUERIES_PER_BLOCK)
     ends = [min(start + QUERIES_PER_BLOCK, num_queries) for start in starts]
     return [(start, end, num_past + end) for start, end in zip(starts, ends, strict=True)]
 
 
 def probabilities(queries: Tensor, keys: Tensor) -> Tensor:
-    """Softmax of the scores of one block, (B*H, Q, K); the last query sees the last key, the one before one less."""
+    """Softmax (B*H, Q, K) of one block's scores; the last query sees all K keys, the one before it one key less."""
     scores = torch.bmm(queries, keys.transpose(1, 2))
     size = queries.size(1)
     causal_mask = torch.full((size, size), float("-inf"), dtype=scores.dtype).triu_(1)
@@ -31,7 +31,7 @@ def probabilities(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 class CausalAttention(torch.autograd.Function):
-    """softmax(q k^T / sqrt(C)) v with a causal mask, over tensors (B*H, T, C); keys may begin before the queries."""
+    """softmax(q k^T / sqrt(C)) v with a causal mask, q (B*H, T, C), k and v (B*H, S, C) with S >= T."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -64,10 +64,10 @@ class CausalAttention(torch.autograd.Function):
 
 
 def single_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The same for a single query (T = 1), in fp32 at least.
+    """Attention of a single query, q (B, H, 1, C), k and v (B, H, S, C) -> (B, H, 1, C), computed in fp32 or more.
 
-    While text is generated S is another number at every token, and oneDNN's bfloat16 products compile and keep a
-    kernel for each: 630 MB after 500 tokens. Its fp32 products do not.
+    In generation S differs at every token, and oneDNN's bfloat16 products compile and cache a kernel for each S: 630 MB
+    after 500 tokens. Its fp32 products do not.
     """
     compute_dtype = torch.promote_types(q.dtype, torch.float32)
     scores = torch.matmul(q.to(compute_dtype) * q.size(-1) ** -0.5, k.to(compute_dtype).transpose(2, 3))

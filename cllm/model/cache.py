@@ -1,8 +1,8 @@
-"""Keys and values of the tokens already seen, so that each token is computed once.
+"""KV cache: keys and values of earlier tokens, so that each token is computed once.
 
-Keys are kept as they were rotated, at their absolute positions. Rotary attention depends on differences of positions
-alone, so the oldest entries can be dropped (`keep_last`) without touching the others, and a text may be longer than any
-context.
+Keys are stored after rotation, at their absolute positions. Rotary attention depends only on differences of positions,
+so the oldest entries can be dropped (`keep_last`) without changing the others, and a text may be longer than the
+context length.
 """
 
 from copy import copy
@@ -16,7 +16,7 @@ from cllm.model.config import TransformerConfig
 
 
 class KVCache:
-    """Room for `capacity` tokens of `batch_size` texts: keys and values (n_layer, B, n_kv_head, capacity, C)."""
+    """Keys and values (n_layer, B, n_kv_head, capacity, C) of at most `capacity` tokens of B = `batch_size` texts."""
 
     def __init__(self, config: TransformerConfig, batch_size: int, capacity: int, dtype: torch.dtype) -> None:
         shape = (config.n_layer, batch_size, config.n_kv_head, capacity, config.head_dim)
@@ -25,13 +25,13 @@ class KVCache:
         self.position = 0  # absolute position of the next token
 
     def copy(self) -> "KVCache":
-        """Another one that holds the same."""
+        """A deep copy."""
         other = copy(self)
         other._set_tensors(self.keys.clone(), self.values.clone())
         return other
 
     def split(self) -> "list[KVCache]":
-        """A cache for each of the texts, in the memory of this one."""
+        """One cache per text, each a view of this one's memory."""
         parts = [copy(self) for _ in range(self.keys.size(1))]
         for batch_index, part in enumerate(parts):
             part.keys, part.values, part.batch_index = (
@@ -42,22 +42,25 @@ class KVCache:
         return parts
 
     def copy_from(self, other: "KVCache") -> None:
-        """Hold what another one of as many texts holds, which fits into it."""
+        """Copy the content of another cache of as many texts, whose length must fit the capacity."""
         held = slice(0, other.length)
         self.keys[:, :, :, held], self.values[:, :, :, held] = other.keys[:, :, :, held], other.values[:, :, :, held]
         self.length, self.position = other.length, other.position
 
     def _set_tensors(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values = keys, values
-        self.arrays = _as_array(keys), _as_array(values)  # as kernels see them, with those it was split from
-        self.batch_index = 0  # which of those is its first
+        self.arrays = _as_array(keys), _as_array(values)  # for kernels; of the whole batch, also after `split`
+        self.batch_index = 0  # index of the first text in `arrays`
 
     @property
     def capacity(self) -> int:
         return self.keys.size(3)
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new tokens' k and v (B, n_kv_head, T, C) in a layer; give all of that layer's up to them."""
+        """Store the keys and values (B, n_kv_head, T, C) of T new tokens in a layer.
+
+        Returns the layer's keys and values (B, n_kv_head, length + T, C).
+        """
         end = self.length + k.size(2)
         assert end <= self.capacity, f"{end} tokens do not fit into a cache of {self.capacity}"
         self.keys[layer, :, :, self.length : end] = k
@@ -65,17 +68,17 @@ class KVCache:
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def advance(self, num_tokens: int) -> None:
-        """Count the tokens that every layer has stored."""
+        """Advance by `num_tokens`, after all layers have stored them."""
         self.length += num_tokens
         self.position += num_tokens
 
     def rewind(self, num_tokens: int) -> None:
-        """Take back the last `num_tokens`."""
+        """Drop the last `num_tokens`."""
         self.length -= num_tokens
         self.position -= num_tokens
 
     def keep_last(self, num_tokens: int) -> None:
-        """Forget all but the last `num_tokens`."""
+        """Drop all but the last `num_tokens`; `position` is unchanged."""
         drop = self.length - num_tokens
         if drop > 0:
             self.keys[:, :, :, :num_tokens] = self.keys[:, :, :, drop : self.length].clone()
@@ -84,7 +87,7 @@ class KVCache:
 
 
 def _as_array(tensor: Tensor) -> Array:
-    """The same memory as an array of float32s, or of bfloat16s seen as uint16."""
+    """NumPy view of a tensor; bfloat16 is viewed as uint16."""
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(np.uint16)
     array: Array = tensor.numpy()

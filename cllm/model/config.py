@@ -1,4 +1,4 @@
-"""The shape of a Transformer, and what can be computed from it."""
+"""The configuration of a Transformer, and the sizes that follow from it."""
 
 from dataclasses import dataclass
 from math import prod
@@ -9,7 +9,10 @@ from cllm.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """The Qwen3 architecture's dimensions; the letters of the shapes in this package stand beside them."""
+    """Dimensions of the Qwen3 architecture, with the letters that shapes in this package use.
+
+    UsageError: a value is out of bounds, `n_head` is not a multiple of `n_kv_head`, or `head_dim` is odd.
+    """
 
     vocab_size: int  # V
     n_layer: int
@@ -18,7 +21,7 @@ class TransformerConfig:
     n_embd: int  # D
     head_dim: int  # C
     n_inner: int  # F
-    context_length: int = 1024  # the longest row it has learned from
+    context_length: int = 1024  # longest row in training, in tokens
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-6
     tied: bool = True  # the output head is the embedding
@@ -43,17 +46,17 @@ class TransformerConfig:
 
     @property
     def num_matrix_parameters(self) -> int:
-        """Parameters that take part in a matrix product for each token (the head included, the embedding not)."""
+        """Number of parameters in a token's matrix products (including the head, excluding the embedding)."""
         attention = self.n_embd * self.head_dim * (2 * self.n_head + 2 * self.n_kv_head)
         return self.n_layer * (attention + 3 * self.n_embd * self.n_inner) + self.vocab_size * self.n_embd
 
     def training_flops_per_token(self, context: int) -> float:
-        """Floating-point operations to learn from one token at this context: 6 a matrix parameter, and attention."""
+        """Training FLOPs per token at this context length in tokens: 6 per matrix parameter, plus attention."""
         return 6 * self.num_matrix_parameters + 6 * self.n_layer * self.n_head * self.head_dim * context
 
 
 def parameter_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each parameter in the order of `Transformer.named_parameters`, without building one."""
+    """Name and shape of each parameter, in the order of `Transformer.named_parameters`, without building a model."""
     width, head_dim = config.n_embd, config.head_dim
     shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (config.vocab_size, width)}
     for layer in range(config.n_layer):
@@ -75,7 +78,7 @@ def parameter_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
 
 
 def num_parameters(config: TransformerConfig) -> int:
-    """Numbers that are learned."""
+    """Number of trainable parameters."""
     return sum(prod(shape) for shape in parameter_shapes(config).values())
 
 
@@ -85,7 +88,7 @@ def is_matrix(name: str) -> bool:
 
 
 def fused_rows(config: TransformerConfig, name: str) -> tuple[int, ...]:
-    """Rows of the matrices that are laid one below another in a parameter: (rows,) where it is a single one."""
+    """Numbers of rows of the matrices that are stacked in a parameter; one number if it is a single matrix."""
     if name.endswith("attention.qkv.weight"):
         return (config.n_head * config.head_dim, *[config.n_kv_head * config.head_dim] * 2)
     if name.endswith("feed_forward.gate_up.weight"):

@@ -1,8 +1,8 @@
-"""The loss of some texts and its gradient, without autograd: every number has its place, made once.
+"""Loss and gradient of a batch without autograd, in buffers that are allocated once.
 
-The matrix products are PyTorch's, into tensors that are there already; what lies between them are kernels of one pass
-(`kernels.py`). The slow twin, in the tests, is `Transformer` with autograd and `linear_cross_entropy`, with the same
-architecture in the same order. Shapes as there; N = B T rows, one for each token.
+The matrix products are PyTorch's, into preallocated tensors; the operations between them are fused kernels
+(`kernels.py`). The reference implementation, in the tests, is `Transformer` with autograd and `linear_cross_entropy`,
+with the same architecture in the same order. Shapes as there; N = B T rows, one for each token.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ from cllm.model.head import Head
 from cllm.model.shared_tensor import SharedTensor, as_tensor
 from cllm.model.transformer import Transformer, rotary_cos_sin
 
-NamedTensors = Mapping[str, Tensor]  # parameters, or what belongs to them, by their names
+NamedTensors = Mapping[str, Tensor]  # parameters or their gradients, by parameter name
 
 
 class RMSNorm:
-    """RMSNorm of rows; what it makes of them stays until the next call."""
+    """RMSNorm of rows (N, D); the result stays in `normed` (N, D) until the next call."""
 
     def __init__(self, weights: NamedTensors, name: str, num_rows: int, eps: float) -> None:
         self._name, self._eps = name, eps
@@ -37,7 +37,7 @@ class RMSNorm:
         return self.normed.tensor
 
     def backward(self, gradient: SharedTensor, d_x: SharedTensor, gradients: NamedTensors) -> None:
-        """Add the gradient of what came in to `d_x`."""
+        """Add the gradient of the input to `d_x`, given that of the output; write the weight's to `gradients`."""
         self._d_weight.zero_()
         d_weight = self._d_weight.numpy()
         kernels.rms_norm_backward(gradient.array, self._x.array, self._weight, self._scales, d_x.array, d_weight)
@@ -45,10 +45,10 @@ class RMSNorm:
 
 
 class Scratch:
-    """Room inside of a block, which is needed by one part at a time."""
+    """Scratch buffers that all blocks share, since one sublayer uses them at a time."""
 
     def __init__(self, config: TransformerConfig, new: Callable[..., Tensor], shape: tuple[int, int]) -> None:
-        """`new` makes a tensor of a size; for texts and tokens `shape`."""
+        """`new` allocates a tensor of a given size; `shape` is (B, T)."""
         batch_size, num_tokens = shape
         num_rows, num_heads, head_dim = batch_size * num_tokens, config.n_head, config.head_dim
         self.projection = as_tensor(new(num_rows, config.n_embd))
@@ -62,14 +62,14 @@ class Scratch:
 
 
 class ResidualLinear:
-    """x + rows weight^T; of the product a share of the numbers is left out (dropout, Srivastava et al. 2014)."""
+    """x + dropout(rows weight^T), (N, D) (dropout: Srivastava et al. 2014)."""
 
     def __init__(self, weights: NamedTensors, name: str, num_rows: int, dropout: float, scratch: Scratch) -> None:
         self._name, self._weight, self._dropout, self._scratch = name, weights[name], np.float32(dropout), scratch
         self._out = as_tensor(self._weight.new_empty(num_rows, len(self._weight)))
 
     def forward(self, x: SharedTensor, rows: Tensor, dropout_key: np.uint32) -> SharedTensor:
-        """The sum; `dropout_key` chooses what is left out."""
+        """The sum (N, D); the dropout mask is a function of `dropout_key`."""
         if not self._dropout:
             torch.addmm(x.tensor, rows, self._weight.t(), out=self._out.tensor)
             return self._out
@@ -79,7 +79,7 @@ class ResidualLinear:
         return self._out
 
     def backward(self, gradient: SharedTensor, rows: Tensor, d_rows: Tensor, gradients: NamedTensors) -> None:
-        """Write the gradient of the rows and that of the weight, given that of the sum."""
+        """Write the gradients of the rows and the weight, given that of the sum (N, D)."""
         d_projection = gradient
         if self._dropout:
             d_projection = self._scratch.projection
@@ -89,7 +89,7 @@ class ResidualLinear:
 
 
 class Attention:
-    """x + attention(norm(x)), in the block whose parameters' names begin with `block`, for texts and tokens `shape`."""
+    """x + attention(norm(x)) of the block with parameter prefix `block`; `shape` is (B, T), x (N, D)."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Attention:
         return self._residual_linear.forward(x, self._merged_heads.tensor, dropout_key)
 
     def backward(self, gradient: SharedTensor, gradients: NamedTensors) -> None:
-        """Turn the gradient of what came out into that of what came in."""
+        """Replace the gradient (N, D) of the output by that of the input; write those of the parameters."""
         qkv_name, q_name, k_name = self._names
         scratch = self._scratch
         self._residual_linear.backward(gradient, self._merged_heads.tensor, scratch.merged_heads.tensor, gradients)
@@ -156,7 +156,7 @@ class Attention:
         return rows.tensor.view(batch_size, num_tokens, heads, head_dim).transpose(1, 2)
 
     def _scores_backward(self, d_attended: Tensor) -> None:
-        """From the gradient of what was attended (B H, T, C) to those of queries, keys and values."""
+        """Write the gradients of queries, keys and values, given that of the attention's output (B H, T, C)."""
         q, k, v = (each.tensor.flatten(0, 1) for each in self._heads)
         d_q, d_k, d_v = (each.tensor.flatten(0, 1) for each in self._scratch.qkv_gradients)
         d_k.zero_()
@@ -172,13 +172,13 @@ class Attention:
 
 
 def as_heads(parts: Sequence[SharedTensor]) -> kernels.Heads:
-    """Queries, keys and values, or their gradients."""
+    """The arrays (B, H, T, C) of queries, keys and values, or of their gradients."""
     q, k, v = (part.array for part in parts)
     return kernels.Heads(q, k, v)
 
 
 class FeedForward:
-    """x + feed_forward(norm(x)), in the block whose parameters' names begin with `block`."""
+    """x + feed_forward(norm(x)), (N, D), of the block with parameter prefix `block`."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class FeedForward:
         return self._residual_linear.forward(x, self._activations.tensor, dropout_key)
 
     def backward(self, gradient: SharedTensor, gradients: NamedTensors) -> None:
-        """Turn the gradient of what came out into that of what came in."""
+        """Replace the gradient (N, D) of the output by that of the input; write those of the parameters."""
         scratch = self._scratch
         self._residual_linear.backward(gradient, self._activations.tensor, scratch.activations.tensor, gradients)
         kernels.swiglu_backward(scratch.activations.array, self._gate_up.array)
@@ -215,7 +215,7 @@ class FeedForward:
 
 
 class ForwardBackward:
-    """Of all weights of a network, which it reads anew at each call, for texts and tokens `shape` (B, T)."""
+    """Computes loss and gradients of a network for batches of `shape` (B, T), with the present values of `weights`."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class ForwardBackward:
         sample_threshold: float,
         dropout: float,
     ) -> None:
-        """`sample_threshold` as in `head.py`; `dropout` is the share of each block's additions that is left out."""
+        """`sample_threshold` as in `head.py`; `dropout` is the probability of dropout in the residual additions."""
         self._tied, num_rows = config.tied, shape[0] * shape[1]
         self._embedding = weights["embedding.weight"]
         self._head_name = "embedding.weight" if config.tied else "head.weight"
@@ -241,10 +241,10 @@ class ForwardBackward:
 
     @torch.no_grad()
     def compute(self, ids: Tensor, targets: Tensor, scale: float, gradients: NamedTensors, seed: int) -> float:
-        """The summed loss in nats of targets (B, T) after ids (B, T); its gradient, times `scale`, is written.
+        """Summed loss in nats of targets (B, T), given ids (B, T); negative targets are ignored.
 
-        A target below zero costs nothing. `gradients` are by the names of the parameters. `seed` chooses what is left
-        out, and which words take part by lot.
+        The gradient, times `scale`, is written to `gradients`, by parameter name. `seed` determines the dropout masks
+        and the sampled words.
         """
         ids, rng = ids.flatten(), np.random.default_rng(seed)
         dropout_keys = np.random.default_rng([seed, 1]).integers(1 << 32, size=len(self._sublayers), dtype=np.uint32)
@@ -269,6 +269,6 @@ class ForwardBackward:
 def build_forward_backward(
     model: Transformer, shape: tuple[int, int], *, sample_threshold: float, dropout: float
 ) -> ForwardBackward:
-    """Of a network's parameters."""
+    """A `ForwardBackward` of a network's parameters; arguments as there."""
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     return ForwardBackward(model.config, weights, shape, sample_threshold, dropout)

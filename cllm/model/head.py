@@ -1,13 +1,12 @@
-"""The loss of the words that follow rows, and its gradient: the loss is exact, the gradient right on average.
+"""The output head's cross-entropy, which is exact, and its sampled softmax gradient, which is unbiased.
 
-The products with the head are half of a small network's step, two of three of them for the gradient. In it the words
-that have no chance worth speaking of, nearly all of them, weigh nearly nothing. So for some rows at a time only these
-words take part: those whose chances, summed over the rows, are at least `sample_threshold`, among them all targets;
-and of the
-others as many as their chances, laid end to end, hold whole tickets, each then counting as a whole ticket. Whatever
-the lot, on average this is the gradient; it never strays from it by more than a ticket for a word, where a target
-counts as one. (Sampling the columns of a product, the heavy ones always: Liu et al. 2023, arXiv:2305.15265; to leave
-out those that weigh nothing, without the lot: Wijmans et al. 2024, arXiv:2411.09009.)
+The products with the head are half of a small network's step, two of three of them for the gradient. Nearly all words
+have a negligible probability and contribute nearly nothing to the gradient. So for a chunk of rows the gradient is
+computed only for sampled words: those whose probability summed over the rows, plus 1 for each row of which they are the
+target, is at least `sample_threshold`; and of the others, by systematic sampling, one per `sample_threshold` of
+cumulative probability, each weighted to count as `sample_threshold`. The expectation is the exact gradient; no word's
+mass deviates from its own by more than `sample_threshold`. (Sampling the columns of a product, the heavy ones always:
+Liu et al. 2023, arXiv:2305.15265; leaving out negligible ones without sampling: Wijmans et al. 2024, arXiv:2411.09009.)
 """
 
 import math
@@ -21,17 +20,17 @@ from cllm.model import kernels
 from cllm.model.shared_tensor import SharedTensor, as_tensor
 
 ROWS_PER_SAMPLE = 256
-MIN_STEP = 64  # of the sizes of what is multiplied
+MIN_STEP = 64  # smallest increment of `padded_size`
 
 
 def padded_size(count: int) -> int:
-    """At least `count`, one of four sizes an octave: PyTorch keeps a kernel of its own for every shape in bfloat16."""
+    """`count` rounded up to one of four sizes per octave: PyTorch caches a kernel for each shape in bfloat16."""
     step = max(MIN_STEP, 1 << max(0, (count - 1).bit_length() - 3))
     return -(-count // step) * step
 
 
 class Head:
-    """The head (V, D) of a network, for N rows; with a ticket of 0 every word takes part."""
+    """The head (V, D) of a network, for N = `num_rows` rows; a `sample_threshold` of 0 includes every word."""
 
     def __init__(self, weight: Tensor, num_rows: int, sample_threshold: float) -> None:
         vocab_size, width = weight.shape
@@ -62,12 +61,12 @@ class Head:
         d_normed: Tensor,
         d_head: SharedTensor,
     ) -> float:
-        """The summed loss in nats of targets (N,) after rows (N, D); its gradients, times `scale`, are written.
+        """Summed loss in nats of targets (N,), given normed hidden states (N, D); negative targets are ignored.
 
-        A target below zero costs nothing.
+        The gradients, times `scale`, are written to `d_normed` (N, D) and `d_head` (V, D).
         """
         d_head.tensor.zero_()
-        # Of words that do not take part, no number that is none would show in the gradient.
+        # A NaN or infinity in the weights of words that are not sampled would not appear in the gradient.
         nats, chunk_rows = 0.0 if self._weight.sum().isfinite() else math.nan, len(self._logits.tensor)
         for begin in range(0, len(targets), chunk_rows):
             chunk_targets = targets[begin : begin + chunk_rows]
@@ -89,7 +88,7 @@ class Head:
         d_normed: Tensor,
         d_head: SharedTensor,
     ) -> None:
-        """The gradient by the `count` words that were drawn."""
+        """Write the gradients of a chunk, from its `count` sampled words."""
         padded_count = padded_size(count)
         shape, size = (len(chunk_targets), padded_count), len(chunk_targets) * padded_count
         found = self._d_logits.array[:size].reshape(shape)
@@ -99,5 +98,5 @@ class Head:
         d_logits, weights = self._d_logits.tensor[:size].view(shape), self._weights.tensor[:padded_count]
         torch.index_select(self._weight, 0, self._words[:padded_count], out=weights)
         torch.mm(d_logits, weights, out=d_normed)
-        torch.mm(d_logits.t(), normed, out=weights)  # their gradient takes their place
+        torch.mm(d_logits.t(), normed, out=weights)  # the weights' buffer is reused for their gradient
         kernels.add_rows(self._weights.array[:count], self._sampled.words, d_head.array)

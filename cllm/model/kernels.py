@@ -1,8 +1,8 @@
-"""What a step computes between its matrix products, each in one pass over its numbers.
+"""Fused kernels of a training step: the operations between its matrix products, each in one pass over memory.
 
-PyTorch takes a pass for each operation, and the numbers leave the nearest caches in between. All arrays but those said
-to be float32 are of what the products read (`scalars.py`); sums are float32. B texts of T tokens, N = B T rows, D
-width, H heads of queries and K of keys and values, C channels a head, F feed-forward width, V words.
+PyTorch makes one pass per operation, between which the values leave the nearest caches. All arrays have the dtype of
+the matrix products (`scalars.py`), except those said to be float32; sums are float32. Shapes: B texts of T tokens,
+N = B T rows, D width, H query heads, K key and value heads, C channels per head, F feed-forward width, V vocabulary.
 """
 
 import math
@@ -16,7 +16,7 @@ from cllm.model.scalars import ONE, ZERO, exp, from_float, to_float
 
 @compiled
 def rms_norm(x: Array, weight: Array, eps: Number, normed: Array, scales: Array) -> None:
-    """RMSNorm of rows (N, D); `scales` (N,) float32 are what each row was multiplied by."""
+    """RMSNorm of rows (N, D) into `normed`; `scales` (N,) float32 receives each row's factor."""
     width = x.shape[1]
     for row in range(x.shape[0]):
         squares = ZERO
@@ -47,7 +47,7 @@ def rms_norm_backward(gradient: Array, x: Array, weight: Array, scales: Array, d
 
 
 class RopeTables(NamedTuple):
-    """How queries and keys are normalised and turned: weights (C,), what is added to a mean square, angles float32."""
+    """RMSNorm weights (C,) of queries and keys, `eps`, and the rotary angles' cosines and sines (T, C / 2) float32."""
 
     q_weight: Array
     k_weight: Array
@@ -57,7 +57,7 @@ class RopeTables(NamedTuple):
 
 
 class Heads(NamedTuple):
-    """Queries, keys and values (B, H, T, C) by head; one of keys and values is there for each of its H / K queries."""
+    """Queries, keys and values (B, H, T, C); each key and value head is repeated for its H / K query heads."""
 
     q: Array
     k: Array
@@ -66,9 +66,9 @@ class Heads(NamedTuple):
 
 @compiled
 def split_heads(qkv: Array, rope: RopeTables, parts: Heads, scales: Array) -> None:
-    """From rows (N, (H + 2 K) C) to heads; queries are divided by sqrt(C), so that scores need not be.
+    """Split rows (N, (H + 2 K) C) into heads, with RMSNorm and rotary embedding of queries and keys.
 
-    `scales` (N, H + K) as in `rms_norm`.
+    Queries are divided by sqrt(C), so that scores need not be. `scales` (N, H + K) as in `rms_norm`.
     """
     batch_size, num_heads, num_tokens, head_dim = parts.q.shape
     num_kv_heads = (qkv.shape[1] // head_dim - num_heads) // 2
@@ -106,7 +106,7 @@ def _rotate(
     rotated: Array,
     token: Number,
 ) -> None:
-    """Scale a head of a row and turn it, in row `token` of `rotated` (T, C)."""
+    """Scale a head of a row and apply the rotary embedding, into row `token` of `rotated` (T, C)."""
     half = rotated.shape[1] // 2
     begin = head * 2 * half
     for place in range(half):
@@ -121,9 +121,9 @@ def _rotate(
 def split_heads_backward(
     gradients: Heads, qkv: Array, rope: RopeTables, scales: Array, d_weights: Array, head_gradient: Array
 ) -> None:
-    """Replace `qkv` by its gradient; add those of the two weights to `d_weights` (2, C) float32.
+    """Replace `qkv` by its gradient; add those of the two norm weights to `d_weights` (2, C) float32.
 
-    `head_gradient` (C,) float32 is room.
+    `head_gradient` (C,) float32 is scratch space.
     """
     batch_size, num_heads, num_tokens, head_dim = gradients.q.shape
     num_kv_heads = (qkv.shape[1] // head_dim - num_heads) // 2
@@ -154,7 +154,7 @@ def split_heads_backward(
 
 @inlined
 def _rotate_backward(gradient: Array, token: Number, rope: RopeTables, scale: Number, head_gradient: Array) -> None:
-    """Add row `token` of a head's gradient (T, C), turned back and scaled, to `head_gradient`."""
+    """Add row `token` of a head's gradient (T, C), rotated back and scaled, to `head_gradient` (C,)."""
     half = gradient.shape[1] // 2
     for place in range(half):
         cos, sin = rope.cos[token, place], rope.sin[token, place]
@@ -167,7 +167,7 @@ def _rotate_backward(gradient: Array, token: Number, rope: RopeTables, scale: Nu
 def _head_norm_backward(
     gradient: Array, qkv: Array, row: Number, head: Number, weight: Array, scale: Number, d_weight: Array
 ) -> None:
-    """Replace a head of a row by its gradient, which its normalisation had as `gradient` (C,)."""
+    """Replace a head of a row by its gradient, given the gradient (C,) of its RMSNorm's output."""
     head_dim, dot = len(gradient), ZERO
     begin = head * head_dim
     for place in range(head_dim):
@@ -183,7 +183,7 @@ def _head_norm_backward(
 
 @compiled
 def causal_softmax(scores: Array) -> None:
-    """Softmax in place of a block of queries' scores (G, Q, S): the last query sees all, the one before one less."""
+    """In-place causal softmax of scores (G, Q, S): the last query sees all S keys, the one before it one key less."""
     groups, queries, keys = scores.shape
     for group in range(groups):
         for query in range(queries):
@@ -204,7 +204,7 @@ def causal_softmax(scores: Array) -> None:
 
 @compiled
 def softmax_backward(gradient: Array, probabilities: Array) -> None:
-    """Replace the gradient of chances (G, Q, S) by that of the scores."""
+    """Replace the gradient of probabilities (G, Q, S) by that of the scores."""
     groups, queries, keys = probabilities.shape
     for group in range(groups):
         for query in range(queries):
@@ -221,7 +221,7 @@ def softmax_backward(gradient: Array, probabilities: Array) -> None:
 
 @compiled
 def swiglu(gate_up: Array, activations: Array) -> None:
-    """silu(gate) * up of rows (N, 2 F), in rows (N, F)."""
+    """silu(gate) * up of rows (N, 2 F), into rows (N, F)."""
     inner = activations.shape[1]
     for row in range(activations.shape[0]):
         for place in range(inner):
@@ -232,7 +232,7 @@ def swiglu(gate_up: Array, activations: Array) -> None:
 
 @compiled
 def swiglu_backward(gradient: Array, gate_up: Array) -> None:
-    """Replace rows (N, 2 F) by their gradient, given that of (N, F)."""
+    """Replace rows (N, 2 F) by their gradient, given that (N, F) of the activations."""
     inner = gradient.shape[1]
     for row in range(gradient.shape[0]):
         for place in range(inner):
@@ -245,7 +245,7 @@ def swiglu_backward(gradient: Array, gate_up: Array) -> None:
 
 @inlined
 def _is_kept(dropout_key: Number, number: Number, threshold: Number) -> Number:
-    """Whether a number of a matrix is kept: a hash of both is at least the threshold (MurmurHash3's last steps)."""
+    """Whether dropout keeps element `number`: a hash of it and the key (MurmurHash3's finalizer) is >= threshold."""
     mixed = np.uint32(dropout_key + np.uint32(number) * np.uint32(0x9E3779B1))
     mixed = np.uint32((mixed ^ (mixed >> np.uint32(16))) * np.uint32(0x85EBCA6B))
     mixed = np.uint32((mixed ^ (mixed >> np.uint32(13))) * np.uint32(0xC2B2AE35))
@@ -254,7 +254,7 @@ def _is_kept(dropout_key: Number, number: Number, threshold: Number) -> Number:
 
 @compiled
 def dropout_add(x: Array, projection: Array, dropout_key: Number, dropout: Number, out: Array) -> None:
-    """x (N, D) and of what is added a share of 1 - dropout, which `key` chooses, made up for the rest."""
+    """out = x + dropout(projection), (N, D) each; the mask is a function of `dropout_key`."""
     width, threshold = x.shape[1], np.uint32(dropout * np.float32(2.0**32))
     keep_scale = ONE / (ONE - dropout)
     for row in range(x.shape[0]):
@@ -267,7 +267,7 @@ def dropout_add(x: Array, projection: Array, dropout_key: Number, dropout: Numbe
 
 @compiled
 def dropout_backward(gradient: Array, dropout_key: Number, dropout: Number, d_projection: Array) -> None:
-    """The gradient (N, D) of what `dropout_add` added, given that of the sum."""
+    """Gradient (N, D) of the projection in `dropout_add`, given that of the sum."""
     width, threshold = gradient.shape[1], np.uint32(dropout * np.float32(2.0**32))
     keep_scale = ONE / (ONE - dropout)
     for row in range(gradient.shape[0]):
@@ -277,20 +277,20 @@ def dropout_backward(gradient: Array, dropout_key: Number, dropout: Number, d_pr
 
 
 class SoftmaxStats(NamedTuple):
-    """What is known of the chances of V words after N rows; all float32.
+    """Softmax statistics of V words after N rows; all float32.
 
-    The chance of a word is exp(its logit - the row's shift) times the row's share.
+    The probability of a word is exp(logit - max_logit) * inverse_sum of the row.
     """
 
-    mass: Array  # (V,): each word's chances, summed over the rows, and one for each time that it is a target
-    exp_logits: Array  # (V,): room
-    max_logits: Array  # (N,), of rows that have a target
+    mass: Array  # (V,): each word's probability summed over the rows, plus 1 for each row of which it is the target
+    exp_logits: Array  # (V,): scratch space
+    max_logits: Array  # (N,), set for rows that have a target
     inverse_sums: Array  # (N,)
 
 
 @compiled
 def softmax_cross_entropy(logits: Array, targets: Array, stats: SoftmaxStats) -> Number:
-    """The summed loss in nats of targets (N,) after rows with logits (N, V); a target below zero costs nothing."""
+    """Summed cross-entropy in nats of targets (N,), given logits (N, V); negative targets are ignored."""
     vocab_size, nats = logits.shape[1], 0.0
     mass, exp_logits = stats.mass, stats.exp_logits
     mass[:] = ZERO
@@ -316,19 +316,19 @@ def softmax_cross_entropy(logits: Array, targets: Array, stats: SoftmaxStats) ->
 
 
 class SampledWords(NamedTuple):
-    """Words that take part in a gradient."""
+    """The sampled words of a gradient."""
 
-    words: Array  # (at least V,) int64: their numbers, ascending
-    weights: Array  # (at least V,) float32: how often each counts
-    columns: Array  # (V,) int32: where in `words` a word stands that takes part
+    words: Array  # (at least V,) int64: token ids, ascending
+    weights: Array  # (at least V,) float32: inverse inclusion probability of each
+    columns: Array  # (V,) int32: index in `words` of each sampled token id
 
 
 @compiled
 def sample_words(mass: Array, sample_threshold: Number, offset: Number, sampled: SampledWords) -> Number:
-    """How many words take part: those of a ticket's mass (V,) or more, and one for each ticket that the others hold.
+    """Fill `sampled` with the words of a gradient, given their mass (V,); returns their number.
 
-    Of the others, laid end to end, those take part in which a ticket begins, the first after `offset` of 0 to 1
-    tickets.
+    Words with a mass of at least `sample_threshold` are always included; of the others, systematic sampling takes one
+    per `sample_threshold` of cumulative mass, with weight `sample_threshold` / mass. `offset` (0 to 1) is random.
     """
     count, position = 0, offset
     for word in range(len(mass)):
@@ -355,7 +355,7 @@ def sampled_gradient(
     scale: Number,
     gradient: Array,
 ) -> None:
-    """The gradient (N, at least `count`), times `scale`, of the logits of the words drawn; beyond them it is 0."""
+    """Gradient (N, M) of the logits (N, V) of the `count` <= M sampled words, times `scale`; 0 in further columns."""
     for row in range(gradient.shape[0]):
         if targets[row] < 0:
             for place in range(gradient.shape[1]):
@@ -373,7 +373,7 @@ def sampled_gradient(
 
 @compiled
 def add_rows(rows: Array, numbers: Array, table: Array) -> None:
-    """Add rows (N, D) to those of a table (V, D) that have these numbers (N,)."""
+    """Add rows (N, D) to the rows of a table (V, D) with indices `numbers` (N,)."""
     for row in range(rows.shape[0]):
         number = numbers[row]
         for place in range(rows.shape[1]):

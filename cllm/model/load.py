@@ -1,4 +1,4 @@
-"""From a model directory to a network that is ready to compute."""
+"""Load a network for inference from a model directory."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from cllm.model.weights import Weights, load_weights
 
 
 def load_model(directory: Path, dtype: torch.dtype) -> Transformer:
-    """The network of a verified model directory, in `dtype`, without gradients."""
+    """Load the network of a model directory, which is verified, in `dtype` and without gradients."""
     return build_model(*load_weights(directory), dtype)
 
 
 def build_model(config: TransformerConfig, weights: Weights, dtype: torch.dtype) -> Transformer:
-    """A network that has these weights, in `dtype`, without gradients."""
+    """Build a network with these weights, in `dtype` and without gradients."""
     with torch.device("meta"):
         model = Transformer(config)
     model.load_state_dict({name: torch.from_numpy(weight).to(dtype) for name, weight in weights.items()}, assign=True)

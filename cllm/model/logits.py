@@ -1,8 +1,8 @@
-"""A network reads a document: the logits of every token, each from its own past alone.
+"""Logits of every token of a document, each given the tokens before it.
 
-The document is read from its first token to its end-of-text, in chunks of half the context with the half before kept
-as keys and values. So each token is computed once, and none is predicted from less than half the context, except
-where the file has not more.
+The document is processed from its first token to its end-of-text, in chunks of half the context length, with the keys
+and values of the half before kept. So each token is computed once, and is predicted from at least half the context,
+unless the document has fewer tokens before it.
 """
 
 from collections.abc import Iterator
@@ -20,14 +20,15 @@ from cllm.model.transformer import Transformer
 
 @torch.inference_mode()
 def document_logits(model: Transformer, ids: npt.NDArray[np.int64], end_of_text: int) -> Iterator[Tensor]:
-    """Logits (n, V), fp32, some rows at a time, one row for each of a document's ids (N,).
+    """Yield logits (n, V) fp32 in chunks of rows, one row for each of a document's ids (N,).
 
-    The ids end with end-of-text; before the first stands an end-of-text as well. Logits of special tokens other than
-    it are there too.
+    The ids end with end-of-text, and another end-of-text is prepended as the first input. The logits of all special
+    tokens are included.
     """
     half = model.config.context_length // 2
     cache = KVCache(model.config, 1, 2 * half, model.embedding.weight.dtype)
-    # Filled up to whole blocks: a kernel is compiled and kept for every shape, and no token sees what follows it.
+    # Padded to whole blocks, since a kernel is compiled and cached for each shape; attention is causal, so the padding
+    # has no effect.
     padding = torch.full((-len(ids) % QUERIES_PER_BLOCK,), end_of_text)
     inputs = torch.cat([torch.tensor([end_of_text]), torch.from_numpy(ids[:-1]), padding])
     num_remaining = len(ids)

@@ -1,9 +1,9 @@
-"""The loss without the logits: linear and cross-entropy in one, a few rows at a time.
+"""Fused linear layer and cross-entropy, in chunks of rows, without the logits of all rows.
 
-Logits of all rows at once would be N x V numbers in fp32 and again their gradient: the largest tensors of a step by
-far. Here a chunk of rows goes through product, softmax and gradient while it is in the cache; the two gradients
-(of the hidden states and of the head) are ready when forward ends. Same idea as Liger and Cut Cross-Entropy
-(Wijmans et al. 2024), in plain PyTorch.
+The logits of all rows and their gradient would be N x V values in fp32 each: by far the largest tensors of a step. Here
+a chunk of rows goes through product, softmax and gradient while it is in the cache; the two gradients (of the hidden
+states and of the head) are computed in forward. The idea is that of Liger and Cut Cross-Entropy (Wijmans et al. 2024),
+in plain PyTorch.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IGNORE_INDEX = -1  # a target that is not learned
+IGNORE_INDEX = -1  # a target without loss
 ROWS_PER_CHUNK = 128
 
 
@@ -49,6 +49,9 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Summed loss in nats of targets (B, T) given hidden (B, T, D); targets equal to `IGNORE_INDEX` cost nothing."""
+    """Summed loss in nats of targets (B, T), given hidden states (B, T, D) and the head's weight (V, D).
+
+    Targets equal to `IGNORE_INDEX` are ignored.
+    """
     loss: Tensor = LinearCrossEntropy.apply(hidden.flatten(0, 1), weight, targets.flatten())  # type: ignore[no-untyped-call]
     return loss

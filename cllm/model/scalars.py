@@ -1,4 +1,4 @@
-"""The numbers of kernels: float32, or bfloat16 as PyTorch keeps them, seen as uint16; and powers of e."""
+"""Scalar operations of kernels: conversion between float32 and bfloat16, viewed as uint16; and exp."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -53,17 +53,17 @@ def _power_of_two(_: Any, exponent: Any) -> Any:
     return types.float32(types.float32), generate
 
 
-# A number of an array as float32.
+# An array's element (float32, or bfloat16 viewed as uint16) as float32.
 to_float = cast(Callable[[Number], Number], _to_float)
-# A float32 as a number of the same kind as another, to the nearest, of two equally near to the even one.
+# A float32 in the dtype of a second argument, rounded to nearest, ties to even.
 from_float = cast(Callable[[Number, Number], Number], _from_float)
-# 2^n of a whole n from -126 to 127, as float32s.
+# 2^n of an integer n from -126 to 127, float32 each.
 power_of_two = cast(Callable[[Number], Number], _power_of_two)
 
 
 @inlined
 def exp(x: Number) -> Number:
-    """To within 3e-7 of itself; of what is less than -87, that of -87."""
+    """e^x with a relative error of at most 3e-7; x is clamped to -87 to 88."""
     x = min(max(x, MIN_EXPONENT), MAX_EXPONENT)
     whole = np.floor(x * LOG2_E + HALF)
     rest = x - whole * LN_2 - whole * LN_2_REST

@@ -1,4 +1,4 @@
-"""Numbers that PyTorch's products and our kernels share."""
+"""Memory shared by PyTorch's matrix products and the compiled kernels."""
 
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ from cllm.jit.compiled import Array
 
 
 class SharedTensor(NamedTuple):
-    """The same memory as a tensor, for products, and as an array, for kernels."""
+    """The same memory as a PyTorch tensor, for matrix products, and as a NumPy array, for kernels."""
 
     tensor: Tensor
     array: Array
 
 
 def as_tensor(tensor: Tensor) -> SharedTensor:
-    """A tensor in both ways; bfloat16 are uint16 to NumPy."""
+    """A tensor (any shape) and its NumPy view; bfloat16 is viewed as uint16."""
     tensor = tensor.detach()
     return SharedTensor(tensor, (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy())

@@ -1,10 +1,10 @@
-"""The network: token ids in, hidden states out. The Qwen3 architecture, so that other programs can read its weights.
+"""The network: maps token ids to hidden states. Qwen3 architecture, so that other programs can load its weights.
 
 Pre-norm blocks of grouped-query attention (RMSNorm of each query and key head, rotary positions) and SwiGLU, no
 biases. The projections of queries, keys and values are one matrix, and so are the gate and the up projection: fewer,
 larger products. Shapes: B batch, T tokens, D width, H heads, C channels a head, F feed-forward width, V vocabulary.
 
-It knows nothing of files, data, processes or devices; the loss and decoding are applied from outside.
+The module is independent of files, data, processes and devices; loss and decoding are separate modules.
 """
 
 import math
@@ -19,20 +19,20 @@ from cllm.model.config import TransformerConfig
 
 
 def rotary_cos_sin(config: TransformerConfig, start: int, num_tokens: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, 1, C/2) of the angles at positions start, start + 1, ... (Su et al. 2021, RoFormer)."""
+    """Rotary cosines and sines (T, 1, C/2) at positions start, start + 1, ... (Su et al. 2021, RoFormer)."""
     frequencies = config.rope_theta ** (torch.arange(0, config.head_dim, 2, dtype=torch.float64) / -config.head_dim)
     angles = torch.arange(start, start + num_tokens, dtype=torch.float64)[:, None, None] * frequencies
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (channel c, channel c + C/2) of x (B, T, H, C) by its position's angle."""
+    """Rotate each pair (channel c, channel c + C/2) of x (B, T, H, C) by its position's angle."""
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) * weight over the last dimension (Zhang & Sennrich 2019)."""
+    """x / rms(x) * weight over the last dimension of x (..., D) (Zhang & Sennrich 2019)."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Grouped-query causal self-attention with normalised queries and keys."""
+    """Grouped-query causal self-attention with normalised queries and keys, (B, T, D) -> (B, T, D)."""
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """SwiGLU (Shazeer 2020): down(silu(gate(x)) * up(x))."""
+    """SwiGLU (Shazeer 2020): down(silu(gate(x)) * up(x)), (B, T, D) -> (B, T, D)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
+    """x + attention(norm(x)), then x + feed_forward(norm(x)), (B, T, D) -> (B, T, D)."""
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
@@ -99,12 +99,12 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Token ids (B, T) to hidden states (B, T, D), whose product with `head_weight` (V, D) are the logits."""
+    """Maps token ids (B, T) to hidden states (B, T, D), whose product with `head_weight` (V, D) is the logits."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        # Given a weight, it draws none, which on the meta device would import PyTorch's compiler, for a second.
+        # Given a weight, nn.Embedding draws none: on the meta device that would import PyTorch's compiler, for 1 s.
         self.embedding = nn.Embedding(
             config.vocab_size, config.n_embd, _weight=torch.empty(config.vocab_size, config.n_embd)
         )
@@ -132,10 +132,10 @@ class Transformer(nn.Module):
 
 
 def initialise(model: Transformer, generator: torch.Generator) -> None:
-    """Draw the weights: matrices N(0, 1/3D) as in uniform(-1, 1)/sqrt(D), projections back into the stream zero.
+    """Initialise the weights: matrices N(0, 1/3D), the variance of uniform(-1, 1)/sqrt(D), output projections zero.
 
-    Each block starts as the identity (Zhang et al. 2019, Fixup); a tied embedding starts small enough for the first
-    loss to be ln V, an untied one at N(0, 1/4) with a small head.
+    Each block starts as the identity (Zhang et al. 2019, Fixup); a tied embedding is small enough for a first loss of
+    ln V, an untied one is N(0, 1/4) with a small head.
     """
     config = model.config
     for name, parameter in model.named_parameters():
@@ -149,7 +149,7 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
 
 
 def init_std(config: TransformerConfig, name: str) -> float:
-    """Standard deviation of a matrix's first values."""
+    """Standard deviation of a matrix's initial values."""
     if name == "embedding.weight":
         return 0.02 if config.tied else 0.5
     return 0.002 if name == "head.weight" else 1 / math.sqrt(3 * config.n_embd)

@@ -1,6 +1,6 @@
-"""A finished model on disk: `weights.safetensors` (fp32, by parameter name), `config.json`, `tokenizer.json`.
+"""A trained model on disk: `weights.safetensors` (fp32, by parameter name), `config.json`, `tokenizer.json`.
 
-The directory is written whole and verified when read (see `cllm.artifacts`); nothing is ever unpickled.
+The directory is written atomically and verified when it is read (see `cllm.artifacts`); nothing is unpickled.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 
 
 def weights_sha256(weights: Weights) -> str:
-    """Hex digest of all tensors' bytes, in order of name."""
+    """SHA-256 hex digest of all tensors' bytes, in order of name."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(np.ascontiguousarray(weights[name]).data)
@@ -43,7 +43,10 @@ def save_model(directory: Path, config: TransformerConfig, weights: Weights, tok
 
 
 def load_weights(directory: Path) -> tuple[TransformerConfig, dict[str, npt.NDArray[np.float32]]]:
-    """Config and weights of a model directory; ArtifactError names what is missing, altered or of another shape."""
+    """Config and weights of a model directory; shapes as in `parameter_shapes`.
+
+    ArtifactError: a file is missing, altered or malformed, or a tensor has another shape than the config gives.
+    """
     verify_directory(directory, "weights.safetensors", "config.json", "tokenizer.json")
     path = directory / "config.json"
     try:

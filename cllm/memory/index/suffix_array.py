@@ -14,9 +14,7 @@ from cllm.jit.compiled import Array, Number, compiled
 
 
 class SuffixRange(NamedTuple):
-    """The longest end of a context that stands in the text: of `length` bytes, before the places
-    `suffix_array[low:high]`.
-    """
+    """A suffix of a context, of `length` bytes, that precedes the positions `suffix_array[low:high]` of the text."""
 
     length: int
     low: int

@@ -1,1 +1,1 @@
-""""""
+"""The context-mixing model of the memory: contexts, histories, runs, matches, mixers, and next-token search."""

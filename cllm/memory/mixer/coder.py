@@ -1,6 +1,6 @@
-"""A text as a series of decisions. Each token is predicted whole, as when one is chosen, and then learned from.
+"""Code a text as a sequence of binary decisions, and train on it.
 
-Nothing of what is predicted is used before.
+All decisions of a token are predicted before any of them is trained on, as in generation.
 """
 
 import math
@@ -35,7 +35,7 @@ HIGH_BIT_RATE = np.float32(0.02)
 END_RATE = np.float32(0.002)
 MIN_NETWORK_PROBABILITY = np.float32(1e-7)
 NO_NETWORK_P = np.float32(-1)
-# Numba compiles a kernel anew for a constant that it is called with before a variable: these are none to it.
+# Numba compiles a kernel again when it is called with a literal; as NumPy scalars these are typed like variables.
 ZERO, ONE, NO_SLOT_KEY, NO_TOKEN, ALL_BYTES = np.int64(0), np.int64(1), np.int64(-1), np.int64(-1), np.int64(256)
 
 
@@ -55,13 +55,13 @@ def code_span(
     confidence: Array,
     is_learning: bool,
 ) -> float:
-    """Bits that the text at `begin` to `end` takes at the cursor, which stands where a token begins and moves along.
+    """Cost in bits of `text` (N,) from `begin` to `end`; `text_state` must be at a token's begin and advances to `end`.
 
-    `token_marks` tells where its tokens begin; it ends where the last one ends, or with a byte that is none and has
-    the mark MARK_END. `network_cumulative` (tokens, V + 1) holds for each token, MARK_END included, the cumulative
-    sum of the network's distribution over the sorted vocabulary, `confidence` (tokens,) its largest probability in
-    eighths; both are empty where there is no network. With `is_learning`, each token is learned after the whole of it
-    was predicted, and `journal` keeps what lines were before; without, nothing of `state` changes.
+    `token_marks` (N,) uint8 mark the tokens; the span ends where its last token ends, or with a placeholder byte that
+    has MARK_END. `network_cumulative` (tokens, V + 1) holds for each token, MARK_END included, cumulative sums of the
+    network's distribution over the sorted vocabulary, `confidence` (tokens,) its largest probability in eighths; both
+    are empty without a network. With `is_learning`, each token is trained on after all of it was predicted, and
+    `journal` records changed slots; without, `state` does not change.
     """
     bits = 0.0
     token = NO_TOKEN
@@ -111,7 +111,7 @@ def code_span(
             if decision > TOKEN_BEGINS:
                 low, high = narrow_range(low, high, bit)
             elif begins_token:
-                if is_learning and node:  # at the beginning no token has ended
+                if is_learning and node:  # at the begin of the text no token has ended
                     learn_token(state, trace, trace_length)
                     learn_indirect(state.indirect, trace.indirect_updates, num_indirect_updates)
                     learn_runs(state, journal, trace, num_bytes)
@@ -123,7 +123,7 @@ def code_span(
                 token += 1
                 look_up_contexts(
                     state, context_state, text, position, text_state
-                )  # what was learned just now may be of use
+                )  # again: training on the last token may have changed them
                 slot_key = NO_SLOT_KEY
                 ends = 1 if token_marks[position] == MARK_END else 0
                 index = end_context(text_state, text, position)
@@ -152,7 +152,7 @@ def code_span(
 
 @inlined
 def learn_token(state: MixerState, trace: PredictionTrace, trace_length: Number) -> None:
-    """Learn the decisions of a token."""
+    """Train on the `trace_length` decisions of a token; shapes as in `PredictionTrace`."""
     for number in range(trace_length):
         if trace.decisions[number, DECISION] == HIGH_BIT:
             index, bit = trace.decisions[number, PARTIAL], trace.decisions[number, BIT]
@@ -177,9 +177,10 @@ def predict_p_one(
     network_p: Number,
     confidence_bin: Number,
 ) -> Number:
-    """The chance of an open decision's one, whose lines were found; its account is row `number` of `trace`.
+    """Probability of a one of an open decision, whose slots were found, traced in row `number` of `trace`.
 
-    Called, where `code_span` has it inlined: that is a tenth of its speed, and for each kernel 6 s of compiling.
+    `text` and `token_marks` (N,) uint8. `code_span` inlines the same code, which gains a tenth of its speed and takes
+    6 s of compiling per kernel; here it is called.
     """
     if decision == HIGH_BIT:
         return predict_high_bit(state, trace, number, text_state, text, position, partial)
@@ -201,7 +202,7 @@ def predict_p_one(
 
 @inlined
 def implied_bit(trie: Trie, node: Number, decision: Number, low: Number, high: Number) -> Number:
-    """What a decision is that the vocabulary does not leave open, inside of a token."""
+    """The bit that the vocabulary implies for a decision that is not open, inside a token."""
     if decision == TOKEN_BEGINS:
         return 1 if trie.is_token[node] else 0
     return 1 if trie.range_starts[node, high] > trie.range_starts[node, (low + high) >> 1] else 0
@@ -217,7 +218,7 @@ def predict_high_bit(
     position: Number,
     partial: Number,
 ) -> Number:
-    """The chance that a byte is not ASCII, by the byte before it and whether a token begins."""
+    """Probability that a byte of `text` (N,) is not ASCII, by the byte before it and whether a token begins."""
     before = np.int64(byte_at(text, position - 1, text_state.numbers[TEXT_START]))
     trace.decisions[number, DECISION], trace.decisions[number, PARTIAL] = HIGH_BIT, before << 1 | partial & 1
     return clamp_probability(state.high_bit_p_one[before, partial & 1])
@@ -225,14 +226,14 @@ def predict_high_bit(
 
 @inlined
 def end_context(text_state: TextState, text: Array, position: Number) -> Number:
-    """What the end of a text depends on: whether a line has just ended, and whether a bracket is open."""
+    """Context (0 to 3) of the end of `text` (N,): whether a line has just ended, and whether a bracket is open."""
     after_line = byte_at(text, position - 1, text_state.numbers[TEXT_START]) == 10
     return (1 if after_line else 0) + (2 if text_state.numbers[DEPTH] > 0 else 0)
 
 
 @inlined
 def is_open(trie: Trie, node: Number, decision: Number, low: Number, high: Number) -> bool:
-    """Whether the vocabulary leaves a decision open: at the node, with the byte from `low` to below `high`."""
+    """Whether the vocabulary leaves a decision open at a node, for a byte in [`low`, `high`)."""
     range_starts = trie.range_starts[node]
     if decision == TOKEN_BEGINS:
         return bool(trie.is_token[node] and range_starts[256] > range_starts[0])
@@ -242,7 +243,7 @@ def is_open(trie: Trie, node: Number, decision: Number, low: Number, high: Numbe
 
 @inlined
 def narrow_range(low: Number, high: Number, bit: Number) -> tuple[Number, Number]:
-    """The range of a byte after one more of its bits."""
+    """The range [low, high) of a byte after one more of its bits."""
     middle = (low + high) >> 1
     return (middle if bit else low), (high if bit else middle)
 
@@ -251,9 +252,9 @@ def narrow_range(low: Number, high: Number, bit: Number) -> tuple[Number, Number
 def network_p_one(
     network_cumulative: Array, token: Number, trie: Trie, node: Number, decision: Number, low: Number, high: Number
 ) -> Number:
-    """The network's chance of an open decision's one, in its row for a token; NO_NETWORK_P where it says nothing.
+    """The network's probability of a one of an open decision, from row `token` of (tokens, V + 1) cumulative sums.
 
-    The node's own token comes first of its stretch of the sorted vocabulary, before those that go on.
+    NO_NETWORK_P without a network. A node's own token is the first of its range of the sorted vocabulary.
     """
     if len(network_cumulative) == 0:
         return NO_NETWORK_P
@@ -271,14 +272,14 @@ def network_p_one(
 
 @inlined
 def _normalized_p_one(ones: Number, zeros: Number) -> Number:
-    """Of both sides' probabilities, which are differences of sums and may be a hair below 0."""
+    """ones / (ones + zeros), of probabilities that are differences of sums and may be slightly below 0."""
     ones = max(ones, np.float32(0)) + MIN_NETWORK_PROBABILITY
     return ones / (ones + max(zeros, np.float32(0)) + MIN_NETWORK_PROBABILITY)
 
 
 @inlined
 def end_token(text_state: TextState, node: Number) -> None:
-    """The token of a node has ended; at the beginning of a text, the node is the root and none has."""
+    """Enter the token of a node, which has ended, into the text state; no effect at the root, where none has."""
     if node == 0:
         return
     hashes = text_state.hashes

@@ -1,7 +1,7 @@
-"""What the next byte may depend on: one hash for each context, from the text before the cursor.
+"""The 45 contexts of the next byte: one hash each, computed from the text before it.
 
-A context that has been seen before brings what followed it. Short ones are always there and vague, long ones sure and
-rare; those of words, lines, brackets and tokens find what plain order misses. Which to trust is the mixer's business.
+A context predicts what followed its earlier occurrences. Short contexts are frequent and uncertain, long ones rare and
+certain; those of words, lines, brackets and tokens add what plain orders miss. The mixers weigh them.
 """
 
 import numpy as np
@@ -48,24 +48,24 @@ from cllm.memory.mixer.text_state import (
 )
 
 MAX_ORDER = 24
-ORDERS = (1, 2, 3, 5, 9, 24)  # contexts 1 to 6: so many bytes before the cursor
-FIRST_HIGH_ORDER, LAST_HIGH_ORDER = 3, 6  # of them, those that are seldom seen
+ORDERS = (1, 2, 3, 5, 9, 24)  # of contexts 1 to 6: numbers of bytes before the cursor
+FIRST_HIGH_ORDER, LAST_HIGH_ORDER = 3, 6  # indices of the rarer ones of them
 FIRST_TOKEN_CONTEXT = 42  # contexts from here on are of tokens
 NUM_CONTEXTS = 45
-MAX_WORD_BYTES = 20  # that is told from longer ones
+MAX_WORD_BYTES = 20  # positions in longer words are not distinguished
 
 
 @inlined
 def byte_at(text: Array, position: Number, start: Number) -> Number:
-    """A byte of the text that began at `start`; 0 before it."""
+    """Byte of `text` (N,) at a position; 0 if that is before `start`, where the document begins."""
     return np.uint64(text[position]) if position >= start else np.uint64(0)
 
 
 @compiled
 def set_contexts(contexts: Array, indirect: Array, text: Array, position: Number, text_state: TextState) -> None:
-    """Fill in the hashes (45,) for the byte at `position`.
+    """Fill in the hashes (45,) uint64 of the contexts of the byte at `position`.
 
-    Which contexts there are was found by leaving each out, and others in, on libuv and networkx (docs/LOG.md).
+    The contexts were chosen by ablations, each removed and others added, on libuv and networkx (docs/LOG.md).
     """
     hashes, numbers = text_state.hashes, text_state.numbers
     start = numbers[TEXT_START]
@@ -91,7 +91,7 @@ def set_contexts(contexts: Array, indirect: Array, text: Array, position: Number
     contexts[0] = 0
     _set_orders(contexts, text, position, start)
     of_two, of_three, of_five = contexts[2], contexts[3], contexts[4]
-    # Words, and what they stand beside.
+    # Words, and their surroundings.
     contexts[7] = combine(word, word_2)
     contexts[8] = combine(combine(word, word_3), word_2)
     contexts[9] = combine(shape, word)
@@ -107,7 +107,7 @@ def set_contexts(contexts: Array, indirect: Array, text: Array, position: Number
     contexts[19] = combine(combine(subword, one), quote)
     contexts[20] = combine(file, subword)
     contexts[21] = combine(combine(quote, word_1), subword)
-    # The line's marks, and the line above.
+    # The line's shape, and the line above.
     contexts[22] = combine(shape, of_two)
     contexts[23] = combine(shape, quote)
     contexts[24] = combine(combine(shape, bracket), one)
@@ -118,14 +118,14 @@ def set_contexts(contexts: Array, indirect: Array, text: Array, position: Number
     contexts[29] = combine(combine(hashes[FIRST_BEFORE], first), one)
     contexts[30] = combine(combine(one, above), min(column, 63))
     contexts[31] = combine(of_three, above)
-    # Where the cursor is.
+    # Position in brackets, line and word.
     contexts[32] = combine(combine(bracket, depth), one)
     contexts[33] = combine(combine(indent, one), min(column, 255))
     contexts[34] = combine(length, quote)
     contexts[35] = combine(combine(length, one), combine(indent, bracket))
     contexts[36] = combine(of_two, quote)
     contexts[37] = combine(two, three)
-    # The file alone, and what came last after the same.
+    # The file, and the indirect contexts.
     contexts[38] = combine(file, of_three)
     contexts[39] = combine(file, of_five)
     contexts[40] = combine(indirect[BYTE_PAIR, byte_pair_slot(one, two)] & np.uint32(0xFFFF), one)
@@ -137,7 +137,7 @@ def set_contexts(contexts: Array, indirect: Array, text: Array, position: Number
 
 @inlined
 def append_byte_update(indirect_updates: Array, count: Number, text: Array, position: Number, start: Number) -> Number:
-    """Note what the byte at `position` follows in a text that began at `start`; how many notes there are then."""
+    """Append the byte of `text` (N,) at `position` to the updates (M, 3); returns the new number of updates."""
     one = byte_at(text, position - 1, start)
     two = byte_at(text, position - 2, start)
     return append_indirect_update(indirect_updates, count, BYTE_PAIR, byte_pair_slot(one, two), text[position])
@@ -147,7 +147,7 @@ def append_byte_update(indirect_updates: Array, count: Number, text: Array, posi
 def append_word_update(
     indirect_updates: Array, count: Number, text_state: TextState, word: Number, before: Number
 ) -> Number:
-    """If a word has just ended, which was `word` after `before`, note it; how many notes there are then."""
+    """Append `word`, which followed `before`, to the updates (M, 3) if it has just ended; returns their new number."""
     if word != 0 and text_state.hashes[WORD] == 0:
         return append_indirect_update(
             indirect_updates, count, LAST_WORD, word_slot(before), np.int64(word & np.uint64(0xFFFFFFFF))
@@ -157,7 +157,7 @@ def append_word_update(
 
 @inlined
 def _set_token_contexts(contexts: Array, text_state: TextState) -> None:
-    """The contexts that change as soon as it is known that a token has ended."""
+    """Set the contexts of tokens, which change when a token ends."""
     hashes, node = text_state.hashes, text_state.numbers[NODE]
     one = combine(hashes[TOKEN_1], node)
     two = combine(combine(hashes[TOKEN_2], hashes[TOKEN_1]), node)
@@ -169,7 +169,7 @@ def _set_token_contexts(contexts: Array, text_state: TextState) -> None:
 
 @inlined
 def _set_orders(contexts: Array, text: Array, position: Number, start: Number) -> None:
-    """Set contexts 1 to 6."""
+    """Set contexts 1 to 6, hashes of the last ORDERS bytes."""
     hash_ = np.uint64(0)
     number = 1
     for order in range(1, MAX_ORDER + 1):

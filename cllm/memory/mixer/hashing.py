@@ -15,7 +15,7 @@ FOLD = np.uint64(31)
 
 @inlined
 def combine(one: Number, other: Number) -> Number:
-    """A hash of two numbers, in this order."""
+    """64-bit hash of an ordered pair of numbers."""
     mixed = (np.uint64(one) + GOLDEN) * FACTOR_1 ^ (np.uint64(other) + GOLDEN) * FACTOR_2
     mixed ^= mixed >> FOLD
     return mixed * FACTOR_3

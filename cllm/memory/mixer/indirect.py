@@ -1,7 +1,6 @@
-"""What came last after the same two bytes, or after the same word: contexts once removed.
+"""Indirect contexts, as in the PAQ series: what last followed the same two bytes, or the same word.
 
-Where a pair of words was never seen, what followed the first one before may still say what comes (the indirect contexts
-of the PAQ series).
+They help where a pair of words was never seen: what followed the first word before still predicts what comes.
 """
 
 import numpy as np
@@ -11,20 +10,20 @@ from cllm.jit.compiled import Array, Number, inlined
 BYTE_PAIR, LAST_WORD = 0, 1  # tables
 NUM_INDIRECT_TABLES = 2
 NUM_INDIRECT_SLOTS = 1 << 16  # in each
-# Columns of notes, which are kept until a token is learned.
+# Columns of indirect updates, which are kept until a token is trained on.
 TABLE, SLOT, VALUE = 0, 1, 2
 INDIRECT_UPDATES_PER_BYTE = 2
 
 
 @inlined
 def word_slot(hash_: Number) -> Number:
-    """Where in a table a context's follower is."""
+    """Slot of a word's hash in its table."""
     return np.int64(hash_ & np.uint64(NUM_INDIRECT_SLOTS - 1))
 
 
 @inlined
 def byte_pair_slot(one: Number, two: Number) -> Number:
-    """The place for the last byte and the one before it."""
+    """Slot of the last byte and the one before it."""
     return np.int64(one) | np.int64(two) << 8
 
 
@@ -32,14 +31,14 @@ def byte_pair_slot(one: Number, two: Number) -> Number:
 def append_indirect_update(
     indirect_updates: Array, count: Number, table: Number, slot: Number, value: Number
 ) -> Number:
-    """Keep in mind what followed; how many notes there are then."""
+    """Append an update to `indirect_updates` (N, 3) int64; returns the new number of updates."""
     indirect_updates[count, TABLE], indirect_updates[count, SLOT], indirect_updates[count, VALUE] = table, slot, value
     return count + 1
 
 
 @inlined
 def learn_indirect(indirect: Array, indirect_updates: Array, count: Number) -> None:
-    """Enter the notes: the last bytes and this one, or the word."""
+    """Apply `count` updates (N, 3) to the tables (2, 2^16) uint32: the last bytes and this one, or the word."""
     for number in range(count):
         table, slot = indirect_updates[number, TABLE], indirect_updates[number, SLOT]
         value = np.uint32(indirect_updates[number, VALUE])

@@ -1,6 +1,6 @@
-"""What lines were before they were changed, so that a text can be learned for a while and then forgotten.
+"""Journal of the slot table: the former content of changed slots, to roll back the training on a text.
 
-A text changes few of the lines; to put those back takes less time and memory than a copy of them all.
+A text changes few of the slots; restoring those takes less time and memory than a copy of the table.
 """
 
 from typing import NamedTuple
@@ -10,13 +10,14 @@ import numpy as np
 from cllm.jit.compiled import Array, Number, compiled, inlined
 from cllm.jit.prefetch import prefetch
 
-PREFETCH_DISTANCE = 16  # lines are sent for before they are put back
+PREFETCH_DISTANCE = 16  # slots that are prefetched ahead of the one that is restored
 
 
 class Journal(NamedTuple):
-    """`is_recorded` (N / 8,) uint8: a bit for each line that is in the journal; `size` (1,) int64 of them; their
-    `numbers`
-    (room,) int32 and `contents` (room, 16) uint8. A journal without room keeps nothing.
+    """Changed slots of a table of N slots, at most C = `capacity` of them; with a capacity of 0 nothing is recorded.
+
+    `is_recorded` (N / 8,) uint8: a bit for each slot that is in the journal. `size` (1,) int64: their number.
+    `numbers` (C,) int32: their indices. `contents` (C, 16) uint8: their former content.
     """
 
     is_recorded: Array
@@ -26,7 +27,7 @@ class Journal(NamedTuple):
 
 
 def new_journal(slots: Array, capacity: int) -> Journal:
-    """An empty journal for so many lines; what it does not come to use takes no memory."""
+    """An empty journal of slots (N, 16) with room for `capacity` of them; pages that are not used take no memory."""
     capacity = min(capacity, len(slots))
     is_recorded = np.zeros(len(slots) // 8 if capacity else 0, np.uint8)
     return Journal(
@@ -36,7 +37,7 @@ def new_journal(slots: Array, capacity: int) -> Journal:
 
 @inlined
 def record(journal: Journal, slots: Array, slot: Number) -> None:
-    """Note a line that is about to be changed, the first time."""
+    """Record a slot of slots (N, 16) that is about to change, unless it is recorded."""
     if len(journal.is_recorded):
         bit = np.uint8(1 << (slot & 7))
         if not journal.is_recorded[slot >> 3] & bit:
@@ -50,7 +51,7 @@ def record(journal: Journal, slots: Array, slot: Number) -> None:
 
 @compiled
 def rollback(journal: Journal, slots: Array) -> None:
-    """Put all lines back, and be empty."""
+    """Restore all recorded slots of slots (N, 16), and empty the journal."""
     for number in range(journal.size[0]):
         prefetch(slots, journal.numbers[min(number + PREFETCH_DISTANCE, journal.size[0] - 1)])
         slot = journal.numbers[number]

@@ -1,4 +1,4 @@
-"""Matches: where the last bytes were seen before, and what followed them there."""
+"""Match model: finds an earlier occurrence of the last bytes, and predicts what followed it."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from cllm.memory.mixer.mixing import LINEAR_INPUT_SCALE, stretch
 from cllm.memory.mixer.state import MATCH_SLOTS, NUM_MATCHES, MixerState
 from cllm.memory.mixer.text_state import TEXT_START, TextState
 
-MIN_MATCH_BYTES = (6, 14)  # bytes, of the two matches
+MIN_MATCH_BYTES = (6, 14)  # of the two matches
 MAX_MATCH_BYTES = 400
 
 
 @compiled
 def find_matches(state: MixerState, text_state: TextState, text: Array, position: Number, is_learning: bool) -> None:
-    """Where nothing is being matched, look up where the last bytes were seen; if learning, note that they are here."""
+    """Look up the last bytes of `text` (N,) for matches of length 0; with `is_learning`, insert the position."""
     for number in range(NUM_MATCHES):
         min_length = MIN_MATCH_BYTES[number]
         if position - text_state.numbers[TEXT_START] < min_length:
@@ -38,7 +38,7 @@ def find_matches(state: MixerState, text_state: TextState, text: Array, position
 
 @inlined
 def _slot(text: Array, position: Number, number: Number) -> Number:
-    """Where it is noted for a match where the bytes before a position were seen last."""
+    """Slot, for a match, of the last position at which the bytes before `position` occurred."""
     hash_ = np.uint64(0)
     min_length: Number = MIN_MATCH_BYTES[number]
     for back in range(1, min_length + 1):
@@ -48,7 +48,7 @@ def _slot(text: Array, position: Number, number: Number) -> Number:
 
 @compiled
 def insert_matches(state: MixerState, text: Array, begin: Number, end: Number) -> None:
-    """Let a text be found by matches from here on."""
+    """Insert the positions of `text` (N,) from `begin` to `end` into the match tables."""
     for number in range(NUM_MATCHES):
         for position in range(begin + MIN_MATCH_BYTES[number], end):
             state.match_slots[number, _slot(text, position, number)] = position
@@ -56,7 +56,7 @@ def insert_matches(state: MixerState, text: Array, begin: Number, end: Number) -
 
 @compiled
 def follow_matches(text_state: TextState, text: Array, position: Number) -> None:
-    """Go on with the matches that were right, end the others."""
+    """Extend the matches that predicted the byte of `text` (N,) at `position`, and end the others."""
     for number in range(NUM_MATCHES):
         if text_state.match_length[number]:
             if text[text_state.match_at[number]] == text[position]:
@@ -77,7 +77,10 @@ def match_inputs(
     decision: Number,
     partial: Number,
 ) -> Number:
-    """Set what the matches say; 0 where the longer of them says nothing, 1 for a zero, 2 for a one."""
+    """Set the matches' `inputs` (I,) float32 and `places` (2,) in `match_p_one`, or -1, from `text` (N,).
+
+    Returns the prediction of the longer match: 0 for none, 1 for a zero, 2 for a one.
+    """
     kind = 0 if decision == TOKEN_BEGINS else 1
     longer = 0 if text_state.match_length[0] >= text_state.match_length[1] else 1
     match_bit = 0
@@ -94,7 +97,7 @@ def match_inputs(
         bit = token_mark
         if decision != TOKEN_BEGINS:
             expected = np.int64(text[found]) | 256
-            # The path is a 1, the mark and the bits so far; the byte's bits so far must agree, and the mark.
+            # The partial byte is a 1, the mark and the bits so far; mark and bits must agree with the match's.
             if (2 | token_mark) << (decision - 1) | (
                 (expected >> (9 - decision)) & ((1 << (decision - 1)) - 1)
             ) != partial:
@@ -112,7 +115,7 @@ def match_inputs(
 
 @inlined
 def _length_class(length: Number) -> Number:
-    """0 to 60: single lengths up to 15, then eights up to 143, then steps of 32."""
+    """Bin (0 to 60) of a match length in bytes: one per byte up to 15, then steps of 8 up to 143, then of 32."""
     if length < 16:
         return length
     if length < 144:

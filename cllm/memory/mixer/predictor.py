@@ -1,7 +1,8 @@
-"""A decision's chance, and learning from it: the architecture of the PAQ series (Mahoney 2005).
+"""Prediction of a decision, and training on it: the architecture of the PAQ series (Mahoney 2005).
 
-Every context brings the bit history it has of the decision; the histories' chances are stretched and mixed by mixers
-whose weights are selected by small contexts, those are mixed once more, and the result is refined by adaptive maps.
+Each context has a bit history of the decision; the histories' probabilities are stretched and mixed by mixers whose
+weights are selected by small contexts, the outputs are mixed once more, and the result is refined by adaptive
+probability maps (APMs).
 """
 
 import numpy as np
@@ -39,11 +40,11 @@ from cllm.memory.mixer.text_state import NODE, TEXT_START, TextState
 
 MIXER_LEARNING_RATE = np.float32(0.005)
 FINAL_LEARNING_RATE = np.float32(0.001)
-MIN_ERROR = np.float32(1 / 64)  # that a mixer learns from: 0.1% fewer bits than with all, in less time
+MIN_ERROR = np.float32(1 / 64)  # smaller errors do not update a mixer: 0.1% fewer bits, in less time
 APM_RATE = np.float32(0.02)
 MATCH_RATE = np.float32(0.015)
-MIN_RATE = np.float32(1 / 100)  # at which a chance is corrected; it begins higher, as the mean of what was seen
-MIXER_SHARE = np.float32(0.2)  # of the final mixer in the result; the maps share the rest
+MIN_RATE = np.float32(1 / 100)  # of `p_one`; the rate starts higher, so that `p_one` is first the mean of the bits seen
+MIXER_SHARE = np.float32(0.2)  # weight of the final mixer in the result; the APMs share the rest
 MIN_PROBABILITY = np.float32(1 / 16384)
 
 # Columns of `PredictionTrace.final`, and of `PredictionTrace.decisions`.
@@ -66,9 +67,9 @@ def predict(
     network_p: Number,
     confidence_bin: Number,
 ) -> Number:
-    """The chance that a decision is a one; all that has a part in it goes into row `number` of `trace`.
+    """Probability that a decision is a one; all that training needs is written to row `number` of `trace`.
 
-    `partial` is a 1 and then the byte's decisions so far.
+    `text` and `token_marks` (N,) uint8. `partial` is a 1 bit followed by the byte's decisions so far.
     """
     kind = 0 if decision == TOKEN_BEGINS else 1
     node = node_in_slot(decision, partial)
@@ -133,13 +134,13 @@ def _mix(
     position: Number,
     text_state: TextState,
 ) -> Number:
-    """The mixers' result, refined by the maps."""
+    """The final probability of a one: the mixers' result, refined by the APMs."""
     rows = trace.rows[number]
     for mixer in range(NUM_MIXERS):
         output = clamp(dot_product(state.weights, rows[mixer], 0, trace.inputs, number, NUM_INPUTS), np.float32(11))
         trace.outputs[number, mixer] = output
         trace.probabilities[number, mixer] = squash(output)
-    trace.outputs[number, NUM_MIXERS] = trace.inputs[number, NUM_INPUTS - 2]  # the network's chance
+    trace.outputs[number, NUM_MIXERS] = trace.inputs[number, NUM_INPUTS - 2]  # the network's probability, stretched
     final = np.float32(0)
     for mixer in range(NUM_MIXERS):
         final += dot_product(state.weights, rows[mixer], NUM_INPUTS, trace.outputs, number, NUM_OUTPUTS)
@@ -169,7 +170,7 @@ def _mix(
 
 @inlined
 def learn(state: MixerState, trace: PredictionTrace, number: Number) -> None:
-    """Correct everything that had a part in a prediction, now that its bit is known."""
+    """Update the state by the known bit of the prediction in row `number` of `trace`."""
     decisions = trace.decisions[number]
     decision, partial, bit = decisions[DECISION], decisions[PARTIAL], decisions[BIT]
     kind = 0 if decision == TOKEN_BEGINS else 1
@@ -194,7 +195,7 @@ def learn(state: MixerState, trace: PredictionTrace, number: Number) -> None:
         state.p_one[kind, context, history] += (truth - state.p_one[kind, context, history]) * rate
         slot = slots[context]
         if slot >= 0:
-            # It may have changed since, by an earlier decision of the same token.
+            # The history may have changed since the prediction, by an earlier decision of the same token.
             state.slots[slot, node] = NEXT_HISTORY[state.slots[slot, node], bit]
     for match in range(NUM_MATCHES):
         place = trace.matches[number, match]

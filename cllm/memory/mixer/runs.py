@@ -1,11 +1,11 @@
-"""What a context has seen as long as it was always the same: a byte and how often, in 24 bits.
+"""Runs: for contexts that were always followed by the same byte, that byte and its count, in 24 bits.
 
-Most contexts are followed by one byte only, again and again or never more. Such a run tells everything that its bit
-histories would, in an eighth of the room; where another byte comes, it is told to lines of histories (`slots`), and
-the context is looked up there from then on.
+Most contexts are followed by one byte only, once or repeatedly. A run then holds the same information as bit histories
+in an eighth of the space; when another byte follows, the run is written to slots of histories (`slots`), where the
+context is looked up from then on.
 
-A run is 12 bits that check its hash, three of a count, one whether a token begins, and the byte. Sixteen of them, which
-the processor fetches at once, share a place.
+A run has 12 bits of hash check, 3 bits of count, 1 bit for whether a token begins, and the byte. A bucket has 16 runs,
+which are one cache line.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ RUN_HISTORY = run_histories()  # the history of a run's length and bit
 SYMBOL_MASK = np.uint32(511)  # bits of a run that hold the byte, and above it whether a token begins
 COUNT_ONE = np.uint32(512)
 COUNT_SHIFT, CHECK_SHIFT = np.uint32(9), np.uint32(12)
-MAX_RUN_COUNT = 6  # that is counted: 40, and five bits more of the check, made it no better
+MAX_RUN_COUNT = 6  # a limit of 40, with five more check bits, was no better
 NON_DETERMINISTIC_COUNT = 7  # the count where several bytes have followed
 HASH_SHIFT = np.uint64(52)  # of a hash, to its check
 RUNS_PER_BUCKET = 16
@@ -47,13 +47,13 @@ def run_count(run: Number) -> Number:
 
 @inlined
 def run_bucket_start(runs: Array, hash_: Number) -> Number:
-    """The first of the sixteen runs among which that of a hash is."""
+    """Index in runs (M,) of the first of the sixteen runs in the bucket of a hash."""
     return np.int64(hash_ & np.uint64(len(runs) - 1)) & ~(RUNS_PER_BUCKET - 1)
 
 
 @inlined
 def row_of_run(state: MixerState, run: Number) -> Number:
-    """The row of the table in which a run lies: runs come after all lines."""
+    """Row of a run in the slot table, in which the runs come after all slots."""
     return num_slots(state) + run // RUNS_PER_ROW
 
 
@@ -61,14 +61,14 @@ def row_of_run(state: MixerState, run: Number) -> Number:
 def look_up_contexts(
     state: MixerState, context_state: ContextState, text: Array, position: Number, text_state: TextState
 ) -> None:
-    """Set the contexts of the byte at `position`, and find what they have seen."""
+    """Set the contexts of the byte of `text` (N,) at `position`, and look up their runs."""
     set_contexts(context_state.contexts, state.indirect, text, position, text_state)
     find_runs(state, context_state)
 
 
 @compiled
 def find_runs(state: MixerState, context_state: ContextState) -> None:
-    """Find what the contexts have seen."""
+    """Set `runs`, `expected` and `counts` of the contexts."""
     for number in range(NUM_CONTEXTS):
         prefetch(state.slots, row_of_run(state, run_bucket_start(state.runs, context_state.contexts[number])))
     for number in range(NUM_CONTEXTS):
@@ -88,7 +88,7 @@ def find_runs(state: MixerState, context_state: ContextState) -> None:
 
 @inlined
 def find_run(runs: Array, hash_: Number) -> Number:
-    """Number of the run of a hash; -1 where there is none."""
+    """Index in runs (M,) of the run of a hash; -1 if there is none."""
     first: Number = run_bucket_start(runs, hash_)
     check = np.uint32(hash_ >> HASH_SHIFT)
     for run in range(first, first + RUNS_PER_BUCKET):
@@ -101,7 +101,7 @@ def find_run(runs: Array, hash_: Number) -> Number:
 
 @inlined
 def claim_run(state: MixerState, journal: Journal, hash_: Number) -> Number:
-    """A run for a hash that has none: a free one or one of the least seen, emptied."""
+    """Index of a cleared run for a hash that has none: a free one, or one with the lowest count."""
     runs = state.runs
     first: Number = run_bucket_start(runs, hash_)
     start: Number = np.int64(hash_ >> np.uint64(40))
@@ -123,7 +123,7 @@ def claim_run(state: MixerState, journal: Journal, hash_: Number) -> Number:
 
 @inlined
 def record_runs(context_state: ContextState, trace: PredictionTrace, count: Number, symbol: Number) -> Number:
-    """Keep in mind what followed a byte's contexts; how many bytes of the token there are then."""
+    """Append a byte's contexts and the symbol that followed to `trace`; returns the new number of bytes."""
     for number in range(NUM_CONTEXTS):
         trace.contexts[count, number] = context_state.contexts[number]
         trace.runs[count, number] = context_state.runs[number]
@@ -133,7 +133,7 @@ def record_runs(context_state: ContextState, trace: PredictionTrace, count: Numb
 
 @compiled
 def learn_runs(state: MixerState, journal: Journal, trace: PredictionTrace, count: Number) -> None:
-    """Learn what followed the contexts of a token's bytes."""
+    """Train the runs of the contexts of a token's `count` bytes."""
     for byte in range(count):
         for number in range(NUM_CONTEXTS):
             learn_run(state, journal, trace.contexts[byte, number], trace.runs[byte, number], trace.symbols[byte])
@@ -141,14 +141,14 @@ def learn_runs(state: MixerState, journal: Journal, trace: PredictionTrace, coun
 
 @compiled
 def learn_token_end(state: MixerState, journal: Journal, context_state: ContextState) -> None:
-    """Learn that a token has ended, from the contexts that are no more when that is known."""
+    """Train the token contexts on the end of a token, after which they change."""
     for number in range(FIRST_TOKEN_CONTEXT, NUM_CONTEXTS):
         learn_run(state, journal, context_state.contexts[number], context_state.runs[number], 256)
 
 
 @inlined
 def learn_run(state: MixerState, journal: Journal, hash_: Number, run: Number, symbol: Number) -> None:
-    """Learn a byte that followed a context, whose run was found or is -1."""
+    """Train the run of a context, or its slots, on the symbol that followed; `run` is its index, or -1 if not found."""
     runs = state.runs
     # It may have been claimed since, for this hash or for another one, by an earlier byte of the same token.
     if run < 0 or runs[run] >> CHECK_SHIFT != np.uint32(hash_ >> HASH_SHIFT):
@@ -157,7 +157,7 @@ def learn_run(state: MixerState, journal: Journal, hash_: Number, run: Number, s
             run = claim_run(state, journal, hash_)
     value = runs[run]
     count = run_count(value)
-    if count == NON_DETERMINISTIC_COUNT:  # its lines learn decision by decision
+    if count == NON_DETERMINISTIC_COUNT:  # its slots are trained decision by decision
         return
     record(journal, state.slots, row_of_run(state, run))
     if count == 0:
@@ -173,7 +173,7 @@ def learn_run(state: MixerState, journal: Journal, hash_: Number, run: Number, s
 
 @compiled
 def write_run_to_slots(state: MixerState, journal: Journal, hash_: Number, symbol: Number, count: Number) -> None:
-    """Enter a run into the lines of its context; or, with a count of 0, one more byte."""
+    """Write a run to the slots of its context; or, with a count of 0, update them with one more byte."""
     partial: Number = 1
     key: Number = -1
     slot: Number = -1

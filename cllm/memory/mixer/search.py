@@ -1,8 +1,8 @@
-"""Which token comes next: a walk through the trie that follows the likelier decision first, and learns nothing.
+"""Next-token search: a branch-and-bound walk of the trie, likelier decisions first, without training.
 
-A token's chance is the product of its decisions', so a branch is worth no more than the chance of reaching it: branches
-below a bound are left out. With the bound at 0 the walk finds the whole distribution; where only the best token is
-asked for, the bound is the best so far, and few branches are ever looked at.
+A token's probability is the product of its decisions', so the probability of reaching a branch bounds those of its
+tokens: branches below a bound are pruned. With a bound of 0 the search gives the whole distribution; for the best token
+alone the bound is the best so far, and few branches are visited.
 """
 
 import numpy as np
@@ -31,12 +31,10 @@ from cllm.memory.mixer.state import ContextState, MixerState, PredictionTrace
 from cllm.memory.mixer.text_state import NODE, TextState, advance, copy_text_state
 from cllm.memory.mixer.trie import Trie
 
-# Columns of `branches`: the byte of the token it is in, the next decision, the byte's bits so far, their range.
+# Columns of `branches`: index of the byte in the token, next decision, partial byte, range of the byte.
 LEVEL, DECISION, PARTIAL, LOW, HIGH = range(5)
 BRANCHES_PER_BYTE = 8
-NEAR_BEST_MARGIN = (
-    1e-3  # a chance that is behind the best by this part of it is still found when only the best is asked for
-)
+NEAR_BEST_MARGIN = 1e-3  # `only_best` also finds tokens whose probability is this fraction below the best
 NEAR_BEST_FACTOR = 1 - NEAR_BEST_MARGIN
 
 
@@ -61,17 +59,14 @@ def next_token_probabilities(
     branch_probabilities: Array,
     probabilities: Array,
 ) -> None:
-    """Fill `probabilities` (V + 1,) with those of the tokens, and last of the text's end, that are at least
-    `min_probability`.
+    """Fill `probabilities` (V + 1,) with those of the tokens, and last of the text's end, if >= `min_probability`.
 
-    Others are 0. `text_states` are stacked, one for each byte of a token and one more; the first stands at `begin`,
-    where
-    the token begins, and `text` and `token_marks` are written on from there. `network_cumulative` (1, V + 1): the
-    cumulative sums of its
-    distribution, or empty, `confidence` as in `code_span`. `end_probability` is that of the text's end, or negative,
-    where the
-    memory is asked. Tokens begin with the bytes `forced`, given which the chances are; where there are some, the text
-    cannot end. With `only_best`, all that is sure is which are the largest: the best and those that are hardly less.
+    Others are 0. `text_states` are stacked, one for each byte of a token and one more; the first is at `begin`, where
+    the token begins, and `text` and `token_marks` are overwritten from there. `network_cumulative` (1, V + 1): the
+    cumulative sums of the network's distribution, or empty; `confidence` as in `code_span`. `end_probability` is that
+    of the text's end; if negative, the memory's own is used. Only tokens that begin with the bytes `forced` are found,
+    and probabilities are conditional on them; if there are any, the text cannot end. With `only_best`, only the best
+    tokens are sure to be found: the largest and those within NEAR_BEST_MARGIN.
     """
     probabilities[:] = 0.0
     probability = 1.0
@@ -89,7 +84,7 @@ def next_token_probabilities(
     level, decision, partial, low, high = ZERO, ZERO, ONE, ZERO, ALL_BYTES
     num_branches = 0
     while True:
-        # Here begins a byte of a token, or a branch inside of one.
+        # The begin of a token's byte, or a branch inside one.
         position = begin + level
         text_state = _state_at(text_states, level)
         node = text_state.numbers[NODE]
@@ -163,7 +158,7 @@ def next_token_probabilities(
             level += 1
             decision, partial, low, high = ZERO, ONE, ZERO, ALL_BYTES
             continue
-        # The likeliest branches come last, and are the next.
+        # The likeliest branches were pushed last and are popped first.
         probability = -1.0
         while num_branches and probability < min_probability:
             num_branches -= 1
@@ -191,10 +186,10 @@ def prefix_probability(
     token_prefix: Array,
     exact_probabilities: Array,
 ) -> float:
-    """The chance that the next token begins with the bytes `token_prefix`; in `exact_probabilities`, that it is only
-    the first n of them.
+    """Probability that the next token begins with the bytes `token_prefix` (N,).
 
-    The other arguments are those of `next_token_probabilities`; that the text ends is not reckoned with.
+    Fills `exact_probabilities` (N,): element n is the probability that the token is exactly the first n bytes. Other
+    arguments are those of `next_token_probabilities`; the probability of the text's end is ignored.
     """
     exact_probabilities[:] = 0.0
     probability = 1.0
@@ -257,7 +252,7 @@ def prefix_probability(
 def advance_token(
     state: MixerState, text_state: TextState, trie: Trie, text: Array, token_marks: Array, begin: Number, token: Array
 ) -> None:
-    """Write a token's bytes at `begin`, and bring the cursor behind it; nothing is learned."""
+    """Write a token's bytes (n,) to `text` (N,) at `begin`, and advance `text_state` past them, without training."""
     for number in range(len(token)):
         position = begin + number
         text[position] = token[number]
@@ -272,7 +267,7 @@ def advance_token(
 
 @inlined
 def _state_at(text_states: TextState, level: Number) -> TextState:
-    """One of stacked cursors."""
+    """One of the stacked text states."""
     return TextState(
         text_states.hashes[level],
         text_states.numbers[level],

@@ -1,8 +1,8 @@
-"""Which weights a decision is mixed with: small contexts, each of which selects a row of them.
+"""Selection of mixer weights: small contexts, each of which selects a row of weights for a decision.
 
-Twelve of the contexts have a mixer each, which learns in each of its rows which inputs to trust there. What the mixers
-say is mixed by the sum of the rows that these contexts and eleven more select. It is this sum that lets many mixers
-pay: of thirteen, three were worth nothing while two rows mixed them (docs/LOG.md, 2026-11-25).
+Twelve of the contexts have a mixer each, with weights of the inputs in each row. The mixers' outputs are mixed by the
+sum of the rows that these contexts and eleven more select. This sum makes many mixers worthwhile: of thirteen, three
+had no benefit while two rows mixed them (docs/LOG.md, 2026-11-25).
 """
 
 import numpy as np
@@ -36,39 +36,39 @@ from cllm.memory.mixer.text_state import (
     TextState,
 )
 
-# Rows of the contexts that have mixers, in the order of `select_rows`; most have one for each decision.
+# Number of rows of each context that has a mixer, in the order of `select_rows`; most have one for each decision.
 MIXER_ROWS = (
     512,  # the byte's decisions so far
     256 * NUM_DECISIONS,  # the last byte
     512 * NUM_DECISIONS,  # the last two
     256 * 2,  # the one before the last
     4096,  # the last one, with the byte's decisions so far
-    16 * NUM_DECISIONS * 3,  # place in the word, and what the match says
+    16 * NUM_DECISIONS * 3,  # position in the word, and the match's bit
     4 * NUM_DECISIONS * 16,  # bracket, commas in it, indentation in fours
-    128 * NUM_DECISIONS,  # the line's marks
-    12 * 9 * 3 * 2,  # the network's chance and certainty, what the match says
-    6 * 21 * NUM_DECISIONS,  # what is quoted, place in the word
+    128 * NUM_DECISIONS,  # the line's shape
+    12 * 9 * 3 * 2,  # the network's probability and confidence, the match's bit
+    6 * 21 * NUM_DECISIONS,  # kind of quote, position in the word
     1 + 256 * NUM_DECISIONS * 2,  # the byte that the match expects, whether it is long
     256 * NUM_DECISIONS,  # the byte above
 )
-# Rows of the contexts that have none; the last two depend on what was found of the memory's contexts.
+# The same of the contexts without a mixer; the last two depend on what was found for the memory's contexts.
 OTHER_ROWS = (
-    60,  # the match's length, what it says, whether a token has just begun, and the kind of decision
+    60,  # the match's length and bit, whether a token has just begun, and the kind of decision
     32 * NUM_DECISIONS,  # indentation
     256 * NUM_DECISIONS,  # tokens
-    256 * NUM_DECISIONS,  # the line's first word, the marks of the line before
+    256 * NUM_DECISIONS,  # the line's first word, the shape of the line before
     256 * NUM_DECISIONS,  # the folder
-    1024 * NUM_DECISIONS,  # the word as far as it has come
+    1024 * NUM_DECISIONS,  # the current word so far
     1024 * NUM_DECISIONS,  # the word before
     1024 * NUM_DECISIONS,  # the word before the bracket, commas in it
     512 * NUM_DECISIONS,  # the byte that the longest order with a run expects
-    5 * NUM_DECISIONS * 2,  # how many long contexts were seen before, whether a token has just begun
-    7 * 7 * NUM_DECISIONS,  # how many contexts always saw a one here, and how many a zero
+    5 * NUM_DECISIONS * 2,  # number of long contexts with a history, whether a token has just begun
+    7 * 7 * NUM_DECISIONS,  # numbers of contexts that were always followed by a one here, and by a zero
 )
 NUM_MIXERS, NUM_SELECTED = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
-# That of the network; those that maps are selected by, too; and those that are chosen late.
+# Indices of contexts: that of the network; EXPECTED and VOTES also select APM rows; KNOWN and VOTES are selected late.
 NETWORK, EXPECTED, KNOWN, VOTES = 8, 10, NUM_SELECTED - 2, NUM_SELECTED - 1
-# Where each context's rows begin, among those with weights of mixers or among the others.
+# First row of each context, in `weights` for those with mixers and in `final_weights` for the others.
 ROW_OFFSETS = tuple(int(start) for rows in (MIXER_ROWS, OTHER_ROWS) for start in np.cumsum([0, *rows[:-1]]))
 
 
@@ -85,11 +85,10 @@ def select_rows(
     network_bin: Number,
     confidence_bin: Number,
 ) -> None:
-    """Choose the rows of all contexts but the last two.
+    """Select the rows of all contexts but the last two.
 
-    `expected` (C,): as in `ContextState`. `match_bit`: of the match, 0 for nothing, else 1 and the bit.
-    `network_bin`: of its chance, 0 for nothing, else 1 and elevenths; `confidence_bin` likewise of its certainty, in
-    eighths.
+    `expected` (C,): as in `ContextState`. `match_bit`: 0 without a match, else 1 plus its bit. `network_bin`: 0 without
+    a network, else 1 plus its probability in elevenths; `confidence_bin`: likewise, its confidence in eighths.
     """
     hashes, numbers = text_state.hashes, text_state.numbers
     kind = 0 if decision == TOKEN_BEGINS else 1
@@ -155,18 +154,18 @@ def select_rows(
 def select_late_rows(
     rows: Array, decision: Number, is_token_start: Number, num_known: Number, num_ones: Number, num_zeros: Number
 ) -> None:
-    """Choose the rows of the last two contexts.
+    """Select the last two of the rows (23,) int64.
 
-    `num_known`: how many of FIRST_HIGH_ORDER to LAST_HIGH_ORDER have a history; `num_ones`, `num_zeros`: how many
-    contexts with a run expect a one, and a zero.
+    `num_known`: number of contexts FIRST_HIGH_ORDER to LAST_HIGH_ORDER with a history; `num_ones`, `num_zeros`: numbers
+    of contexts with a run that expects a one, and a zero.
     """
     rows[KNOWN] = ROW_OFFSETS[KNOWN] + (num_known * NUM_DECISIONS + decision) * 2 + is_token_start
     rows[VOTES] = ROW_OFFSETS[VOTES] + (_quantize(num_ones) * 7 + _quantize(num_zeros)) * NUM_DECISIONS + decision
 
 
 def init_network_rows(weights: Array) -> None:
-    """Let the rows of whatever a network says begin as those of its silence: nothing has selected them until now."""
-    num_without_network = 3 * 2  # what the match says, whether a token begins
+    """Copy, in weights (R, W), the rows used without a network to those selected with one, which are untrained."""
+    num_without_network = 3 * 2  # the match's bit, whether a token begins
     rows = weights[ROW_OFFSETS[NETWORK] : ROW_OFFSETS[NETWORK] + MIXER_ROWS[NETWORK]].reshape(
         -1, num_without_network, weights.shape[1]
     )
@@ -175,11 +174,11 @@ def init_network_rows(weights: Array) -> None:
 
 @inlined
 def _hash_bits(one: Number, other: Number, bits: Number) -> Number:
-    """A number of so many bits for two of any."""
+    """Hash of two numbers, `bits` bits long."""
     return np.int64(combine(one, other) >> np.uint64(64 - bits))
 
 
 @inlined
 def _quantize(count: Number) -> Number:
-    """0 to 6: the first numbers by themselves, then ranges that double."""
+    """Bin (0 to 6) of a count: 0, 1 and 2 have bins of their own, then ranges that double."""
     return count if count < 3 else (3 if count < 5 else (4 if count < 9 else (5 if count < 16 else 6)))

@@ -1,7 +1,7 @@
-"""Where a context's bit histories lie: in lines of 16 bytes, found by hash.
+"""Hash table of bit histories: slots of 16 bytes, in buckets of four.
 
-A line holds a check byte and the histories of 15 nodes: of "does a token begin here" with the first half of a byte, or
-of its second half. So a byte touches two lines of each context, and what is decided one after another lies together.
+A slot holds a check byte and the histories of 15 nodes: of "does a token begin here" and the first half of a byte, or
+of its second half. So a byte touches two slots of each context, and consecutive decisions are in the same cache line.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ assert SLOT_BYTES == 16
 
 @inlined
 def slot_key_of(decision: Number, partial: Number) -> Number:
-    """Which of a context's lines holds a decision: 0 for the first half of ASCII bytes, the path for others."""
+    """Key of the slot that holds a context's decision: 0 for the first half of ASCII bytes, else the partial byte."""
     if decision == TOKEN_BEGINS:
         return 0
     if decision >= LOW_NIBBLE:
@@ -33,9 +33,9 @@ def slot_key_of(decision: Number, partial: Number) -> Number:
 def find_slots(
     state: MixerState, journal: Journal, context_state: ContextState, key: Number, current: Number, is_learning: bool
 ) -> Number:
-    """Find the lines of contexts that have seen several bytes for a key, unless they are the current ones; the key.
+    """Set `context_state.slots` for a key, unless it is the current one; returns the key.
 
-    They are -1 for other contexts.
+    Slots are set for contexts that were followed by several bytes (NON_DETERMINISTIC); for others they are -1.
     """
     if key != current:
         for number in range(NUM_CONTEXTS):
@@ -52,7 +52,7 @@ def find_slots(
 
 @inlined
 def prefetch_slots(state: MixerState, context_state: ContextState, key: Number) -> None:
-    """Have the lines for a key brought near, which will be needed: what is read is known before it is predicted."""
+    """Prefetch the slots of a key that will be needed: in training the byte is known before it is predicted."""
     for number in range(NUM_CONTEXTS):
         if context_state.expected[number] == NON_DETERMINISTIC:
             prefetch(state.slots, bucket_start(state, combine(context_state.contexts[number], key)))
@@ -60,15 +60,15 @@ def prefetch_slots(state: MixerState, context_state: ContextState, key: Number) 
 
 @inlined
 def bucket_start(state: MixerState, hash_: Number) -> Number:
-    """The first of the four lines among which that of a hash is."""
+    """Index of the first of the four slots in the bucket of a hash."""
     return np.int64(hash_ & np.uint64(num_slots(state) - 1)) & ~3
 
 
 @compiled
 def find_slot(state: MixerState, journal: Journal, hash_: Number, is_learning: bool) -> Number:
-    """Number of the line of a hash, among four neighbours (64 bytes, what the processor fetches at once).
+    """Index of the slot of a hash, in a bucket of four (64 bytes, a cache line).
 
-    Where there is none: a free one or the least used, cleared; without `is_learning`, -1.
+    If there is none: a free one, or the least used one, cleared; without `is_learning`, -1.
     """
     slots = state.slots
     first: Number = bucket_start(state, hash_)
@@ -104,7 +104,7 @@ def find_slot(state: MixerState, journal: Journal, hash_: Number, is_learning: b
 
 @inlined
 def node_in_slot(decision: Number, partial: Number) -> Number:
-    """The place of a decision's history in its line, 1 to 15."""
+    """Index of a decision's history in its slot, 1 to 15."""
     if decision == TOKEN_BEGINS:
         return 1
     if decision >= LOW_NIBBLE:

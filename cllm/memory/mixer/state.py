@@ -1,4 +1,4 @@
-"""What the memory has learned, and the room it works in: plain arrays, allocated in one place."""
+"""The memory's trained state and its working buffers: plain arrays, allocated in one place."""
 
 from typing import NamedTuple
 
@@ -14,39 +14,39 @@ from cllm.memory.mixer.mixing import APM_BINS, APM_INIT
 from cllm.memory.mixer.selection import EXPECTED, MIXER_ROWS, NUM_MIXERS, NUM_SELECTED, OTHER_ROWS, VOTES
 
 NUM_MATCHES = 2
-NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # each twice, and the network twice
-NUM_OUTPUTS = 16  # of mixers, the network's chance, and zeros: a piece of the processor's cache
-NUM_WEIGHTS = NUM_INPUTS + NUM_OUTPUTS  # in a row: a mixer's, and then those that mix the mixers
+NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # two inputs of each, and two of the network
+NUM_OUTPUTS = 16  # of mixers, the network's probability, and zeros: one cache line
+NUM_WEIGHTS = NUM_INPUTS + NUM_OUTPUTS  # in a row: those of a mixer, then those of the final mixer
 assert NUM_INPUTS % 16 == 0 and NUM_MIXERS < NUM_OUTPUTS
-# Of the adaptive maps: by the last byte and by three (2^16: the same bits, a third slower to read), by what the match
-# expects and by the votes.
+# Rows of the adaptive probability maps (APMs): by the last byte and by three (2^16 rows: the same bits, training
+# a third slower), by the match's expected byte and by the votes.
 HASHED_ROWS = 1 << 14
 APM_ROWS = (HASHED_ROWS, HASHED_ROWS, MIXER_ROWS[EXPECTED], OTHER_ROWS[VOTES - NUM_MIXERS])
 NUM_APMS = len(APM_ROWS)
 APM_OFFSETS = tuple(APM_BINS * int(start) for start in np.cumsum([0, *APM_ROWS[:-1]]))
 MATCH_SLOTS = 1 << 20
 SLOT_BYTES = 16
-RUNS_PER_ROW = 4  # in the room of a line
-CACHE_LINE_BYTES = 64  # what the processor fetches at once
-UNKNOWN, NON_DETERMINISTIC = 0, -1  # what a context expects; else a 1, whether a token begins, and the byte
+RUNS_PER_ROW = 4  # 4 bytes each
+CACHE_LINE_BYTES = 64
+UNKNOWN, NON_DETERMINISTIC = 0, -1  # of `expected`; else a 1 bit, whether a token begins, and the byte
 NUM_DECISION_KINDS = 2  # of decisions, each with its own probabilities: where a token ends, and bits of bytes
 
 
 class MixerState(NamedTuple):
-    """All that learning changes.
+    """All that training changes.
 
     slots                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte; the
                                            last M / 4 of them hold the runs
-    runs                 (M,) uint32       what contexts have seen that was always the same (`runs`)
-    p_one, rate          (2, C, 256)       of a one after a history; at which rate it is corrected
-    weights              (rows, 112)       of the mixers, and behind each row one that mixes them (`selection`)
-    final_weights        (rows, 16)        more rows of those that mix them
-    apms                 (places,)         adaptive probability maps, one after another, of rows with 33 places each
-    match_slots          (2, 2^20) int32   where a hash of the last bytes was seen last
-    match_p_one          (2, 2, 64, 2)     of a one, by decision, length and the bit that the match predicts
-    high_bit_p_one       (256, 2)          that a byte is not ASCII, after a byte, at a token's start or not
-    end_probability      (4,)              that a text ends here
-    indirect             (2, 2^16) uint32  what came last after bytes, or after a word (`indirect`)
+    runs                 (M,) uint32       contexts that were always followed by the same byte (`runs`)
+    p_one, rate          (2, C, 256)       probability of a one after a history; its learning rate
+    weights              (rows, 112)       of a mixer, and then of the final mixer, in each row (`selection`)
+    final_weights        (rows, 16)        further rows of the final mixer
+    apms                 (bins,)           adaptive probability maps, concatenated, of rows with 33 bins each
+    match_slots          (2, 2^20) int32   last position of each hash of the last bytes
+    match_p_one          (2, 2, 64, 2)     probability of a one, by match, kind of decision, length and predicted bit
+    high_bit_p_one       (256, 2)          probability that a byte is not ASCII, by last byte and token start
+    end_probability      (4,)              probability that a text ends here (`coder.end_context`)
+    indirect             (2, 2^16) uint32  what last followed two bytes, or a word (`indirect`)
     """
 
     slots: Array
@@ -63,13 +63,14 @@ class MixerState(NamedTuple):
     indirect: Array
 
 
-TABLES = ("slots", "runs")  # what is kept slot by slot, in a journal and on disk
+TABLES = ("slots", "runs")  # saved row by row, in the journal and on disk
 
 
 class ContextState(NamedTuple):
-    """Room for what is known of a byte: of each context (C,) its hash, that of its line, the line or -1, the run or -1.
+    """Look-up results of a byte's contexts, (C,) each: context hash, slot hash, slot index or -1, run index or -1.
 
-    `expected`: UNKNOWN, NON_DETERMINISTIC, or a 1, whether a token begins, and the byte of a run, seen `counts` times.
+    `expected`: UNKNOWN, NON_DETERMINISTIC, or a 1 bit, whether a token begins, and the byte of a run, which followed
+    `counts` times.
     """
 
     contexts: Array
@@ -81,21 +82,22 @@ class ContextState(NamedTuple):
 
 
 class PredictionTrace(NamedTuple):
-    """Room for the decisions of one token, which are learned when all of them were predicted: R of them.
+    """Trace of the at most R decisions and B bytes of one token, which is trained on after all were predicted.
 
-    decisions         (R, 3) int64   the decision, the path before it, its bit
-    slots             (R, C) int64   where the contexts' histories lie, or -1
-    histories         (R, C) int64   what they were
-    inputs            (R, inputs)
-    rows              (R, selected)  the rows of weights
-    outputs           (R, 16)        of the mixers, stretched; and what the network says
+    decisions         (R, 3) int64   the decision, the partial byte before it, its bit
+    slots             (R, C) int64   slots of the contexts' histories, or -1
+    histories         (R, C) int64   the histories at the time of prediction
+    inputs            (R, inputs)    of the mixers
+    rows              (R, selected)  selected rows of weights
+    outputs           (R, 16)        of the mixers, stretched; and the network's probability, stretched
     probabilities     (R, mixers)    of the mixers, squashed
-    apm_bins          (R, maps)
+    apm_bins          (R, maps)      indices in `apms`
     matches           (R, 2)         places in `match_p_one`, or -1
-    final             (R, 2)         the last mixers' chance, and where it lies between two places of the maps
-    indirect_updates  (N, 3) int64   what followed what (`indirect`)
-    contexts          (B, C) uint64  of the bytes, their runs (B, C) int64 or -1,
-                                 and the bytes as runs have them (B,) int64
+    final             (R, 2)         the final mixer's probability, and its fraction between two bins of the maps
+    indirect_updates  (N, 3) int64   updates of the indirect contexts (`indirect`)
+    contexts          (B, C) uint64  context hashes of the bytes
+    runs              (B, C) int64   their runs, or -1
+    symbols           (B,) int64     the bytes, with the bit for whether a token begins, as in runs
     """
 
     decisions: Array
@@ -115,7 +117,7 @@ class PredictionTrace(NamedTuple):
 
 
 def aligned_zeros(count: int, width: int, dtype: npt.DTypeLike) -> Array:
-    """Zeros (count, width) that begin where a piece of the processor's cache does (NumPy aligns to 16 bytes alone)."""
+    """Zeros (count, width), aligned to a cache line of 64 bytes (NumPy aligns to 16 bytes)."""
     size = count * width * np.dtype(dtype).itemsize
     buffer = np.zeros(size + CACHE_LINE_BYTES, np.uint8)
     start = -buffer.ctypes.data % CACHE_LINE_BYTES
@@ -123,7 +125,7 @@ def aligned_zeros(count: int, width: int, dtype: npt.DTypeLike) -> Array:
 
 
 def new_mixer_state(num_slots: int, num_runs: int) -> MixerState:
-    """Nothing learned yet, with so many lines and runs, each a power of two."""
+    """An untrained state with these numbers of slots and runs, each a power of two."""
     _, _, initial_p_one = history_tables()
     weights = aligned_zeros(sum(MIXER_ROWS), NUM_WEIGHTS, np.float32)
     weights[:, :NUM_CONTEXTS] = 0.12
@@ -151,18 +153,18 @@ def new_mixer_state(num_slots: int, num_runs: int) -> MixerState:
 
 @inlined
 def num_slots(state: MixerState) -> Number:
-    """How many of the table's rows are lines; runs come after them."""
+    """Number of the table's rows that are slots; runs come after them."""
     return len(state.slots) - len(state.runs) // RUNS_PER_ROW
 
 
 def new_context_state() -> ContextState:
-    """Empty room for one cursor."""
+    """Zeroed look-up results for one text state."""
     contexts, hashes = np.zeros((2, NUM_CONTEXTS), np.uint64)
     return ContextState(contexts, hashes, *np.zeros((4, NUM_CONTEXTS), np.int64))
 
 
 def new_prediction_trace(num_bytes: int) -> PredictionTrace:
-    """Empty room for the decisions of so many bytes."""
+    """A zeroed trace for the decisions of `num_bytes` bytes."""
     num_decisions = NUM_DECISIONS * num_bytes
     return PredictionTrace(
         decisions=np.zeros((num_decisions, 3), np.int64),

@@ -1,4 +1,4 @@
-"""Where a cursor is in a text, brought up to date byte by byte: words, line, indentation, open brackets, tokens."""
+"""The state of a text before the next byte, updated byte by byte: words, line, indentation, open brackets, tokens."""
 
 import zlib
 from typing import NamedTuple
@@ -8,45 +8,45 @@ import numpy as np
 from cllm.jit.compiled import Array, Number, compiled, inlined
 from cllm.memory.mixer.hashing import combine
 
-# Places in `TextState.hashes`. A word is letters, digits, underscores, or bytes beyond ASCII.
-WORD = 0  # as far as it has come; 0 outside of a word
-WORD_1, WORD_2, WORD_3 = 1, 2, 3  # words before it, each with the marks that followed it
+# Indices in `TextState.hashes`. A word is letters, digits, underscores, or non-ASCII bytes.
+WORD = 0  # the current word so far; 0 outside a word
+WORD_1, WORD_2, WORD_3 = 1, 2, 3  # words before it, each with the punctuation that followed it
 FIRST_WORD = 4  # of the line
-SHAPE = 5  # the line's marks, each word as one sign
+SHAPE = 5  # the line's punctuation, with each word as one symbol
 TOKEN_1, TOKEN_2, TOKEN_3 = 6, 7, 8  # the tokens before the current one
-FILE, FOLDER = 9, 10  # where the text is from
-SUBWORD = 11  # of a word, as far as it has come: `cb` of read_cb, readCb or READ_CB
-SHAPE_BEFORE, FIRST_BEFORE = 12, 13  # of the line above, and of the last one that was not empty
+FILE, FOLDER = 9, 10  # of the text's path
+SUBWORD = 11  # the current part of a word so far: `cb` of read_cb, readCb or READ_CB
+SHAPE_BEFORE, FIRST_BEFORE = 12, 13  # SHAPE of the line above, FIRST_WORD of the last line that was not empty
 NUM_HASHES = 14
 
-# Places in `TextState.numbers`.
+# Indices in `TextState.numbers`.
 LINE_START, LINE_START_BEFORE, COLUMN, INDENT, INDENT_BEFORE, WORD_START, DEPTH, NODE, TEXT_START = range(9)
-QUOTE, LAST_BYTE = 9, 10  # what the text is inside of, and the last byte
+QUOTE, LAST_BYTE = 9, 10  # kind of quote or comment that is open, and the last byte
 NUM_NUMBERS = 11
 
 # Columns of `TextState.brackets`.
 BRACKET, WORD_BEFORE, COMMAS = 0, 1, 2
-MAX_DEPTH = 64  # brackets deeper than this are counted, not remembered
+MAX_DEPTH = 64  # deeper brackets are counted but not stored
 
 NEW_LINE, TAB, SPACE, COMMA, SEMICOLON = 10, 9, 32, 44, 59
 NUMBER_SIGN, STAR, SLASH, BACKSLASH, BACKTICK, QUOTES = 35, 42, 47, 92, 96, (34, 39, 96)
 
-# In `TextState.numbers[QUOTE]`; or the quote's byte.
+# Values of `TextState.numbers[QUOTE]`; inside quotes it is the quote's byte.
 NOT_QUOTED, LINE_COMMENT, BLOCK_COMMENT = 0, 1, 2
 
 
 class TextState(NamedTuple):
-    """`hashes` (14,) uint64, `numbers` (11,) int64, `brackets` (64, 3) uint64, matches (M,) int64 each."""
+    """State of a text: `hashes` (14,) uint64, `numbers` (11,) int64, `brackets` (64, 3) uint64, matches (M,) int64."""
 
     hashes: Array
     numbers: Array
     brackets: Array
-    match_at: Array  # the byte that each match predicts next
-    match_length: Array  # bytes that agreed before it; 0: no match
+    match_at: Array  # position of the byte that each match predicts next
+    match_length: Array  # bytes that agree before it; 0: no match
 
 
 def new_text_state(num_matches: int, *stacked: int) -> TextState:
-    """A cursor before the first byte; or so many, stacked in each of the arrays."""
+    """A zeroed text state; with `stacked`, arrays with these leading dimensions."""
     return TextState(
         np.zeros((*stacked, NUM_HASHES), np.uint64),
         np.zeros((*stacked, NUM_NUMBERS), np.int64),
@@ -58,7 +58,7 @@ def new_text_state(num_matches: int, *stacked: int) -> TextState:
 
 @compiled
 def copy_text_state(text_state: TextState, copy: TextState) -> None:
-    """Put a second cursor where the first stands."""
+    """Copy a text state into another one."""
     for place in range(NUM_HASHES):
         copy.hashes[place] = text_state.hashes[place]
     for place in range(NUM_NUMBERS):
@@ -79,7 +79,7 @@ def path_hashes(path: str) -> Array:
 
 @compiled
 def reset_text_state(text_state: TextState, position: Number, path_hash: Array) -> None:
-    """Stand before the first byte of a new text, which lies at `position` and is from a file with these hashes."""
+    """Reset to the begin of a new text at `position`, from the file with hashes (2,) of `path_hashes`."""
     text_state.hashes[:] = 0
     for part in range(len(path_hash)):
         text_state.hashes[FILE + part] = path_hash[part]
@@ -97,7 +97,7 @@ def is_word_byte(byte: Number) -> Number:
 
 @compiled
 def advance(text_state: TextState, byte: Number, position: Number) -> None:
-    """Go over the byte at `position`."""
+    """Update the state by the byte at `position`."""
     hashes, numbers = text_state.hashes, text_state.numbers
     last = numbers[LAST_BYTE]
     hashes[SUBWORD] = _next_subword(hashes[SUBWORD], last, byte)
@@ -131,7 +131,7 @@ def advance(text_state: TextState, byte: Number, position: Number) -> None:
 
 @inlined
 def _next_subword(subword: Number, last: Number, byte: Number) -> Number:
-    """A word's part goes on with a small letter, a digit, or capitals after one another; capitals are as small ones."""
+    """Hash of the subword after a byte; an upper-case letter after a lower-case one begins one; case is ignored."""
     small = 97 <= byte <= 122 or 48 <= byte <= 57 or byte >= 128
     capital = 65 <= byte <= 90
     if not small and not capital:
@@ -142,7 +142,7 @@ def _next_subword(subword: Number, last: Number, byte: Number) -> Number:
 
 @inlined
 def _next_quote(quote: Number, last: Number, byte: Number) -> Number:
-    """What the text is inside of after a byte: a guess that holds for most lines of most languages."""
+    """Kind of quote or comment that is open after a byte: a heuristic for most lines of most languages."""
     if byte == NEW_LINE and quote not in (BLOCK_COMMENT, BACKTICK):
         return NOT_QUOTED
     if quote == BLOCK_COMMENT:

@@ -1,7 +1,7 @@
-"""The vocabulary as a trie, so that a distribution over tokens becomes one over decisions, bit by bit, and back.
+"""The vocabulary as a trie, which converts a distribution over tokens to one over decisions, bit by bit, and back.
 
-Tokens are sorted by their bytes. A node is a prefix of tokens; those that begin with it are one stretch of the sorted
-vocabulary, the token that is the prefix itself first, then those that go on with byte 0, 1, ..., 255. So the
+Tokens are sorted by their bytes. A node is a prefix of tokens; those that begin with it are a range of the sorted
+vocabulary: first the token that is the prefix itself, then those that continue with byte 0, 1, ..., 255. So the
 probability of any range of next bytes is the difference of two cumulative sums.
 """
 
@@ -14,11 +14,11 @@ from cllm.tokenizer import Tokenizer
 
 
 class Trie(NamedTuple):
-    """`children` (N, 256): node after a byte, or -1. `range_starts` (N, 257): where in the sorted vocabulary the
-    tokens begin
-    that go on with this byte or a later one; the last, where the node's stretch ends. `is_token` (N,): whether the
-    node is
-    a token. `ids` (V,): token ids in sorted order, special tokens left out.
+    """A trie of N nodes over V tokens.
+
+    `children` (N, 256): node after a byte, or -1. `range_starts` (N, 257): begin, in the sorted vocabulary, of the
+    tokens that continue with this byte or a later one; the last is the node's range end. `is_token` (N,): whether the
+    node is a token. `ids` (V,): token ids in sorted order, without special tokens.
     """
 
     children: npt.NDArray[np.int32]
@@ -28,12 +28,12 @@ class Trie(NamedTuple):
 
 
 def build_trie(tokenizer: Tokenizer) -> Trie:
-    """The trie of all tokens that stand for text."""
+    """Build the trie of all tokens except special ones."""
     special = set(tokenizer.special.values())
     pairs = sorted((tokenizer.token_bytes(i), i) for i in range(tokenizer.vocab_size) if i not in special)
     tokens = [token for token, _ in pairs]
     nodes: dict[bytes, int] = {b"": 0}
-    begins, sizes, parents, bytes_ = [0], [0], [0], [0]  # of each node: its stretch, and how it is reached
+    begins, sizes, parents, bytes_ = [0], [0], [0], [0]  # of each node: its range, parent and byte
     for number, token in enumerate(tokens):
         sizes[0] += 1
         for length in range(1, len(token) + 1):
