@@ -1,8 +1,8 @@
-"""Files that survive a crash: written whole or not at all, and checked when read.
+"""Crash-safe files: written atomically, and verified when read.
 
-A single file is written beside its target, synced, and renamed over it. A directory of files is written the same way
-and carries a `MANIFEST.json` with the size and SHA-256 of each of its files; it is written last, so a directory
-without one was never finished. Nothing here knows what the files mean, and nothing is ever unpickled.
+A single file is written beside its target, synced, and renamed over it. A directory is written the same way, with a
+`MANIFEST.json` that has the size and SHA-256 of each file. The manifest is written last, so a directory without one is
+incomplete. This module does not depend on the contents of the files, and nothing is ever unpickled.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ SCHEMA_VERSION = 1
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file's bytes, read in pieces."""
+    """SHA-256 (hex) of a file, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable (a rename is durable only once its directory is)."""
+    """Sync a directory (a rename is durable only after its directory is synced)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -37,9 +37,9 @@ def sync_directory(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A file beside `path`, to write and to look at, which takes its name when the block ends, and goes if it fails.
+    """A temporary path beside `path`, renamed to it at the end of the block, or removed if the block fails.
 
-    `durable` also waits until a power cut cannot take it back.
+    `durable`: also sync the file and its directory, so that it survives a power cut.
     """
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
@@ -61,12 +61,12 @@ def write_file(path: Path, content: bytes, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
-    """Write `value` as readable JSON, atomically. Not-a-number and infinity are refused: they are not JSON."""
+    """Write `value` as indented JSON, atomically. Raises ValueError for NaN and infinity, which are not JSON."""
     write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), durable)
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`; ArtifactError names a file that is missing or is not JSON."""
+    """The JSON value in `path`; ArtifactError if the file is missing, unreadable or not JSON."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -78,17 +78,17 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; ArtifactError also for JSON of another kind."""
+    """The JSON object in `path`; ArtifactError also if it holds another JSON type."""
     value = read_json(path)
     if not isinstance(value, dict):
-        raise ArtifactError(f"{path} holds {type(value).__name__} where an object was expected")
+        raise ArtifactError(f"{path} holds a {type(value).__name__}, expected a JSON object")
     return value
 
 
 def write_directory(path: Path, fill: Callable[[Path], None], **metadata: Any) -> None:
-    """Write a directory atomically: `fill` puts files into a temporary one, which then takes the name `path`.
+    """Write a directory atomically: `fill` writes files into a temporary one, which is then renamed to `path`.
 
-    A directory already there is replaced. `metadata` (JSON values) goes into the manifest.
+    An existing directory is replaced. `metadata` (JSON values) is added to the manifest.
     """
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -114,17 +114,17 @@ def write_directory(path: Path, fill: Callable[[Path], None], **metadata: Any) -
 
 
 def verify_directory(path: Path, *required: str) -> dict[str, Any]:
-    """The manifest of a directory written by `write_directory`, after checking every file against it.
+    """Check every file of a directory written by `write_directory` against its manifest, and return the manifest.
 
-    ArtifactError names what is missing, altered, of another version, or `required` and not in the manifest.
+    ArtifactError if a file is missing or altered, the schema version differs, or a `required` file is not listed.
     """
     manifest = read_json(path / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise ArtifactError(f"{path / MANIFEST} is not a manifest")
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ArtifactError(
-            f"{path} has schema version {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}: "
-            "use the version of CLLM that wrote it, or learn again with --fresh"
+            f"{path} has schema version {manifest.get('schema_version')}, expected {SCHEMA_VERSION}: "
+            "use the version of CLLM that wrote it, or train again with --fresh"
         )
     if missing := set(required) - manifest["files"].keys():
         raise ArtifactError(f"{path / MANIFEST} does not list {min(missing)}")
@@ -133,14 +133,14 @@ def verify_directory(path: Path, *required: str) -> dict[str, Any]:
         if not file.is_file():
             raise ArtifactError(f"{file} is missing")
         if (found := file.stat().st_size) != expected["bytes"]:
-            raise ArtifactError(f"{file} has {found} bytes, its manifest says {expected['bytes']}")
+            raise ArtifactError(f"{file} has {found} bytes, expected {expected['bytes']} by its manifest")
         if sha256_of(file) != expected["sha256"]:
-            raise ArtifactError(f"{file} was altered: its SHA-256 is not the one in its manifest")
+            raise ArtifactError(f"{file} was altered: its SHA-256 differs from its manifest's")
     return manifest
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what an interrupted write left behind in `directory`."""
+    """Remove temporary files of interrupted writes in `directory`, and restore a target that was being replaced."""
     for path in directory.glob(".tmp-*"):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     for path in directory.glob(".old-*"):

@@ -1,4 +1,4 @@
-"""An iterator that a thread of its own runs ahead of whoever takes from it."""
+"""An iterator that computes items ahead of its consumer, in a background thread."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,9 +9,9 @@ Item = TypeVar("Item")
 
 
 def background_iterator(items: Iterable[Item], buffer_size: int) -> Iterator[Item]:
-    """The same items, at most so many made before they are taken, from now on; an exception comes in its turn.
+    """Yield the same items, at most `buffer_size` computed ahead, starting now; an exception is raised in its turn.
 
-    It pays where both sides let go of the interpreter while they compute, as PyTorch and our kernels do.
+    It is faster if both sides release the GIL while they compute, as PyTorch and our kernels do.
     """
     iterator, end = iter(items), object()
     thread = ThreadPoolExecutor(1)
@@ -23,5 +23,5 @@ def _consume(thread: ThreadPoolExecutor, pending: deque[Any], iterator: Iterator
         while (item := pending.popleft().result()) is not end:
             pending.append(thread.submit(next, iterator, end))
             yield item
-    finally:  # whoever takes no more waits for the one that is being made
+    finally:  # a consumer that stops early waits for the item in progress
         thread.shutdown(cancel_futures=True)

@@ -1,14 +1,14 @@
-"""The one TOML file that overrides what CLLM derives by itself.
+"""The TOML configuration file, which overrides derived settings.
 
-    [corpus]      fields of corpus.CorpusConfig     what is read
+    [corpus]      fields of corpus.CorpusConfig     which files are read
     [tokenizer]   vocab_size
     [model]       fields of TransformerConfig       the network's shape
-    [training]    fields of Recipe                  schedule, dropout, fill-in-the-middle
-    [engine]      dtype                             what the numbers are computed with
-    [optimizer]   fields of OptimizerConfig         step sizes
-    [run]         checkpoint_seconds                how much a killed run may lose
+    [training]    fields of TrainingConfig          schedule, dropout, fill-in-the-middle
+    [engine]      dtype                             of the matrix products
+    [optimizer]   fields of OptimizerConfig         learning rates, weight decay
+    [run]         checkpoint_seconds                seconds between checkpoints
 
-An unknown section or key is an error that names the nearest one.
+An unknown section or key is an error that names the nearest known one.
 """
 
 import dataclasses
@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 
 def load_settings(path: Path, allowed: Mapping[str, Iterable[str]]) -> Settings:
-    """The sections of a TOML file; every section and key must be among `allowed` (section -> keys)."""
+    """The sections of a TOML file; every section and key must be among `allowed` (section -> keys).
+
+    Raises UsageError if the file cannot be read, or has an unknown section or key.
+    """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -40,7 +43,7 @@ def load_settings(path: Path, allowed: Mapping[str, Iterable[str]]) -> Settings:
 
 
 def override(config: T, values: dict[str, Any], section: str) -> T:
-    """A dataclass with the given fields replaced; a value of another type, or one it does not allow, is named."""
+    """A dataclass with the given fields replaced; UsageError if a value has another type or is not allowed."""
     for key, value in values.items():
         current = getattr(config, key)
         is_valid = isinstance(value, type(current)) or (isinstance(current, float) and isinstance(value, int))
@@ -55,9 +58,9 @@ def override(config: T, values: dict[str, Any], section: str) -> T:
 
 
 def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
-    """UsageError for the first field, or element of one, that is no number between its two bounds (both allowed).
+    """Raise UsageError for the first field, or element of a tuple field, that is not a number within its bounds.
 
-    A field that is annotated as `int` must hold a whole number.
+    Bounds are inclusive. A field that is annotated as `int` must hold an integer.
     """
     kinds = {part.name: part.type for part in dataclasses.fields(config)}  # type: ignore[arg-type]
     for name, (low, high) in bounds.items():
@@ -71,7 +74,7 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """UsageError for a value that is not among the choices."""
+    """Raise UsageError if a value is not among the choices."""
     if value not in choices:
         raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
 

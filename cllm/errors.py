@@ -1,24 +1,24 @@
-"""The failures a user can meet.
+"""Errors that are shown to the user.
 
-Each message is one clear sentence or two: what failed, on which file, what was found, what was expected, what to do.
-Our own bugs are assertions, never these.
+A message is one or two sentences: what failed, on which file, what was found, what was expected, what to do. Bugs are
+assertions, not these errors.
 """
 
 
 class CllmError(Exception):
-    """A failure to be shown to the user as it stands; the program ends with `exit_code`."""
+    """An error whose message is shown to the user unchanged; the program ends with `exit_code`."""
 
     exit_code = 1
 
 
 class UsageError(CllmError):
-    """The command line or a configuration file asks for something that does not exist."""
+    """The command line or a configuration file has an invalid option, key or value."""
 
     exit_code = 2
 
 
 class CorpusError(CllmError):
-    """The repository cannot be read, or holds nothing to learn from."""
+    """The repository cannot be read, or contains nothing to train on."""
 
 
 class ArtifactError(CllmError):
@@ -26,12 +26,12 @@ class ArtifactError(CllmError):
 
 
 class WorkspaceError(CllmError):
-    """The workspace is held by another run, or cannot be written."""
+    """The workspace is locked by another process, has no model yet, or cannot be written."""
 
 
 class TrainingError(CllmError):
-    """Training cannot go on: a loss that is not finite, or workers that do not stay alive."""
+    """Training cannot continue: a loss is not finite, workers keep failing, or memory is insufficient."""
 
 
 class ExportError(CllmError):
-    """A model cannot be written in another program's format, or what was written is not what was learned."""
+    """A model cannot be exported to another program's format, or the export differs from the trained model."""

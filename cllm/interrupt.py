@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one lets the work in hand be saved, the second one ends the process at once."""
+"""Handling of Ctrl-C and SIGTERM: the first signal lets the current work be saved, the second ends the process."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ class Interrupted(BaseException):
 
 
 class InterruptHandler:
-    """Catches the two signals while it is entered.
+    """Context manager that handles the two signals.
 
-    Outside `deferred` the signal raises `Interrupted` where the program stands; inside, it is kept in `requested` for
-    the loop to look at between two steps.
+    A signal raises `Interrupted` at the current instruction; while `deferred` is set it is stored in `requested`, which
+    a loop checks between steps.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -42,6 +42,6 @@ class InterruptHandler:
             raise Interrupted(number)
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal came while deferred."""
+        """Raise `Interrupted` if a signal arrived while deferred."""
         if self.requested is not None:
             raise Interrupted(self.requested)

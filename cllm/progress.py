@@ -1,4 +1,4 @@
-"""What a person sees while a long command works: one live line on a terminal, plain lines in a pipe."""
+"""Progress display of long commands: a live bar on a terminal, plain lines in a pipe."""
 
 import contextlib
 import time
@@ -12,20 +12,20 @@ PLAIN_SECONDS = 10.0  # between the lines of one phase in a pipe
 
 
 class Reporter(Protocol):
-    """Told by the pipeline what goes on."""
+    """The interface by which the pipeline reports progress."""
 
     def start_phase(self, name: str) -> None:
-        """A stage begins."""
+        """Begin a stage."""
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
-        """A stage is done to this share (0 to 1); `note` holds its figures."""
+        """Set the completed share of the stage (0 to 1); `note` holds its figures."""
 
     def log(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
 
 
 class PlainReporter:
-    """Lines for a log: one as a phase begins, one every ten seconds, each with its time since the start."""
+    """Lines for a log: one at the start of a phase, then one every 10 s, each with the time since the start."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._began = stream, time.monotonic()
@@ -45,7 +45,7 @@ class PlainReporter:
 
 
 class TerminalReporter:
-    """A live bar with the phase, the percentage, its figures and the time left; lines that stay go above it."""
+    """A live bar with the phase, the percentage, its figures and the time left; log lines are printed above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -85,7 +85,7 @@ def _time_left(seconds: float | None) -> str:
 
 @contextlib.contextmanager
 def reporter(stream: TextIO) -> Iterator[Reporter]:
-    """The reporter that suits a stream: live on a terminal, lines elsewhere."""
+    """The reporter for a stream: TerminalReporter on a terminal, else PlainReporter."""
     if stream.isatty():
         with TerminalReporter(Console(file=stream)) as live:
             yield live

@@ -44,7 +44,7 @@ def test_a_finished_run_says_so_and_what_changed(trained: Cllm) -> None:
     finally:
         new.unlink()
     assert done.returncode == 0, done.stderr
-    assert "already learned" in done.stderr and "1 added, 0 removed, 0 modified" in done.stderr
+    assert "already trained" in done.stderr and "1 added, 0 removed, 0 modified" in done.stderr
     assert json.loads(done.stdout)["changed_since"]["added"] == ["src/new.c"]
 
 

@@ -17,7 +17,7 @@ COMMANDS = (
     ("train", "--steps", "1"),
 )
 DAMAGES = ("garbage", "truncated", "gone", "list", "object", "directory")
-RECOVERY_HINTS = ("--fresh", "goes on")
+RECOVERY_HINTS = ("--fresh", "resumes it")
 FILES = (
     "current.json",
     "runs/0001/corpus/text.bin",

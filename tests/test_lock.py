@@ -156,9 +156,9 @@ def test_a_record_of_an_ended_process_is_read_again(path: Path, monkeypatch: pyt
 def test_a_holder_without_a_record_is_still_a_holder(path: Path, record: bytes) -> None:
     with lock.hold(path):
         path.write_bytes(record)
-        with pytest.raises(WorkspaceError, match="has not written its number"):
+        with pytest.raises(WorkspaceError, match="has not written its process ID"):
             lock.holder(path)
-        with pytest.raises(WorkspaceError, match="has not written its number"), lock.hold(path):
+        with pytest.raises(WorkspaceError, match="has not written its process ID"), lock.hold(path):
             pytest.fail("held twice")
 
 

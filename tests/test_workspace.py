@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_removed_is_one_sentence(made: Workspace, monkey
         raise PermissionError(1, "Operation not permitted", path)
 
     monkeypatch.setattr("os.unlink", refuse)
-    with pytest.raises(WorkspaceError, match="cannot be removed whole: Operation not permitted"):
+    with pytest.raises(WorkspaceError, match="cannot be removed completely: Operation not permitted"):
         made.clean()
 
 
@@ -184,7 +184,7 @@ def test_only_directories_with_a_number_are_runs(made: Workspace, tmp_path: Path
 
 def test_a_run_that_cannot_be_made_is_one_sentence(made: Workspace) -> None:
     made.runs.rmdir()
-    with pytest.raises(WorkspaceError, match=r"0001 cannot be made: No such file"):
+    with pytest.raises(WorkspaceError, match=r"0001 cannot be created: No such file"):
         made.new_run()
 
 

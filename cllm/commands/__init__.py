@@ -1,5 +1,5 @@
-"""The command line: a file for each command, with its options, what it calls and what it prints.
+"""The command line: one module per command, with its options, its call and its output.
 
-Imports of other rooms stand inside the functions here, and nowhere else in the package, so that a command that needs no
-model starts in a fraction of a second.
+Other packages are imported inside functions, which is done only here, so that a command that needs no model starts in a
+fraction of a second.
 """

@@ -1,4 +1,4 @@
-"""`cllm bench`: side by side with other programs, as ratios; a benchmark a subcommand."""
+"""`cllm bench`: comparisons with other programs, as ratios; one subcommand per benchmark."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ Result = dict[str, Any]
 
 def add(subparsers: Subparsers) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser("bench", help="side by side with other programs (minutes to an hour)")
+    parser = subparsers.add_parser("bench", help="comparisons with other programs (minutes to an hour)")
     kinds = parser.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK", parser_class=Parser)
     train = add_trainer_benchmark(kinds, "train", run_train, 600.0, "our trainer and nanoGPT's recipe (an hour)")
     train.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw bits per byte over time")
@@ -41,7 +41,7 @@ def add(subparsers: Subparsers) -> None:
 def add_trainer_benchmark(
     kinds: Subparsers, name: str, command: Callable[[argparse.Namespace], int], seconds: float | None, text: str
 ) -> argparse.ArgumentParser:
-    """A benchmark of trainers on a repository, each for the same time."""
+    """Add a benchmark of trainers on a repository, each for the same time."""
     parser: argparse.ArgumentParser = kinds.add_parser(name, help=text)
     if seconds is not None:
         parser.add_argument(
@@ -57,7 +57,7 @@ def add_trainer_benchmark(
 def add_completion_benchmark(
     kinds: Subparsers, name: str, command: Callable[[argparse.Namespace], int], count: int, noun: str, text: str
 ) -> None:
-    """A benchmark of completions in the held-out files of a repository with a model."""
+    """Add a benchmark of completions in the held-out files of a repository with a model."""
     parser = kinds.add_parser(name, help=text)
     add_repository(parser)
     parser.add_argument("-n", type=int, default=count, dest="count", help=f"number of {noun} (default {count})")
@@ -67,7 +67,7 @@ def add_completion_benchmark(
 
 
 def measure(options: argparse.Namespace, bench: Callable[[Any], Result], table: Callable[[Result], str]) -> Result:
-    """Run a benchmark with its progress on standard error, and print what it found."""
+    """Run a benchmark with progress on standard error, and print its result."""
     from cllm.interrupt import InterruptHandler
     from cllm.progress import reporter
 
@@ -86,7 +86,7 @@ def trainer_config(options: argparse.Namespace) -> Any:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """`cllm bench train`."""
+    """`cllm bench train`; UsageError if the folder of --picture does not exist."""
     from cllm.artifacts import write_file
     from cllm.bench.shared.tables import train_table
     from cllm.bench.training.benchmark import bench_train
@@ -112,7 +112,7 @@ def run_softmax(options: argparse.Namespace) -> int:
 
 
 def run_seed(options: argparse.Namespace) -> int:
-    """`cllm bench seed`."""
+    """`cllm bench seed`; UsageError if --epochs is out of range."""
     from cllm.bench.seed.benchmark import bench_seed
     from cllm.bench.shared.tables import seed_table
 

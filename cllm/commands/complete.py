@@ -70,7 +70,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Complete; 1 where nothing was found that may stand there."""
+    """Complete; the exit code is 1 if every completion is empty."""
     check_options(options)
     cursor = cursor_of(options)
     from cllm.generation.predict.prompt import Prompt
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def print_completions(completions: list[dict[str, Any]], before: str, with_sources: bool, has_grammar: bool) -> None:
-    """Print completions with what stands before them, and on standard error what is wrong with them."""
+    """Print completions, each after the text `before`; problems go to standard error."""
     for number, completion in enumerate(completions):
         if number:
             print("-" * 40)
@@ -114,7 +114,7 @@ def print_completions(completions: list[dict[str, Any]], before: str, with_sourc
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """UsageError for options that contradict each other."""
+    """Raise UsageError for options that contradict each other."""
     if "" in options.stop:
         raise UsageError("--stop is empty; it must be the text to stop before")
     if options.compile and not options.valid:
@@ -127,7 +127,10 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def cursor_of(options: argparse.Namespace) -> Any:
-    """The text around the cursor (`operations.cursor.Cursor`): of a file, the command line or standard input."""
+    """The text around the cursor (`operations.cursor.Cursor`), from a file, the command line or standard input.
+
+    Raises UsageError if there is no prompt.
+    """
     from cllm.operations.cursor import cursor_in_file, cursor_in_text
 
     if options.file is not None:
@@ -142,7 +145,7 @@ def cursor_of(options: argparse.Namespace) -> Any:
 
 
 def sampling_params(options: argparse.Namespace) -> Any:
-    """The sampling parameters (`generation.SamplingParams`)."""
+    """The sampling parameters (`generation.SamplingParams`); UsageError if --until is not valid."""
     from cllm.generation.predict.sampling import SamplingParams
 
     until: Any = options.until or ("line" if options.file is not None else "block")
@@ -165,18 +168,23 @@ def sampling_params(options: argparse.Namespace) -> Any:
 
 
 def chosen_grammar(options: argparse.Namespace) -> Any:
-    """The grammar that the whole text must match (`generation.grammar.Grammar`), or None."""
+    """The grammar that the whole text must match (`generation.grammar.Grammar`), or None.
+
+    Raises UsageError for an option that cannot be combined with a grammar.
+    """
     from cllm.generation.grammar.grammar_file import grammar_from_options
 
     grammar = grammar_from_options(options.as_json, options.json_schema, options.regex, options.grammar)
     given = {"--until": options.until, "--stop": options.stop, "--compile": options.compile}
     if grammar is not None and (extra := [name for name, value in given.items() if value]):
-        raise UsageError(f"{extra[0]} does not go with a grammar, which says where the text ends and what is right")
+        raise UsageError(
+            f"{extra[0]} does not go with a grammar, which determines where the text ends and what is valid"
+        )
     return grammar
 
 
 def sources_table(completion: dict[str, Any]) -> str:
-    """Where a completion's spans stand verbatim, each with its first words, and how much of the text is new."""
+    """The locations of a completion's verbatim spans, each with its first words, and the share of new text."""
     rows: Rows = [("new", f"{completion['novel_share']:.0%} of the text")]
     content = completion["text"].encode("utf-8", "replace")
     for source in completion["sources"]:

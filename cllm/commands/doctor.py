@@ -1,4 +1,4 @@
-"""`cllm doctor`: what this machine has of what CLLM uses, and how fast its matrix products are."""
+"""`cllm doctor`: the hardware and programs of this machine that CLLM uses, and its matrix speed."""
 
 import argparse
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from cllm.commands.output import aligned, print_result
 from cllm.commands.parser import Subparsers, add_json
 
-# Programs, and what their absence means.
+# Programs, and the message if one is missing.
 PROGRAMS = {
-    "gcc": "missing: it says whether generated C compiles (apt install gcc)",
+    "gcc": "missing: needed to check whether generated C compiles (apt install gcc)",
     "venv": "missing: `make` needs it (apt install python3-venv)",
     "make": "missing: README's `make` commands need it (apt install make)",
     "git": "missing: not needed to train on a repository",
@@ -17,7 +17,7 @@ PROGRAMS = {
 
 def add(subparsers: Subparsers) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser("doctor", help="what this machine has, and how fast it computes")
+    parser = subparsers.add_parser("doctor", help="hardware, programs and matrix speed of this machine")
     add_json(parser)
     parser.set_defaults(command=run)
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def doctor_table(found: dict[str, Any]) -> str:
-    """Each thing that is used: found, or what its absence means."""
+    """The machine report as a table; for each program, "found" or why it is needed."""
     machine = found["machine"]
     speeds = [
         (f"  {name.replace('_', ' ')}", f"{speed:,.0f} GFLOP/s") for name, speed in found["matrix_gflops"].items()

@@ -27,7 +27,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate."""
+    """Measure the scorecard again; UsageError if --compressor is given without --baselines."""
     from cllm.commands.scorecard_table import scorecard_table
     from cllm.operations.pipeline import evaluate_repository
     from cllm.progress import reporter

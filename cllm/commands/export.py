@@ -1,4 +1,4 @@
-"""`cllm export`: the network in other programs' formats, and what was verified there."""
+"""`cllm export`: write the network in other programs' formats, and verify it in them."""
 
 import argparse
 import sys
@@ -52,7 +52,7 @@ def run_gguf(options: argparse.Namespace) -> int:
 
 
 def export_table(found: dict[str, Any]) -> str:
-    """What was written, what was verified of it, and what is not exported."""
+    """A table of what was written, what was verified, and what is not exported."""
     kind = f"gguf, {found['type']}" if found["format"] == "gguf" else "Hugging Face"
     rows: Rows = [
         ("written", f"{found['path']} ({kind}, {found['bytes'] / 1e6:.1f} MB)"),
@@ -71,7 +71,7 @@ def export_table(found: dict[str, Any]) -> str:
 
 
 def quantization_cost_rows(found: dict[str, Any]) -> Rows:
-    """What rounding the file's elements costs, where they are rounded."""
+    """The cost of quantization in bits per byte; no row if the file is not quantized."""
     cost = found.get("quantization_cost")
     if cost is None:
         return []
@@ -80,7 +80,7 @@ def quantization_cost_rows(found: dict[str, Any]) -> Rows:
 
 
 def runtime_row(runtime: dict[str, Any]) -> tuple[str, str]:
-    """How far the outputs of the program that the export is for are from ours, or that it is not installed."""
+    """The differences between the target program's outputs and ours, or a note that it is not installed."""
     if runtime["version"] is None:
         text = f"ids, {runtime['output_kind']} and text were not compared: {runtime['package']} is not installed"
         return runtime["name"], f"{text}; pip install 'cllm[export]', and export again"
@@ -94,10 +94,10 @@ def runtime_row(runtime: dict[str, Any]) -> tuple[str, str]:
 
 
 def not_exported_rows(found: dict[str, Any]) -> Rows:
-    """That the memory and the guide are not exported, and what the network alone costs."""
+    """A note that the memory and the guide are not exported, with the cost of the network alone in bits per byte."""
     mixed, alone = (found["bits_per_byte"][expert] for expert in ("mixed", "model"))
     if mixed is None or alone is None:
-        cost = f"run {found['run']} has no scorecard that says what that costs (`cllm eval` makes one)"
+        cost = f"run {found['run']} has no scorecard with its cost (`cllm eval` writes one)"
     else:
         cost = (
             f"which costs {alone - mixed:.4f} bits per byte on held-out files: {alone:.4f} for the network alone, "

@@ -16,7 +16,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is known."""
+    """Print the repository's information."""
     from cllm.operations.info import repository_info
 
     print_result(options, repository_info(options.path), info_table)
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def info_table(found: dict[str, Any]) -> str:
-    """State, model and corpus."""
+    """State, model and corpus as a table."""
     rows: Rows = [
         ("repository", found["repository"]),
         ("workspace", f"{found['disk_bytes'] / 1e6:.1f} MB in .cllm/"),
@@ -50,7 +50,7 @@ def info_table(found: dict[str, Any]) -> str:
 
 
 def update_summary(update: dict[str, Any]) -> str:
-    """Which files completions use beside the training files, and which they use no longer."""
+    """The files that completions use besides the training files, and those that they no longer use."""
     new, stale = len(update["new"]), len(update["stale"])
     text = f"the training files, and {new} other files" + ("" if update["is_trained"] else ", not yet trained on")
     if stale:

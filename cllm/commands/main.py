@@ -1,4 +1,4 @@
-"""The entry point `cllm`: parse the arguments, run one command, turn failures into one sentence and an exit code."""
+"""The entry point `cllm`: parse the arguments, run one command, turn errors into one sentence and an exit code."""
 
 import argparse
 import io
@@ -30,8 +30,8 @@ DESCRIPTION = "A private language model of your own repository, trained on your 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted."""
-    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal's encoding does not
+    """Run one command and return its exit code: 0 success, 1 failure, 2 wrong usage, 130 or 143 interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name can contain characters outside the terminal's encoding
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except ImportError as error:  # a library that a limit on the address space leaves no room for
+    except ImportError as error:  # raised if a limit on the address space is too small for a library
         if isinstance(error, ModuleNotFoundError):
             raise
         print(f"cllm: a library cannot be loaded: {printable(str(error))}; see `cllm doctor`", file=sys.stderr)
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; without a command, it is the help that is printed."""
+    """The parser of all commands; without a command, it prints the help."""
     parser = Parser(prog="cllm", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"cllm {__version__}")
     parser.set_defaults(command=lambda options: print_help(parser))
@@ -71,13 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def print_help(parser: argparse.ArgumentParser) -> int:
-    """Print what commands there are."""
+    """Print the list of commands."""
     parser.print_help()
     return 0
 
 
 def recovery_hint(error: CllmError) -> str:
-    """What to do about a damaged file, where the message does not say it already."""
+    """A hint for a damaged file, if the message has none."""
     if not isinstance(error, ArtifactError) or "--fresh" in str(error) or "same command" in str(error):
         return ""
-    return "; `cllm train --fresh` trains anew, `cllm clean` removes everything"
+    return "; `cllm train --fresh` trains again, `cllm clean` removes everything"

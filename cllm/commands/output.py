@@ -1,4 +1,4 @@
-"""What commands print: text without control characters, two aligned columns, or one JSON object."""
+"""Output of commands: text without control characters, two aligned columns, or one JSON object."""
 
 import argparse
 import json
@@ -9,12 +9,12 @@ Rows = list[tuple[str, str]]
 
 
 def printable(text: str) -> str:
-    """Text with control characters escaped: a file's name, or generated text, could command the terminal."""
+    """Escape control characters: a file's name or generated text could contain terminal control sequences."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def aligned(rows: Rows) -> str:
-    """Rows as two columns."""
+    """Rows as two aligned columns."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 

@@ -1,4 +1,4 @@
-"""What the parsers of all commands share: errors in one sentence, common options, types of arguments."""
+"""Shared parts of the commands' parsers: errors in one sentence, common options, argument types."""
 
 import argparse
 import difflib
@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are UsageErrors: one sentence and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError with argparse's message."""
+        """Raise UsageError with argparse's message and a hint at --help."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def nearest(name: str, choices: Iterable[Any]) -> str:
-    """A hint at the choice that a name is probably meant for, else at all of them."""
+    """A hint at the choice nearest to a misspelled name, or a list of all choices."""
     known = [str(choice) for choice in choices]
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
@@ -51,7 +51,7 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def seed(text: str) -> int:
-    """The number of an argument --seed; UsageError where it is none that every generator takes."""
+    """The value of --seed; UsageError if it is not an integer from 0 to 2**31 - 1, the range of all generators."""
     if not text.isdecimal() or int(text) > MAX_SEED:
         raise UsageError(f"--seed {text} is not a whole number from 0 to {MAX_SEED}")
     return int(text)

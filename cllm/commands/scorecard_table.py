@@ -4,15 +4,15 @@ from typing import Any
 
 from cllm.commands.output import Rows, aligned
 
-LARGE_SHARE = 0.2  # of all bits: a file that holds more is named
+LARGE_SHARE = 0.2  # of all bits: a file with more gets a row
 
 
 def scorecard_table(card: dict[str, Any]) -> str:
-    """The scorecard: prediction, cost, and what was written after each prompt."""
+    """The scorecard as text: prediction, cost, and the completion of each prompt."""
     train = card["train"]
     rows: Rows = held_out_rows(card, "")
     distinct = card["without_near_duplicates"]
-    if distinct["held_out"] != card["held_out"]:  # else they are the same figures
+    if distinct["held_out"] != card["held_out"]:  # otherwise the figures are the same
         rows += held_out_rows(distinct, " (without near duplicates)")
     rows += highest_cost_rows(card)
     rows += baseline_rows(card.get("baselines"))
@@ -37,7 +37,7 @@ def scorecard_table(card: dict[str, Any]) -> str:
 
 
 def generation_rows(generation: dict[str, Any] | None) -> Rows:
-    """Tokens per second; no row where there is no held-out file to generate after."""
+    """Tokens per second; no row if there is no held-out file to generate from."""
     speeds = generation["tokens_per_second"] if generation else {}
     if not speeds.get("mixed"):
         return []
@@ -70,7 +70,7 @@ def held_out_rows(figures: dict[str, Any], suffix: str) -> Rows:
 
 
 def baseline_rows(baselines: dict[str, Any] | None) -> Rows:
-    """Bits per byte of baselines on the same files, where they were measured."""
+    """Bits per byte of baselines on the same files; no row if they were not measured."""
     if baselines is None:
         return []
     bits = [f"{name} {value:.3f}" for name, value in baselines["bits_per_byte"].items() if value is not None]
@@ -90,8 +90,8 @@ def baseline_rows(baselines: dict[str, Any] | None) -> Rows:
 
 
 def highest_cost_rows(card: dict[str, Any]) -> Rows:
-    """The file with the most bits, where its share is large."""
+    """The file with the most bits, if its share is at least `LARGE_SHARE`."""
     if not card["highest_cost_files"] or (first := card["highest_cost_files"][0])["share_of_bits"] < LARGE_SHARE:
         return []
-    text = f"{first['share_of_bits']:.0%} of all bits are in {first['path']} ({first['bits_per_byte']:.2f} a byte)"
+    text = f"{first['share_of_bits']:.0%} of all bits are in {first['path']} ({first['bits_per_byte']:.2f} per byte)"
     return [("hardest file", text)]

@@ -1,4 +1,4 @@
-"""`cllm spheres simulate`: what more workers and machines would be worth, by a cost model measured on this machine."""
+"""`cllm spheres simulate`: estimate steps with more workers and machines, by a cost model measured on this machine."""
 
 import argparse
 import sys
@@ -14,11 +14,11 @@ FANOUT_HEADING = "the most workers, by fan-out of the tree of machines; the last
 
 def add(subparsers: Subparsers) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser("spheres", help="what more workers and machines would be worth")
+    parser = subparsers.add_parser("spheres", help="estimate training with more workers and machines")
     kinds = parser.add_subparsers(title="questions", required=True, metavar="QUESTION", parser_class=Parser)
     simulate = kinds.add_parser("simulate", help="time, efficiency and traffic of a step, by the number of workers")
     workers = simulate.add_argument("--workers", type=int, nargs="+", default=[12, 144, 1728, 20_736], metavar="N")
-    workers.help = "workers in all, one a core (default 12 144 1728 20736)"
+    workers.help = "total workers, one per core (default 12 144 1728 20736)"
     simulate.add_argument("--cores", type=int, default=12, metavar="N", help="of each machine (default 12)")
     simulate.add_argument("--network", default="3x192", metavar="LxD", help="layers x width (default 3x192)")
     simulate.add_argument("--context", type=int, default=256, metavar="TOKENS", help="of a micro-batch (default 256)")
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def simulation_table(found: dict[str, Any]) -> str:
-    """A row for each number of workers, then for each fan-out, and what was measured and assumed."""
+    """A row for each number of workers, then for each fan-out, and the measured and assumed values."""
     cells = [HEADER, *(row_cells(row) for row in [*found["workers"], *found["fanouts"]])]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
@@ -69,7 +69,7 @@ def row_cells(row: dict[str, Any]) -> list[str]:
 
 
 def assumptions(found: dict[str, Any]) -> str:
-    """What was measured on this machine, and what is assumed of others."""
+    """The measured values of this machine, and the assumptions about others."""
     scenario, costs, machine = found["scenario"], found["costs"], found["machine"]
     return (
         f"measured here ({machine['cores']} cores, {machine['cpu']}, {machine['dtype']}): {scenario['network']}, "

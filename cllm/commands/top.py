@@ -1,4 +1,4 @@
-"""`cllm top`: watch a training from another terminal."""
+"""`cllm top`: live view of a training, from another terminal."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from cllm.commands.parser import Subparsers, add_repository
 
 def add(subparsers: Subparsers) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser("top", help="watch a training: its workers, live")
+    parser = subparsers.add_parser("top", help="live view of a training and its workers")
     add_repository(parser)
     parser.add_argument("--once", action="store_true", help="print one frame and exit")
     parser.set_defaults(command=run)

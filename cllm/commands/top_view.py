@@ -1,4 +1,4 @@
-"""`cllm top`: the sphere of a training, live in the terminal: who computes, reduces or waits; how the loss falls."""
+"""`cllm top`: live terminal view of a training: what each worker does (compute, reduce, wait), and the loss."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from cllm.workspace.workspace import Workspace
 
 FRAME_SECONDS = 0.5
 BAR_WIDTH, NARROW_BAR_WIDTH = 20, 8
-WIDE_COLUMNS = 112  # of a terminal that all columns fit in; narrower ones lose `process` and `replaced`
+WIDE_COLUMNS = 112  # minimum width for all columns; narrower terminals omit `process` and `replaced`
 NUMBERS = ("micro-batches", "batches", "tokens/s", "memory", "replaced")  # right-justified
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLOURS = {"working": "green", "waiting": "yellow", "starting": "blue", "control": "magenta"}
@@ -38,7 +38,7 @@ def show_top(root: Path, console: Console, once: bool) -> None:
 
 
 def render(root: Path, found: dict[str, Any], width: int = WIDE_COLUMNS) -> Group:
-    """A frame of `width` columns from what is known about a repository (`cllm.operations.info`)."""
+    """A frame of `width` columns from `repository_info` (`cllm.operations.info`)."""
     run = found.get("run")
     if found.get("state") != "training" or run is None:
         state = {"training": "is being prepared", "finished": "is finished", "interrupted": "was interrupted"}
@@ -49,7 +49,7 @@ def render(root: Path, found: dict[str, Any], width: int = WIDE_COLUMNS) -> Grou
 
 
 def header(found: dict[str, Any], run: dict[str, Any]) -> Text:
-    """The run, in three lines."""
+    """The run's state in three lines."""
     text = Text(f"{found['repository']}\n", "bold")
     text.append(
         f"step {run['step']:,} of {run['steps']:,} ({run['progress']:.0%})  {run['tokens_per_second']:,.0f} tokens/s  "
@@ -90,7 +90,7 @@ def worker_cells(sphere: str, worker: dict[str, Any], is_wide: bool) -> dict[str
 
 
 def worker_name(worker: dict[str, Any]) -> str:
-    """A worker's rank, a control node's, or a machine's address."""
+    """A worker's or control node's rank, or a machine's address."""
     if "workers" not in worker:
         return f"worker {worker['rank']}"
     return worker["name"] or f"control {worker['rank']}"
@@ -108,7 +108,7 @@ def time_bar(compute_share: float, reduce_share: float, width: int = BAR_WIDTH) 
 
 
 def loss_line(history: Sequence[dict[str, float]], width: int) -> list[Text]:
-    """The loss over time, where there are samples."""
+    """The loss over time as a sparkline; empty with fewer than 2 samples."""
     losses = [sample["loss"] for sample in history]
     if len(losses) < 2:
         return []

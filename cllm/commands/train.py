@@ -1,4 +1,4 @@
-"""`cllm train`: a repository into a model; `--join`: compute for a run on another machine."""
+"""`cllm train`: train a model of a repository, or with `--join` compute for a run on another machine."""
 
 import argparse
 import sys
@@ -16,7 +16,9 @@ def add(subparsers: Subparsers) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser("train", help="train a model of a repository")
     parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="the repository (default: .)")
-    parser.add_argument("-C", type=Path, dest="directory", metavar="PATH", help="the same, as other commands have it")
+    parser.add_argument(
+        "-C", type=Path, dest="directory", metavar="PATH", help="the same, for consistency with other commands"
+    )
     parser.add_argument(
         "--minutes", type=float, default=5.0, help="wall-clock time of the whole run, scorecard included (default 5)"
     )
@@ -24,15 +26,15 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--plan", type=Path, metavar="FILE", help="follow a saved plan")
     workers = parser.add_argument("--workers", type=int, metavar="N")
     workers.help = (
-        "worker processes, 1 to 144; 1 to 12 where several machines share a run (default: one a core, up to 12; more "
+        "worker processes, 1 to 144; 1 to 12 if several machines share a run (default: one per core, up to 12; more "
         "than 12, and several machines, make a step 12 times as large)"
     )
     parser.add_argument("--listen", metavar="HOST[:PORT]", help="let other machines join this run at that address")
     parser.add_argument("--join", metavar="HOST[:PORT]", help="compute for the run of the machine that listens there")
     add_seed(parser)
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="override what is derived")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="override derived settings")
     parser.add_argument(
-        "--fresh", action="store_true", help="begin a new run; the model in use stays until it is finished"
+        "--fresh", action="store_true", help="start a new run; the current model stays until it is finished"
     )
     add_json(parser)
     parser.set_defaults(command=run)
@@ -55,19 +57,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 def repository(options: argparse.Namespace) -> Path:
-    """The repository, which may be given in two ways."""
+    """The repository's path; UsageError if it is given both as PATH and with -C."""
     if options.path is not None and options.directory is not None:
         raise UsageError("the repository is given twice, as PATH and with -C: give one of them")
     return Path(options.path or options.directory or ".")
 
 
 def join(options: argparse.Namespace) -> int:
-    """Compute for another machine's run, which determines everything but the number of workers."""
+    """Compute for another machine's run, which determines everything but the number of workers.
+
+    Raises UsageError for an option that belongs to that run.
+    """
     from cllm.progress import reporter
     from cllm.stages.join import join_run
 
     if given := [f"--{name}" for name in NOT_WITH_JOIN if getattr(options, name)]:
-        raise UsageError(f"{given[0]} does not go with --join: the run that is joined has its own")
+        raise UsageError(f"{given[0]} does not go with --join: the run that is joined determines it")
     with reporter(sys.stderr) as report:
         join_run(options.join, options.workers, report)
     return 0

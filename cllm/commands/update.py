@@ -1,4 +1,4 @@
-"""`cllm update`: let completions know the files as they are now, without training the network again."""
+"""`cllm update`: update the memory to the present files, without training the network again."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from cllm.commands.parser import Subparsers, add_json, add_repository
 
 def add(subparsers: Subparsers) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser("update", help="let completions know the files as they are now (seconds)")
+    parser = subparsers.add_parser("update", help="update completions to the present files (seconds)")
     add_repository(parser)
     add_json(parser)
     parser.set_defaults(command=run)
@@ -28,6 +28,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def update_table(found: dict[str, Any]) -> str:
-    """How many files are new to the model, and how many it trained on that have changed or are gone."""
+    """The number of files added to the memory, and of training files that have changed or are deleted."""
     new, stale = len(found["new"]), len(found["stale"])
     return f"{new} new or changed files added to the memory; {stale} changed or deleted files no longer used"

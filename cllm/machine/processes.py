@@ -1,4 +1,4 @@
-"""What a tree of processes uses: memory and processor time, read from Linux's `/proc`."""
+"""Memory and CPU time of a tree of processes, read from Linux's `/proc`."""
 
 import contextlib
 import ctypes
@@ -14,24 +14,24 @@ from cllm.machine.procfs import kibibytes, read_fields, read_text
 
 
 def trim_heap() -> None:
-    """Give back to the system what this process has freed and its C library keeps."""
+    """Return freed heap memory of this process to the system (`malloc_trim`)."""
     with contextlib.suppress(AttributeError):  # a C library other than GNU's
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def proportional_set_size(pids: Iterable[int]) -> int:
-    """Bytes of memory that these processes hold together, shared pages counted once (PSS).
+    """Bytes of memory of these processes together, shared pages counted once (PSS).
 
-    A process that has ended, or that belongs to someone else, counts nothing.
+    A process that has ended, or that belongs to another user, counts as 0.
     """
     return sum(kibibytes(read_fields(Path(f"/proc/{pid}/smaps_rollup")).get("Pss")) for pid in pids)
 
 
 def anonymous_set_size(pids: Iterable[int]) -> int:
-    """The part of PSS that is no page of a file.
+    """Bytes of PSS without pages of files.
 
-    What other processes read of the same files makes PSS less (PyTorch's pages: 879 MB became 754 beside another
-    training), and leaves this as it is. A kernel that does not tell them apart (before Linux 5.4) gives PSS.
+    PSS shrinks when other processes map the same files (PyTorch's pages: 879 MB became 754 beside another training);
+    this figure does not. On kernels that do not separate them (before Linux 5.4), PSS.
     """
     rollups = [read_fields(Path(f"/proc/{pid}/smaps_rollup")) for pid in pids]
     names = ("Pss_Anon", "Pss_Shmem") if all("Pss_Anon" in rollup for rollup in rollups if rollup) else ("Pss",)
@@ -39,40 +39,40 @@ def anonymous_set_size(pids: Iterable[int]) -> int:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third on (the second, a name, may hold anything); empty if it has ended."""
+    """The fields of /proc/PID/stat from the third on (the second, a name, can hold any text); empty if it has ended."""
     return read_text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that `pid` started, that those started, and so on, `pid` itself left out."""
+    """The process IDs of all descendants of `pid`, without `pid` itself."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and (stat := _stat(int(entry.name))):
             children.setdefault(int(stat[1]), []).append(int(entry.name))
     found = list(children.get(pid, ()))
-    for parent in found:  # grows while it is walked
+    for parent in found:  # the list grows during iteration
         found += children.get(parent, ())
     return found
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor seconds (user and system) that these processes have used, without their ended children."""
+    """CPU seconds (user and system) of these processes, without their ended children."""
     ticks = sum(int(stat[11]) + int(stat[12]) for pid in pids if (stat := _stat(pid)))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:
-    """What a process has in memory, what it shares included; 0 if it has ended. Unlike PSS it costs nothing to ask."""
+    """Resident bytes of a process, shared memory included; 0 if it has ended. Much cheaper to read than PSS."""
     fields = read_text(Path(f"/proc/{pid}/statm")).split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
 
 
 class MemorySampler:
-    """Watches a tree of processes from a thread: `peak_bytes` is the most memory (PSS) that a sample saw.
+    """Samples the memory of a tree of processes in a thread; `peak_bytes` is the largest sample (PSS).
 
-    A peak shorter than `interval_seconds` may be missed, and a longer one where a sample takes long: samples have a
-    hundredth of a core. (A process with 600 MB in 4 kB pages took 13 ms, finding the tree among 73 processes 3 ms, a
-    run with 1.5 GB 50 ms: EPYC, 2026-11.)
+    A peak shorter than `interval_seconds` can be missed, and a longer one if samples are slow: sampling takes at most
+    1% of a core. (A process with 600 MB in 4 kB pages took 13 ms, finding the tree among 73 processes 3 ms, a run with
+    1.5 GB 50 ms: EPYC, 2026-11.)
     """
 
     def __init__(self, pid: int | None = None, interval_seconds: float = 1.0) -> None:
@@ -83,7 +83,7 @@ class MemorySampler:
         self._thread = threading.Thread(target=self._watch, name="memory-sampler", daemon=True)
 
     def sample(self) -> None:
-        """Look once."""
+        """Take one sample."""
         self.peak_bytes = max(self.peak_bytes, proportional_set_size([self.pid, *descendants(self.pid)]))
 
     def _watch(self) -> None:
@@ -94,7 +94,7 @@ class MemorySampler:
             pause = self.pause_seconds_after(time.thread_time() - began)
 
     def pause_seconds_after(self, seconds: float) -> float:
-        """How long to wait after a sample that took so many seconds of a core."""
+        """Seconds to wait after a sample that took `seconds` of CPU time."""
         return max(self.interval_seconds, 100 * seconds)
 
     def __enter__(self) -> Self:

@@ -1,10 +1,10 @@
-"""Kernel files as text and fields."""
+"""Reads kernel files as text and fields."""
 
 from pathlib import Path
 
 
 def read_text(path: Path) -> str:
-    """The text of a kernel file, empty if it is not there (or the process that it is about has ended)."""
+    """The text of a kernel file; empty if it does not exist (for example because its process has ended)."""
     try:
         return path.read_text(errors="replace")
     except OSError:
@@ -12,7 +12,7 @@ def read_text(path: Path) -> str:
 
 
 def read_fields(path: Path, separator: str = ":") -> dict[str, str]:
-    """`name: value` lines as a dictionary; of a name that repeats (one block per core) the first."""
+    """`name: value` lines as a dictionary; of repeated names (one block per core) the first."""
     fields: dict[str, str] = {}
     for line in read_text(path).splitlines():
         name, found, value = line.partition(separator)

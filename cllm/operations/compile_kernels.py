@@ -1,8 +1,7 @@
-"""Compile every kernel: `python -m cllm.operations.compile_kernels`, once for a version on a machine; `make install`
-does it.
+"""Compile every kernel: `python -m cllm.operations.compile_kernels`, once per version and machine, in `make install`.
 
-It takes about a minute of one core. Otherwise the first training does it, in its time. Later they are loaded, in a
-second: by whoever calls them, or by the process that workers are forks of, so that these share them.
+It takes about a minute of one core; without it, the first training compiles them within its time budget. Later the
+kernels are loaded from a cache in 1 s, by the process that calls them or by the fork server, whose workers share them.
 """
 
 import tempfile
@@ -33,7 +32,7 @@ def main() -> None:
 
 
 def call_completion_kernels() -> None:
-    """Learn a text that hardly is one, and complete another with all that there is."""
+    """Build a memory of a tiny text and complete a prompt with all predictors."""
     tokenizer = Tokenizer.train([TEXT], 300)
     memory = Memory.new(tokenizer, len(TEXT))
     compile_kernels(memory)
@@ -49,14 +48,14 @@ def call_completion_kernels() -> None:
 
 
 def small_network(vocab_size: int) -> Transformer:
-    """One that has learned nothing."""
+    """An untrained network of the smallest size."""
     network = Transformer(config_of_size(0, vocab_size))
     initialise(network, torch.Generator().manual_seed(0))
     return network
 
 
 def call_gradient_kernels(network: Transformer, dtype: torch.dtype) -> None:
-    """Learn from four tokens."""
+    """Compute one gradient of four tokens."""
     gradient = build_forward_backward(network.to(dtype), (1, 4), sample_threshold=0.3, dropout=0.1)
     gradients = {name: torch.empty_like(weight) for name, weight in network.named_parameters()}
     ids = torch.arange(5).unsqueeze(0)

@@ -1,4 +1,4 @@
-"""`cllm complete`: from a prompt, a place in a file or standard input to completions of what is in use."""
+"""`cllm complete`: completions of a prompt by the current model."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -29,9 +29,9 @@ MAX_SAMPLES = 64
 
 @contextmanager
 def repository_compiler(corpus: Corpus) -> Iterator[tuple[Compiler, bytes]]:
-    """gcc, in whose folder the repository's headers are, and the includes that its files begin with.
+    """gcc with the repository's headers in its include folder, and the `#include` lines for a completion.
 
-    UsageError if there is none.
+    Raises UsageError if gcc is not installed.
     """
     documents = [document for document in (*corpus.train, *corpus.val) if document.path.endswith((".c", ".h"))]
     texts = {document.path: corpus.text(document) for document in documents}
@@ -43,13 +43,13 @@ def repository_compiler(corpus: Corpus) -> Iterator[tuple[Compiler, bytes]]:
 
 @contextmanager
 def compiling_guide(corpus: Corpus, prompt: Prompt) -> Iterator[CompilingGuide]:
-    """A guide that asks gcc."""
+    """A guide that accepts only what gcc compiles."""
     with repository_compiler(corpus) as (compiler, includes):
         yield CompilingGuide(prompt.prefix, prompt.suffix, compiler, includes)
 
 
 def main_grammar_language(corpus: Corpus) -> str | None:
-    """The language with a grammar that most bytes of a repository are in."""
+    """The language with a grammar, other than JSON, that has the most bytes in a repository; None if there is none."""
     sizes = Counter[str]()
     for document in corpus.train:
         if (language := language_with_grammar(document.path)) not in (None, "JSON"):
@@ -68,22 +68,24 @@ def complete_prompt(
     must_compile: bool = False,
     grammar: Grammar | None = None,
 ) -> list[dict[str, Any]]:
-    """Completions by what is in use, also while another is being learned.
+    """Completions by the current model, also while a new run is training.
 
-    A prompt without a language is taken to be in the one that most of the repository is. Of each `text`, `tokens`,
-    `finish_reason`, `valid`, `stopped_early` and, if it is to be explained, where it comes from (`explain`). C may be
-    `must_compile`: gcc, which sees the repository's headers, has to accept it. A `grammar` stands in for all of that.
+    A prompt without a language or path gets the main language of the repository. Each completion has `text`, `tokens`,
+    `finish_reason`, `valid`, `stopped_early` and, `with_sources`, its sources (`explain`). With `must_compile`, for C,
+    gcc has to accept the text with the repository's headers. A `grammar` replaces the checks by language.
+
+    Raises UsageError for an invalid number of samples, or `must_compile` with another language than C.
     """
     if not 1 <= num_samples <= MAX_SAMPLES:
         raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
     run = current_run(Workspace(existing_directory(root)))
-    torch.set_num_threads(1)  # one token's products are too small to share out: 1.2 ms with one thread or two
+    torch.set_num_threads(1)  # one token's products are too small to parallelize: 1.2 ms with 1 or 2 threads
     update = run.update if run.update.exists() else None
     corpus = Corpus.open(run.corpus)
     if prompt.language is None and prompt.path is None:
         prompt = replace(prompt, language=main_grammar_language(corpus))
     if must_compile and prompt.language != "C":
-        raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'no language that is known'}")
+        raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'an unknown language'}")
     prefill_dtype = getattr(torch, default_dtype(detect_machine()))
     completer = Completer.load(run.model, run.memory, torch.float32, experts, update, prefill_dtype)
     if grammar is not None:

@@ -1,5 +1,7 @@
-"""The text around a cursor: of a file that the user names, or of a text. It imports nothing heavy, so that a wrong
-file or line is reported before a model is loaded."""
+"""The text around a cursor in a file or in a prompt.
+
+This module imports no large libraries, so an invalid file or line is reported before a model is loaded.
+"""
 
 import os
 import stat
@@ -14,7 +16,7 @@ MAX_FILE_BYTES = 16_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """Bytes before and after a cursor, and the path of the file, relative to the repository, if there is one."""
+    """Bytes before and after a cursor, and the path of its file relative to the repository, or None."""
 
     prefix: bytes
     suffix: bytes
@@ -22,9 +24,9 @@ class Cursor:
 
 
 def cursor_in_text(text: bytes, suffix: str, language: str | None) -> Cursor:
-    """The cursor at the end of a text; with a language, the text is the beginning of a file of that language.
+    """The cursor at the end of a text; with a language, the text is treated as the start of a file in it.
 
-    UsageError: the language is not known.
+    Raises UsageError if the language is not known.
     """
     path = None
     if language is not None:
@@ -36,9 +38,9 @@ def cursor_in_text(text: bytes, suffix: str, language: str | None) -> Cursor:
 
 
 def cursor_in_file(root: Path, file: Path, line: str | None) -> Cursor:
-    """The cursor at the end of line "N" of a file, before a column "N:COLUMN" (from 1), or at the file's end.
+    """The cursor in a file: at the end of line "N", before a column "N:COLUMN" (from 1), or at the end of the file.
 
-    UsageError: the file cannot be read, is too large, or has no such place.
+    Raises UsageError if the file cannot be read, is too large, or has no such position.
     """
     text = read_regular_file(file)
     offset = len(text) if line is None else offset_of(text, line, file)
@@ -48,11 +50,11 @@ def cursor_in_file(root: Path, file: Path, line: str | None) -> Cursor:
 
 
 def read_regular_file(file: Path) -> bytes:
-    """A file's bytes, MAX_FILE_BYTES at most; UsageError also for a FIFO, which would wait for a writer."""
+    """A file's bytes; UsageError if it is larger than MAX_FILE_BYTES or not a regular file (a FIFO would block)."""
     try:
         with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:  # noqa: PTH123
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise UsageError(f"{file} is not a regular file: there is no cursor in it")
+                raise UsageError(f"{file} is not a regular file: give a text file")
             text = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
@@ -62,7 +64,7 @@ def read_regular_file(file: Path) -> bytes:
 
 
 def offset_of(text: bytes, position: str, file: Path) -> int:
-    """Byte offset of "N" or "N:COLUMN" in a text; columns count characters. UsageError: there is no such place."""
+    """Byte offset of "N" or "N:COLUMN" in a text; columns count characters. UsageError if it does not exist."""
     number, _, column = position.partition(":")
     if not number.isdecimal() or (column and not column.isdecimal()) or number == "0" or column == "0":
         raise UsageError(f"--line {position} is not N or N:COLUMN, both counted from 1")

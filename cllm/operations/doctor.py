@@ -1,4 +1,4 @@
-"""`cllm doctor`: what this machine has of what CLLM uses, and how fast its matrix path is, measured now."""
+"""`cllm doctor`: the hardware and programs of this machine that CLLM uses, and its measured matrix speed."""
 
 import dataclasses
 import platform
@@ -10,12 +10,12 @@ import torch
 
 from cllm.machine import default_dtype, detect_machine
 
-MATRIX_SIZE = 1024  # of the square matrices that are multiplied
-MEASUREMENT_SECONDS = 0.5  # for each measurement
+MATRIX_SIZE = 1024  # rows and columns of the matrices that are multiplied
+MEASUREMENT_SECONDS = 0.5  # per measurement
 
 
 def machine_report() -> dict[str, Any]:
-    """The machine's facts, the versions, and measured matrix speeds in GFLOP/s."""
+    """The machine's properties, library versions, and measured matrix speeds in GFLOP/s."""
     machine = detect_machine()
     dtype = default_dtype(machine)
     speeds = {
@@ -35,14 +35,14 @@ def machine_report() -> dict[str, Any]:
 
 
 def matrix_speed(dtype: torch.dtype, threads: int) -> float:
-    """GFLOP/s of a square matrix product."""
+    """GFLOP/s of the product of two square matrices."""
     torch.set_num_threads(threads)
     a, b = (torch.randn(MATRIX_SIZE, MATRIX_SIZE).to(dtype) for _ in range(2))
     return 2 * MATRIX_SIZE**3 * repeats_per_second(lambda: a @ b) / 1e9
 
 
 def repeats_per_second(call: Callable[[], object]) -> float:
-    """How often a call runs in a second, after one that is not counted."""
+    """Calls per second, after one warm-up call."""
     call()
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < MEASUREMENT_SECONDS:

@@ -1,6 +1,6 @@
-"""`cllm export`: the network of the run in use in another program's format, under the user's name once it is proven.
+"""`cllm export`: write the current network in another program's format, and rename it to its target once verified.
 
-Left out: the memory, which those programs have no place for. What they lose by that is in the run's scorecard.
+The memory is not exported, as these formats have no place for it; the run's scorecard shows what that costs.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ from cllm.workspace.workspace import Workspace
 
 
 def export_huggingface(root: Path, folder: Path, report: Reporter) -> dict[str, Any]:
-    """Write a new folder that transformers reads; what was found of it.
+    """Write a new folder in Hugging Face's format; returns its properties and verification results.
 
-    ExportError, and nothing is left: it cannot be written, or does not prove to be the same model.
+    Raises ExportError, and leaves nothing, if it cannot be written or differs from the trained model.
     """
     run, found = current_run(Workspace(existing_directory(root))), dict[str, Any]()
     with unused_path(folder) as target:
@@ -50,7 +50,10 @@ def export_huggingface(root: Path, folder: Path, report: Reporter) -> dict[str, 
 
 
 def export_gguf(root: Path, file: Path, kind: str, report: Reporter) -> dict[str, Any]:
-    """Write a new file that llama.cpp reads, its matrices as `kind`; what was found of it. ExportError: as above."""
+    """Write a new GGUF file with matrices of type `kind`; returns its properties and verification results.
+
+    Raises ExportError, and leaves nothing, if it cannot be written or differs from the trained model.
+    """
     run = current_run(Workspace(existing_directory(root)))
     with unused_path(file) as target:
         trained, verification_set = load_run(run, report)
@@ -65,10 +68,13 @@ def export_gguf(root: Path, file: Path, kind: str, report: Reporter) -> dict[str
 
 @contextlib.contextmanager
 def unused_path(path: Path) -> Iterator[Path]:
-    """The absolute path of what is to be written, which must not be there. ExportError: it cannot be written."""
+    """The absolute path of an export.
+
+    Raises UsageError if the path exists or has no parent folder, and ExportError if it cannot be written.
+    """
     target = path.absolute()
     if os.path.lexists(target):
-        raise UsageError(f"{path} is there already: name a new one, or remove it first")
+        raise UsageError(f"{path} already exists: give a new name, or remove it first")
     if not target.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {target.parent}")
     try:
@@ -78,18 +84,19 @@ def unused_path(path: Path) -> Iterator[Path]:
 
 
 def load_run(run: Run, report: Reporter) -> tuple[TrainedNetwork, VerificationSet]:
-    """A run's model, and what an export of it is compared on: held-out files, where there are none learned ones."""
+    """A run's network, and the texts to verify an export on: held-out files, or training files if there are none."""
     report.start_phase("read")
-    torch.set_num_threads(1)  # as the other programs have, see `export.runtimes`
+    torch.set_num_threads(1)  # as in the other programs, see `export.runtimes`
     trained, corpus = TrainedNetwork.load(run.model), Corpus.open(run.corpus)
     documents = [corpus.text(document) for document in corpus.val or corpus.train]
     return trained, build_verification_set(documents, trained.tokenizer, trained.config.context_length)
 
 
 def export_facts(run: Run, trained: TrainedNetwork) -> dict[str, Any]:
-    """What is exported, and what is not: bits per byte of held-out files by the mixture and by the network alone.
+    """Properties of the exported network, with the scorecard's bits per byte of held-out files.
 
-    They are the scorecard's; None where there is none, or nothing was held out.
+    `bits_per_byte` has the mixture ("mixed") and the network alone ("model"); None without a scorecard or held-out
+    files.
     """
     try:
         bits = read_scorecard(run).get("bits_per_byte", {})

@@ -1,4 +1,4 @@
-"""`cllm info`: what is known about a repository's corpus, plan, run and model."""
+"""`cllm info`: the corpus, plan, run and model of a repository."""
 
 import dataclasses
 from pathlib import Path
@@ -13,12 +13,12 @@ from cllm.workspace.workspace import Workspace
 
 
 def current_corpus(root: Path) -> Corpus:
-    """The corpus of the run in use."""
+    """The corpus of the current run."""
     return Corpus.open(current_run(Workspace(existing_directory(root))).corpus)
 
 
 def repository_info(root: Path) -> dict[str, Any]:
-    """The run in use and, while one is being learned, that one: {"model": ..., "run": ..., "workers": ...}."""
+    """The current model, and the newest run: {"model": ..., "run": ..., "workers": ...}."""
     workspace = Workspace(existing_directory(root))
     holder = workspace.holder()
     found: dict[str, Any] = {
@@ -43,7 +43,7 @@ def repository_info(root: Path) -> dict[str, Any]:
 
 
 def update_info(run: Run) -> dict[str, Any]:
-    """Which files what completes knows beside the learned ones, and which it forgot."""
+    """Files that completions use besides the training files (`new`), and training files not used any more (`stale`)."""
     try:
         about = read_object(run.update / MANIFEST)
         return {"new": about["new"], "stale": about["stale"], "is_trained": about["is_trained"]}
@@ -52,14 +52,14 @@ def update_info(run: Run) -> dict[str, Any]:
 
 
 def run_info(run: Run, live: bool) -> dict[str, Any]:
-    """Corpus statistics, plan and state of a run, as far as it has come."""
+    """Corpus statistics, plan and state of a run, as far as they exist."""
     found: dict[str, Any] = {"state": "training" if live else ("finished" if run.scorecard.exists() else "interrupted")}
     try:
         found["corpus"] = Corpus.open(run.corpus).report
         found["plan"] = dataclasses.asdict(load_plan(run.plan))
         found |= read_object(run.status)
     except ArtifactError:
-        pass  # a run that has just begun has not written them yet
+        pass  # a run that has just started has not written them yet
     if not live:
         found["workers"] = []
     return found

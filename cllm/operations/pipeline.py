@@ -1,10 +1,9 @@
-"""The order of the stages: the only module that knows it.
+"""The pipeline: runs the stages in order.
 
     scan -> tokenizer -> dataset -> plan -> train -> model -> memory -> scorecard -> publish
 
-Each stage leaves its files in the run's folder (`cllm.workspace.run`), written atomically, and the next begins from
-them. So an
-interrupted run goes on with the first stage whose files are not there. The process that runs this is Node Zero: it
+Each stage writes its files into the run's folder (`cllm.workspace.run`) atomically, and the next stage reads them. So
+an interrupted run resumes at the first stage whose files are missing. The process that runs this is Node Zero: it
 computes no batch and never imports PyTorch.
 """
 
@@ -34,9 +33,9 @@ from cllm.workspace.workspace import Workspace
 
 
 def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dict[str, Any]:
-    """Learn the repository at `root`, or go on with the run that was interrupted there; its scorecard.
+    """Train a model of the repository at `root`, or resume its interrupted run; returns the scorecard.
 
-    Where a run is finished and nothing is to be fresh: that run's scorecard, and what changed since.
+    If a run is finished and `options.fresh` is not set: that run's scorecard, and the files changed since.
     """
     workspace = Workspace(existing_directory(root))
     job = Job(workspace.root, options, report)
@@ -47,7 +46,7 @@ def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
             verify_directory(Run(current).model)
             verify_directory(Run(current).memory)
             if ignored_options := options.new_run_options:
-                report.log(f"{', '.join(ignored_options)} not used: a new run would follow them, with --fresh")
+                report.log(f"{', '.join(ignored_options)} not used: start a new run with --fresh to use them")
             return report_already_trained(workspace, Run(current), report)
         return run_stages(job, workspace, interrupt_handler, memory_sampler)
 
@@ -55,15 +54,15 @@ def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
 def run_stages(
     job: Job, workspace: Workspace, interrupt_handler: InterruptHandler, memory_sampler: MemorySampler
 ) -> dict[str, Any]:
-    """The stages, in their order."""
+    """Run the stages that are not done yet; returns the scorecard."""
     run = resume_or_create_run(workspace, job.options.fresh)
     if run.plan.exists() and (ignored_options := job.options.new_run_options):
-        job.report.log(f"this run was begun before, with its own plan: {', '.join(ignored_options)} not used")
-    # It starts first: importing PyTorch takes it as long as reading the repository takes us.
+        job.report.log(f"resuming a run with its own plan: {', '.join(ignored_options)} not used")
+    # Started first: its import of PyTorch takes as long as reading the repository, and runs at the same time.
     with start_fork_server() as fork_server:
         if not run.plan.exists():
             prepare(job, run)
-        job.report.start_phase("kernels")  # which are compiled here, where that was never done
+        job.report.start_phase("kernels")  # compiled here if they are not cached
         load_kernels(fork_server)
         with MemoryBuild(job, run, fork_server) as memory_build:
             if has_model(run):
@@ -72,7 +71,7 @@ def run_stages(
                 if not run.plan.exists():
                     with launch_measurers(job.num_workers, fork_server) as sphere:
                         plan_run(job, run, sphere, memory_build)
-                trim_heap()  # of what was read, 30 MB; and again before the scorecard
+                trim_heap()  # returns 30 MB used by the scan; again before the scorecard
                 memory_build.begin()
                 with launch_workers(job, run, fork_server) as workers:
                     train_run(job, run, workers, memory_build, interrupt_handler)
@@ -92,13 +91,13 @@ def run_stages(
 
 
 def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
-    """The unfinished run if it had come to its plan, unless everything is to be fresh; else a new one."""
+    """The unfinished run if it has a plan and `fresh` is not set; otherwise a new run."""
     try:
         unfinished = workspace.unfinished()
     except ArtifactError:
         if not fresh:
             raise
-        unfinished = None  # learning anew is the way out of a damaged pointer, too
+        unfinished = None  # --fresh also recovers from a damaged current.json
     if unfinished is not None and (fresh or not Run(unfinished).plan.exists()):
         shutil.rmtree(unfinished)
         unfinished = None
@@ -106,7 +105,7 @@ def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
 
 
 def has_model(run: Run) -> bool:
-    """Whether the run's model is there and verifies."""
+    """Whether the run's model exists and verifies."""
     try:
         verify_directory(run.model)
         read_object(run.training)
@@ -116,17 +115,17 @@ def has_model(run: Run) -> bool:
 
 
 def report_already_trained(workspace: Workspace, run: Run, report: Reporter) -> dict[str, Any]:
-    """Say that the run is finished and how the repository differs from what it learned; its scorecard."""
+    """Report that the run is finished, and the files changed since; returns its scorecard with `changed_since`."""
     card = read_scorecard(run)
     with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
         changed = changes(Corpus.open(run.corpus), ingest(workspace.root, Path(scratch) / "corpus", CorpusConfig()))
     counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in changed.items())
-    report.log(f"already learned (run {run.folder.name}); files since then: {counts}; --fresh learns anew")
+    report.log(f"already trained (run {run.folder.name}); files since then: {counts}; train again with --fresh")
     return {**card, "changed_since": changed}
 
 
 def changes(before: Corpus, now: Corpus) -> dict[str, list[str]]:
-    """Paths of documents that came, went, or have another text."""
+    """Paths of documents that were added, removed or modified."""
     old = {document.path: document.sha256 for document in before.documents}
     new = {document.path: document.sha256 for document in now.documents}
     return {
@@ -137,9 +136,9 @@ def changes(before: Corpus, now: Corpus) -> dict[str, list[str]]:
 
 
 def update_run(root: Path, report: Reporter) -> dict[str, Any]:
-    """Let what is in use know the working tree as it is now, without learning anew; which paths are new to it or gone.
+    """Update the memory to the present working tree, without training; returns the paths that are `new` or `stale`.
 
-    The network stays as it is, and so do the scores: they are made without what came later.
+    The network does not change, nor do the scores, which do not use the update.
     """
     workspace = Workspace(existing_directory(root))
     run = current_run(workspace)
@@ -157,14 +156,14 @@ def update_run(root: Path, report: Reporter) -> dict[str, Any]:
 
 
 def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str] | None = None) -> dict[str, Any]:
-    """Score what is in use anew, write the scorecard, and give it.
+    """Score the current model again, write its scorecard, and return it.
 
-    With `compressors`, the user's own and perhaps none, the baselines are measured too, and drawn.
+    If `compressors` (the user's own, can be empty) is not None, the baselines are measured and charted too.
     """
     workspace = Workspace(existing_directory(root))
     run = current_run(workspace)
     for text in compressors or ():
-        parse_external(text)  # refused now, not after the scorecard
+        parse_external(text)  # reject invalid ones now, not after the scorecard
     job = Job(workspace.root, TrainOptions(), report)
     with InterruptHandler(), MemorySampler() as memory_sampler, workspace.lock(), start_fork_server() as fork_server:
         load_kernels(fork_server)
@@ -174,7 +173,7 @@ def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str]
             write_file(workspace.baselines_chart_path, baselines_chart(scores).encode())
         try:
             before = read_scorecard(run)
-        except ArtifactError:  # it can be made again, but for what the learning took in all
+        except ArtifactError:  # it is rebuilt, except for the total cost of the training
             before = run_metadata(job, run, memory_sampler)
         card = {**before, **scores}
         write_json(run.scorecard, card)

@@ -1,4 +1,4 @@
-"""Node Zero and the workers that touch it: processes that share memory, and the messages between them."""
+"""Spheres: a control node and up to 12 worker processes that share memory, and the messages between them."""
 
 from cllm.spheres.fork_server import FIRST_EXTRA_FD, ForkServer, WorkerLost
 from cllm.spheres.order import FANOUT

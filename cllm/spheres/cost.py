@@ -1,18 +1,17 @@
-"""What a step takes, by how many share it: a model of its parts, from a few measured numbers.
+"""Cost model of a training step: seconds and bytes sent as a function of the number of workers and machines.
 
-It is for questions that no machine at hand can answer: is it worth it with 12 machines, with 144, over this link? Each
-part is what the program does there, taken for as fast as one core, one pipe and one link were measured:
+It estimates configurations that are not available for a measurement, such as 12 or 144 machines over a given link. A
+step's seconds are the sum of these parts, at the measured speed of one core, one pipe and one link:
 
-    compute    positions in rounds of as many as there are workers, or as many as the cores do, whichever is longer
-    sum        rows of gradients that are read once; of two levels, their sums again, by one core, three times: to add
-               them, to send them, and to take what comes back
-    exchange   between machines, at each level: a slice to each of the others, at once, and theirs back, from one to the
-               next in a ring; every `sync_every` steps. Before each step a word to all, and one from each (gloo's
-               broadcasts by halves, and its ring)
-    update     all parameters, on every machine anew; the largest share of it decides
-    messages   calls, one after another, by the control node
+    compute    micro-batches in rounds, one per worker and round; at least the time that the cores need for all of them
+    sum        one read of the gradient rows; with two levels also three passes of one core over the spheres' sums: to
+               add them, to send them and to receive the result
+    exchange   between machines, at each level: an all-to-all of slices and a ring all-gather of the summed slices,
+               every `sync_every` steps; before each step, control messages (gloo's tree broadcasts and ring all-gather)
+    update     all parameters on every machine; the worker with the largest share determines the time
+    messages   calls to workers, sent one after another by the control node
 
-Left out: machines of different speed, links that others use, and that processors slow down when all cores work.
+Not modelled: machines of different speeds, other traffic on the links, and lower clock rates when all cores are busy.
 """
 
 import math
@@ -23,37 +22,37 @@ from cllm.spheres.order import FANOUT, blocks, spans
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What was measured, in seconds and bytes, on one core where nothing else is said."""
+    """Measured costs of one machine, on one core unless stated otherwise."""
 
-    micro_batch_seconds: float  # of a micro-batch
-    update_seconds: float  # of all parameters
-    largest_share: dict[int, float]  # of an update, of the most burdened worker, by the number of workers
+    micro_batch_seconds: float  # forward and backward pass of one micro-batch
+    update_seconds: float  # optimizer update of all parameters
+    largest_share: dict[int, float]  # number of workers -> share of the update of the most loaded worker
     sum_bytes_per_second: float
-    message_seconds: float  # of a call to a worker, and its answer
-    vector_size: int  # in a vector of all parameters
-    bytes_per_value: int  # of a number in a position's gradient
-    tokens_per_micro_batch: int  # of a micro-batch
+    message_seconds: float  # round trip of a call to a worker
+    vector_size: int  # elements in a vector of all parameters
+    bytes_per_value: int  # bytes of an element of a micro-batch's gradient
+    tokens_per_micro_batch: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """Between two machines."""
+    """A network link between two machines."""
 
-    latency_seconds: float  # seconds
+    latency_seconds: float
     bytes_per_second: float
-    message_seconds: float = 30e-6  # seconds of a processor, for each message of a collective
+    message_seconds: float = 30e-6  # CPU seconds for each message of a collective
 
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """Who shares a step."""
+    """The workers, cores and machines that share a step."""
 
-    workers: int  # in all
-    cores: int  # of a machine
+    workers: int  # in total
+    cores: int  # per machine
     machines: int = 1
-    fanout: int = FANOUT  # of the tree of machines; as many as there are machines: flat
-    levels: int = 1  # of spheres: 12 positions to the power of it
-    sync_every: int = 1
+    fanout: int = FANOUT  # of the tree of machines; equal to `machines` for a flat group
+    levels: int = 1  # of spheres: a step has 12**levels micro-batches
+    sync_every: int = 1  # steps between two exchanges
 
     @property
     def num_micro_batches(self) -> int:
@@ -62,7 +61,7 @@ class Topology:
 
 @dataclass(frozen=True, kw_only=True)
 class StepCost:
-    """Seconds of the parts of a step; tokens of it; bytes that a machine sends in it."""
+    """Seconds of each part of a step, its tokens, and the bytes that one machine sends in it."""
 
     compute: float
     sum: float
@@ -78,12 +77,12 @@ class StepCost:
 
 
 def levels_for(workers: int) -> int:
-    """So many that each worker has a position."""
+    """The fewest levels of spheres at which each worker has a micro-batch."""
     return max(1, math.ceil(round(math.log(workers, FANOUT), 9)))
 
 
 def radices(machines: int, fanout: int) -> list[int]:
-    """How many come together at each level of a tree of machines, from below: `fanout`, and at the top what is left."""
+    """Group sizes at each level of a tree of machines, leaves first: `fanout`, and the remainder at the root."""
     found = []
     while machines > 1:
         found.append(min(fanout, machines))
@@ -92,18 +91,18 @@ def radices(machines: int, fanout: int) -> list[int]:
 
 
 def step_cost(costs: Costs, topology: Topology, link: Link) -> StepCost:
-    """What a step takes."""
-    workers = -(-topology.workers // topology.machines)  # of the machine that has most
-    spheres = -(-workers // FANOUT)  # of workers there
+    """The estimated cost of a step."""
+    workers = -(-topology.workers // topology.machines)  # on the machine with the most
+    spheres = -(-workers // FANOUT)  # of workers on that machine
     workers_per_sphere, num_parallel = -(-workers // spheres), min(workers, topology.cores)
     groups_per_peer = -(
         -topology.num_micro_batches // FANOUT // topology.machines
-    )  # twelve positions each, on that machine
+    )  # groups of 12 micro-batches on one machine
     num_rounds = -(-groups_per_peer // spheres) * -(-FANOUT // workers_per_sphere)
     rows = groups_per_peer * FANOUT * costs.bytes_per_value / num_parallel
     upper_rows = 3 * groups_per_peer * 4 if topology.levels > 1 else 0
     exchange, sent = exchange_cost(costs, topology, link)
-    # Twelve positions take touching workers twelve messages at most; a sum and an update one to each.
+    # 12 micro-batches take at most 12 messages; a sum and an update take one to each worker.
     calls = groups_per_peer * (FANOUT + workers_per_sphere) + 2 * workers_per_sphere
     return StepCost(
         compute=max(
@@ -119,11 +118,11 @@ def step_cost(costs: Costs, topology: Topology, link: Link) -> StepCost:
 
 
 def exchange_cost(costs: Costs, topology: Topology, link: Link) -> tuple[float, float]:
-    """Seconds of a sum over all machines, and the bytes that each sends for it.
+    """Seconds of an all-reduce over all machines, and the bytes that each machine sends for it.
 
-    At each level a machine gives every other of its sphere a slice of what it has, and gets as many to sum; with a
-    slice of this it goes one level up. On the way back slices are joined. At the lowest level what a machine has may be
-    several sums (`cllm.spheres.order`).
+    At each level a machine sends a slice of its vectors to every other machine of its group, receives the same number
+    of slices and sums them; the sum goes one level up. On the way back the slices are gathered. At the lowest level a
+    machine can have several partial sums (`cllm.spheres.order`).
     """
     seconds, sent, size = 0.0, 0.0, costs.vector_size * 4.0
     for level, number in enumerate(radices(topology.machines, topology.fanout)):
@@ -137,18 +136,18 @@ def exchange_cost(costs: Costs, topology: Topology, link: Link) -> tuple[float, 
 
 
 def control_message_seconds(topology: Topology, link: Link) -> float:
-    """Seconds of a word of the first machine to all others, two broadcasts, and of one from each."""
+    """Seconds of the control messages of a step: two broadcasts from the leader and one all-gather."""
     hops = [2 * math.ceil(math.log2(number)) + number - 1 for number in radices(topology.machines, topology.fanout)]
     return sum(hops) * link.latency_seconds
 
 
 def max_blocks(machines: int) -> int:
-    """How many sums the machine has that has most, of so many that are equally fast."""
+    """The largest number of partial sums that one of `machines` equally fast machines has."""
     return max(len(blocks(*span)) for span in spans([1.0] * machines))
 
 
 def efficiency(costs: Costs, topology: Topology, link: Link) -> float:
-    """Tokens a second for each worker, over those of a single one that takes as large steps alone."""
+    """Tokens per second per worker, relative to a single worker that runs steps of the same size alone."""
     alone = Topology(workers=1, cores=1, levels=topology.levels)
     one = step_cost(costs, alone, link)
     many = step_cost(costs, topology, link)

@@ -1,7 +1,7 @@
-"""Where workers come from: one process imports what all of them need, and each is a fork of it (`fork_server_main.py`).
+"""Fork server: one process imports the workers' modules, and each worker is a fork of it (`fork_server_main.py`).
 
-PyTorch takes a process 2 s to import and 160 MB of its own. Forked, two workers and the process they come from take
-400 MB where two that import it themselves take 540; and the next worker is there at once.
+Importing PyTorch takes 2 s and 160 MB per process. A fork server and two workers take 400 MB, two workers that import
+it themselves 540 MB; and a further worker needs no import.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from typing import Any, Protocol, Self
 
 from cllm.errors import TrainingError
 
-FIRST_EXTRA_FD = 3  # the number in a worker of the first descriptor beyond its input, output and errors
-MAX_MESSAGE_BYTES = 1 << 16  # of a message
-DEADLINE_SECONDS = 120.0  # for an answer: the first waits for the imports
+FIRST_EXTRA_FD = 3  # number of a worker's first extra descriptor, after stdin, stdout and stderr
+MAX_MESSAGE_BYTES = 1 << 16
+DEADLINE_SECONDS = 120.0  # for a reply: the first one waits for the imports
 
 
 class WorkerLost(TrainingError):
-    """A worker process ended, hung, or answered with a failure."""
+    """A worker process ended, hung, or answered with an error."""
 
 
 class Process(Protocol):
@@ -39,22 +39,22 @@ class Process(Protocol):
 
 
 class ForkServer:
-    """The process; a context manager. At its end all workers that are left are killed."""
+    """The fork server process; a context manager whose exit kills it and all remaining workers."""
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it; it is not waited for. `modules`: what workers may be, each with a `main`."""
+        """Start the process without waiting for it. `modules`: modules that workers can run, each with a `main`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cllm.spheres.fork_server_main", *modules],
             stdin=theirs.fileno(),
             env=dict(environment),
-            process_group=0,  # a terminal's Ctrl-C is for the control node alone
+            process_group=0,  # a terminal's Ctrl-C reaches only the control node
         )
         theirs.close()
         self._attach(process, ours)
 
     def _attach(self, process: "Process", calls: socket.socket) -> None:
-        """It is there, and listens to these calls."""
+        """Use `process`, which serves requests on the other end of `calls`."""
         self.process, self._socket = process, calls
         self._socket.settimeout(DEADLINE_SECONDS)
         self._starting: deque[ChildProcess] = deque()
@@ -63,13 +63,14 @@ class ForkServer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.process.kill()  # and the kernel, its children
+        self.process.kill()  # the kernel kills its children (PR_SET_PDEATHSIG)
         self.process.wait()
         self._socket.close()
 
     def spawn(self, module: str, extra_fds: Sequence[int] = ()) -> "ChildProcess":
-        """A worker that runs `module`; it has the descriptors `extra_fds` as `FIRST_EXTRA_FD` and on. It is not waited
-        for.
+        """Start a worker that runs `module`, without waiting for it.
+
+        The worker has the descriptors `extra_fds` under the numbers `FIRST_EXTRA_FD`, `FIRST_EXTRA_FD` + 1, ...
         """
         their_input, our_input = os.pipe()
         our_output, their_output = os.pipe()
@@ -86,9 +87,9 @@ class ForkServer:
         return child
 
     def run(self, module: str, function: str, timeout_seconds: float) -> None:
-        """Have a function of a module run in the process itself, for so many seconds at most.
+        """Run a function of a module in the fork server process, for at most `timeout_seconds`.
 
-        What that leaves in memory is shared by the workers that are born from then on.
+        Workers that are forked later share the memory that it leaves. Raises WorkerLost if the function fails.
         """
         self._send({"module": module, "run": function})
         self._socket.settimeout(timeout_seconds)
@@ -98,7 +99,7 @@ class ForkServer:
             raise WorkerLost(reply["error"])
 
     def pid_of(self, child: "ChildProcess") -> int:
-        """The number of a worker's process, once it is born."""
+        """The process ID of a worker, after waiting for its start; WorkerLost if it cannot be started."""
         while child in self._starting:
             self._receive_spawn_reply()
         if child.started_pid is None:
@@ -106,19 +107,19 @@ class ForkServer:
         return child.started_pid
 
     def is_started(self, child: "ChildProcess") -> bool:
-        """Whether a worker is born, without waiting for it."""
-        with contextlib.suppress(WorkerLost):  # where there is no nursery, nobody is born any more
+        """Whether a worker has been started; does not wait."""
+        with contextlib.suppress(WorkerLost):  # without a fork server no worker starts any more
             while child in self._starting and select.select([self._socket], [], [], 0)[0]:
                 self._receive_spawn_reply()
         return child.started_pid is not None
 
     def exit_code(self, child: "ChildProcess") -> int:
-        """That of a worker that has ended or is about to, as `Popen.returncode`."""
+        """The exit code of a worker that has ended or is about to, as `Popen.returncode`."""
         try:
             self._send({"wait": self.pid_of(child)})
             return int(self._receive_reply()["code"])
         except WorkerLost:
-            return -signal.SIGKILL  # the kernel's, when this process ended
+            return -signal.SIGKILL  # sent by the kernel when the fork server ended
 
     def _send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:
@@ -127,13 +128,13 @@ class ForkServer:
             raise self._exit_error() from None
 
     def _receive_reply(self) -> dict[str, Any]:
-        """To the last message that was sent."""
+        """The reply to the last message sent."""
         while self._starting:
             self._receive_spawn_reply()
         return self._receive()
 
     def _receive_spawn_reply(self) -> None:
-        reply = self._receive()  # where there is none, the child stays unborn
+        reply = self._receive()  # if this fails, the child stays in `_starting`
         child = self._starting.popleft()
         child.started_pid, child.spawn_error = reply.get("pid"), reply.get("error", "")
 
@@ -150,24 +151,22 @@ class ForkServer:
         return json.loads(data)  # type: ignore[no-any-return]
 
     def _exit_error(self) -> WorkerLost:
-        return WorkerLost(
-            f"the process that workers come from ({self.process.pid}) {describe_exit(self.process.wait())}"
-        )
+        return WorkerLost(f"the fork server (process {self.process.pid}) {describe_exit(self.process.wait())}")
 
 
 def describe_exit(code: int) -> str:
-    """How a process ended, in words."""
+    """A sentence fragment that describes an exit code: "was killed by signal 9", "ended with exit code 1"."""
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 class ChildProcess:
-    """A worker process, and the pipes to it."""
+    """A worker process and its two pipes: `calls` to it, `answers` from it."""
 
     def __init__(self, fork_server: ForkServer, calls: int, answers: int) -> None:
         self._fork_server = fork_server
         self.calls, self.answers = os.fdopen(calls, "wb"), os.fdopen(answers, "rb", buffering=0)
-        self.started_pid: int | None = None  # of the process, once it is born
-        self.spawn_error = ""  # why it cannot be
+        self.started_pid: int | None = None  # None until it has been started
+        self.spawn_error = ""  # why it could not be started
         self._exit_code: int | None = None
 
     @property
@@ -180,23 +179,23 @@ class ChildProcess:
 
     @property
     def is_started(self) -> bool:
-        """Whether it is there by now."""
+        """Whether the process has been started; does not wait."""
         return self._fork_server.is_started(self)
 
     def wait(self, timeout_seconds: float | None = None) -> int | None:
-        """The exit code, as `Popen.returncode`, after at most `timeout_seconds` seconds; None: it goes on."""
+        """The exit code, as `Popen.returncode`; None if the process still runs after `timeout_seconds`."""
         if self._exit_code is None and self._has_closed_pipe(timeout_seconds):
             self._exit_code = self._fork_server.exit_code(self)
         return self._exit_code
 
     def close(self) -> None:
-        """Hang up, which a worker that listens takes as its end."""
+        """Close the pipes; a worker ends when its input closes."""
         with contextlib.suppress(BrokenPipeError):
             self.calls.close()
         self.answers.close()
 
     def _has_closed_pipe(self, timeout_seconds: float | None) -> bool:
-        """Whether it has closed its end of the answers, as it does when it ends; answers that are left are lost."""
+        """Whether the process has closed `answers`, as it does when it ends; unread answers are discarded."""
         while select.select([self.answers], [], [], timeout_seconds)[0]:
             if not self.answers.read(MAX_MESSAGE_BYTES):
                 return True

@@ -1,14 +1,13 @@
-"""The process that workers are born from: `python -m cllm.spheres.fork_server_main MODULE ...`, answering its
-`ForkServer`.
+"""The fork server process: `python -m cllm.spheres.fork_server_main MODULE ...`, started by a `ForkServer`.
 
-It imports the modules, and then each worker is a fork of it, in which the module's `main` runs. What was there before
-the fork is one memory for all of them until somebody writes to it.
+It imports the modules. Each worker is a fork of it that runs the module's `main`. Memory from before the fork is
+shared copy-on-write.
 
-A message is JSON, sometimes with descriptors; each has one reply, in order:
+A request is JSON, some with file descriptors; each has one reply, in order:
 
-    {"module": name}, with the worker's input, output and more    {"pid": number} or {"error": why there is none}
-    {"wait": pid}                                                  {"code": as Popen.returncode}
-    {"module": name, "run": name of a function of its}             {} or {"error": what went wrong}
+    {"module": name}, with the worker's stdin, stdout and extra_fds    {"pid": number} or {"error": text}
+    {"wait": pid}                                                       {"code": as Popen.returncode}
+    {"module": name, "run": name of a function}                         {} or {"error": text}
 """
 
 import gc
@@ -40,7 +39,7 @@ def main() -> None:
 
 
 def serve_requests(modules: dict[str, ModuleType], calls: socket.socket) -> None:
-    """Answer messages until nobody is there to send any."""
+    """Answer requests until the other end of `calls` closes."""
     while True:
         data, descriptors, _, _ = socket.recv_fds(calls, MAX_MESSAGE_BYTES, MAX_DESCRIPTORS)
         if not data:
@@ -49,16 +48,16 @@ def serve_requests(modules: dict[str, ModuleType], calls: socket.socket) -> None
 
 
 def freeze() -> None:
-    """Keep what is in memory as it is: workers share it."""
-    sys.stdout.flush()  # or every worker would say again what an import said
+    """Exclude all present objects from garbage collection, so that their memory stays shared with the workers."""
+    sys.stdout.flush()  # otherwise every worker would print the buffered output of the imports again
     gc.collect()
-    gc.freeze()  # a collection in a worker would write to all of it
+    gc.freeze()  # a collection in a worker would write to every object's header
 
 
 def handle_message(
     message: dict[str, Any], descriptors: list[int], modules: dict[str, ModuleType], calls: socket.socket
 ) -> dict[str, Any]:
-    """Do what a message asks for."""
+    """Carry out one request and return its reply."""
     if "wait" in message:
         _, status = os.waitpid(message["wait"], 0)
         return {"code": os.waitstatus_to_exitcode(status)}
@@ -79,7 +78,7 @@ def handle_message(
 
 
 def run(module: ModuleType, function: str) -> dict[str, Any]:
-    """Have a function of a module run here."""
+    """Run a function of a module in this process and return the reply: {} or {"error": text}."""
     try:
         getattr(module, function)()
     except Exception as error:
@@ -89,7 +88,7 @@ def run(module: ModuleType, function: str) -> dict[str, Any]:
 
 
 def run_worker(module: ModuleType, descriptors: list[int], parent: int) -> None:
-    """Be a worker of the process `parent`, and end."""
+    """Run a worker of the process `parent`, and exit."""
     code = 1
     try:
         die_with_parent(parent)

@@ -1,6 +1,6 @@
-"""A nursery that is a fork of the process that has it: what a control node, which is a worker itself, has workers from.
+"""A fork server that is itself a fork of its owner: for a control node that is a worker and has workers of its own.
 
-All that was imported before is one memory for all of them; nothing is imported anew.
+The imported modules stay shared in memory; nothing is imported again.
 """
 
 import os
@@ -16,7 +16,7 @@ from cllm.spheres.worker import die_with_parent
 
 
 class ForkedProcess:
-    """A child process, as much of `subprocess.Popen` as a nursery needs of it."""
+    """A forked child process, with the part of the `subprocess.Popen` interface that a fork server uses."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -34,7 +34,7 @@ class ForkedProcess:
 
 
 class NestedForkServer(ForkServer):
-    """A nursery whose process has what this one has imported; to be made where there is one thread."""
+    """A fork server forked from this process; construct it while the process has a single thread."""
 
     def __init__(self, modules: Sequence[str]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -47,7 +47,7 @@ class NestedForkServer(ForkServer):
 
 
 def run_fork_server(parent: int, modules: Sequence[str], calls: socket.socket) -> None:
-    """Be the process that workers come from, until nobody asks any more."""
+    """Serve requests on `calls` in this process until they close, and exit."""
     code = 1
     try:
         die_with_parent(parent)

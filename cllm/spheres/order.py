@@ -1,24 +1,25 @@
-"""In which order twelve are summed, whoever holds them: pairs, pairs of pairs, then the three fours.
+"""The fixed order in which the 12 gradients of a step are summed: pairs, pairs of pairs, then the three fours.
 
     ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)) + ((8 + 9) + (10 + 11))
 
-Floating-point sums depend on their order, so there is one, and it belongs to the plan and not to the processes. In this
-one neighbours can be summed by whoever has them before anything travels: of three machines with four positions each,
-one sum from each is the same bits as twelve gradients that travel, and a quarter of the bytes.
+A step of a sphere has twelve positions, 0 to 11, one per micro-batch. Floating-point addition is not associative, so
+the order is fixed and does not depend on which process holds which position. Neighbouring positions can be summed
+locally before they are sent: with three machines of four positions each, three sums give the same bits as twelve
+gradients, with a quarter of the bytes sent.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol, Self, TypeVar
 
-FANOUT = 12  # of a sphere in a step, one for each that touches its control node
+FANOUT = 12  # micro-batches of a sphere in a step, and the maximum number of its workers
 FOUR = 4
 
-Block = tuple[int, int]  # positions from the first to before the second
+Block = tuple[int, int]  # (first, end): positions first to end - 1
 
 
 class Addable(Protocol):
-    """What can be summed; `+` makes a new one."""
+    """A type with `+` that returns a new object."""
 
     def __add__(self, other: Self, /) -> Self: ...
 
@@ -27,9 +28,9 @@ T = TypeVar("T", bound=Addable)
 
 
 def blocks(first: int, end: int) -> list[Block]:
-    """The fewest sums that hold positions `first` to before `end`, and may be done before those beside them are there.
+    """The fewest blocks that cover positions `first` to `end` - 1 and that the fixed order sums independently.
 
-    All twelve are one; else fours, pairs and single positions that begin where the order has them begin.
+    All twelve are one block; otherwise aligned blocks of four, two and one.
     """
     if (first, end) == (0, FANOUT):
         return [(first, end)]
@@ -42,7 +43,7 @@ def blocks(first: int, end: int) -> list[Block]:
 
 
 def ordered_sum(values: Mapping[Block, T]) -> T:
-    """The sum in the one order, of blocks that are beside each other and make twelve, or one of `blocks` again."""
+    """The sum of adjacent blocks in the fixed order; together they cover all twelve positions or one of `blocks`."""
     values = dict(values)
     for size in (1, 2):
         for begin in range(0, FANOUT, 2 * size):
@@ -56,10 +57,10 @@ def ordered_sum(values: Mapping[Block, T]) -> T:
 
 
 def spans(speeds: Sequence[float], min_per_peer: int = 0) -> list[Block]:
-    """Twelve positions for at most as many machines, by their speeds: neighbours for each, and for all
-    `min_per_peer`, 0 or 1.
+    """Divide the twelve positions among at most 12 machines by their speeds: a contiguous block for each.
 
-    Each next one goes to whoever would be done with it first.
+    Each machine gets at least `min_per_peer` (0 or 1) positions. Greedy: the next position goes to the machine that
+    would finish it first.
     """
     assert 1 <= len(speeds) <= FANOUT and min(speeds) > 0
     counts = [min_per_peer] * len(speeds)

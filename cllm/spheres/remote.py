@@ -1,4 +1,4 @@
-"""A worker as its control node sees it: calls go out, answers come in, and it may end or hang in between."""
+"""The control node's handle of a worker process: sends calls, receives answers, detects that it ended or hangs."""
 
 import json
 import select
@@ -12,23 +12,21 @@ from cllm.machine import cpu_seconds, descendants
 from cllm.spheres.fork_server import ChildProcess, WorkerLost, describe_exit
 
 State = Literal["starting", "working", "waiting"]
-IDLE_CHECK_SECONDS = 1.0  # between two looks at a worker that does not answer
-MAX_IDLE_CHECKS = (
-    10  # at one that owes an answer and was on no processor since the look before, until it counts as hung
-)
+IDLE_CHECK_SECONDS = 1.0  # between two checks of a worker with a pending call
+MAX_IDLE_CHECKS = 10  # consecutive checks without CPU time during a pending call after which a worker counts as hung
 
 
 class WorkerFailure(WorkerLost):
-    """A worker ended, hung, or answered what cannot be: another one may do what it could not."""
+    """A worker ended, hung, or returned an invalid answer; the call can be retried on another worker."""
 
 
 class InvalidResult(WorkerFailure):
-    """It answered what cannot be. A call is refused once: what is answered then is taken."""
+    """A worker's result is invalid. It is rejected once per call: the result of the retry is accepted."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of a worker: one function with the arguments of each of some tasks."""
+    """A request to a worker: a function's name, and its arguments for each task."""
 
     name: str
     tasks: Sequence[Mapping[str, Any]]
@@ -36,7 +34,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it, task by task."""
+    """The results of a call, one per task."""
 
     worker: "RemoteWorker"
     call: Call
@@ -44,17 +42,21 @@ class Answer:
 
 
 class RemoteWorker:
-    """A child process that answers calls; `rank` is its number in the sphere."""
+    """A child process that answers calls; `rank` is its number in the sphere.
+
+    `send` and `receive` raise WorkerFailure if the process has ended; `receive` also if the answer is malformed, and
+    WorkerLost if the call failed with an error.
+    """
 
     def __init__(self, rank: int, process: ChildProcess, max_idle_checks: int = MAX_IDLE_CHECKS) -> None:
         self.rank, self.process, self._max_idle_checks = rank, process, max_idle_checks
-        self.pending: Call | None = None  # what it was asked and has not answered yet
-        self.retried = False  # whether that was answered before, with what cannot be
-        self.num_done: Counter[str] = Counter()  # tasks, by the name of the call
-        self.seconds: defaultdict[str, float] = defaultdict(float)  # that they took, by name
+        self.pending: Call | None = None  # sent and not answered yet
+        self.retried = False  # whether an invalid result of the pending call was rejected before
+        self.num_done: Counter[str] = Counter()  # completed tasks, by the name of the call
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # from call to answer, by the name of the call
         self.num_replacements = 0
         self._sent_at = 0.0
-        self._call_number = 0  # of the call
+        self._call_number = 0
         self._received = bytearray()
         self._last_cpu_seconds, self._idle_checks = 0.0, 0
 
@@ -69,7 +71,7 @@ class RemoteWorker:
             raise self.exit_failure() from None
 
     def receive(self) -> Answer | None:
-        """The answer, once the whole of it has come; to be called when `process.answers` are readable."""
+        """Read from `process.answers`, which must be readable; the answer, or None if it is not complete yet."""
         data = self.process.answers.read(1 << 16)
         if not data:
             raise self.exit_failure()
@@ -83,22 +85,22 @@ class RemoteWorker:
             reply = json.loads(line)
             number = reply["number"]
         except (ValueError, KeyError, TypeError):
-            raise self.failure(f"answered what is no answer: {line[:40]!r}") from None
+            raise self.failure(f"sent a malformed answer: {line[:40]!r}") from None
         if call is None or number != self._call_number:
-            raise self.failure(f"answered call {number}, where {self._call_number} was asked")
+            raise self.failure(f"answered call {number}, expected call {self._call_number}")
         if "error" in reply:
             raise WorkerLost(reply["error"])
         assert "bug" not in reply, f"worker {self.rank} failed:\n{reply.get('bug')}"
         results = reply.get("results")
         if not isinstance(results, list) or len(results) != len(call.tasks):
-            raise self.failure(f"answered {len(call.tasks)} of {call.name} with {str(results)[:40]}")
+            raise self.failure(f"answered {len(call.tasks)} tasks of {call.name} with {str(results)[:40]}")
         self.pending = None
         self.num_done[call.name] += len(call.tasks)
         self.seconds[call.name] += time.monotonic() - self._sent_at
         return Answer(self, call, results)
 
     def await_answer(self) -> None:
-        """Return when it has answered the call that it owes; `WorkerFailure` where it hangs."""
+        """Wait for the answer to the pending call; WorkerFailure if the worker hangs or ends."""
         while True:
             if select.select([self.process.answers], [], [], IDLE_CHECK_SECONDS)[0]:
                 if self.receive() is not None:
@@ -108,15 +110,16 @@ class RemoteWorker:
 
     @property
     def state(self) -> State:
-        """What it does, as far as its control node knows."""
+        """Starting, working on a call, or waiting for one."""
         if not self.process.is_started:
             return "starting"
         return "waiting" if self.pending is None else "working"
 
     def is_hung(self) -> bool:
-        """Whether it owes an answer and has been on no processor at so many looks, of which this is one.
+        """Check whether the worker hangs: a call is pending and it used no CPU time in `max_idle_checks` checks.
 
-        A control node has as long again: it waits for workers of its own, and may be about to replace one of them.
+        To be called once per `IDLE_CHECK_SECONDS`. A worker with child processes (a control node) gets twice as many
+        checks: it may be replacing a worker of its own.
         """
         if self.pending is None or not self.process.is_started:
             return False
@@ -127,7 +130,7 @@ class RemoteWorker:
         return self._idle_checks >= self._max_idle_checks * (2 if child_pids else 1)
 
     def hung_failure(self) -> WorkerFailure:
-        return self.failure(f"was on no processor for {self._idle_checks * IDLE_CHECK_SECONDS:.0f} s")
+        return self.failure(f"used no CPU time for {self._idle_checks * IDLE_CHECK_SECONDS:.0f} s")
 
     def exit_failure(self) -> WorkerFailure:
         code = self.process.wait()
@@ -136,18 +139,18 @@ class RemoteWorker:
 
     def failure(self, reason: str, kind: type[WorkerFailure] = WorkerFailure) -> WorkerFailure:
         return kind(
-            f"worker {self.rank} (process {self.process.pid}) {reason}; run the same command again to go on from "
+            f"worker {self.rank} (process {self.process.pid}) {reason}; run the same command again to resume from "
             "the last checkpoint"
         )
 
     def reset(self) -> None:
-        """What the process before this one was about to answer."""
+        """Discard the state of the previous process after `process` was replaced."""
         self.num_replacements += 1
         self.pending, self._last_cpu_seconds, self._idle_checks = None, 0.0, 0
         self._received.clear()
 
     def terminate(self) -> None:
-        """End the process, however it is."""
+        """Kill the process and close its pipes."""
         self.process.kill()
         self.process.wait()
         self.process.close()

@@ -1,8 +1,7 @@
-"""Named arrays in memory that several processes see at once.
+"""Named arrays in memory shared by several processes of one machine, without copies.
 
-The memory has no name in the file system: it belongs to a descriptor that workers are given, and the kernel frees it
-with the last process that holds it, however that process ends. Numbers travel between the processes of one machine
-this way, without a copy.
+The memory is anonymous (`memfd_create`): workers inherit its descriptor, and the kernel frees it when the last process
+that holds it ends, for whatever reason.
 """
 
 import mmap
@@ -19,15 +18,15 @@ Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> (NumPy dtype, shap
 
 
 def create_shared_memory() -> int:
-    """A descriptor of empty memory, for workers to have before its size is known."""
+    """A descriptor of empty shared memory, which workers can inherit before its size is known."""
     return os.memfd_create("cllm")
 
 
 class SharedArrays:
-    """Arrays laid one after another in one shared mapping; `arrays[name]` is a view."""
+    """Arrays laid out one after another in one shared mapping; `arrays[name]` is a view, shapes as in `layout`."""
 
     def __init__(self, layout: Layout, descriptor: int) -> None:
-        """Map `descriptor` (of `create_shared_memory`) as arrays; the first process to do so sizes it, zeroed."""
+        """Map `descriptor` (from `create_shared_memory`) as arrays; the first process to do so sizes it, zeroed."""
         sizes = {name: prod(shape) * np.dtype(dtype).itemsize for name, (dtype, shape) in layout.items()}
         total = sum(_padded(size) for size in sizes.values())
         if os.fstat(descriptor).st_size < total:

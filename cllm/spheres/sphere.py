@@ -1,10 +1,10 @@
-"""A sphere: one control node and the workers that touch it, at most twelve (the kissing number in three dimensions).
+"""A sphere: one control node and its workers, at most twelve (the kissing number in three dimensions).
 
-The control node computes nothing. It asks for workers, deals tasks to whichever is free, and collects answers; a task's
-result does not depend on who did it. So where calls may be made again, a worker that ends, hangs or answers what cannot
-be is replaced: the one in its place is prepared as it was, and does what it still owed.
+The control node computes nothing. It starts workers, gives tasks to free ones, and collects the answers; a result does
+not depend on which worker computed it. If every call is idempotent, a worker that ends, hangs or returns an invalid
+result is replaced: the new process gets the same preparation calls and then the pending call.
 
-Here one sphere on one machine: its workers are forks of one process.
+The workers of a sphere run on one machine, as forks of one process.
 """
 
 import contextlib
@@ -27,22 +27,22 @@ from cllm.spheres.remote import (
 )
 
 ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
-EXIT_TIMEOUT_SECONDS = 2.0  # for a worker to end by itself
-MAX_CONSECUTIVE_FAILURES = 5  # one after another, without an answer in between
+EXIT_TIMEOUT_SECONDS = 2.0  # for a worker to exit after its input has closed
+MAX_CONSECUTIVE_FAILURES = 5  # without an answer in between
 
-IsValid = Callable[[Mapping[str, Any], Any], bool]  # whether a result can be, by a call's arguments
+IsValid = Callable[[Mapping[str, Any], Any], bool]  # (a task's arguments, its result) -> whether the result is valid
 
 
 def any_result(arguments: Mapping[str, Any], result: Any) -> bool:
-    """Every result can be."""
+    """Accept every result."""
     return True
 
 
 class TaskQueue:
-    """Tasks that wait for a worker, numbered in their order."""
+    """A queue of tasks, numbered in order."""
 
     def __init__(self, tasks: Iterable[Mapping[str, Any]], num_workers: int, chunked: bool) -> None:
-        """`chunked`: all tasks are drawn now, and several taken at a time."""
+        """`chunked`: read all tasks now, and hand out several at a time."""
         task_list = list(tasks) if chunked else []
         self._num_left, self._num_workers, self._tasks = (
             len(task_list),
@@ -51,14 +51,17 @@ class TaskQueue:
         )
 
     def next_tasks(self) -> list[tuple[int, Mapping[str, Any]]]:
-        """The next, or of all that are left half of a worker's share; none where none is left."""
+        """The next task; with `chunked`, half of a worker's share of the remaining tasks. Empty if none is left."""
         taken = list(itertools.islice(self._tasks, max(1, -(-self._num_left // (2 * self._num_workers)))))
         self._num_left -= len(taken)
         return taken
 
 
 class Sphere:
-    """Workers that run the same `module`; a context manager that leaves none of them behind."""
+    """Workers that run the same `module`; a context manager that ends all of them.
+
+    Every call raises WorkerLost if a worker fails and cannot be replaced, or answers with an error.
+    """
 
     def __init__(
         self,
@@ -69,10 +72,10 @@ class Sphere:
         idempotent: bool = False,
         max_idle_checks: int = MAX_IDLE_CHECKS,
     ) -> None:
-        """They have the descriptors `extra_fds` (`ForkServer.spawn`); `idempotent`: every call may be made again by
-        another.
+        """`extra_fds`: descriptors that workers inherit (`ForkServer.spawn`).
 
-        `max_idle_checks`: at how many, one a second, a worker that uses no processor counts as hung.
+        `idempotent`: every call can be repeated on another worker. `max_idle_checks`: checks without CPU time, one per
+        second, after which a worker counts as hung.
         """
         self._fork_server, self._module, self._extra_fds, self._idempotent = (
             fork_server,
@@ -82,9 +85,9 @@ class Sphere:
         )
         self._max_idle_checks = max_idle_checks
         self.workers: list[RemoteWorker] = []
-        self.replacement_reasons: list[str] = []  # why, of each worker that was
+        self.replacement_reasons: list[str] = []  # one per replacement
         self._consecutive_failures = 0
-        self._preparations: list[Callable[[int], Call]] = []  # of a worker, by its rank
+        self._preparations: list[Callable[[int], Call]] = []  # each gives the call for a rank
         self._selector = selectors.DefaultSelector()
         self.resize(num_workers)
 
@@ -99,7 +102,7 @@ class Sphere:
         return [worker.process.pid for worker in self.workers]
 
     def resize(self, num_workers: int) -> None:
-        """Have so many workers, between two calls: others are born and prepared, or the last ones end."""
+        """Set the number of workers, with no call pending: start and prepare new ones, or terminate the last ones."""
         assert 1 <= num_workers <= FANOUT
         for worker in self.workers[num_workers:]:
             self._selector.unregister(worker.process.answers)
@@ -112,7 +115,7 @@ class Sphere:
         for worker in new_workers:
             self._selector.register(worker.process.answers, selectors.EVENT_READ, worker)
         self.workers += new_workers
-        preparations, self._preparations = self._preparations, []  # one in the place of another begins anew
+        preparations, self._preparations = self._preparations, []  # replacements get only those that are complete
         for call_of in preparations:
             self._call_each(new_workers, [call_of(worker.rank) for worker in new_workers])
             self._preparations.append(call_of)
@@ -122,7 +125,7 @@ class Sphere:
         self.prepare_each(call, lambda rank: arguments)
 
     def prepare_each(self, call: str, arguments_of: Callable[[int], Mapping[str, Any]]) -> None:
-        """The same, where the arguments depend on the worker's rank."""
+        """As `prepare`, with arguments that depend on the worker's rank."""
         self.call_all(call, [arguments_of(worker.rank) for worker in self.workers])
         self._preparations.append(lambda rank: Call(call, [arguments_of(rank)]))
 
@@ -134,13 +137,13 @@ class Sphere:
         is_valid: IsValid = any_result,
         chunked: bool = False,
     ) -> list[Any]:
-        """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next.
+        """Results of `call` with each task's arguments, in the order of the tasks; a free worker takes the next task.
 
-        Tasks are drawn one at a time as workers become free, so an iterator may end when time is up. With `chunked` all
-        are there from the beginning: a worker takes several, and fewer as fewer are left (guided self-scheduling,
-        Polychronopoulos & Kuck 1987): of twelve tasks two workers get 7 messages. With `num_workers` only so many work,
-        and the others rest. A result that cannot be (`is_valid`) costs a worker its place; what is found in its place
-        stands.
+        Tasks are read one at a time as workers become free, so an iterator can end when the time is up. With `chunked`
+        all are read at once, and a worker takes several, fewer as fewer remain (guided self-scheduling,
+        Polychronopoulos & Kuck 1987): 12 tasks for two workers take 7 messages. Only the first `num_workers` workers
+        are used if it is given. A worker whose result is not `is_valid` is replaced and the call retried once; the
+        result of the retry is accepted.
         """
         assert num_workers is None or 1 <= num_workers <= len(self.workers)
         workers = self.workers[:num_workers]
@@ -158,42 +161,40 @@ class Sphere:
     def call_all(
         self, call: str, arguments: Sequence[Mapping[str, Any]] | None = None, is_valid: IsValid = any_result
     ) -> list[Any]:
-        """Results by rank of `call`, made once on every worker, or on as many as there are arguments."""
+        """Results by rank of `call`, made once on every worker, or on the first `len(arguments)`."""
         given = [{} for _ in self.workers] if arguments is None else arguments
         assert 1 <= len(given) <= len(self.workers)
         return self._call_each(self.workers[: len(given)], [Call(call, [own]) for own in given], is_valid)
 
     def call_one(self, call: str, **arguments: Any) -> Any:
-        """Result of `call` made on the first worker."""
+        """The result of `call` on the first worker."""
         self.start_call(call, **arguments)
         return self.wait_result()
 
     def start_call(self, call: str, **arguments: Any) -> None:
-        """Make `call` on the first worker without waiting for its result, which is `wait_result`'s; no other call
-        meanwhile.
-        """
+        """Send `call` to the first worker without waiting; make no other call before `wait_result`."""
         self._send(self.workers[0], Call(call, [arguments]))
 
     def has_result(self) -> bool:
-        """Whether `wait_result` need not wait for the call that was begun."""
+        """Whether an answer to the call of `start_call` can be read without waiting."""
         return bool(self._selector.select(0))
 
     def wait_result(self) -> Any:
-        """Result of the call that was begun."""
+        """The result of the call of `start_call`."""
         answers: list[Answer] = []
         while not answers:
             answers = self._wait_for_answers()
         return answers[0].results[0]
 
     def close(self, timeout_seconds: float) -> None:
-        """End the workers: their input closes, and whoever has not ended after `timeout_seconds` seconds is killed."""
+        """End the workers: close their input, and kill those that have not exited after `timeout_seconds` each."""
         self._selector.close()
         for worker in self.workers:
             with contextlib.suppress(BrokenPipeError):
                 worker.process.calls.close()
         for worker in self.workers:
             if not timeout_seconds and not worker.process.is_started:
-                pass  # it will find its input closed: in a hurry, PyTorch's import is not waited for
+                pass  # it will find its input closed: without a timeout, do not wait for PyTorch's import
             elif worker.process.wait(timeout_seconds) is None:
                 worker.process.kill()
                 worker.process.wait()
@@ -202,7 +203,7 @@ class Sphere:
     def _call_each(
         self, workers: Sequence[RemoteWorker], calls: Sequence[Call], is_valid: IsValid = any_result
     ) -> list[Any]:
-        """Each worker's result of its call."""
+        """The result of each worker's call, in order of `workers`."""
         for worker, call in zip(workers, calls, strict=True):
             self._send(worker, call)
         results: dict[int, Any] = {}
@@ -224,7 +225,7 @@ class Sphere:
             self._replace(worker, failure)
 
     def _wait_for_answers(self, is_valid: IsValid = any_result) -> list[Answer]:
-        """The answers that have come, after waiting for at least a part of one, or for a worker in another's place."""
+        """Wait until some worker is readable and return the complete answers; hung workers are replaced meanwhile."""
         deadline = time.monotonic() + ANSWER_DEADLINE_SECONDS
         while not (ready := self._selector.select(IDLE_CHECK_SECONDS)):
             if time.monotonic() > deadline:
@@ -247,9 +248,7 @@ class Sphere:
         return answers
 
     def _check(self, answer: Answer, is_valid: IsValid) -> None:
-        """`InvalidResult` where a result cannot be, unless it was found a second time: then it is not the worker's
-        fault.
-        """
+        """Raise InvalidResult if a result is not valid, unless this is the retry: then the worker is not at fault."""
         worker = answer.worker
         for task, result in zip(answer.call.tasks, answer.results, strict=True):
             if not worker.retried and not is_valid(task, result):
@@ -257,7 +256,10 @@ class Sphere:
                 raise worker.failure(f"answered {answer.call.name} with {result!r}", InvalidResult)
 
     def _replace(self, worker: RemoteWorker, failure: WorkerFailure) -> None:
-        """Have another process in a worker's place, prepared as it was, which does what it owed."""
+        """Replace a worker's process, repeat its preparation calls, and send the pending call again.
+
+        Raises `failure` if the sphere is not idempotent, or after `MAX_CONSECUTIVE_FAILURES`.
+        """
         pending = worker.pending
         while True:
             if not self._idempotent or self._consecutive_failures == MAX_CONSECUTIVE_FAILURES:

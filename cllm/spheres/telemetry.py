@@ -1,8 +1,8 @@
-"""What the processes of a sphere do, sampled while a network learns: for the status file, and as a history.
+"""Samples of what the processes of a sphere do during training, for the status file and the history.
 
-A worker's time is what its control node sees of it: from a call to its answer it computes (positions, dev documents) or
-reduces (sums, updates); the rest of the time it waits. Each control node samples its own sphere; one above is told, and
-what it says of a control node is what is below that.
+A worker's time is measured by its control node: from a call to its answer it computes (micro-batches, dev documents) or
+reduces (sums, updates); the rest of the time it waits. Each control node samples its own sphere and reports to the one
+above, whose row for a control node aggregates the workers below it.
 """
 
 import os
@@ -20,24 +20,24 @@ SUMMED_KEYS, AVERAGED_KEYS = (
     ("compute_share", "reduce_share"),
 )
 
-Sample = dict[str, Any]  # {"control": {...}, "workers": [{...}, ...], "replacement_reasons": [why, ...]}
+Sample = dict[str, Any]  # {"control": {...}, "workers": [{...}, ...], "replacement_reasons": [text, ...]}
 
 
 class Telemetry:
-    """Samples of a sphere, each about the time since the one before."""
+    """Samples of a sphere, each covering the time since the previous sample."""
 
     def __init__(self, sphere: Sphere, clock: Callable[[], float] = time.monotonic) -> None:
         self._sphere, self._clock = sphere, clock
         self._last_counts, self._num_reported = self._counts(), 0
 
     def sample(self, tokens_per_micro_batch: int) -> Sample:
-        """Shares of the time, speeds, memory; why workers were replaced, where they were."""
+        """Time shares, tokens per second and memory of each process, and the reasons of worker replacements."""
         before, now = self._last_counts, self._counts()
         self._last_counts = now
         seconds = max(now["seconds"] - before["seconds"], 1e-9)
         workers = []
         for worker, is_now in now["workers"].items():
-            was = before["workers"].get(worker, ZERO_COUNTS)  # of one that has joined since
+            was = before["workers"].get(worker, ZERO_COUNTS)  # a worker that was started since
             micro_batches = is_now["num_micro_batches"] - was["num_micro_batches"]
             workers.append(
                 {
@@ -77,7 +77,7 @@ class Telemetry:
 
 
 def control_node_row(rank: int, name: str, child_sample: Sample) -> dict[str, Any]:
-    """What is said of a control node among workers, of a sample of its own sphere."""
+    """A control node's row among the workers of the sphere above: sums and means of a sample of its own sphere."""
     workers = child_sample["workers"]
     sums: dict[str, Any] = {key: sum(worker[key] for worker in workers) for key in SUMMED_KEYS}
     sums["memory_bytes"] += child_sample["control"]["memory_bytes"]

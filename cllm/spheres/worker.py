@@ -1,11 +1,11 @@
-"""The inside of a worker process: answer the control node's calls until it hangs up.
+"""The main loop of a worker process: answer the control node's calls until standard input closes.
 
-A call is one line of JSON on standard input, {"call": name, "number": n, "tasks": [{...}, ...]}: what it names is done
-with the arguments of each task. The answer is one line on standard output, {"number": n, "results": [...]} or
-{"number": n, "error": text}. Large numbers do not travel here: they are in shared memory.
+A call is one line of JSON on standard input, {"call": name, "number": n, "tasks": [{...}, ...]}: the named handler runs
+with the arguments of each task. The answer is one line on standard output: {"number": n, "results": [...]},
+{"number": n, "error": text} or {"number": n, "bug": traceback}. Arrays are not sent here; they are in shared memory.
 
-A worker never outlives the process it is a fork of: the kernel kills it when that dies, and it ends by itself when its
-input closes. It leaves Ctrl-C to the control node, which decides what is saved first.
+A worker never outlives the process that forked it: the kernel kills it when that process dies, and it exits when its
+input closes. It ignores Ctrl-C; the control node handles that and saves first.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def serve(handlers: Mapping[str, Handler]) -> None:
-    """Answer calls with `handlers` until standard input closes. Stray prints go to standard error."""
+    """Answer calls with `handlers` until standard input closes. Output of `print` goes to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     calls = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8")
@@ -45,7 +45,7 @@ def serve(handlers: Mapping[str, Handler]) -> None:
 
 
 def execute(handler: Handler, tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """The reply to one call: its results, a user's error as its sentence, a bug as its traceback."""
+    """The reply to one call: {"results": ...}, {"error": text} for a CllmError, {"bug": traceback} for another."""
     try:
         return {"results": [handler(**task) for task in tasks]}
     except CllmError as error:

@@ -1,1 +1,1 @@
-"""What `cllm train` does in each stage; `cllm.operations.pipeline` knows their order."""
+"""The stages of `cllm train`; `cllm.operations.pipeline` defines their order."""

@@ -1,6 +1,6 @@
-"""How a training went: samples of the run and of its processes, in one SQLite file.
+"""The history of a training: samples of the run and of its processes, in one SQLite file.
 
-It is bounded: when it is full, every second sample of it goes, so that it covers a run of any length.
+Its size is bounded: when it is full, every second sample is deleted, so it covers a run of any length.
 """
 
 import contextlib
@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from cllm.spheres.telemetry import flatten
 
-HISTORY_SECONDS = 5.0  # between two samples that are kept
-MAX_SAMPLES = 1024  # that are kept: of a run of an hour one every 7 s, of a day's one every 3 minutes
+HISTORY_SECONDS = 5.0  # between two samples
+MAX_SAMPLES = 1024  # of a run of an hour one every 7 s, of a day one every 3 minutes
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps (
     seconds REAL PRIMARY KEY, step INTEGER, loss REAL, gradient_norm REAL, tokens_per_second REAL,
@@ -33,8 +33,8 @@ SELECT seconds FROM (SELECT seconds, ROW_NUMBER() OVER (ORDER BY seconds) AS num
 class History:
     """A run's samples in one SQLite file; a context manager.
 
-    It is a record and nothing depends on it: one that cannot be read is begun anew, and where it cannot be written, on
-    a full disk, the run goes on.
+    Nothing depends on it: an unreadable file is replaced by an empty one, and write errors, as on a full disk, are
+    ignored.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class History:
         self._database.close()
 
     def add(self, seconds: float, run: Mapping[str, Any], sample: Mapping[str, Any]) -> None:
-        """Keep a sample of the run after so many seconds of training."""
+        """Add a sample of the run, taken after `seconds` of training."""
         step = (run["step"], run["loss"], run["gradient_norm"], run["tokens_per_second"])
         names = (
             "rank",
@@ -78,15 +78,15 @@ class History:
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """A database with the tables of a history."""
+    """Open a history database, and create its tables if they are missing."""
     database = sqlite3.connect(path, isolation_level=None)
-    # Not WAL: SQLite 3.7 to 3.51 can damage such a file. Nothing waits for the disk.
+    # Not WAL: SQLite 3.7 to 3.51 can corrupt a database in that mode. Not synchronous: no write waits for the disk.
     database.executescript(f"PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF; {SCHEMA}")
     return database
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The samples of the run, as it went; none where there is no history that can be read."""
+    """The samples of the run in order of time, columns of table `steps`; empty if the history cannot be read."""
     if not path.exists():
         return []
     with (

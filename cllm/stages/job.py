@@ -1,4 +1,4 @@
-"""What the user asked for, and what every stage of a run needs to know of it."""
+"""The options and configuration of a run, as every stage needs them."""
 
 import dataclasses
 import time
@@ -17,7 +17,7 @@ from cllm.tokenizer.tokenizer import MIN_VOCAB_SIZE
 from cllm.training.choose import config_of_size
 from cllm.training.plan import MAX_LEVELS, OptimizerConfig, Plan, TrainingConfig, load_plan, rounds_per_step
 
-DEFAULT_PORT = 29400  # as torchrun's
+DEFAULT_PORT = 29400  # the default of torchrun
 WILDCARD_ADDRESSES = ("", "0.0.0.0", "::")
 WEEK_MINUTES = 7 * 24 * 60
 MAX_TOTAL_WORKERS = int(FANOUT**MAX_LEVELS)
@@ -25,7 +25,7 @@ MAX_TOTAL_WORKERS = int(FANOUT**MAX_LEVELS)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What the user may say about a run; everything else is derived."""
+    """The command-line options of a run; everything else is derived. UsageError if a value is not allowed."""
 
     minutes: float = 5.0
     steps: int | None = None
@@ -38,22 +38,21 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes <= WEEK_MINUTES:
-            raise UsageError(f"--minutes {self.minutes:g} is not between 0 and {WEEK_MINUTES} (a week)")
+            raise UsageError(f"--minutes {self.minutes:g} is not between 0 and {WEEK_MINUTES} (one week)")
         if self.steps is not None and not 1 <= self.steps <= 10_000_000:
             raise UsageError(f"--steps {self.steps} is not between 1 and 10,000,000")
         if self.workers is not None and not 1 <= self.workers <= MAX_TOTAL_WORKERS:
             raise UsageError(
-                f"--workers {self.workers} is not between 1 and {MAX_TOTAL_WORKERS}: {FANOUT} spheres touch one, and "
-                "as many each of these"
+                f"--workers {self.workers} is not between 1 and {MAX_TOTAL_WORKERS}, two levels of {FANOUT}"
             )
         if self.listen is not None:
             if parse_endpoint("--listen", self.listen)[0] in WILDCARD_ADDRESSES:
                 raise UsageError(
-                    f"--listen {self.listen} would be every address of this machine: name the one by which the others "
-                    "reach it, on a network whose machines trust each other"
+                    f"--listen {self.listen} would listen on every address of this machine: give the one address that "
+                    "the other machines can reach, in a network whose machines trust each other"
                 )
             if self.workers is not None and self.workers > FANOUT:
-                raise UsageError(f"--workers {self.workers}: one of many machines has at most {FANOUT}")
+                raise UsageError(f"--workers {self.workers} with --listen: a machine has at most {FANOUT} workers")
         if self.plan is not None and self.steps is not None:
             raise UsageError("--plan and --steps are both given: a plan has its own number of steps")
         if not 0 <= self.seed < 1 << 31:
@@ -61,14 +60,14 @@ class TrainOptions:
 
     @property
     def new_run_options(self) -> list[str]:
-        """The options given that only a new run can follow."""
+        """The given options that apply only to a new run."""
         defaults = TrainOptions()
         option_names = ("minutes", "steps", "plan", "seed", "config")
         return [f"--{name}" for name in option_names if getattr(self, name) != getattr(defaults, name)]
 
 
 def parse_endpoint(option: str, text: str) -> tuple[str, int]:
-    """The host and the port of HOST, HOST:PORT, or [HOST]:PORT where the host has colons."""
+    """The host and port of "HOST", "HOST:PORT" or "[IPV6]:PORT"; UsageError if the port is not valid."""
     host, port = text, str(DEFAULT_PORT)
     if text.startswith("[") and "]" in text:
         host, _, rest = text[1:].partition("]")
@@ -82,9 +81,9 @@ def parse_endpoint(option: str, text: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What concerns the process and not the numbers."""
+    """Settings that do not affect the result of a run."""
 
-    checkpoint_seconds: float = 30.0  # the most that a killed run loses
+    checkpoint_seconds: float = 30.0  # between checkpoints: the training time that a killed run can lose
 
     def __post_init__(self) -> None:
         check_bounds(self, checkpoint_seconds=(0.01, 86_400))
@@ -92,7 +91,7 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineChoice:
-    """With what the numbers are computed; "auto" leaves it to the machine."""
+    """The dtype to compute with; "auto" chooses it by the machine."""
 
     dtype: str = "auto"
 
@@ -102,7 +101,7 @@ class EngineChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """The vocabulary to ask for; 0 derives it from the repository's size."""
+    """The vocabulary size; 0 derives it from the size of the repository."""
 
     vocab_size: int = 0
 
@@ -128,7 +127,7 @@ SECTIONS: dict[str, list[str]] = {
 
 
 def user_plan(path: Path) -> Plan:
-    """The plan in a file that the user named."""
+    """Load the plan in a file given with --plan; UsageError if it is not a valid plan."""
     try:
         return load_plan(path)
     except ArtifactError as error:
@@ -137,14 +136,14 @@ def user_plan(path: Path) -> Plan:
 
 @dataclass
 class Job:
-    """One command, from its first second to its scorecard. Wrong options and files are refused when it is made."""
+    """One command, from its start to its scorecard. Construction raises UsageError for invalid options and files."""
 
     root: Path
     options: TrainOptions
     report: Reporter
     machine: Machine = field(default_factory=detect_machine)
     started_at: float = field(default_factory=time.monotonic)
-    seconds_before_resume: float = 0.0  # that the run had taken when this command began to go on with it
+    seconds_before_resume: float = 0.0  # used by the run's earlier commands
 
     def __post_init__(self) -> None:
         self.settings: Settings = load_settings(self.options.config, SECTIONS) if self.options.config else {}
@@ -153,38 +152,40 @@ class Job:
         self.engine_choice = override(EngineChoice(), self.section("engine"), "engine")
         self.training = override(
             TrainingConfig(), self.section("training"), "training"
-        )  # a plan's own may begin elsewhere
+        )  # a user's plan can have other defaults
         self.optimizer = override(OptimizerConfig(), self.section("optimizer"), "optimizer")
-        override(config_of_size(0, MIN_VOCAB_SIZE), self.section("model"), "model")  # refused now, not after the scan
+        override(
+            config_of_size(0, MIN_VOCAB_SIZE), self.section("model"), "model"
+        )  # reject invalid values now, not after the scan
         self.corpus_config = override(CorpusConfig(), self.section("corpus"), "corpus")
         self.user_plan: Plan | None = user_plan(self.options.plan) if self.options.plan else None
-        self.cores = self.machine.cores  # which may be others while it runs
+        self.cores = self.machine.cores  # can change while the command runs
 
     @property
     def num_workers(self) -> int:
-        """One for each core, if the user asked for no other number."""
+        """The number of workers: --workers, or one per core and at most 12."""
         return self.options.workers or min(self.cores, FANOUT)
 
     @property
     def levels(self) -> int:
-        """Of spheres, in a plan that is made for so many workers."""
+        """Levels of spheres in a new plan: 2 for more than 12 workers or several machines, else 1."""
         return 1 if self.num_workers <= FANOUT and self.listen is None else 2
 
     @property
     def listen(self) -> tuple[str, int] | None:
-        """Where other machines come to take part."""
+        """The address and port at which other machines can join, or None."""
         return None if self.options.listen is None else parse_endpoint("--listen", self.options.listen)
 
     @property
     def num_idle(self) -> int:
-        """How many workers leave their core to the memory while it reads: none, where a core is spare."""
+        """The number of workers that stay idle while the memory is built; 0 if there is a core to spare."""
         if self.levels > 1:
             return 0
         return max(0, min(self.num_workers - 1, self.num_workers - self.cores + 1))
 
     @property
     def memory_build_share(self) -> float:
-        """The share of all workers' time that is gone while the memory reads."""
+        """The share of all workers' time that is lost while the memory is built."""
         if self.num_workers == self.cores == 1:
             return 0.5
         if self.levels > 1:
@@ -192,20 +193,20 @@ class Job:
         return 1 - rounds_per_step(self.num_workers) / rounds_per_step(self.num_workers - self.num_idle)
 
     def section(self, name: str) -> dict[str, Any]:
-        """What the configuration file says in one section."""
+        """The values of one section of the configuration file; empty if there is none."""
         return self.settings.get(name, {})
 
     @property
     def elapsed_seconds(self) -> float:
-        """Since the command began."""
+        """Seconds since the command began."""
         return time.monotonic() - self.started_at
 
     @property
     def total_seconds(self) -> float:
-        """Of the run, those of the commands that were interrupted included."""
+        """Seconds of the run, including those of its earlier, interrupted commands."""
         return self.seconds_before_resume + self.elapsed_seconds
 
     @property
     def seconds_left(self) -> float:
-        """Of the whole budget."""
+        """Seconds that remain of the whole budget."""
         return self.options.minutes * 60 - self.elapsed_seconds

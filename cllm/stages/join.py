@@ -1,6 +1,6 @@
-"""A machine that takes part in another one's run, from its first word to the last: `cllm train --join HOST:PORT`.
+"""`cllm train --join HOST:PORT`: compute for another machine's run until it is done.
 
-It needs no repository: what it is to learn comes over the network, into a folder that goes with the process.
+No repository is needed: the run's data is received over the network, into a temporary folder.
 """
 
 import os
@@ -20,15 +20,18 @@ from cllm.training.launch import FOLLOWER, PEER_MAX_IDLE_CHECKS
 START_TIMEOUT_SECONDS, RECONNECT_TIMEOUT_SECONDS = (
     600.0,
     120.0,
-)  # for a run to be there at all, which is prepared first; or again
-RETRY_SECONDS = 0.5  # between two tries
+)  # to wait for the first contact (the other machine first prepares the run), and for a reconnection
+RETRY_SECONDS = 0.5  # between two attempts to connect
 
 
 def join_run(address: str, workers: int | None, report: Reporter) -> None:
-    """Compute for the run that listens at HOST:PORT until it is done."""
+    """Compute for the run that listens at `address` (HOST:PORT) until it is done.
+
+    Raises UsageError for an invalid address or number of workers.
+    """
     host, port = parse_endpoint("--join", address)
     if workers is not None and not 1 <= workers <= FANOUT:
-        raise UsageError(f"--workers {workers} is not between 1 and {FANOUT}, as a machine that takes part has")
+        raise UsageError(f"--workers {workers} is not between 1 and {FANOUT}, the limit with --join")
     num_workers = workers or min(count_cores(), FANOUT)
     descriptor = create_shared_memory()
     try:
@@ -65,7 +68,7 @@ def follow_run(sphere: Sphere, address: str, report: Reporter) -> None:
         if state != "unreachable":
             last_contact = time.monotonic()
         elif has_joined and time.monotonic() - last_contact > RECONNECT_TIMEOUT_SECONDS:
-            raise TrainingError(f"the run at {address} has ended, or cannot be reached ({found['reason']})")
+            raise TrainingError(f"the run at {address} has ended or cannot be reached ({found['reason']})")
         elif time.monotonic() - last_contact > START_TIMEOUT_SECONDS:
             raise TrainingError(
                 f"no run listens at {address} ({found['reason']}): start it there with "
@@ -82,10 +85,10 @@ def follow_run(sphere: Sphere, address: str, report: Reporter) -> None:
 
 
 def status_message(found: dict[str, Any], address: str) -> str:
-    """What a person wants to know as the state changes."""
+    """The progress line for a change of state."""
     return {
         "waiting": f"at {address}: waiting for the next step",
-        "training": f"taking part, with {found.get('num_peers')} machines in all",
-        "unreachable": f"{address} does not answer ({found.get('reason')}); trying again",
+        "training": f"joined the run, {found.get('num_peers')} machines in total",
+        "unreachable": f"{address} does not answer ({found.get('reason')}); retrying",
         "done": "the run is done",
     }[str(found["state"])]

@@ -1,4 +1,4 @@
-"""The memory of a run: its process reads while the network learns, and hears the network when that is done."""
+"""The memory build of a run: a process trains the memory during the training, and with the network afterwards."""
 
 import time
 from pathlib import Path
@@ -20,12 +20,12 @@ from cllm.training.plan import load_plan
 from cllm.workspace.run import Run
 
 WORKER = "cllm.memory.worker"
-CALIBRATION_BYTES = 100_000  # are read alone on the machine: 1 to 2 s, which tell how fast it is
-MIN_SPEED, MAX_SPEED = 0.5, 3.0  # that it is taken for
+CALIBRATION_BYTES = 100_000  # built before the training, 1 to 2 s, to measure the machine's speed
+MIN_SPEED, MAX_SPEED = 0.5, 3.0  # the measured speed is clamped to this range
 
 
 def has_memory(run: Run) -> bool:
-    """Whether the run's memory is there, verifies, and is that of its model."""
+    """Whether the run's memory exists, verifies, and belongs to its model."""
     try:
         return bool(verify_directory(run.memory).get("weights_sha256") == verify_directory(run.model)["weights_sha256"])
     except ArtifactError:
@@ -33,19 +33,19 @@ def has_memory(run: Run) -> bool:
 
 
 class MemoryBuild:
-    """The process that remembers; a context manager. `build` starts it, `finish` waits for it.
+    """The process that builds the memory; a context manager. `begin` starts the build, `finish` waits for it.
 
-    While it reads, it takes a core. Where the workers have all of them, one rests, instead of all waiting at the end of
-    every step for one that shares its core (2% more tokens in five minutes, docs/LOG.md).
+    The build takes one core. If the workers use all cores, one worker is idle meanwhile, so that the others do not wait
+    at the end of every step for a worker that shares its core (2% more tokens in 5 minutes, docs/LOG.md).
     """
 
     def __init__(self, job: Job, run: Run, fork_server: ForkServer) -> None:
         self._job, self._run, self._fork_server = job, run, fork_server
         self._sphere: Sphere | None = None
-        self._plan: MemoryPlan | None = None  # that it reads by
-        self._speed, self._builds_until = 1.0, 0.0  # as planned
-        self._calibration: dict[str, float] = {}  # what came of the first part
-        self._alone: dict[str, float] = {}  # and of all
+        self._plan: MemoryPlan | None = None  # of the build in progress
+        self._speed, self._builds_until = 1.0, 0.0  # the planned end, by time.monotonic()
+        self._calibration: dict[str, float] = {}  # result of the first part
+        self._alone: dict[str, float] = {}  # result of all documents built alone
         self._failure: WorkerLost | None = None
 
     def __enter__(self) -> Self:
@@ -56,7 +56,7 @@ class MemoryBuild:
             self._sphere.__exit__(*error)
 
     def calibrate(self) -> float:
-        """Read the first part; how fast this machine reads, by how fast the constants of `memory_plan` take it for."""
+        """Build the first part; returns this machine's speed, relative to the constants of `memory_plan`."""
         self._start(CALIBRATION_BYTES)
         assert self._sphere is not None
         self._calibration = self._sphere.wait_result()
@@ -66,18 +66,18 @@ class MemoryBuild:
         return self._speed
 
     def begin(self) -> None:
-        """Read all, or what is left of it, in the background, while the network learns for as long as its plan says."""
+        """Build the rest, or all, in the background during the training."""
         corpus = Corpus.open(self._run.corpus)
         plan = load_memory_plan(self._run, corpus)
         self._job.report.log(describe_memory_plan(plan, corpus))
         if self._sphere is not None and plan == self._plan:
             self._sphere.start_call("build_rest")
         else:
-            self._start(None)  # anew, where the plan is another one now that this machine's speed is known
+            self._start(None)  # restart, as the plan differs now that the machine's speed is known
         self._builds_until = time.monotonic() + build_seconds(plan, corpus) / self._speed
 
     def _start(self, first_bytes: int | None) -> None:
-        """Have a process that reads so many bytes, or everything."""
+        """Start the process, and build the first `first_bytes`, or everything if None."""
         self._plan, self._calibration = load_memory_plan(self._run, Corpus.open(self._run.corpus)), {}
         self._sphere = self._sphere or Sphere(self._fork_server, WORKER, 1)
         self._sphere.start_call(
@@ -90,11 +90,11 @@ class MemoryBuild:
         )
 
     def num_idle(self) -> int:
-        """How many of the workers are to rest now."""
+        """The number of workers that are to be idle now."""
         return self._job.num_idle if self._is_building() else 0
 
     def lost_seconds(self, seconds: float) -> float:
-        """What of all workers' time in so many seconds the rest of the reading is going to take."""
+        """Seconds of all workers' time in the next `seconds` that the rest of the build will take."""
         remaining_seconds = min(seconds, self._builds_until - time.monotonic()) if self._is_building() else 0.0
         return max(0.0, remaining_seconds) * self._job.memory_build_share
 
@@ -106,16 +106,19 @@ class MemoryBuild:
         return not (self._alone or self._failure)
 
     def _collect(self) -> None:
-        """Take what comes of the reading."""
+        """Wait for the result of the build, and store it or its failure."""
         assert self._sphere is not None
         try:
             rest = self._sphere.wait_result()
             self._alone = {key: rest[key] + self._calibration.get(key, 0.0) for key in rest}
-        except WorkerLost as error:  # which `finish` says: the network is learned first
+        except WorkerLost as error:  # `finish` raises it, after the network is trained
             self._failure = error
 
     def finish(self) -> None:
-        """Read the rest with the network that was learned, and save the memory; then know the held-out files, too."""
+        """Train the memory with the trained network, and save it; then write the update with the held-out files.
+
+        Raises WorkerLost if the build failed.
+        """
         if self._sphere is None:
             self.begin()
         assert self._sphere is not None
@@ -148,7 +151,7 @@ class MemoryBuild:
 
 
 def update_memory(run: Run, corpus: Path, fork_server: ForkServer) -> dict[str, Any]:
-    """Bring what completes up to date with a corpus; which paths are `new` to it, or `stale`."""
+    """Update the memory used for completions to a corpus; returns the paths that are `new` to it or `stale`."""
     with Sphere(fork_server, WORKER, 1) as sphere:
         found: dict[str, Any] = sphere.call_one("update", **update_memory_arguments(run, corpus))
     return found

@@ -1,7 +1,7 @@
-"""The plan of a run's memory: what it reads, and what of it together with the network.
+"""The plan of a run's memory: which documents it is trained on alone, and which together with the network.
 
-The network has seen what it learned and would be trusted too much there. So what is read with it are `dev` documents,
-which it does not learn; the memory has not read them before either.
+On its training documents the network's predictions would get too much weight. So the memory is trained together with
+the network on `dev` documents, which the network is not trained on; they are new to the memory too.
 """
 
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ from cllm.corpus import Corpus, Document
 from cllm.errors import ArtifactError
 from cllm.workspace.run import Run
 
-# On a core of EPYC Zen 3, 2026-11-25: 45 to 55 KB/s are read, and 250 KB were heard in 14 s by two.
-OVERHEAD_SECONDS = 20.0  # of any run: nothing is learned in them
+# On EPYC Zen 3, 2026-11-25: 45 to 55 KB/s alone on one core; 250 KB with the network in 14 s on two.
+OVERHEAD_SECONDS = 20.0  # of any run, without training
 ALONE_SHARE, ALONE_BYTES_PER_SECOND = 0.5, 48_000
 WITH_NETWORK_SHARE, WITH_NETWORK_BYTES_PER_SECOND = 0.04, 12_000
-LOAD_AND_SAVE_SECONDS = 10.0  # for loading the network, saving the memory, and making what completes of it: 9 to 15 s
+LOAD_AND_SAVE_SECONDS = 10.0  # to load the network, save the memory and write the update: 9 to 15 s
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """Numbers of learned documents, in order: those that are read, and then those read with the network."""
+    """Indices of training documents, in order: those trained on alone, then those trained on with the network."""
 
     alone: list[int]
     with_network: list[int]
 
 
 def plan_memory(corpus: Corpus, seconds: float, num_workers: int, seed: int, speed: float = 1.0) -> MemoryPlan:
-    """All documents, as far as a run of so many seconds can afford it; beyond that, a drawn part of them.
+    """Plan all documents, or a random sample of them if a run of `seconds` is too short for all.
 
-    `speed`: of this machine, by that of the constants.
+    `speed`: of this machine, relative to that of the constants.
     """
     documents = corpus.train
     order = np.random.default_rng(seed).permutation(len(documents)).tolist()
@@ -47,7 +47,7 @@ def plan_memory(corpus: Corpus, seconds: float, num_workers: int, seed: int, spe
 
 
 def _documents_within(max_bytes: float, numbers: Sequence[int], documents: Sequence[Document]) -> list[int]:
-    """Those of the documents, taken in order, that fit into so many bytes; at least the smallest."""
+    """The documents, taken greedily in order, that fit into `max_bytes`; at least the smallest."""
     taken: list[int] = []
     for number in numbers:
         if documents[number].bytes <= max_bytes:
@@ -57,7 +57,7 @@ def _documents_within(max_bytes: float, numbers: Sequence[int], documents: Seque
 
 
 def load_memory_plan(run: Run, corpus: Corpus) -> MemoryPlan:
-    """A run's plan; ArtifactError where it does not fit the corpus."""
+    """Load a run's memory plan; ArtifactError if it does not match the corpus."""
     value = read_object(run.memory_plan)
     try:
         numbers = [*value["alone"], *value["with_network"]]
@@ -65,18 +65,18 @@ def load_memory_plan(run: Run, corpus: Corpus) -> MemoryPlan:
     except (KeyError, TypeError):
         fits = False
     if not fits:
-        raise ArtifactError(f"{run.memory_plan} does not list documents of this run: learn again with --fresh")
+        raise ArtifactError(f"{run.memory_plan} does not list documents of this run: train again with --fresh")
     return MemoryPlan(alone=value["alone"], with_network=value["with_network"])
 
 
 def build_seconds(plan: MemoryPlan, corpus: Corpus) -> float:
-    """How long a core will read beside the training."""
+    """Seconds of one core, during the training, for the documents that the memory is trained on alone."""
     documents = corpus.train
     return sum(documents[number].bytes for number in plan.alone) / ALONE_BYTES_PER_SECOND
 
 
 def seconds_after_training(plan: MemoryPlan, corpus: Corpus, num_workers: int) -> float:
-    """How long the memory will take after the training: with the network, and for the held-out files."""
+    """Seconds that the memory needs after the training: with the network, and for the held-out files."""
     documents = corpus.train
     with_network = sum(documents[number].bytes for number in plan.with_network) / (
         WITH_NETWORK_BYTES_PER_SECOND * num_workers
@@ -91,11 +91,11 @@ def save_memory_plan(plan: MemoryPlan, run: Run) -> None:
 
 
 def describe_memory_plan(plan: MemoryPlan, corpus: Corpus) -> str:
-    """What the memory is going to do, in a line."""
+    """The memory plan as a progress line."""
     documents = corpus.train
     alone, with_network = (
         sum(documents[number].bytes for number in part) / 1e6 for part in (plan.alone, plan.with_network)
     )
     all_ = sum(document.bytes for document in documents) / 1e6
-    part = "" if len(plan.alone) + len(plan.with_network) == len(documents) else f", a part of {all_:.2f} MB,"
-    return f"memory: reads {alone:.2f} MB{part} beside the training, then {with_network:.2f} MB with the network"
+    part = "" if len(plan.alone) + len(plan.with_network) == len(documents) else f" of {all_:.2f} MB"
+    return f"memory: {alone:.2f} MB{part} during the training, then {with_network:.2f} MB with the network"

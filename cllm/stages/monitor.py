@@ -1,4 +1,4 @@
-"""Node Zero's eyes on a training: the display, the status file, the dev documents, when to save."""
+"""Monitors a training for Node Zero: progress display, status file, dev loss, and checkpoints."""
 
 import math
 import os
@@ -21,12 +21,12 @@ from cllm.training.plan import Plan, load_plan, rounds_per_step
 from cllm.workspace.run import Run
 
 STATUS_SECONDS = 0.5
-NUM_DEV_EVALUATIONS = 8  # times that the dev documents are measured during a run
-SMOOTHING = 0.9  # of the loss that is shown
+NUM_DEV_EVALUATIONS = 8  # evaluations of the dev documents during a run
+SMOOTHING = 0.9  # factor of the exponential moving average of the displayed loss
 
 
 class TrainingMonitor:
-    """Told of every step."""
+    """Receives the report of every step."""
 
     def __init__(
         self,
@@ -49,17 +49,17 @@ class TrainingMonitor:
         self._usage_before, self._num_dev_evaluations = usage_before, len(usage_before.dev_bits_per_byte)
         self._counted_at = time.monotonic()
         self._cpu_before = {pid: cpu_seconds([pid]) for pid in workers.pids}
-        self._cpu = dict(self._cpu_before)  # of workers that were replaced, too
+        self._cpu = dict(self._cpu_before)  # includes replaced workers
         self._loss, self._worker_seconds = 0.0, 0.0
         self._dev_bits_per_byte = list(usage_before.dev_bits_per_byte)
         self._last: StepReport | None = None
 
     def on_step(self, step: StepReport) -> None:
-        """Take note of a step, and do what is due."""
+        """Record a step, and evaluate, publish the status and save if they are due."""
         num_computing = self._workers.num_workers * step.num_workers / len(self._sphere.workers)
         self._worker_seconds += (time.monotonic() - self._counted_at) * num_computing
         self._counted_at = time.monotonic()
-        if self._last is not None:  # the first one takes longer
+        if self._last is not None:  # not the first step, which takes longer
             share = rounds_per_step(len(self._sphere.workers)) / rounds_per_step(step.num_workers)
             self.budget.record(step.progress_delta, step.seconds * share)
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
@@ -74,7 +74,7 @@ class TrainingMonitor:
             self.checkpointer.save(step.step, self.usage())
 
     def usage(self) -> ResourceUsage:
-        """What the run has taken so far."""
+        """The resources that the run has used so far."""
         self._cpu |= {pid: cpu_seconds([pid]) for pid in self._workers.pids}
         used = sum(self._cpu.values()) - sum(self._cpu_before.values())
         return ResourceUsage(
@@ -86,7 +86,7 @@ class TrainingMonitor:
         )
 
     def save_last(self) -> None:
-        """Save the state after the last step, and return when it is durable."""
+        """Save the state after the last step, and wait until it is on disk."""
         if self._last is not None:
             self.checkpointer.save(self._last.step, self.usage())
         self.checkpointer.wait()
@@ -94,7 +94,7 @@ class TrainingMonitor:
             self._publish_status(self._last)
 
     def training_summary(self, plan: Plan, resumed_from_step: int) -> dict[str, Any]:
-        """What the training took, for the scorecard."""
+        """The size, speed and cost of the training, for the scorecard."""
         usage = self.usage()
         return {
             "parameters": num_parameters(plan.model),
@@ -118,7 +118,7 @@ class TrainingMonitor:
             self._dev_bits_per_byte.append((step.step, dev_bits_per_byte(self._sphere, context)))
 
     def _seconds_left(self, step: StepReport) -> float | None:
-        """Of the training, if it goes on as it went; of one with a budget, at most what is left of that."""
+        """Estimated seconds left of the training at its mean speed, limited by the rest of its budget."""
         left = self.budget.used_seconds / step.progress * (1 - step.progress) if step.progress > 0.02 else None
         if self._plan.seconds is None:
             return left
@@ -146,7 +146,7 @@ class TrainingMonitor:
         for reason in sample["replacement_reasons"] + [
             reason for worker in sample["workers"] for reason in worker.get("replacement_reasons", ())
         ]:
-            self._job.report.log(f"{reason}; another does what it was doing")
+            self._job.report.log(f"{reason}; its tasks were given to a new worker")
         write_json(self._run.status, {"run": run, **sample}, durable=False)
         if self.budget.used_seconds - self._recorded_at >= HISTORY_SECONDS:
             self._recorded_at = self.budget.used_seconds

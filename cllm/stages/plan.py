@@ -1,4 +1,4 @@
-"""The plans of a new run: from the options, the configuration, the corpus and the speed of this machine."""
+"""Plans of a new run, made from the options, the configuration, the corpus and the speed of this machine."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ from cllm.training.engine import engine_of
 from cllm.training.plan import OptimizerConfig, Plan, TrainingConfig, save_plan
 from cllm.workspace.run import Run
 
-# The scorecard's share of a budget, from its parts on a 2-core machine: processes start in 4 s, the prompts take 4 s,
-# the speed of writing 4 s. On EPYC Zen 3 libuv's 378 KB took 43 s in all (2026-11-25), on Zen 4 20 s.
+# Time for the scorecard, on a 2-core machine: processes start in 4 s, the prompts take 4 s, the decoding speed 4 s. On
+# EPYC Zen 3 libuv's 378 KB took 43 s in total (2026-11-25), on Zen 4 20 s.
 SCORECARD_SECONDS = 12.0
 SCORED_BYTES_PER_SECOND = 8_000
-SCORECARD_SHARE = 0.2  # of the budget at most: beyond that, a sample of the held-out files is scored
-RESERVED_BYTES = 1_000_000_000  # of memory: what reads beside the training, and what workers are forks of
+SCORECARD_SHARE = 0.2  # maximum, of the budget: if it is exceeded, a sample of the held-out files is scored
+RESERVED_BYTES = 1_000_000_000  # of memory, for the memory's build process and the fork server
 
 
 def plan_run(job: Job, run: Run, sphere: Sphere, memory_build: MemoryBuild) -> None:
-    """Save the plans of a prepared run: of its memory, and of its network."""
+    """Make and save the memory plan and the training plan of a prepared run."""
     job.report.start_phase("plan")
     corpus, tokenizer = Corpus.open(run.corpus), Tokenizer.load(run.tokenizer)
     memory_plan_arguments = (corpus, job.options.minutes * 60, job.num_workers, job.options.seed)
@@ -53,10 +53,10 @@ def plan_run(job: Job, run: Run, sphere: Sphere, memory_build: MemoryBuild) -> N
 def network_plan(
     job: Job, tokenizer: Tokenizer, shard: Shard, sphere: Sphere, reserve_seconds: float, lost_seconds: float
 ) -> Plan:
-    """A plan made for this machine and this corpus.
+    """A training plan for this machine and this corpus.
 
-    It leaves `reserve_seconds` seconds for what follows the training; `lost_seconds` seconds of all workers' time go
-    to other work.
+    It leaves `reserve_seconds` for the stages after the training, and assumes that other work takes `lost_seconds` of
+    all workers' time.
     """
     seconds = None if job.options.steps is not None else max(1.0, job.seconds_left - reserve_seconds - lost_seconds)
     dtype = job.engine_choice.dtype
@@ -80,7 +80,7 @@ def network_plan(
     if request.steps is not None:
         return apply_config(plan_of_steps(request, model), job.section("training"), job.optimizer)
     speed = measure(model, SHAPES)
-    # What measuring took is gone from the budget.
+    # The budget is smaller by the time that the measurements took.
     request = dataclasses.replace(request, seconds=max(1.0, job.seconds_left - reserve_seconds - lost_seconds))
     plan = plan_of_seconds(request, model, speed)
     assert plan.seconds is not None
@@ -89,22 +89,25 @@ def network_plan(
 
 
 def apply_config(plan: Plan, training: dict[str, Any], optimizer: OptimizerConfig) -> Plan:
-    """A plan with what the configuration file says: the fields of its section [training], and an optimizer."""
+    """A plan with the configuration file's fields of section [training], and its optimizer."""
     return dataclasses.replace(plan, training=override(plan.training, training, "training"), optimizer=optimizer)
 
 
 def plan_without_budget(job: Job, plan: Plan, tokenizer: Tokenizer) -> Plan:
-    """A saved plan, which must be for this repository's vocabulary; without a budget, so that nothing amends it."""
+    """A saved plan without its time budget, so that it is not amended.
+
+    Raises UsageError if it is for another vocabulary size than the repository's.
+    """
     if plan.model.vocab_size != tokenizer.vocab_size:
         raise UsageError(
-            f"{job.options.plan} is for a vocabulary of {plan.model.vocab_size}, this repository's has "
-            f"{tokenizer.vocab_size}: a plan belongs to the repository it was made for"
+            f"{job.options.plan} is for a vocabulary of {plan.model.vocab_size} words, but this repository's has "
+            f"{tokenizer.vocab_size}: use a plan that was made for this repository"
         )
     return dataclasses.replace(plan, seconds=None)
 
 
 def reserved_seconds(job: Job, corpus: Corpus, memory: MemoryPlan, speed: float) -> float:
-    """Seconds to leave for what follows the training, on a machine so many times as fast as the constants say."""
+    """Seconds to reserve for the stages after the training; `speed` is relative to the machine of the constants."""
     size = sum(document.bytes for document in corpus.val)
     scorecard = SCORECARD_SECONDS + size / (SCORED_BYTES_PER_SECOND * job.num_workers)
     max_seconds = SCORECARD_SHARE * job.options.minutes * 60
@@ -114,7 +117,7 @@ def reserved_seconds(job: Job, corpus: Corpus, memory: MemoryPlan, speed: float)
 def measure_speed(
     sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[tuple[int, int]], training: TrainingConfig
 ) -> Speed:
-    """The workers' speed at a network and some shapes, all measuring at once: the mean over them."""
+    """The mean speed of all workers, which measure at the same time, for a network and some (context, rows)."""
     arguments = {"model": dataclasses.asdict(model), "dtype": dtype, "shapes": shapes}
     arguments["training"] = dataclasses.asdict(training)
     found = sphere.call_all("measure", [arguments] * len(sphere.workers))
@@ -126,7 +129,7 @@ def measure_speed(
 
 
 def describe_plan(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
-    """What is going to be done, in two lines."""
+    """The network and the plan as two progress lines."""
     model = plan.model
     yield (
         f"network: {model.n_layer} layers, {model.n_embd} wide, vocabulary {model.vocab_size:,}, "
@@ -138,4 +141,4 @@ def describe_plan(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
     )
     dropout = f", dropout {plan.training.dropout:g}" if plan.training.dropout else ""
     time_text = f", at most {plan.seconds:.0f} s" if plan.seconds else ""
-    yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} passes{dropout}{time_text}, {num_workers} workers"
+    yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} epochs{dropout}{time_text}, {num_workers} workers"

@@ -1,4 +1,4 @@
-"""From the repository to ids on disk: corpus, tokenizer, dataset."""
+"""The first stages of a run: corpus, tokenizer and dataset (the documents as token ids)."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +13,8 @@ from cllm.tokenizer import Tokenizer
 from cllm.training.choose import vocab_size_for
 from cllm.workspace.run import Run
 
-TOKENIZER_SAMPLE_BYTES = 32_000_000  # of text, from which the merges are learned
-PATH_LINE_INTERVAL = 2  # one document in this many is learned with the line that names its path
+TOKENIZER_SAMPLE_BYTES = 32_000_000  # of text, on which the tokenizer's merges are trained
+PATH_LINE_INTERVAL = 2  # one document in 2 starts with a line that has its path
 
 
 def prepare(job: Job, run: Run) -> None:
@@ -25,7 +25,7 @@ def prepare(job: Job, run: Run) -> None:
     train_bytes = sum(document.bytes for document in corpus.train)
     val_bytes = sum(document.bytes for document in corpus.val)
     report.log(
-        f"{len(corpus.train)} files, {train_bytes / 1e6:.2f} MB to learn; {len(corpus.val)} files, "
+        f"{len(corpus.train)} files, {train_bytes / 1e6:.2f} MB to train on; {len(corpus.val)} files, "
         f"{val_bytes / 1e6:.2f} MB held out"
     )
     for sentence in corpus_warnings(corpus):
@@ -44,12 +44,12 @@ def prepare(job: Job, run: Run) -> None:
 
 
 def scan_progress(job: Job) -> Callable[[int, int], None]:
-    """Tells the display of each file that was read; how many there are is not known before."""
+    """A callback that reports the number and bytes of files read; their total is not known in advance."""
     return lambda files, size: job.report.update(0.0, f"{files:,} files, {size / 1e6:.1f} MB of text")
 
 
 def sampled_texts(corpus: Corpus, seed: int) -> Iterator[bytes]:
-    """Learned texts in a drawn order, up to what the tokenizer learns from."""
+    """Training texts in random order, until `TOKENIZER_SAMPLE_BYTES` are exceeded."""
     documents = corpus.train
     size = 0
     for number in np.random.default_rng(seed).permutation(len(documents)).tolist():
@@ -60,7 +60,7 @@ def sampled_texts(corpus: Corpus, seed: int) -> Iterator[bytes]:
 
 
 def write_dataset(folder: Path, corpus: Corpus, tokenizer: Tokenizer, job: Job) -> None:
-    """The learned documents as ids; every second one begins with the line that names its path."""
+    """Write the training documents as token ids; about every second one starts with a line that has its path."""
     documents = corpus.train
 
     def ids() -> Iterator[list[int]]:
@@ -76,13 +76,13 @@ def write_dataset(folder: Path, corpus: Corpus, tokenizer: Tokenizer, job: Job) 
 
 
 def corpus_warnings(corpus: Corpus) -> Iterator[str]:
-    """What a user should know about a corpus before waiting for it."""
+    """Warnings about a corpus, to be shown before the training: small, truncated, near duplicates, redacted secrets."""
     if corpus.report["split_fallback"]:
         yield f"small repository: {corpus.report['split_fallback']}"
     for sentence in corpus.report["truncated"]:
-        yield f"not everything was read: {sentence}"
+        yield f"the repository was not read completely: {sentence}"
     num_near_duplicates = sum(document.near_duplicate_of is not None for document in corpus.val)
     if num_near_duplicates:
-        yield f"{num_near_duplicates} held-out files nearly copy a learned one; every figure is given without them too"
+        yield f"{num_near_duplicates} held-out files nearly copy a training file; scores are also given without them"
     if redactions := sum(corpus.report["redactions"].values()):
         yield f"{redactions} secrets were replaced by placeholders"

@@ -1,4 +1,4 @@
-"""The scorecard of a finished model: its figures, and what they took on what machine."""
+"""The scorecard of a finished model: its scores, its cost, and the machine."""
 
 import dataclasses
 import importlib.metadata
@@ -33,7 +33,7 @@ PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter
 
 
 def score(job: Job, run: Run, fork_server: ForkServer) -> dict[str, Any]:
-    """The figures of a run's model, measured now."""
+    """Measure the scores of a run's model."""
     job.report.start_phase("scorecard")
     scored_model, corpus = scored_model_of(run), Corpus.open(run.corpus)
     seconds = max(SCORECARD_SHARE * job.options.minutes * 60, job.seconds_left)
@@ -43,7 +43,7 @@ def score(job: Job, run: Run, fork_server: ForkServer) -> dict[str, Any]:
         syntax = complete_prompts(sphere, scored_model, language) if language else {}
         generation = measure_speed(sphere, scored_model, corpus)
         for reason in sphere.replacement_reasons:
-            job.report.log(f"{reason}; another did what it was doing")
+            job.report.log(f"{reason}; its tasks were given to a new worker")
     return {
         **held_out_metrics(results, corpus.val),
         "language": language,
@@ -54,7 +54,7 @@ def score(job: Job, run: Run, fork_server: ForkServer) -> dict[str, Any]:
 
 
 def score_baselines(job: Job, run: Run, fork_server: ForkServer, compressors: Sequence[str]) -> dict[str, Any]:
-    """The figures of other means on the same files."""
+    """Measure the scores of the baselines on the same files."""
     job.report.start_phase("baselines")
     scored_model, corpus = scored_model_of(run), Corpus.open(run.corpus)
     with launch_evaluation_workers(job.num_workers, fork_server) as sphere:
@@ -62,7 +62,7 @@ def score_baselines(job: Job, run: Run, fork_server: ForkServer, compressors: Se
 
 
 def baselines_chart(card: Mapping[str, Any]) -> str:
-    """Bits per byte of the baselines and of each expert, the most first, as a picture (SVG)."""
+    """An SVG bar chart of the bits per byte of the baselines and of each expert, in descending order."""
     rows = [(name, value, False) for name, value in card["baselines"]["bits_per_byte"].items() if value is not None]
     names = {"model": "network", "memory": "memory", "mixed": "both"}
     rows += [(names[expert], card["bits_per_byte"][expert], True) for expert in EXPERTS if "bits_per_byte" in card]
@@ -70,25 +70,25 @@ def baselines_chart(card: Mapping[str, Any]) -> str:
 
 
 def scored_model_of(run: Run) -> ScoredModel:
-    """A run's model and memory, which must belong together."""
+    """A run's model and memory; ArtifactError if the memory belongs to another model."""
     manifest = verify_directory(run.model)
     if verify_directory(run.memory).get("weights_sha256") != manifest["weights_sha256"]:
-        raise ArtifactError(f"{run.memory} is not the memory of {run.model}: learn again with --fresh")
+        raise ArtifactError(f"{run.memory} is not the memory of {run.model}: train again with --fresh")
     return ScoredModel(model=run.model, dtype=model_dtype(manifest, run), memory=run.memory, corpus=run.corpus)
 
 
 def model_dtype(manifest: dict[str, Any], run: Run) -> str:
-    """The dtype that a model was learned in, and is scored in."""
+    """The dtype in which a model was trained and is scored; ArtifactError if its manifest does not have it."""
     try:
         return Engine(**manifest["engine"]).dtype
     except (KeyError, TypeError, UsageError) as error:
         raise ArtifactError(
-            f"the manifest of {run.model} does not say what the model was learned with: {error}"
+            f"the manifest of {run.model} does not give the engine that the model was trained with: {error}"
         ) from None
 
 
 def run_metadata(job: Job, run: Run, memory_sampler: MemorySampler) -> dict[str, Any]:
-    """What the whole command took, on what."""
+    """The cost of the whole command (seconds, bytes of memory), the machine, and the versions."""
     machine = dataclasses.asdict(job.machine)
     return {
         "train": read_object(run.training),

@@ -1,4 +1,4 @@
-"""`cllm spheres simulate`: what steps would take with more workers than there are, from what this machine takes now."""
+"""`cllm spheres simulate`: the cost model for more workers, with costs measured on this machine."""
 
 import dataclasses
 import statistics
@@ -23,26 +23,26 @@ from cllm.training.plan import TrainingConfig
 MAX_SIMULATED_WORKERS = FANOUT**4
 FANOUTS = (2, 4, 8, 12, 16)
 VOCAB_SIZE = 4096
-NUM_MESSAGES = 200  # that are timed
+NUM_MESSAGES = 200  # timed round trips
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What is to be known."""
+    """The configurations to simulate; UsageError if a value is not allowed."""
 
     workers: tuple[int, ...] = (12, 144, 1728, 20_736)
     cores: int = 12  # of each machine
     network: str = "3x192"
     context_length: int = 256
-    gigabits_per_second: float = 1.0  # a second, of each machine's link
+    gigabits_per_second: float = 1.0  # of each machine's link
     latency_ms: float = 0.1
     sync_every: int = 1
 
     def __post_init__(self) -> None:
         if not all(1 <= number <= MAX_SIMULATED_WORKERS for number in self.workers):
-            raise UsageError(f"--workers must be 1 to {MAX_SIMULATED_WORKERS:,}: four levels of twelve")
+            raise UsageError(f"--workers must be 1 to {MAX_SIMULATED_WORKERS:,} (four levels of twelve)")
         if not 1 <= self.cores <= FANOUT:
-            raise UsageError(f"--cores {self.cores} is not between 1 and {FANOUT}: the workers of one machine")
+            raise UsageError(f"--cores {self.cores} is not between 1 and {FANOUT}, the workers of one machine")
         if self.network not in NETWORKS:
             raise UsageError(f"--network {self.network} is none of {', '.join(NETWORKS)}")
         for name, value, upper in (
@@ -63,7 +63,7 @@ NETWORKS = {f"{n_layer}x{n_embd}": number for number, (n_layer, n_embd, _, _) in
 
 
 def simulate(scenario: Scenario, report: Reporter) -> dict[str, Any]:
-    """Measure this machine; then what a step takes so many workers, and the most of them by each fan-out."""
+    """Measure this machine, then estimate a step for each number of workers, and for the largest by fan-out."""
     machine = detect_machine()
     report.start_phase("measure")
     model, dtype = config_of_size(NETWORKS[scenario.network], VOCAB_SIZE), default_dtype(machine)
@@ -85,7 +85,7 @@ def simulate(scenario: Scenario, report: Reporter) -> dict[str, Any]:
 
 
 def topology_of(workers: int, scenario: Scenario) -> Topology:
-    """So many workers, a machine's cores on each; one core a worker."""
+    """The topology of `workers` workers, one per core, on machines of `scenario.cores` cores."""
     machines = -(-workers // scenario.cores)
     return Topology(
         workers=workers,
@@ -97,7 +97,7 @@ def topology_of(workers: int, scenario: Scenario) -> Topology:
 
 
 def row(costs: Costs, topology: Topology, link: Link) -> dict[str, Any]:
-    """A shape, and what it takes."""
+    """A topology and its estimated cost, as a JSON object."""
     cost = step_cost(costs, topology, link)
     return {
         **dataclasses.asdict(topology),
@@ -109,7 +109,7 @@ def row(costs: Costs, topology: Topology, link: Link) -> dict[str, Any]:
 
 
 def measure_costs(sphere: Sphere, model: TransformerConfig, dtype: str, context: int) -> Costs:
-    """What this machine takes, with all of its cores at work."""
+    """Measure the costs of this machine, with all of its cores busy."""
     speed = measure_speed(sphere, model, dtype, [(context, 1)], TrainingConfig())
     arguments = {"model": dataclasses.asdict(model), "dtype": dtype}
     sums = sphere.call_all("measure_sum_bandwidth", [arguments] * len(sphere.workers))

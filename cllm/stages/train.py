@@ -1,4 +1,4 @@
-"""Training, from the plan to the model's directory, with checkpoints on the way."""
+"""The training stage: from a plan to the model's directory, with checkpoints."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -30,7 +30,10 @@ from cllm.workspace.run import Run
 def train_run(
     job: Job, run: Run, workers: Workers, memory_build: MemoryBuild, interrupt_handler: InterruptHandler
 ) -> None:
-    """Train a planned run to its end, from its newest checkpoint on if it has one; the memory may be reading."""
+    """Train a planned run to its end, from its newest checkpoint if there is one; the memory can be built meanwhile.
+
+    Raises ArtifactError if the dataset was written with another tokenizer.
+    """
     if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
         raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
     corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
@@ -62,19 +65,19 @@ def train_run(
 
 
 def check_available_memory(plan: Plan, machine: Machine) -> None:
-    """TrainingError where the numbers of a run are more than this machine has memory for."""
+    """Raise TrainingError if this machine does not have enough memory for a run."""
     needed = needed_bytes(plan.model, plan.engine.dtype, plan.levels)
     if needed > machine.available_bytes:
         raise TrainingError(
-            f"a network of {num_parameters(plan.model) / 1e6:,.0f} M parameters takes {needed / 1e9:.1f} GB of memory "
-            f"to learn, and {machine.available_bytes / 1e9:.1f} GB are free: make [model] smaller, with --fresh"
+            f"a network of {num_parameters(plan.model) / 1e6:,.0f} M parameters needs {needed / 1e9:.1f} GB of memory "
+            f"to train, and {machine.available_bytes / 1e9:.1f} GB are free: make [model] smaller, with --fresh"
         )
 
 
 def initialise_or_restore(
     job: Job, plan: Plan, checkpoint: Checkpoint | None, shared: SharedArrays, workers: Workers
 ) -> None:
-    """Put the first weights, or those of a checkpoint, into the shared memory."""
+    """Initialise the weights in the shared memory, or restore a checkpoint."""
     if checkpoint is None:
         workers.sphere.call_one("initialise")
         return
@@ -82,13 +85,13 @@ def initialise_or_restore(
     workers.sphere.call_one("cast_weights", step=checkpoint.step)
     job.report.log(f"resuming from step {checkpoint.step} of {plan.steps}")
     for sentence in differences(plan.engine, engine_of(job.machine, plan.engine.dtype)):
-        job.report.log(f"not bit-exact from here: {sentence}")
+        job.report.log(f"not bit-exact from this step on: {sentence}")
 
 
 def run_steps(
     job: Job, steps: Iterator[StepReport], monitor: TrainingMonitor, interrupt_handler: InterruptHandler
 ) -> None:
-    """Run the steps; when they end, or a signal interrupts them, the last state is saved first."""
+    """Run the steps; at their end, and at a signal before it is raised, the last state is saved."""
     job.report.start_phase("train")
     interrupt_handler.deferred = True
     try:
@@ -100,5 +103,5 @@ def run_steps(
     finally:
         interrupt_handler.deferred = False
     if interrupt_handler.requested is not None:
-        job.report.log(f"saved at step {monitor.checkpointer.last_step}; the same command goes on from there")
+        job.report.log(f"saved at step {monitor.checkpointer.last_step}; run the same command again to resume")
     interrupt_handler.check()

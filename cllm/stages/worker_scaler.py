@@ -1,7 +1,7 @@
-"""Who works at a step: a worker for each core, but for those that rest while the memory reads.
+"""The number of workers of a step: one per core, less those that stay idle while the memory is built.
 
-The cores that a process may use can change while it runs (`taskset`, a container's quota). Then workers join or leave
-before the next step; which of them compute it makes no difference to what is learned.
+The cores that a process can use may change while it runs (`taskset`, a container's quota). Then workers are started or
+terminated before the next step; the result does not depend on the number of workers.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ POLL_SECONDS = 2.0
 
 
 class WorkerScaler:
-    """The workers of a training, as many as there is room for."""
+    """Adjusts the number of workers of a training to the available cores."""
 
     def __init__(
         self, job: Job, sphere: Sphere, memory_build: MemoryBuild, clock: Callable[[], float] = time.monotonic
@@ -28,14 +28,14 @@ class WorkerScaler:
         self._cores = os.sched_getaffinity(0)
 
     def num_active(self) -> int:
-        """How many workers share the step that is about to begin."""
+        """The number of workers for the next step."""
         if self._clock() - self._polled_at >= POLL_SECONDS:
             self._polled_at = self._clock()
             self._poll()
         return max(1, len(self._sphere.workers) - self._memory_build.num_idle())
 
     def _poll(self) -> None:
-        """Have as many workers as there are cores now."""
+        """Check the available cores, and set CPU affinities and the number of workers to match."""
         cores = os.sched_getaffinity(0)
         if cores != self._cores:
             self._cores = cores
@@ -45,10 +45,10 @@ class WorkerScaler:
         before, wanted = len(self._sphere.workers), self._job.num_workers
         if wanted != before:
             self._sphere.resize(wanted)
-            self._job.report.log(f"cores that can be used now: {self._job.cores}; workers: {wanted}, not {before}")
+            self._job.report.log(f"available cores: {self._job.cores}; workers: {wanted}, before {before}")
 
 
 def set_affinity(pid: int, cores: set[int]) -> None:
-    """Let a process, which may have ended, run on these cores alone."""
+    """Restrict a process to these cores; a process that has ended is ignored."""
     with contextlib.suppress(OSError):
         os.sched_setaffinity(pid, cores)

@@ -1,4 +1,4 @@
-"""Where the workers of all stages come from."""
+"""Starts the fork server and the workers of all stages."""
 
 import contextlib
 
@@ -14,33 +14,37 @@ PRELOADED_MODULES = (
     *("cllm.training.worker", "cllm.training.control", "cllm.training.leader", "cllm.training.follower"),
     *("cllm.memory.worker", "cllm.evaluation.worker", KERNELS_MODULE),
 )
-# Arrays of 8 MB go back to the system when they are freed: a whole run's peak is 1,283 MB with it, 1,377 without.
-# Smaller ones must not. With either threshold set the other stays at 128 KB, from which on the heap's end is given back
-# at every free: a training then spent a tenth of its time in the system, for 17% fewer tokens a second (docs/LOG.md).
+# Arrays of 8 MB and more are returned to the system when they are freed: a run's peak is 1,283 MB with it, 1,377
+# without. Smaller ones must not be. If only one threshold is set, the other stays at 128 KB, and the top of the heap is
+# returned at every free: a training then spent 10% of its time in the system, for 17% fewer tokens per second
+# (docs/LOG.md).
 MALLOC_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-KERNELS_TIMEOUT_SECONDS = 600.0  # to compile them all, where that was not done: a minute here
+KERNELS_TIMEOUT_SECONDS = 600.0  # to compile all kernels if they are not cached: a minute here
 
 
 def start_fork_server() -> ForkServer:
-    """The process that a command's workers are forks of; it starts, and is not waited for."""
+    """Start the fork server of a command's workers, without waiting for it."""
     return ForkServer(PRELOADED_MODULES, {**worker_environment(), **MALLOC_ENVIRONMENT})
 
 
 def load_kernels(fork_server: ForkServer) -> None:
-    """Have all kernels in the memory that workers share from now on, instead of in each."""
-    with contextlib.suppress(WorkerLost):  # then each loads its own; and if nobody can be born, that will be said
+    """Load all kernels into the fork server, so that workers share their memory instead of loading them each."""
+    with contextlib.suppress(WorkerLost):  # then each worker loads its own; a fork server that ended is reported later
         fork_server.run(KERNELS_MODULE, "main", KERNELS_TIMEOUT_SECONDS)
 
 
 def launch_workers(job: Job, run: Run, fork_server: ForkServer) -> Workers:
-    """Those who learn a planned run: as many as the session has, if its plan has room for them."""
+    """Start the workers of a planned run: the job's number, at most as many as the plan allows.
+
+    Raises UsageError if other machines are to join a run that was planned for one.
+    """
     levels = load_plan(run.plan).levels
     if job.listen and levels == 1:
         raise UsageError(
-            "the run was planned for one machine, so there is nothing for others to do: leave out --listen, or begin "
-            "anew with --fresh"
+            "the run was planned for one machine, so other machines cannot join: leave out --listen, or start a new "
+            "run with --fresh"
         )
     max_workers = int(FANOUT**levels)
     if job.num_workers > max_workers:
-        job.report.log(f"the run was planned for at most {max_workers} workers, so there are no more")
+        job.report.log(f"the run was planned for at most {max_workers} workers: no more are started")
     return Workers(min(job.num_workers, max_workers), fork_server, levels=levels, listen=job.listen)

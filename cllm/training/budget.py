@@ -1,11 +1,10 @@
-"""Keeping to the wall clock: where the machine is not as fast as it was measured, more or fewer steps are left.
+"""Wall-clock budget: adjust the number of remaining steps when the machine is slower or faster than measured.
 
-A run that has a budget is looked at every few seconds. If the rest of its steps, at the speed of late, would end after
-the budget, the plan is amended to as many as fit; if they would end well before it, to as many more, as far as the plan
-finds them worth it.
+A run with a budget is checked every 10 s. If its remaining steps, at the recent speed, would end after the budget, the
+plan is amended to as many as fit; if they would end well before it, to more, up to the plan's `max_steps`.
 
-For a time some of the workers may rest, whose cores do other work. What counts is how long a step would have taken all
-of them, and the part of their time that the other work is still going to take is no time of theirs.
+Some workers can be idle for a time while their cores do other work. A step's recorded duration is what it would have
+been with all workers, and the time that the other work still needs is subtracted from the budget.
 """
 
 import dataclasses
@@ -22,7 +21,7 @@ SPEED_STEPS = 24
 
 
 class Budget:
-    """Amends a plan with `seconds` of training, of which `used_seconds` are gone."""
+    """Amends a plan with a budget of `plan.seconds` of training, of which `used_seconds` are used already."""
 
     def __init__(
         self,
@@ -30,28 +29,28 @@ class Budget:
         other_work_seconds: Callable[[float], float] = lambda seconds: 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`other_work_seconds`: what of all workers' time in the next so many seconds other work is going to take."""
+        """`other_work_seconds`: seconds of all workers' time that other work will take in the next `seconds`."""
         self._clock, self._other_work_seconds = clock, other_work_seconds
         self._started_at = clock() - used_seconds
         self._last_check = clock()
-        self._recent: deque[tuple[float, float]] = deque(maxlen=SPEED_STEPS)  # (progress, seconds) of late steps
+        self._recent: deque[tuple[float, float]] = deque(maxlen=SPEED_STEPS)  # (progress, seconds) of recent steps
 
     @property
     def used_seconds(self) -> float:
-        """Seconds of training so far, those before a resume included."""
+        """Seconds of training so far, including those before a resume."""
         return self._clock() - self._started_at
 
     def record(self, progress: float, seconds: float) -> None:
-        """Note how far a step went and how long it took, or would have taken all workers."""
+        """Record a step's progress, and its seconds as they are or would be with all workers."""
         self._recent.append((progress, seconds))
 
     def seconds_left(self, plan: Plan) -> float:
-        """Seconds that are left of a plan that has a budget."""
+        """Seconds that remain of the plan's budget; the plan must have one."""
         assert plan.seconds is not None
         return max(0.0, plan.seconds - self.used_seconds)
 
     def amend(self, plan: Plan, step: int) -> Plan:
-        """The plan, or one with fewer or more steps from `step` on."""
+        """The plan, or a copy amended to fewer or more steps from `step` on."""
         if plan.seconds is None or not self._recent or self._clock() - self._last_check < AMEND_INTERVAL_SECONDS:
             return plan
         self._last_check = self._clock()
@@ -68,5 +67,5 @@ class Budget:
             remaining = min(remaining, max(len(rest), plan.max_steps - step))
         if remaining == len(rest):
             return plan
-        self._recent.clear()  # a step goes further from here on
+        self._recent.clear()  # progress per step is different from here on
         return dataclasses.replace(plan, amendments=(*plan.amendments, Amendment(step=step, remaining=remaining)))

@@ -1,7 +1,7 @@
-"""From a wall-clock budget to a plan: how large a network, how many steps.
+"""Choose a plan for a wall-clock budget: the size of the network and the number of steps.
 
-The numbers here are choices made by measurement (docs/LOG.md); each says from which. They are for repositories of
-kilobytes to gigabytes and budgets of half a minute to hours.
+The constants were chosen by measurement (docs/LOG.md); each comment gives the figures. They are for repositories of
+kilobytes to gigabytes and budgets of 30 s to hours.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from cllm.spheres.order import FANOUT
 from cllm.training.layout import needed_bytes
 from cllm.training.plan import MAX_STEPS, Engine, Phase, Plan, TrainingConfig, rounds_per_step
 
-# (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the one before.
+# (n_layer, n_embd, heads of 64 channels, n_inner): each has about twice the matrix parameters of the previous one.
 MODEL_SIZES = (
     (2, 128, 2, 384),
     (3, 192, 3, 576),
@@ -26,29 +26,30 @@ MODEL_SIZES = (
 )
 HEAD_DIM = 64
 DEFAULT_SIZE = 2
-# (context, until): short rows first, which are more steps for the time. With 1,024 from 0.7 on, libuv, three and
-# networkx cost 5, 7 and 12% more bits after the same time (docs/LOG.md, 2026-11-26).
+# (context, until): short rows first, as they allow more steps in the same time. With 1,024 from progress 0.7 on, libuv,
+# three and networkx cost 5, 7 and 12% more bits after the same time (docs/LOG.md, 2026-11-26).
 CONTEXTS = ((256, 0.5), (512, 1.0))
 SHAPES = [(context, 1) for context, _ in CONTEXTS]  # (context, rows) of micro-batches
-# Learn from at least this many tokens for each matrix parameter. Where time is short: beside twice as many tokens for
-# the network below, in the same seconds, 3 x 192 cost 4 to 7% more bits with 0.6 or 0.7 (libuv, networkx, three), 20%
-# fewer with 1.2 (libuv, all held-out files), 21% fewer with 1.5 (networkx); 4 x 256 with 1.0 cost 2% more (libuv; both
-# together 0.3% fewer, and they wrote half as fast). Where passes are: 216,000 tokens of C, 16 times, gave 1.290, 1.274,
-# 1.244 bits per byte with 2 x 128, 3 x 192 and 4 x 256, which has 0.9 tokens for each parameter there; fewer were not
-# tried.
+# Minimum training tokens per matrix parameter. If the time is the limit: compared with the next smaller network and
+# twice as many tokens in the same seconds, 3 x 192 cost 4 to 7% more bits with 0.6 or 0.7 (libuv, networkx, three), 20%
+# fewer with 1.2 (libuv, all held-out files), 21% fewer with 1.5 (networkx); 4 x 256 with 1.0 cost 2% more (libuv; with
+# the memory 0.3% fewer, at half the decoding speed). If the epochs are the limit: 216,000 tokens of C, 16 epochs, gave
+# 1.290, 1.274, 1.244 bits per byte with 2 x 128, 3 x 192 and 4 x 256, which has 0.9 tokens per parameter there; fewer
+# tokens were not tried.
 MIN_TOKENS_PER_PARAMETER_IN_TIME, MIN_TOKENS_PER_PARAMETER_ALL_EPOCHS = 1.0, 0.8
-# Over the repository's tokens. libuv, held-out bits per byte after 5, 8 and 12 passes: 3 x 192 0.628, 0.597, 0.590;
-# 4 x 256 0.610, 0.576, and with dropout 0.566. More were not tried.
+# libuv, held-out bits per byte after 5, 8 and 12 epochs: 3 x 192 0.628, 0.597, 0.590; 4 x 256 0.610, 0.576, and with
+# dropout 0.566. More epochs were not tried.
 MAX_EPOCHS = 16.0
-# With as many passes dropout of 0.1 costs nothing (3 x 192 learned libuv 0.596 with it, 0.597 without).
+# Dropout of 0.1 is used above this number of epochs, where it costs nothing (libuv, 3 x 192: 0.596 with it,
+# 0.597 without).
 MAX_EPOCHS_WITHOUT_DROPOUT, DROPOUT = 8.0, 0.1
-MIN_TOKENS = 500_000  # for a repository so small that its passes are fewer: some 120 steps
-STEP_OVERHEAD = 1.04  # beyond positions and updates: summing, waiting for the last position
+MIN_TOKENS = 500_000  # for a repository with fewer tokens in `MAX_EPOCHS`: about 120 steps
+STEP_OVERHEAD = 1.04  # beyond micro-batches and updates: the sum, and waiting for the last micro-batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Seconds on one core: of one micro-batch at each (context, rows) asked for, and of updating all parameters."""
+    """Seconds on one core: of one micro-batch at each requested (context, rows), and of updating all parameters."""
 
     micro_batch_seconds: tuple[float, ...]
     update_seconds: float
@@ -59,10 +60,10 @@ Measure = Callable[[TransformerConfig, list[tuple[int, int]]], Speed]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
-    """What a plan is made for."""
+    """The inputs of a plan: data size, engine, workers, and a budget in seconds or a number of steps."""
 
     vocab_size: int
-    tokens: int  # of the documents that are learned
+    tokens: int  # in the documents that are trained on
     engine: Engine
     num_workers: int
     levels: int = 1  # of spheres
@@ -73,12 +74,12 @@ class PlanRequest:
 
 
 def vocab_size_for(num_bytes: int) -> int:
-    """Vocabulary to ask for, by the bytes that are learned: fewer words where there is little to learn them from."""
+    """The vocabulary size for a corpus of `num_bytes`: smaller corpora get smaller vocabularies."""
     return 1024 if num_bytes < 200_000 else 2048 if num_bytes < 1_000_000 else 4096 if num_bytes < 50_000_000 else 8192
 
 
 def config_of_size(number: int, vocab_size: int) -> TransformerConfig:
-    """The network at a rung of the ladder."""
+    """The network configuration `MODEL_SIZES[number]`."""
     n_layer, n_embd, n_head, n_inner = MODEL_SIZES[number]
     return TransformerConfig(
         vocab_size=vocab_size,
@@ -93,15 +94,15 @@ def config_of_size(number: int, vocab_size: int) -> TransformerConfig:
 
 
 def max_training_tokens(request: PlanRequest) -> float:
-    """As many as are worth learning from, however much time there is."""
+    """The maximum number of tokens to train on, regardless of the time: `MAX_EPOCHS`, at least `MIN_TOKENS`."""
     return max(MAX_EPOCHS * request.tokens, MIN_TOKENS)
 
 
 def choose_model(request: PlanRequest, measure: Measure) -> TransformerConfig:
-    """The largest rung that the memory holds and that sees enough tokens in the time and the passes.
+    """The largest network that fits into memory and gets enough tokens in the given time and epochs.
 
-    They are measured one after another, from the smallest: what a larger one would take is not as its operations say,
-    by a quarter (the head's are fewer than they seem, small products run slower). Without a time, the middling one.
+    Sizes are measured in turn, from the smallest: an estimate from operation counts is wrong by a quarter (the head
+    takes fewer than the count, small products run slower). Without a time limit, `DEFAULT_SIZE`.
     """
     if request.seconds is None:
         return config_of_size(DEFAULT_SIZE, request.vocab_size)
@@ -120,7 +121,7 @@ def choose_model(request: PlanRequest, measure: Measure) -> TransformerConfig:
 
 
 def plan_of_steps(request: PlanRequest, model: TransformerConfig) -> Plan:
-    """A plan for a network and the task's steps, without a budget."""
+    """A plan for a network and `request.steps` steps, without a time budget."""
     assert request.steps is not None
     speed = Speed(
         micro_batch_seconds=tuple(model.training_flops_per_token(c) * c for c, _ in CONTEXTS), update_seconds=0.0
@@ -131,7 +132,7 @@ def plan_of_steps(request: PlanRequest, model: TransformerConfig) -> Plan:
 
 
 def plan_of_seconds(request: PlanRequest, model: TransformerConfig, speed: Speed) -> Plan:
-    """A plan for a network and the task's seconds, with its speed at `SHAPES`."""
+    """A plan for a network and a budget of `request.seconds`, from the network's speed at `SHAPES`."""
     assert request.seconds is not None
     seconds = step_seconds(speed, request.num_workers, request.levels)
     phases = _phases_of_seconds(request.seconds, seconds)
@@ -142,7 +143,7 @@ def plan_of_seconds(request: PlanRequest, model: TransformerConfig, speed: Speed
 
 
 def step_seconds(speed: Speed, num_workers: int, levels: int = 1) -> list[float]:
-    """Seconds of a step in each phase, with so many workers."""
+    """Seconds of a step in each phase, with `num_workers` workers."""
     return [
         (seconds * rounds_per_step(num_workers, levels) + speed.update_seconds / num_workers) * STEP_OVERHEAD
         for seconds in speed.micro_batch_seconds
@@ -150,7 +151,7 @@ def step_seconds(speed: Speed, num_workers: int, levels: int = 1) -> list[float]
 
 
 def _tokens(phases: tuple[Phase, ...], request: PlanRequest) -> int:
-    """Tokens of all steps of some phases."""
+    """Tokens of all steps of the given phases."""
     return int(FANOUT**request.levels) * sum(phase.steps * phase.tokens_per_micro_batch for phase in phases)
 
 
@@ -164,12 +165,12 @@ def _phases_of_seconds(budget: float, seconds: list[float]) -> tuple[Phase, ...]
 
 
 def _phases_of_steps(steps: int, seconds: list[float]) -> tuple[Phase, ...]:
-    """Phases with `steps` in all, each phase in proportion to its share of the time; every step is in some phase."""
+    """Phases with `steps` steps in total, divided in proportion to each phase's share of the time."""
     begins = [0.0, *[until for _, until in CONTEXTS[:-1]]]
     weights = [(until - begin) / each for (_, until), begin, each in zip(CONTEXTS, begins, seconds, strict=True)]
     counts = [max(1, int(steps * weight / sum(weights))) for weight in weights]
     counts[0] = max(1, steps - sum(counts[1:]))
-    used = counts[: max(1, steps)]  # fewer steps than phases: the last phases go
+    used = counts[: max(1, steps)]  # with fewer steps than phases, the last phases are dropped
     last = len(used) - 1
     return tuple(
         Phase(context=context, rows=1, until=1.0 if index == last else until, steps=count)

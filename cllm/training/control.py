@@ -1,7 +1,7 @@
-"""A control node below Node Zero: a worker to it, and to workers of its own what Node Zero is to its.
+"""A control node below Node Zero: a worker of Node Zero's sphere, with a sphere of workers of its own.
 
-Its position of a step is twelve positions, which it deals to its workers; they sum them into its row of the run's
-memory. It computes nothing itself. Who computes and who sums makes no difference to the bits, here as above.
+Its micro-batch of a step is twelve micro-batches, which it gives to its workers; they sum the gradients into its row of
+the run's shared memory. It computes nothing itself. The result is bit-identical whichever worker computes or sums.
 """
 
 import functools
@@ -34,14 +34,14 @@ CALLS = (
     "sample_telemetry",
 )
 WORKER = "cllm.training.worker"
-GRADIENTS_FD = FIRST_EXTRA_FD + 1  # the number in a worker of the descriptor of the sphere's own memory
+GRADIENTS_FD = FIRST_EXTRA_FD + 1  # a worker's number for the descriptor of its sphere's own gradients
 
 
 class ControlNode:
-    """The calls that it answers; `load_run` comes before all others."""
+    """The calls that a control node answers; `load_run` comes before all others."""
 
     def __init__(self, processes: ExitStack) -> None:
-        """`processes`: what ends with this one."""
+        """`processes`: closes this node's fork server and workers at its exit."""
         self._processes = processes
         self._sphere: Sphere | None = None
 
@@ -51,12 +51,10 @@ class ControlNode:
         return self._sphere
 
     def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
-        """Have so many workers, who know the run."""
+        """Start `num_workers` workers and load the run into them."""
         self.plan: Plan = load_plan(Path(plan))
-        gradients_fd = create_shared_memory()  # which stays open, for those who take a worker's place
-        SharedArrays(
-            gradient_layout(self.plan.model, self.plan.engine.dtype), gradients_fd
-        )  # it is as large as that from now on
+        gradients_fd = create_shared_memory()  # stays open for replacement workers
+        SharedArrays(gradient_layout(self.plan.model, self.plan.engine.dtype), gradients_fd)  # sizes the memory
         fork_server = self._processes.enter_context(NestedForkServer([WORKER]))
         self._sphere = Sphere(fork_server, WORKER, num_workers, [descriptor, gradients_fd], idempotent=True)
         self._processes.enter_context(self._sphere)
@@ -76,13 +74,16 @@ class ControlNode:
         self.sphere.call_one("cast_weights", step=step)
 
     def compute(self, step: int, micro_batch: int) -> float:
-        """The mean loss of twelve positions, whose gradient is in this one's row."""
+        """Compute twelve micro-batches and sum their gradients into row `micro_batch`; the mean loss (nats per token).
+
+        Raises TrainingError if the loss is not finite.
+        """
         below = range(micro_batch * FANOUT, (micro_batch + 1) * FANOUT)
         tasks = [{"step": step, "micro_batch": number} for number in below]
         losses = self.sphere.map_tasks("compute", tasks, is_valid=is_finite_loss, chunked=True)
         mean = math.fsum(losses) / FANOUT
-        if not math.isfinite(mean):  # which JSON could not say
-            raise TrainingError(f"step {step + 1} has a loss of {mean}; the last checkpoint is good")
+        if not math.isfinite(mean):  # JSON has no NaN or infinity
+            raise TrainingError(f"step {step + 1} has a loss of {mean}; the last checkpoint is not affected")
         given = shares(self.plan.model, len(self.sphere.workers))
         self.sphere.call_all("reduce_to_parent", [{"parts": share, "micro_batch": micro_batch} for share in given])
         return mean
@@ -103,17 +104,17 @@ class ControlNode:
         self.sphere.call_all("update", [{"step": step, "parts": share, "is_summed": is_summed} for share in given])
 
     def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
-        """Row by row, whoever is free."""
+        """Nats and bytes of the targets in some rows of the dev documents; each row is one task."""
         tasks = [{"context": context, "first": number, "count": 1} for number in range(first, first + count)]
         found = self.sphere.map_tasks("dev_loss", tasks)
         return math.fsum(nats for nats, _ in found), sum(size for _, size in found)
 
     def sample_telemetry(self, tokens_per_micro_batch: int) -> Sample:
-        """What the workers have done since the look before."""
+        """What the workers have done since the previous sample."""
         return self._telemetry.sample(tokens_per_micro_batch)
 
     def _split(self, parts: list[int]) -> list[list[int]]:
-        """Parts for each worker; the dearest come first (`shares`), so they are dealt like cards."""
+        """Parts for each worker, round-robin: `parts` is in order of descending cost (`shares`)."""
         return [parts[rank :: len(self.sphere.workers)] for rank in range(len(self.sphere.workers))]
 
 
@@ -124,7 +125,7 @@ def main() -> None:
 
 
 def exit_on_worker_lost(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call, at whose failure for want of workers the process ends: another control node does it, with others."""
+    """Wrap a call so that WorkerLost ends the process: the node above replaces this control node and its workers."""
 
     @functools.wraps(call)
     def wrapper(**arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What computes the numbers of a run on a machine, and how two such differ."""
+"""The compute engine of a machine (dtype, instruction set, library versions), and differences between two engines."""
 
 import dataclasses
 import importlib.metadata
@@ -9,7 +9,7 @@ from cllm.training.plan import Engine
 
 
 def engine_of(machine: Machine, dtype: str) -> Engine:
-    """What computes on a machine."""
+    """The engine of a machine, with products in `dtype`."""
     found = sorted(machine.features or ())
     return Engine(
         dtype=dtype,
@@ -20,7 +20,7 @@ def engine_of(machine: Machine, dtype: str) -> Engine:
 
 
 def differences(before: Engine, now: Engine) -> Iterator[str]:
-    """In which respects two engines differ, as sentences."""
+    """The fields in which two engines differ, one sentence each."""
     for field in dataclasses.fields(Engine):
         was, is_now = getattr(before, field.name), getattr(now, field.name)
         if was != is_now:

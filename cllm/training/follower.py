@@ -1,4 +1,4 @@
-"""The control node of a machine that came to take part in another one's run: it does what the first machine says."""
+"""The control node of a follower: a machine that joined another machine's run and executes the leader's messages."""
 
 import os
 import re
@@ -20,12 +20,12 @@ from cllm.training.peer import Peer
 from cllm.training.plan import Engine, Plan, load_plan
 
 CALLS = ("configure", "run_next")
-NO_DIGEST = -1  # no digest
+NO_DIGEST = -1  # sent by a machine that does not have the run
 FILE_NAME = re.compile(r"(dataset/)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 class Follower(Peer):
-    """A machine that came to take part in another one's run."""
+    """A machine that joined another machine's run."""
 
     def __init__(self, processes: ExitStack) -> None:
         super().__init__(processes)
@@ -33,12 +33,16 @@ class Follower(Peer):
         self._identity = ""
 
     def configure(self, address: str, port: int, folder: str, descriptor: int, num_workers: int) -> None:
-        """What `run_next` needs to know; files of the run go into `folder`."""
+        """Set the leader's address, the folder for the run's files, the shared memory, and the number of workers."""
         self._address, self._port, self._folder = address, port, Path(folder)
         self._descriptor, self._num_workers = descriptor, num_workers
 
     def run_next(self) -> dict[str, Any]:
-        """Do the next thing that there is to do; {"state": "waiting", "unreachable", "training" or "done", ...}."""
+        """Join a group if there is none, or execute the leader's next message.
+
+        Returns {"state": "waiting", "unreachable", "training" or "done", ...}. Raises TrainingError if the message is
+        malformed.
+        """
         try:
             self._rendezvous = self._rendezvous or RendezvousClient(self._address, self._port)
             if self._group is None:
@@ -60,7 +64,8 @@ class Follower(Peer):
             return {"state": "unreachable", "reason": str(lost)}
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(
-                f"what {self._address} says is not understood ({error!r}): is it another version of CLLM?"
+                f"a message from {self._address} is malformed ({error!r}): check that both machines run the same "
+                "version of CLLM"
             ) from None
 
     def _leave_group(self) -> None:
@@ -73,7 +78,7 @@ class Follower(Peer):
         is_same_engine = not list(differences(engine, engine_of(detect_machine(), engine.dtype)))
         has_run = message["run"] == self._identity
         if self._identity and not has_run:
-            os._exit(1)  # another run than before: for another process in this one's place
+            os._exit(1)  # the leader has another run than before: the replacement process starts without one
         own_digest = self.state_digest(step) if has_run else NO_DIGEST
         found = self.group.all_gather_values([has_run, own_digest, self._speed, self._num_workers, is_same_engine])
         self.set_speeds(found[:, 2].tolist(), found[:, 3].tolist())
@@ -84,7 +89,7 @@ class Follower(Peer):
         self.barrier(step)
 
     def _receive_run(self, has_run: bool, identity: str) -> None:
-        """Take the files of the run; who has them lets them pass."""
+        """Receive the files of the run, and load it; a machine that has them takes part in the broadcasts only."""
         message = self.group.broadcast_object()
         for name, size in message["files"]:
             content = bytearray()
@@ -100,11 +105,11 @@ class Follower(Peer):
             check_available_memory(load_plan(plan))
             self.load_run(str(self._folder), str(plan), self._descriptor, message["dev"], self._num_workers)
             if self._identity != identity:
-                raise ArtifactError("what came over the network is not the run: its hash is another one")
+                raise ArtifactError("the run received from the leader is corrupt: its hash does not match")
 
     def _save_file(self, name: str, content: bytes) -> None:
         if not FILE_NAME.fullmatch(name):
-            raise ArtifactError(f"a file of the run is called {name!r}, which cannot be")
+            raise ArtifactError(f"the run has a file with the invalid name {name!r}")
         path = self._folder / name
         try:
             path.parent.mkdir(exist_ok=True)
@@ -115,7 +120,7 @@ class Follower(Peer):
             ) from None
 
     def _run_announced_step(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Take the step that the first machine says."""
+        """Run the step that the leader announced."""
         step = message["step"]
         if message["plan"]:
             self._save_file("plan.json", message["plan"].encode())
@@ -127,10 +132,10 @@ class Follower(Peer):
 
 
 def check_available_memory(plan: Plan) -> None:
-    """TrainingError where this machine has not the memory for a run."""
+    """Raise TrainingError if this machine does not have enough memory for a run."""
     needed, free = needed_bytes(plan.model, plan.engine.dtype, plan.levels), detect_machine().available_bytes
     if needed > free:
-        raise TrainingError(f"the run takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free here")
+        raise TrainingError(f"the run needs {needed / 1e9:.1f} GB of memory; this machine has {free / 1e9:.1f} GB free")
 
 
 def main() -> None:

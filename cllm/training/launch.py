@@ -1,4 +1,4 @@
-"""Starting the workers of a run, and handing them the run once it is planned."""
+"""Starts the workers of a run, and loads the run into them once it is planned."""
 
 import functools
 import os
@@ -16,34 +16,33 @@ from cllm.training.plan import Plan
 
 WORKER, CONTROL = "cllm.training.worker", "cllm.training.control"
 LEADER, FOLLOWER = "cllm.training.leader", "cllm.training.follower"  # control nodes of whole machines
-# Of a machine's control node, which waits for other machines for `COLLECTIVE_TIMEOUT_SECONDS` (20) at most: it counts
-# as hung after
-# 60 s, as it has workers below it.
+# For a machine's control node, which waits at most `COLLECTIVE_TIMEOUT_SECONDS` (20) for other machines. It counts as
+# hung after 60 s: the limit is doubled for a worker with workers of its own.
 PEER_MAX_IDLE_CHECKS = 30
 
 
 def worker_environment() -> dict[str, str]:
-    """One thread a worker."""
+    """The environment of workers: one thread each, and no imports from the current folder."""
     return {
         **os.environ,
-        "PYTHONSAFEPATH": "1",  # the current folder may be a repository: nothing in it is ever imported
+        "PYTHONSAFEPATH": "1",  # never import from the current folder: it may be any repository
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "TORCH_CPP_LOG_LEVEL": "ERROR",  # a connection that is gone is said by us, not with a stack in C++
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # a lost connection is reported by us, without a C++ stack trace
     }
 
 
 def launch_measurers(num_workers: int, fork_server: ForkServer) -> Sphere:
-    """Processes that measure networks; those that learn are others, to whom they would leave 75 MB each."""
+    """Start workers that measure networks. Training uses new ones: each of these keeps 75 MB after a measurement."""
     return Sphere(fork_server, WORKER, min(num_workers, FANOUT), idempotent=True)
 
 
 class Workers:
-    """Workers and the memory they share; a context manager. They are not waited for.
+    """The workers of a run and their shared memory; a context manager. Construction does not wait for the workers.
 
-    Of two levels the sphere's workers are control nodes, as few as there must be, who share so many workers. Where
-    other machines may take part, it is one, of this machine; it listens for theirs at `listen`, an address and a port.
+    With two levels the sphere's workers are control nodes, as few as possible, which divide `num_workers` among
+    themselves. With `listen` (address, port) there is one, the leader, and other machines can join at that address.
     """
 
     def __init__(
@@ -67,12 +66,12 @@ class Workers:
 
     @property
     def num_workers(self) -> int:
-        """How many compute, on this machine."""
+        """The number of workers on this machine that compute, without control nodes."""
         return len(self.sphere.workers) if self._levels == 1 else sum(self._num_below)
 
     @property
     def pids(self) -> list[int]:
-        """Of those who touch Node Zero, and of all below them."""
+        """The process IDs of the sphere's workers and of all processes below them."""
         below = [] if self._levels == 1 else [pid for own in self.sphere.pids for pid in descendants(own)]
         return [*self.sphere.pids, *below]
 
@@ -84,7 +83,7 @@ class Workers:
         os.close(self.descriptor)
 
     def load_run(self, run: Path, plan: Plan, plan_path: Path, dev: list[int]) -> SharedArrays:
-        """Give every worker the run's plan and data; the shared memory, zeroed."""
+        """Load the run's plan and data into every worker; returns the shared memory, zeroed."""
         assert plan.levels == self._levels
         if self._listen is not None:
             self.sphere.prepare("listen", address=self._listen[0], port=self._listen[1])
@@ -97,11 +96,11 @@ class Workers:
         return shared
 
     def step_runner(self, log: Callable[[str], None]) -> StepRunner:
-        """How a step is taken; `log` is told of machines that come and go."""
+        """The function that runs a step; `log` gets a message when machines join or are lost."""
         return run_local_step if self._listen is None else functools.partial(run_group_step, log)
 
     def sample_telemetry(self, tokens_per_micro_batch: int) -> list[dict[str, Any]]:
-        """The control nodes that touch Node Zero, with what is below them; none where workers do."""
+        """Rows of the control nodes below Node Zero, with their workers; empty if Node Zero's workers compute."""
         if self._listen is not None:
             found: list[dict[str, Any]] = self.sphere.call_one(
                 "sample_telemetry", tokens_per_micro_batch=tokens_per_micro_batch
@@ -114,7 +113,7 @@ class Workers:
         return [control_node_row(rank, "", sample) for rank, sample in enumerate(samples)]
 
     def end(self) -> None:
-        """Let other machines know that there is nothing left to learn."""
+        """Tell the other machines that the run is complete."""
         if self._listen is not None:
             self.sphere.call_one("end")
 
@@ -122,7 +121,10 @@ class Workers:
 def run_group_step(
     log: Callable[[str], None], sphere: Sphere, plan: Plan, step: int, num_workers: int
 ) -> tuple[float, float, float]:
-    """One step by all machines that take part; seconds that were lost in waiting for one are no time of the step."""
+    """Run one step on all machines of the group.
+
+    Returns its loss (nats per token), the squared norm of its gradient, and the seconds of failed attempts.
+    """
     found = sphere.call_one("step", step=step)
     for sentence in found["messages"]:
         log(sentence)

@@ -1,19 +1,19 @@
-"""The numbers of a run that all its processes see: weights, optimizer state, and the gradients of twelve positions.
+"""The shared arrays of a run: weights, optimizer state, and the gradients of twelve micro-batches.
 
-All parameters lie in one vector, each beginning on a cache line, so a position's gradient is one vector too.
+All parameters lie in one vector of P elements, each aligned to a cache line; a micro-batch's gradient is one vector.
 
-    weights        fp32 (2, P)      what is learned, checkpointed and shipped
+    weights        fp32 (2, P)      trained, checkpointed and exported
     first_moment   fp32 (2, P)      momentum (Muon) or first moment (AdamW)
     second_moment  fp32 (2, P)      second moment (AdamW), unused for matrices
-    compute        bf16 or fp32 (P,)      the weights as the matrix products read them
-    gradients      bf16 or fp32 (12, P)   one row a position, written by whoever computed it; fp32 of two levels
+    compute        bf16 or fp32 (P,)      the weights in the dtype of the matrix products
+    gradients      bf16 or fp32 (12, P)   one row per micro-batch, written by the worker that computed it; fp32 with
+                                          two levels
 
-Of two levels each position is a sphere with rows of its own (`gradient_layout`), and writes their sum into the row
-here.
+With two levels each micro-batch is a sphere with gradient rows of its own (`gradient_layout`), whose sum is written
+into the row here.
 
-What is learned has two sides: a step's update reads one and writes the other, so that it can be made again where a
-worker ends in the middle of it. Before step number s, counted from 0, the numbers are on the side s % 2
-(`buffer_index`).
+Weights and moments are double-buffered: an update reads one buffer and writes the other, so it can be repeated if a
+worker ends in the middle of it. Before step s, counted from 0, the current buffer is s % 2 (`buffer_index`).
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ from cllm.spheres.order import FANOUT
 
 NUM_BUFFERS = 2
 ALIGNED_ELEMENTS = 32  # 64 bytes of bfloat16
-PART_ELEMENTS = 1 << 16  # of what is no matrix: an embedding of 4,096 by 192 is 13 parts
-MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and what the workers take beside the run's numbers
+PART_ELEMENTS = 1 << 16  # of a part that is not a matrix: an embedding of 4,096 x 192 is 13 parts
+MEMORY_MARGIN = 1.2  # for a checkpoint's copy, and the workers' own memory
 
 
 @dataclass(frozen=True)
 class ParameterSlice:
-    """A parameter's place in the vectors."""
+    """The shape and offset (in elements) of a parameter, or of a part of one, in the vectors."""
 
     name: str
     shape: tuple[int, ...]
@@ -46,7 +46,7 @@ class ParameterSlice:
 
 
 def parameter_slices(config: TransformerConfig) -> list[ParameterSlice]:
-    """The places of all parameters, in order of `parameter_shapes`."""
+    """The slices of all parameters, in order of `parameter_shapes`."""
     parameters, offset = [], 0
     for name, shape in parameter_shapes(config).items():
         parameters.append(ParameterSlice(name, shape, offset))
@@ -55,9 +55,10 @@ def parameter_slices(config: TransformerConfig) -> list[ParameterSlice]:
 
 
 def parts(config: TransformerConfig) -> list[ParameterSlice]:
-    """What one worker sums and updates at a time: each matrix, fused ones apart, and some rows of what is no matrix.
+    """The units in which gradients are summed and parameters updated.
 
-    They are the same however many workers there are, so that a sum over them is, too.
+    A part is a matrix, one of the matrices of a fused one, or some rows of another parameter. The parts do not depend
+    on the number of workers, so sums over them are bit-identical for any number.
     """
     found = []
     for parameter in parameter_slices(config):
@@ -79,7 +80,7 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def layout(config: TransformerConfig, dtype: str, levels: int = 1) -> Layout:
-    """The shared arrays of a run; bfloat16 is uint16 to NumPy."""
+    """The dtypes and shapes of a run's shared arrays; bfloat16 is uint16 in NumPy."""
     size, array_dtype = vector_size(config), numpy_dtype(dtype)
     return {
         "weights": ("float32", (NUM_BUFFERS, size)),
@@ -91,34 +92,34 @@ def layout(config: TransformerConfig, dtype: str, levels: int = 1) -> Layout:
 
 
 def gradient_layout(config: TransformerConfig, dtype: str) -> Layout:
-    """The shared arrays of a sphere whose control node is a worker itself: its positions' gradients."""
+    """The shared arrays of a sphere below the first level: the gradients of its micro-batches, (12, P)."""
     return {"gradients": (numpy_dtype(dtype), (FANOUT, vector_size(config)))}
 
 
 def vector_size(config: TransformerConfig) -> int:
-    """Numbers in a vector of all parameters."""
+    """The number of elements P in a vector of all parameters, padding included."""
     last = parameter_slices(config)[-1]
     return last.offset + -(-last.size // ALIGNED_ELEMENTS) * ALIGNED_ELEMENTS
 
 
 def numpy_dtype(dtype: str) -> str:
-    """NumPy's name of what products read."""
+    """The NumPy dtype that stores `dtype`: "uint16" for bfloat16, else "float32"."""
     return "uint16" if dtype == "bfloat16" else "float32"
 
 
 def buffer_index(step: int) -> int:
-    """Where the numbers are when so many steps are done."""
+    """The buffer, 0 or 1, that holds the state after `step` steps."""
     return step % NUM_BUFFERS
 
 
 def needed_bytes(config: TransformerConfig, dtype: str, levels: int = 1) -> float:
-    """Bytes of memory that learning takes: the shared arrays, of two levels with two spheres, and a margin."""
+    """Bytes of memory that training needs: the shared arrays (of two spheres with two levels), and a margin."""
     layouts = [layout(config, dtype, levels), *[gradient_layout(config, dtype)] * (2 * (levels - 1))]
     sizes = [np.dtype(kind).itemsize * prod(shape) for arrays in layouts for kind, shape in arrays.values()]
     return MEMORY_MARGIN * sum(sizes)
 
 
 def named_arrays(shared: SharedArrays, array: str, config: TransformerConfig, step: int) -> dict[str, Any]:
-    """Each parameter's part of what is learned in so many steps, by name: views, not copies."""
+    """Views of each parameter's slice of `shared[array]` after `step` steps, by name."""
     vector = shared[array][buffer_index(step)]
     return {p.name: vector[p.offset : p.offset + p.size].reshape(p.shape) for p in parameter_slices(config)}

@@ -1,4 +1,4 @@
-"""The control node of Node Zero's machine, where others take part: it listens for them, and tells them what is done."""
+"""The control node of the leader, Node Zero's machine: it accepts followers and announces each step to them."""
 
 import contextlib
 import dataclasses
@@ -19,20 +19,20 @@ from cllm.training.engine import engine_of
 from cllm.training.peer import HEARTBEAT_SECONDS, Peer, run_files
 
 CALLS = ("listen", "load_run", "amend", "initialise", "cast_weights", "dev_loss", "step", "sample_telemetry", "end")
-MAX_TRIES = 2  # of a step with others, before it is taken alone: one that is lost always again must not stop it
-RESYNC_STEPS = 50  # after so many its numbers are given to all again, where the machines do not compute the same bits
+MAX_TRIES = 2  # of a step with a group, then it is run alone: a machine that fails repeatedly must not stop the run
+RESYNC_STEPS = 50  # steps between two broadcasts of the state if the machines are not bit-exact
 
 
 class Leader(Peer):
-    """Node Zero's machine: it listens for others, and says what is done."""
+    """Node Zero's machine: it accepts followers, and announces each step."""
 
     def __init__(self, processes: ExitStack) -> None:
         super().__init__(processes)
-        self._lock = threading.Lock()  # of the group: between two steps a thread keeps it company
+        self._lock = threading.Lock()  # of the group: between steps the heartbeat thread uses it
         self._messages: list[str] = []
-        self._num_followers = 0  # machines in the last group
+        self._num_followers = 0  # in the last group
         self._sent_plan = ""
-        self._is_bit_exact = True  # all machines compute the same bits
+        self._is_bit_exact = True  # whether all machines have the same engine
         threading.Thread(target=self._heartbeat, daemon=True).start()
 
     def listen(self, address: str, port: int) -> None:
@@ -51,10 +51,10 @@ class Leader(Peer):
         return self._control.dev_loss(context, first, count)
 
     def step(self, step: int) -> dict[str, Any]:
-        """Take a step with whoever is there, and again where one is lost; what `run_step` gives, and what is to be
-        said.
+        """Run a step with the present group, and again if a machine is lost.
 
-        "retry_seconds": that went by before the attempt which succeeded.
+        Returns the result of `run_step`, with "messages" for the user and "retry_seconds", the time spent before the
+        attempt that succeeded.
         """
         began, tries = time.monotonic(), 0
         with self._lock:
@@ -71,7 +71,7 @@ class Leader(Peer):
                     self._drop_group(lost)
 
     def sample_telemetry(self, tokens_per_micro_batch: int) -> list[dict[str, Any]]:
-        """What the workers of all machines have done since the look before."""
+        """A row for each machine: what its workers have done since the previous sample."""
         with self._lock:
             own = self._control.sample_telemetry(tokens_per_micro_batch)
             try:
@@ -85,11 +85,11 @@ class Leader(Peer):
             except GroupLost as lost:
                 self._drop_group(lost)
             except (KeyError, TypeError, ValueError) as error:
-                self._drop_group(GroupLost(f"a machine says of itself what cannot be: {error!r}"[:120]))
+                self._drop_group(GroupLost(f"a machine sent malformed telemetry: {error!r}"[:120]))
             return [control_node_row(0, "this machine", own)]
 
     def end(self) -> None:
-        """Tell the others that the run is done."""
+        """Tell the followers that the run is complete."""
         with self._lock:
             if self._group is not None:
                 with contextlib.suppress(GroupLost):
@@ -97,7 +97,7 @@ class Leader(Peer):
                 self._group = None
 
     def _ensure_group(self, step: int, alone: bool) -> None:
-        """Have a group, and a new one where somebody has come; `alone`: of this machine."""
+        """Form a group if there is none or new followers are waiting; `alone`: of this machine only."""
         expected = self._num_followers
         if self._group is not None:
             new = self._rendezvous.num_waiting() if self._group.size <= MAX_FOLLOWERS else 0
@@ -115,7 +115,7 @@ class Leader(Peer):
             self._messages.append(f"step {step + 1}: {self._group.size} machines: {', '.join(self._group.addresses)}")
 
     def _greet(self, step: int) -> None:
-        """Give everybody what they lack."""
+        """Compare engines and state with all members, and send the files and state that are missing or differ."""
         engine = engine_of(detect_machine(), self._control.plan.engine.dtype)
         self.group.broadcast_object({"run": self._identity, "step": step, "engine": dataclasses.asdict(engine)})
         found = self.group.all_gather_values([True, self.state_digest(step), self._speed, self._num_workers, True])
@@ -131,7 +131,7 @@ class Leader(Peer):
         self.set_speeds(found[:, 2].tolist(), found[:, 3].tolist())
         self._is_bit_exact = bool(found[:, 4].all())
         if not self._is_bit_exact:
-            self._messages.append("not bit-exact from here: the machines' processors or libraries are not the same")
+            self._messages.append("not bit-exact from this step on: the machines' processors or libraries differ")
 
     def _send_run(self) -> None:
         paths = run_files(self._run)
@@ -143,7 +143,7 @@ class Leader(Peer):
                     self.group.broadcast(torch.frombuffer(bytearray(chunk), dtype=torch.uint8))
 
     def _broadcast_step(self, step: int) -> None:
-        is_synchronous = self._control.plan.training.sync_every == 1  # else they are averaged
+        is_synchronous = self._control.plan.training.sync_every == 1  # otherwise weights are averaged
         resyncs = is_synchronous and not self._is_bit_exact and step % RESYNC_STEPS == 0
         plan = self._plan_path.read_text()
         self.group.broadcast_object(
@@ -154,11 +154,11 @@ class Leader(Peer):
             self.broadcast_state(step)
 
     def _drop_group(self, lost: GroupLost) -> None:
-        self._messages.append(f"the way to a machine is lost ({lost}); those that are there go on")
+        self._messages.append(f"lost the connection to a machine ({lost}); training continues on the others")
         self._group = None
 
     def _heartbeat(self) -> None:
-        """Let the others know between two steps that this machine is there."""
+        """Send a "wait" message to the followers between steps, so that their collectives do not time out."""
         while True:
             time.sleep(HEARTBEAT_SECONDS)
             if self._lock.acquire(blocking=False):

@@ -1,7 +1,7 @@
-"""What a worker does for a step: compute a position, sum a parameter's gradients, update it.
+"""A worker's part of a step: compute a micro-batch, sum gradients by part, update parameters by part.
 
-Every function here works on one thread and reads nothing but the plan, the data and the shared state, so a position
-or a parameter can be anybody's. Sums over twelve positions have one order, whoever computed them.
+Every function runs on one thread and depends only on the plan, the data and the shared state, so any worker can do any
+micro-batch or part. Gradients are summed in one fixed order, whichever worker computed them.
 """
 
 from collections.abc import Sequence
@@ -28,21 +28,24 @@ from cllm.training.state import TensorState
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from: the documents that are not held out, and which of them are `dev`."""
+    """The training data of a run: all documents that are not held out, and which of them are `dev`."""
 
     tokenizer: Tokenizer
     shard: Shard
-    dev: npt.NDArray[np.int64]  # numbers of documents, (M,)
+    dev: npt.NDArray[np.int64]  # document indices, (M,)
 
     def documents(self, split: str) -> npt.NDArray[np.int64]:
-        """Numbers of the `train` documents (all but dev; all where nothing else is left), the `dev` ones, or `all`."""
+        """Indices (N,) of the documents of `split`: "train", "dev" or "all".
+
+        The train documents are all but the dev ones, or all if that leaves none.
+        """
         everything = np.arange(self.shard.num_documents)
         train = np.setdiff1d(everything, self.dev)
         return {"train": train if len(train) else everything, "dev": self.dev, "all": everything}[split]
 
 
 def model_on_shared_memory(plan: Plan, state: TensorState) -> Transformer:
-    """A Transformer whose parameters are the shared memory."""
+    """A Transformer whose parameters are views of the shared compute weights."""
     with torch.device("meta"):
         model = Transformer(plan.model)
     model.load_state_dict(state.compute, assign=True)
@@ -50,7 +53,7 @@ def model_on_shared_memory(plan: Plan, state: TensorState) -> Transformer:
 
 
 class Learner:
-    """One worker's hands; the plan may be amended between steps."""
+    """Computes micro-batches, sums and updates for one worker; the plan can be amended between steps."""
 
     def __init__(self, plan: Plan, state: TensorState, data: TrainingData) -> None:
         self.plan, self.state, self.data = plan, state, data
@@ -60,7 +63,7 @@ class Learner:
         self._rows: dict[tuple[str, int], Rows] = {}
 
     def initialise(self) -> None:
-        """Draw the first weights (in fp32, rounded into the compute copy)."""
+        """Draw the initial weights (in fp32, rounded into the compute copy)."""
         with torch.device("meta"):
             model = Transformer(self.plan.model)
         model.load_state_dict(self.state.weights(0), assign=True)
@@ -68,12 +71,12 @@ class Learner:
         self.cast_weights(0)
 
     def cast_weights(self, step: int) -> None:
-        """Bring the compute copy up to date with the weights after so many steps."""
+        """Copy the weights after `step` steps into the compute copy."""
         for name, weight in self.state.weights(step).items():
             self.state.compute[name].copy_(weight)
 
     def batch(self, step: int, micro_batch: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (rows, T) of one position: a function of the plan, the step and the position."""
+        """Inputs and targets of a micro-batch, int64 (rows, T): a function of (plan, step, micro_batch)."""
         step_info = timeline(self.plan)[step]
         phase = self.plan.phases[step_info.phase]
         rows = self._rows_of("all" if step_info.progress >= self.plan.training.dev_from else "train", phase.context)
@@ -88,7 +91,7 @@ class Learner:
         return ids[:, :-1], targets
 
     def compute(self, step: int, micro_batch: int) -> float:
-        """Write a position's gradient into its row of the sphere; its mean loss (nats a token)."""
+        """Write a micro-batch's gradient into its row of the sphere's memory; its mean loss (nats per token)."""
         inputs, targets = self.batch(step, micro_batch)
         seed = (self.plan.seed * 1_000_003 + step) * self.plan.num_micro_batches + micro_batch
         scale = 1 / (targets.numel() * self.plan.num_micro_batches)
@@ -97,9 +100,9 @@ class Learner:
         return nats / targets.numel()
 
     def _gradient_for(self, shape: torch.Size) -> ForwardBackward:
-        """What computes batches of a shape; that of the phase before is given up."""
+        """The gradient computation for a batch shape; that of the previous phase is freed."""
         if self._gradient is None or self._gradient[0] != shape:
-            training, self._gradient = self.plan.training, None  # so that there is never room for two
+            training, self._gradient = self.plan.training, None  # free the old buffers before new ones are allocated
             trim_heap()
             self._gradient = (
                 shape,
@@ -114,9 +117,9 @@ class Learner:
 
     @torch.no_grad()
     def reduce(self, parts: list[int], is_summed: bool = False) -> list[float]:
-        """Sum the positions' gradients of some parts, in the one order; the squared norm of each.
+        """Sum the micro-batches' gradients of some parts, in the fixed order; returns the squared norm of each part.
 
-        `is_summed`: the first row is their sum already, as it is of many machines.
+        `is_summed`: the first row holds the sum already, as in a run on several machines.
         """
         squared_norms = []
         for index in parts:
@@ -131,13 +134,13 @@ class Learner:
 
     @torch.no_grad()
     def reduce_to_parent(self, parts: list[int], micro_batch: int) -> None:
-        """Sum the gradients of some parts in the worker's sphere, as what its control node's position is above."""
+        """Sum the gradients of some parts in the worker's sphere into row `micro_batch` of the sphere above."""
         for index in parts:
             self.state.gradient_parts[micro_batch][index].copy_(sum_micro_batches(self.state.own_gradient_parts, index))
 
     @torch.no_grad()
     def update(self, step: int, parts: list[int], is_summed: bool = False) -> None:
-        """Change some parts by the gradients that `reduce` summed, or another worker that has ended since."""
+        """Update some parts, with the gradients that `reduce` summed or, in a replacement worker, summed again."""
         state, config = self.state, self.plan.optimizer
         before, after = state.parameter_state(step), state.parameter_state(step + 1)
         scale = learning_rate_scale(self.plan.training, timeline(self.plan)[step].progress)
@@ -156,7 +159,7 @@ class Learner:
 
     @torch.no_grad()
     def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
-        """Nats and bytes of the targets in some rows of the dev documents."""
+        """Loss (nats) and bytes of the targets in rows `first` to `first + count - 1` of the dev documents."""
         rows = self._rows_of("dev", context)
         ids = torch.from_numpy(np.stack([rows[index] for index in range(first, first + count)]))
         nats = linear_cross_entropy(self.model(ids[:, :-1]), self.model.head_weight.detach(), ids[:, 1:]).item()
@@ -171,7 +174,10 @@ class Learner:
 
 
 def sum_micro_batches(rows: Sequence[Sequence[Tensor]], index: int) -> Tensor:
-    """The sum of a part over twelve positions, in fp32, in the one order (`cllm.spheres.order`)."""
+    """The sum of part `index` over twelve micro-batches, in fp32, in the fixed order (`cllm.spheres.order`).
+
+    `rows[m][index]` is the part's gradient of micro-batch m, any shape; the sum has the same shape.
+    """
     total = _four(rows, index, 0)
     for first in range(FOUR, FANOUT, FOUR):
         total.add_(_four(rows, index, first))

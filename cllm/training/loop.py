@@ -1,9 +1,9 @@
-"""The training loop, as Node Zero runs it: deal twelve positions, sum, update, report.
+"""The training loop of Node Zero: distribute twelve micro-batches, sum, update, report.
 
-A generator: each step yields what happened, and whoever iterates prints, saves and stops. Three barriers a step: all
-positions are computed before any is summed, all sums are finite before anything is updated, everything is updated
-before the next step. Node Zero itself computes no batch. How many workers share a step makes no difference to its
-result, so it may be another number at each.
+A generator that yields a report for each step; the caller prints, saves and stops. A step has three barriers: all
+micro-batches are computed before any gradient is summed, all sums are finite before any parameter is updated, and all
+parameters are updated before the next step. Node Zero itself computes no batch. The result of a step does not depend on
+the number of workers, which can change between steps.
 """
 
 import functools
@@ -27,12 +27,12 @@ StepRunner = Callable[[Sphere, Plan, int, int], tuple[float, float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """One step, done: its number from 1, the mean loss before it (nats a token), and what it took."""
+    """A completed step: its number from 1, the mean loss before its update (nats per token), and its cost."""
 
     step: int
     steps: int
     progress: float
-    progress_delta: float  # of the progress, by this step
+    progress_delta: float  # progress made by this step
     phase: int
     loss: float
     gradient_norm: float
@@ -50,12 +50,11 @@ def train(
     num_active: Callable[[], int],
     run_step: StepRunner | None = None,
 ) -> Iterator[StepReport]:
-    """Run the plan's steps from `first_step` on.
+    """Run the plan's steps from `first_step` on, yielding a report after each.
 
-    Before each step, `amend` may change what is left, and `num_active` says how many workers share it. `run_step`
-    takes a
-    step, and gives its loss, the squared norm of its gradient, and seconds that went by before it began (default: by a
-    sphere on this machine).
+    Before each step `amend` can change the remaining steps, and `num_active` returns the number of workers to use.
+    `run_step` runs a step and returns its loss, the squared norm of its gradient, and the seconds of failed attempts;
+    by default `run_local_step`.
     """
     run_step, step = run_step or run_local_step, first_step
     while True:
@@ -86,7 +85,10 @@ def train(
 
 
 def run_local_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> tuple[float, float, float]:
-    """One step by so many workers of a sphere; its loss, the squared norm of its gradient, and no seconds lost."""
+    """Run one step on the first `num_workers` workers of a sphere.
+
+    Returns the loss (nats per token), the squared norm of the gradient, and 0.0 seconds of failed attempts.
+    """
     parts_of_each = shares(plan.model, num_workers)
     micro_batches = [{"step": step, "micro_batch": micro_batch} for micro_batch in range(FANOUT)]
     losses = sphere.map_tasks("compute", micro_batches, num_workers, is_finite_loss, chunked=True)
@@ -99,21 +101,21 @@ def run_local_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> t
 
 
 def check_finite(step: int, loss: float, squared_norm: float) -> None:
-    """TrainingError where a step must not change the weights."""
+    """Raise TrainingError if a step's loss or gradient is not finite."""
     if not math.isfinite(loss) or not math.isfinite(squared_norm):
         raise TrainingError(
-            f"step {step + 1} has a loss of {loss} and a squared gradient of {squared_norm}: training stopped before "
-            "the weights changed, and the last checkpoint is good; try --fresh with another --seed"
+            f"step {step + 1} has a loss of {loss} and a squared gradient norm of {squared_norm}: training stopped "
+            "before the weights changed, and the last checkpoint is not affected; try --fresh with another --seed"
         )
 
 
 def is_finite_loss(arguments: Mapping[str, Any], result: Any) -> bool:
-    """Whether a position can have this loss; the weights may be such that none has a better one."""
+    """Whether the loss of a micro-batch is a finite float; after a retry an infinite one is accepted as correct."""
     return isinstance(result, float) and math.isfinite(result)
 
 
 def are_squared_norms(arguments: Mapping[str, Any], result: Any) -> bool:
-    """Whether summed gradients can have these squared norms."""
+    """Whether the result is a list of finite floats, one per part."""
     return (
         isinstance(result, list)
         and len(result) == len(arguments["parts"])
@@ -123,7 +125,7 @@ def are_squared_norms(arguments: Mapping[str, Any], result: Any) -> bool:
 
 @functools.cache
 def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
-    """Which parts each worker sums and updates, the dearest first to the least burdened."""
+    """The parts that each worker sums and updates: by descending cost, each goes to the least loaded worker."""
     costs = part_costs(config)
     loads = [0] * num_workers
     result: list[list[int]] = [[] for _ in range(num_workers)]
@@ -135,14 +137,14 @@ def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
 
 
 def part_costs(config: TransformerConfig) -> list[int]:
-    """What the update of each part takes, beside each other.
+    """The relative cost of each part's update.
 
-    A Newton-Schulz product costs a matrix its smaller side many operations an element; other updates, a few.
+    A Newton-Schulz product takes min(rows, columns) operations per element of a matrix; other updates take 16.
     """
     return [part.size * (min(part.shape) if is_matrix(part.name) else 16) for part in parts(config)]
 
 
 def largest_share(config: TransformerConfig, num_workers: int) -> float:
-    """The share of all updates that the most burdened of so many workers has."""
+    """The share of the total update cost of the most loaded of `num_workers` workers."""
     costs = part_costs(config)
     return max(sum(costs[index] for index in share) for share in shares(config, num_workers)) / sum(costs)

@@ -1,6 +1,6 @@
-"""How fast this machine learns with a given shape: a few real micro-batches and updates, timed.
+"""Measures the training speed of a network on this machine by timing a few real micro-batches and updates.
 
-All workers measure at the same time, one thread each, so that what they share (memory bandwidth, clock) counts.
+All workers measure at the same time, one thread each, so that shared limits (memory bandwidth, clock) are included.
 """
 
 import statistics
@@ -19,14 +19,14 @@ from cllm.training.learner import sum_micro_batches
 from cllm.training.optimizer import adamw_step, muon_step
 from cllm.training.plan import OptimizerConfig, TrainingConfig
 
-# Timed calls of each kind, after one that is not counted: so many, or fewer where they have taken so long.
+# Timed calls of each kind, after one warm-up call: at most 5, and none is started after 1 s.
 MAX_SAMPLES, MAX_SECONDS = 5, 1.0
 
 
 def measure(
     model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], training: dict[str, Any]
 ) -> dict[str, Any]:
-    """The fields of a `Speed`, measured in this process now."""
+    """The fields of a `Speed`, measured in this process."""
     config = TransformerConfig(**model)
     network = Transformer(config)
     initialise(network, torch.Generator().manual_seed(0))
@@ -39,7 +39,7 @@ def measure(
 
 
 def measure_sum_bandwidth(model: dict[str, Any], dtype: str) -> float:
-    """Bytes of gradients a second that this process sums, of a network's rows."""
+    """Bytes of gradient rows per second that this process sums, for a network's vector size."""
     size = vector_size(TransformerConfig(**model))
     rows = torch.zeros(FANOUT, size, dtype=getattr(torch, dtype))
     offsets = range(0, size - PART_ELEMENTS, PART_ELEMENTS) or (0,)
@@ -72,7 +72,7 @@ def _micro_batch(network: Transformer, context: int, rows: int, training: Traini
 
 @torch.no_grad()
 def _update_seconds(config: TransformerConfig, dtype: torch.dtype) -> float:
-    """Seconds of all parts' updates: one block is timed for all of them, and what is outside the blocks."""
+    """Seconds to update all parts: block 0 is timed and multiplied by the number of blocks, other parts are added."""
     optimizer = OptimizerConfig()
     seconds = 0.0
     for part in parts(config):

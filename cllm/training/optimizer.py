@@ -1,8 +1,9 @@
-"""How a gradient changes a parameter: Muon for the matrices of the blocks, AdamW for everything else.
+"""Optimizers: Muon for the matrices of the blocks, AdamW for all other parameters.
 
-Muon (Jordan et al. 2024) steps along the momentum with its singular values made equal, by a few Newton-Schulz products
-in what the plan's products read: bfloat16 where the processor has it (where it has not, these took nine times as long
-as float32). Each function changes one part, on one thread: whichever process does it, the bits are the same.
+Muon (Jordan et al. 2024) steps along the momentum after setting its singular values nearly equal with a few
+Newton-Schulz iterations. These run in the plan's dtype: bfloat16 if the processor supports it (without support they
+took nine times as long as in float32). Each function updates one part on one thread, so the result is bit-identical in
+every process.
 """
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from cllm.training.plan import OptimizerConfig
 
-# x -> a x + b x^3 + c x^5, one after another: each is the nearest to 1 where the one before leaves singular values that
-# were 0.02 to 1 (Polar Express, Amsel et al. 2025, arXiv:2505.16932, for three). They end as 0.9 to 1.1; one of 0.01
-# becomes 0.5. Five times Jordan's quintic leaves them 0.17 from 1 in the mean, these 0.12 (docs/LOG.md, 2026-11-26).
+# (a, b, c) of x -> a x + b x^3 + c x^5, applied in turn: each minimises the distance to 1 on the interval to which the
+# previous ones map singular values of 0.02 to 1 (Polar Express, Amsel et al. 2025, arXiv:2505.16932, for three
+# iterations). These values end between 0.9 and 1.1; 0.01 becomes 0.5. Five iterations of Jordan's quintic leave a mean
+# distance to 1 of 0.17, these three 0.12 (docs/LOG.md, 2026-11-26).
 NORM_MARGIN = 1.02
 NEWTON_SCHULZ = (
     (7.710969, -22.113755, 16.248743),
@@ -22,13 +24,13 @@ NEWTON_SCHULZ = (
 
 
 def orthogonalise(x: Tensor) -> Tensor:
-    """Nearly U V^T of x = U S V^T, in x's precision."""
+    """Approximately U V^T for x = U S V^T; `x` and the result are (R, D), in x's dtype."""
     tall = x.size(0) > x.size(1)
     x = x.t() if tall else x
     x = x / (x.norm() + 1e-7)
     gram = x @ x.t()
-    # The root of the sum of S^4 is a closer bound of the largest S^2 than the sum of S^2. Beyond 1 the quintics rise
-    # steeply, 1.006 would become 60: hence a margin for what bfloat16 rounds.
+    # sqrt(sum S^4) is a tighter bound on the largest S^2 than sum S^2. The quintics rise steeply beyond 1 (1.006 would
+    # become 60), hence a margin for the rounding of bfloat16.
     size = NORM_MARGIN * gram.norm() + 1e-20
     gram, x = gram / size, x / size.sqrt()
     for number, (a, b, c) in enumerate(NEWTON_SCHULZ):
@@ -40,9 +42,10 @@ def orthogonalise(x: Tensor) -> Tensor:
 def muon_step(
     weight: Tensor, momentum: Tensor, gradient: Tensor, scale: float, config: OptimizerConfig, dtype: torch.dtype
 ) -> None:
-    """One Muon step in place on fp32 `weight` and `momentum` (R, D), products in `dtype`.
+    """One Muon step in place on fp32 `weight` and `momentum` (R, D); matrix products run in `dtype`.
 
-    Nesterov momentum; tall matrices step by sqrt(R / D) more, which keeps the change of their output the same.
+    With Nesterov momentum. Tall matrices take a step sqrt(R / D) times as large, which keeps the change of their output
+    the same.
     """
     momentum.lerp_(gradient, 1 - config.matrix_momentum)
     direction = gradient.lerp(momentum, config.matrix_momentum).to(dtype)
@@ -61,7 +64,10 @@ def adamw_step(
     scale: float,
     config: OptimizerConfig,
 ) -> None:
-    """One AdamW step in place (Loshchilov & Hutter 2019); `step` counts from 1; vectors do not decay."""
+    """One AdamW step in place (Loshchilov & Hutter 2019); `step` counts from 1.
+
+    `weight`, both moments and `gradient` are fp32 (any shape, all the same); vectors have no weight decay.
+    """
     beta1, beta2 = config.betas
     first_moment.lerp_(gradient, 1 - beta1)
     second_moment.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)

@@ -1,13 +1,14 @@
-"""Many machines as one sphere: on each of them a control node, which has that machine's workers.
+"""Several machines as one sphere: each runs a control node with that machine's workers.
 
-A step's twelve positions, each of twelve micro-batches, are dealt to the machines by their speed, neighbours to each.
-What a machine has computed it sums as far as the one order allows (`cllm.spheres.order`); then every machine gets a
-slice of these sums from every other, sums its slice, and gives it to all. Each has all that is learned and updates all
-of it, by the same sum: so nothing is lost with a machine, and the others go on with the very step. The first machine is
-Node Zero's. What it has is what holds; whoever comes, or comes back, is given it.
+A step's twelve positions, of twelve micro-batches each, are divided among the machines by speed, a contiguous block to
+each. A machine sums its own gradients as far as the fixed order allows (`cllm.spheres.order`). Then the partial sums
+are reduced: an all-to-all gives each machine a slice of all partial sums, it sums the slice, and an all-gather
+distributes the result. Every machine has the full state and applies the same update, so no state is lost with a
+machine, and the others repeat the same step without it. The state of the leader (rank 0, Node Zero's machine) is
+authoritative: a machine that joins or rejoins receives it.
 
-While they compute, machines tell each other twice a second that they are there, and between two steps the first does:
-one that is silent for `COLLECTIVE_TIMEOUT_SECONDS` is given up, and its positions are computed by the others.
+During a computation machines exchange heartbeats twice a second; between steps the leader sends them. A machine that is
+silent for `COLLECTIVE_TIMEOUT_SECONDS` is dropped, and the others compute its positions.
 """
 
 import hashlib
@@ -39,20 +40,20 @@ STATE_ARRAYS = ("weights", "first_moment", "second_moment")  # of the shared mem
 
 
 class Peer:
-    """One of the machines of a run, as its control node sees it."""
+    """The control node of one machine of a group."""
 
     def __init__(self, processes: ExitStack) -> None:
-        """`processes`: what ends with this one."""
+        """`processes`: closes this node's fork server and workers at its exit."""
         self._control = ControlNode(processes)
         self._group: Group | None = None
-        self._speeds: list[float] = []  # of the group's machines, in positions a second
-        self._min_per_peer = 1  # positions for each, until all are measured
-        self._speed = 0.0  # of this one; 0: it was never measured
-        self._losses: dict[int, float] = {}  # of the positions whose gradients are in their rows
-        self._losses_step = -1  # the step that these belong to
+        self._speeds: list[float] = []  # of the group's machines, in positions per second
+        self._min_per_peer = 1  # positions for each machine, until all speeds are measured
+        self._speed = 0.0  # of this machine; 0: not measured yet
+        self._losses: dict[int, float] = {}  # by position, for those whose gradients are in their rows
+        self._losses_step = -1  # the step of `_losses`
 
     def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
-        """Have so many workers, who know the run; `descriptor` is of the memory of what is learned, on this machine."""
+        """Start `num_workers` workers with the run; `descriptor` is of this machine's shared memory for the state."""
         self._control.load_run(run, plan, descriptor, dev, num_workers)
         self._run, self._plan_path, self._dev, self._num_workers = Path(run), Path(plan), dev, num_workers
         model, engine = self._control.plan.model, self._control.plan.engine
@@ -65,37 +66,37 @@ class Peer:
         return self._group
 
     def set_speeds(self, speeds: list[float], default_speeds: list[float]) -> None:
-        """The speeds of all machines; as long as one is not measured, what they are taken for."""
+        """Set the speeds of all machines, by rank; `default_speeds` are used until all are measured (positive)."""
         is_known = min(speeds) > 0
         self._speeds, self._min_per_peer = (speeds, 0) if is_known else (default_speeds, 1)
 
     def state_digest(self, step: int) -> int:
-        """Of what this machine has learned in so many steps: the same number of steps may have been others."""
+        """CRC-32 of this machine's state after `step` steps; machines at the same step can have different states."""
         found = 0
         for name in STATE_ARRAYS:
             found = zlib.crc32(self._shared[name][buffer_index(step)], found)
         return found
 
     def broadcast_state(self, step: int) -> None:
-        """What the first machine has learned in so many steps becomes everybody's."""
+        """Copy the leader's state after `step` steps to all machines."""
         before = self.state_digest(step)
         for name in STATE_ARRAYS:
             self.group.broadcast(torch.from_numpy(self._shared[name][buffer_index(step)]))
         if self.state_digest(step) != before:
-            self._losses = {}  # they were by what was there before
+            self._losses = {}  # they were computed with the previous weights
         if self.group.rank:
             self._control.cast_weights(step)
 
     def barrier(self, step: int) -> None:
-        """Return when all machines have what they lacked, and what products read is of the step that comes.
+        """Set the compute weights to those of `step`, and wait for all machines.
 
-        It may be of the step after: an update that one machine has made, and another has not.
+        Before, they can be of the next step on a machine that had made an update that another had not.
         """
         self._control.cast_weights(step)
         self.group.all_gather_values([0.0])
 
     def run_step(self, step: int) -> dict[str, Any]:
-        """Take a step with the group: its "loss", and the "squared_norm" of its gradient."""
+        """Run a step with the group; returns its "loss" (nats per token) and the "squared_norm" of its gradient."""
         peer_spans, plan = spans(self._speeds, self._min_per_peer), self._control.plan
         losses = self._compute(step, peer_spans[self.group.rank])
         loss = math.fsum(losses) / FANOUT
@@ -104,7 +105,7 @@ class Peer:
             self._sum_gradients(peer_spans)
         else:
             self._sum_own_gradients(peer_spans[self.group.rank])
-        self._losses = {}  # their rows are not all theirs any more
+        self._losses = {}  # the sum overwrote the first row
         (parts,) = shares(plan.model, 1)
         squared_norm = math.fsum(self._control.reduce(parts, is_summed=True))
         check_finite(step, loss, squared_norm)
@@ -114,10 +115,10 @@ class Peer:
         return {"loss": loss, "squared_norm": squared_norm}
 
     def _compute(self, step: int, span: Block) -> list[float]:
-        """Compute this machine's positions while the others compute theirs; everybody's losses."""
+        """Compute this machine's positions while the others compute theirs; returns the losses of all positions."""
         if self._losses_step != step:
             self._losses, self._losses_step = {}, step
-        # What was computed before would count as fast, and nothing as nothing.
+        # Do not measure the speed if some positions are already computed, or if there are none.
         stop_event, is_speed_known = threading.Event(), bool(self._losses) or span[0] == span[1]
         began = time.monotonic()
         with ThreadPoolExecutor(1) as pool:
@@ -137,7 +138,7 @@ class Peer:
             finally:
                 stop_event.set()
                 wait([future])
-                if isinstance(lost := future.exception(), WorkerLost):  # more than that a machine is lost
+                if isinstance(lost := future.exception(), WorkerLost):  # takes precedence over GroupLost
                     raise lost
 
     def _compute_all(self, step: int, micro_batches: Sequence[int], stop_event: threading.Event) -> None:
@@ -147,11 +148,11 @@ class Peer:
                     self._losses[micro_batch] = self._control.compute(step, micro_batch)
                 except WorkerLost:
                     raise
-                except TrainingError:  # a loss that is not finite, which all machines are to know
+                except TrainingError:  # a loss that is not finite: reported to all machines as NaN
                     self._losses[micro_batch] = math.nan
 
     def _sum_gradients(self, peer_spans: Sequence[Block]) -> None:
-        """Sum all positions' gradients, into the first row of this machine's memory."""
+        """Sum the gradients of all positions into the first row of this machine's memory."""
         rows = torch.from_numpy(self._shared["gradients"])
         blocks_of = [blocks(*span) for span in peer_spans]
         flat = [block for theirs in blocks_of for block in theirs]
@@ -167,10 +168,10 @@ class Peer:
         )
 
     def _sum_own_gradients(self, span: Block) -> None:
-        """The same of this machine's positions alone, as if all twelve were like them."""
+        """Sum this machine's own gradients into the first row, scaled as if they were of all twelve positions."""
         rows, everything = torch.from_numpy(self._shared["gradients"]), slice(None)
         if span[0] == span[1]:
-            rows[0].zero_()  # its weights do not count in the mean
+            rows[0].zero_()  # a machine without positions has weight 0 in the mean
             return
         first, *others = [block_sum(rows, block, everything) for block in blocks(*span)]
         for other in others:
@@ -178,7 +179,7 @@ class Peer:
         torch.mul(first, FANOUT / (span[1] - span[0]), out=rows[0])
 
     def _average_weights(self, step: int, peer_spans: Sequence[Block]) -> None:
-        """The mean of all machines' weights, by their positions, becomes everybody's (McMahan et al. 2017, FedAvg)."""
+        """Replace the weights of all machines by their mean, weighted by positions (McMahan et al. 2017, FedAvg)."""
         weights = torch.from_numpy(self._shared["weights"][buffer_index(step)])
         first, end = peer_spans[self.group.rank]
         share = (end - first) / FANOUT
@@ -191,11 +192,10 @@ class Peer:
     def _all_reduce(
         self, own: Callable[[slice], list[Tensor]], counts: Sequence[int], reduce_slice: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """A sum of vectors over all machines: each sums a slice of what all have, and gives it to all.
+        """Reduce the vectors of all machines to one vector (P,): each machine reduces a slice and sends it to all.
 
-        `own`: this machine's vectors, at a slice; `counts`: how many each machine has; `reduce_slice`: the sum of
-        all of
-        them, at a slice (sum of counts, width).
+        `own`: slice of columns -> this machine's vectors at it; `counts`: the number of vectors of each machine;
+        `reduce_slice`: (sum of counts, width) -> (width,).
         """
         group, size = self.group, self._shared["gradients"].shape[1]
         each = -(-size // group.size)
@@ -210,17 +210,17 @@ class Peer:
 
 
 def block_sum(rows: Tensor, block: Block, columns: slice) -> Tensor:
-    """The sum of a block's gradients, of a slice of them."""
+    """The sum of a block's gradients at some columns: `rows` (12, P) -> (width,), in the fixed order."""
     return ordered_sum({(micro_batch, micro_batch + 1): rows[micro_batch, columns] for micro_batch in range(*block)})
 
 
 def run_files(run: Path) -> dict[str, Path]:
-    """What a machine must have to learn a run, but for its plan, by the names that it has on another machine, too."""
+    """The files that a machine needs for a run except the plan, by name; a follower stores them under these names."""
     dataset = {f"dataset/{path.name}": path for path in sorted((run / "dataset").iterdir())}
     return {"tokenizer.json": run / "tokenizer.json", **dataset}
 
 
 def run_identity(run: Path, plan_identity: str) -> str:
-    """A digest of a run's files and plan."""
+    """SHA-256 (hex) of a run's files and plan."""
     digests = {name: sha256_of(path) for name, path in run_files(run).items()}
     return hashlib.sha256(json.dumps([plan_identity, digests]).encode()).hexdigest()

@@ -1,9 +1,9 @@
-"""What a run is going to do, fixed before it begins: a run is a function of its plan and nothing else.
+"""The training plan, fixed before a run begins; a run is a function of its plan.
 
-Progress goes from 0 to 1 and drives everything that changes during a run: the phase (how long the rows are), the
-learning rate, when the `dev` documents join. A step advances it by its share of the planned time. Where the machine
-turns out slower or faster than it was measured, an amendment says from which step on how many steps are left; it is
-saved before it acts. Same plan and same amendments, same bits.
+Progress goes from 0 to 1 and drives everything that changes during a run: the phase (the length of the rows), the
+learning rate, and when the `dev` documents are added. A step advances progress by its share of the planned time. If the
+machine turns out slower or faster than measured, an amendment changes the number of steps that remain from some step
+on; it is saved before it takes effect. The same plan with the same amendments gives bit-identical weights.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from cllm.errors import ArtifactError, UsageError
 from cllm.model.config import TransformerConfig
 from cllm.spheres.order import FANOUT
 
-MAX_LEVELS = 2  # 12 positions, each a micro-batch, or each a sphere of 12 of its own
+MAX_LEVELS = 2  # 12 positions, each one micro-batch, or each a sphere of 12 micro-batches
 SCHEMA_VERSION = 7
 DTYPES = ("bfloat16", "float32")
 MAX_STEPS = 10_000_000
@@ -60,9 +60,9 @@ class Amendment:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What computed the numbers; another one gives almost the same, not the same bits."""
+    """What a run is computed with; another engine gives almost the same weights, but not bit-identical ones."""
 
-    dtype: str  # "bfloat16" or "float32": what the matrix products read
+    dtype: str  # of the matrix products: "bfloat16" or "float32"
     instruction_set: str
     torch_version: str
     numba_version: str
@@ -81,10 +81,12 @@ class OptimizerConfig:
     lr: float = 0.01
     betas: tuple[float, float] = (0.8, 0.95)
     eps: float = 1e-10
-    weight_decay: float = 2.0  # of the embedding and the head: without it, rare words cost far too much (docs/LOG.md)
+    weight_decay: float = (
+        2.0  # of the embedding and the head: without it, rare words have a far higher loss (docs/LOG.md)
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))  # JSON knows lists alone
+        object.__setattr__(self, "betas", tuple(self.betas))  # JSON has lists only
         check_bounds(
             self,
             matrix_lr=(0, 10),
@@ -96,26 +98,28 @@ class OptimizerConfig:
             weight_decay=(0, 100),
         )
         if len(self.betas) != 2:
-            raise UsageError(f"betas are {len(self.betas)} numbers; there must be two")
+            raise UsageError(f"betas has {len(self.betas)} values, expected 2")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """What changes with the progress of a run, and what is done to its rows."""
+    """Learning-rate schedule, regularization, and data settings of a run."""
 
     warmup: float = 0.02  # share of the progress in which the learning rate rises
-    cooldown: float = 0.5  # share in which it falls
-    min_lr_ratio: float = 0.02  # what is left of it at the end
+    cooldown: float = 0.5  # share of the progress in which it falls
+    min_lr_ratio: float = 0.02  # final learning rate, relative to the full one
     dropout: float = 0.0
-    # Words whose chances sum to less take part in the head's gradient by lot (model/head.py); 0: all words take part.
+    # Words whose probabilities sum to less than this are sampled in the head's gradient (model/head.py); 0: exact
+    # gradient of all words.
     sample_threshold: float = 0.3
-    # Share of rows that are filled in the middle. At 0.3 held-out files, read left to right, cost 3% more bits.
+    # Share of rows with fill-in-the-middle. At 0.3 held-out files, read left to right, cost 3% more bits.
     fim_rate: float = 0.1
-    # Progress from which the dev documents are learned too; at 1 they never are, and the memory and the network can be
-    # weighed against each other where neither has seen the text. It costs the network nothing (docs/LOG.md).
+    # Progress from which the dev documents are trained on too. At 1 they never are, so the memory and the network can
+    # be weighted against each other on text that neither has seen. It costs the network nothing (docs/LOG.md).
     dev_from: float = 1.0
-    # Steps that each of many machines takes by its own gradients, until their weights are averaged; 1: every gradient
-    # is everybody's. For links that are too slow for that; the weights depend on the number of machines then.
+    # Steps between two averagings of the machines' weights (each machine uses its own gradients in between); 1: all
+    # gradients are summed in every step. Larger values are for slow links; the weights then depend on the number of
+    # machines.
     sync_every: int = 1
 
     def __post_init__(self) -> None:
@@ -134,7 +138,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All of a run's choices."""
+    """All settings of a run."""
 
     model: TransformerConfig
     phases: tuple[Phase, ...]
@@ -143,8 +147,8 @@ class Plan:
     training: TrainingConfig = TrainingConfig()
     levels: int = 1  # of spheres
     seed: int = 0
-    seconds: float | None = None  # wall-clock budget of the training; None: as long as the steps take
-    max_steps: int | None = None  # more are worth nothing, however much time is left
+    seconds: float | None = None  # wall-clock budget of the training; None: no limit
+    max_steps: int | None = None  # limit for amendments, regardless of the time left
     amendments: tuple[Amendment, ...] = ()
 
     def __post_init__(self) -> None:
@@ -155,34 +159,36 @@ class Plan:
             check_bounds(self, max_steps=(1, MAX_STEPS))
         ends = [phase.until for phase in self.phases]
         if not ends or ends[-1] != 1 or any(end <= begin for begin, end in pairwise(ends)):
-            raise UsageError(f"the phases end at {ends}; these must grow, the last be 1")
+            raise UsageError(f"the phases end at {ends}; these values must increase, and the last must be 1")
         if longest := [phase.context for phase in self.phases if phase.context > self.model.context_length]:
-            raise UsageError(f"a phase has rows of {longest[0]} tokens, the model's are {self.model.context_length}")
+            raise UsageError(
+                f"a phase has rows of {longest[0]} tokens; the model's context_length is {self.model.context_length}"
+            )
         steps = sum(phase.steps for phase in self.phases)
         for amendment in self.amendments:
             if amendment.step >= steps:
-                raise UsageError(f"an amendment is for step {amendment.step}, the run has {steps}")
+                raise UsageError(f"an amendment is for step {amendment.step}, but the run has {steps} steps")
             steps = amendment.step + amendment.remaining
 
     @property
     def identity(self) -> str:
-        """What checkpoints of this plan carry, and no other's: a digest of all that is fixed before a run begins."""
+        """SHA-256 (hex) of all that is fixed before a run begins; checkpoints carry it to identify their plan."""
         fixed = {**dataclasses.asdict(self), "seconds": None, "max_steps": None, "amendments": None}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property
     def num_micro_batches(self) -> int:
-        """Micro-batches a step."""
+        """Micro-batches per step."""
         return int(FANOUT**self.levels)
 
     @property
     def steps(self) -> int:
-        """Steps in all, amendments included."""
+        """Total number of steps, amendments included."""
         return len(timeline(self))
 
     @property
     def tokens(self) -> int:
-        """Tokens learned from in all steps."""
+        """Tokens in all steps."""
         return self.num_micro_batches * sum(
             self.phases[step_info.phase].tokens_per_micro_batch for step_info in timeline(self)
         )
@@ -190,7 +196,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class StepInfo:
-    """Where a step stands: its phase, the number of its phase's steps before it, and the progress before it."""
+    """A step's phase, the number of steps of the same phase before it, and the progress before it."""
 
     phase: int
     phase_step: int
@@ -199,7 +205,7 @@ class StepInfo:
 
 @lru_cache(maxsize=4)
 def timeline(plan: Plan) -> tuple[StepInfo, ...]:
-    """The moments of all steps of the plan, its amendments applied one after another."""
+    """A `StepInfo` for each step of the plan, with its amendments applied in turn."""
     begins = [0.0, *[phase.until for phase in plan.phases[:-1]]]
     progress = np.concatenate(
         [
@@ -210,7 +216,9 @@ def timeline(plan: Plan) -> tuple[StepInfo, ...]:
     for amendment in plan.amendments:
         rest = progress[amendment.step :]
         points = np.arange(amendment.remaining) * (len(rest) / amendment.remaining)
-        rest = np.interp(points, np.arange(len(rest) + 1), [*rest, 1.0])  # even to the end, where there are more, too
+        rest = np.interp(
+            points, np.arange(len(rest) + 1), [*rest, 1.0]
+        )  # evenly spaced up to 1, also if there are more steps
         progress = np.concatenate([progress[: amendment.step], rest])
     phases = np.searchsorted([phase.until for phase in plan.phases[:-1]], progress, "right")
     step_infos, counts = [], [0] * len(plan.phases)
@@ -221,9 +229,9 @@ def timeline(plan: Plan) -> tuple[StepInfo, ...]:
 
 
 def learning_rate_scale(training: TrainingConfig, progress: float) -> float:
-    """Share of the full learning rate: up over the warm-up, level, down to the floor over the cooldown.
+    """The learning rate at `progress`, relative to the full one: linear warm-up, constant, linear cooldown.
 
-    The trapezoid of Hägele et al. 2024 (arXiv:2405.18392).
+    The trapezoidal schedule of Hägele et al. 2024 (arXiv:2405.18392).
     """
     up = min(1.0, (progress + 0.005) / training.warmup) if training.warmup else 1.0
     down = min(1.0, (1 - progress) / training.cooldown) if training.cooldown else 1.0
@@ -235,15 +243,15 @@ def save_plan(plan: Plan, path: Path) -> None:
 
 
 def rounds_per_step(num_workers: int, levels: int = 1) -> int:
-    """How many positions one after another a step takes so many workers."""
+    """The number of micro-batches that a worker computes one after another in a step."""
     return math.ceil(int(FANOUT**levels) / num_workers)
 
 
 def load_plan(path: Path) -> Plan:
-    """Read a saved plan; an unknown or missing key is an error that names it."""
+    """Read a saved plan; ArtifactError if it has another schema version, an unknown or missing key, or a bad value."""
     value = read_json(path)
     if not isinstance(value, dict) or value.pop("schema_version", None) != SCHEMA_VERSION:
-        raise ArtifactError(f"{path} is not a plan of schema version {SCHEMA_VERSION}: learn again with --fresh")
+        raise ArtifactError(f"{path} is not a plan of schema version {SCHEMA_VERSION}: train again with --fresh")
     try:
         return Plan(
             model=_build(TransformerConfig, value.pop("model")),
@@ -255,9 +263,9 @@ def load_plan(path: Path) -> Plan:
             **value,
         )
     except KeyError as error:
-        raise ArtifactError(f"{path} is not a plan: it has no {error}") from None
+        raise ArtifactError(f"{path} is not a valid plan: it has no {error}") from None
     except (TypeError, ValueError, UsageError) as error:
-        raise ArtifactError(f"{path} is not a plan: {error}") from None
+        raise ArtifactError(f"{path} is not a valid plan: {error}") from None
 
 
 def _build(kind: Any, value: Any) -> Any:

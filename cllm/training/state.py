@@ -13,7 +13,7 @@ from cllm.training.layout import NUM_BUFFERS, ParameterSlice, buffer_index, para
 
 @dataclass(frozen=True)
 class ParameterState:
-    """One side of what is learned, by part."""
+    """One buffer of the weights and moments: fp32 tensors, one per part."""
 
     weights: list[Tensor]
     first_moment: list[Tensor]
@@ -21,16 +21,16 @@ class ParameterState:
 
 
 class TensorState:
-    """The same memory as tensors: by name for who computes a position, by part for who sums and updates.
+    """The shared arrays as tensors: by name for computing micro-batches, by part for sums and updates.
 
-    `gradients` are written by who computes; `gradient_parts` are the run's rows, which are summed for an update, and
-    `own_gradient_parts` those of the worker's sphere: the same ones, where there is one level.
+    `gradients`, by name, are the rows of the worker's sphere, and `own_gradient_parts` the same rows by part.
+    `gradient_parts` are the run's rows by part, which are summed for an update; with one level, the same rows too.
     """
 
     def __init__(
         self, shared: SharedArrays, config: TransformerConfig, dtype: str, own_arrays: SharedArrays | None = None
     ) -> None:
-        """`own_arrays`: of the sphere below, whose workers have them; its sums are the run's rows then, in fp32."""
+        """`own_arrays`: gradients of the worker's sphere with two levels; the run's rows are then fp32 sums of them."""
         self._parameters, self.parts = parameter_slices(config), parts(config)
         kind = getattr(torch, dtype)
         self._weights = torch.from_numpy(shared["weights"])
@@ -53,11 +53,11 @@ class TensorState:
         ]
 
     def parameter_state(self, step: int) -> ParameterState:
-        """What is learned when so many steps are done."""
+        """The buffer of weights and moments after `step` steps."""
         return self._buffers[buffer_index(step)]
 
     def weights(self, step: int) -> dict[str, Tensor]:
-        """The weights when so many steps are done, by name."""
+        """The fp32 weights after `step` steps, by name; shapes as in `parameter_shapes`."""
         return self._named(self._weights[buffer_index(step)])
 
     def _named(self, vector: Tensor) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ class TensorState:
 
 
 def views(vector: Tensor, parameters: Sequence[ParameterSlice]) -> list[Tensor]:
-    """The parts of a vector that lie at some places."""
+    """Views of a vector (P,) at the given slices, each with its slice's shape."""
     return [
         vector[parameter.offset : parameter.offset + parameter.size].view(parameter.shape) for parameter in parameters
     ]

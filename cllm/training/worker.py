@@ -1,4 +1,4 @@
-"""The worker process, answering the calls of Node Zero (see `cllm.spheres`)."""
+"""The training worker process, which answers its control node's calls (see `cllm.spheres`)."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ CALLS = (
 
 
 class TrainingWorker:
-    """The calls a worker answers. `load_run` comes before all but `measure`."""
+    """The calls that a worker answers; `load_run` comes before all others."""
 
     def __init__(self) -> None:
         self._learner: Learner | None = None
@@ -41,8 +41,9 @@ class TrainingWorker:
         return self._learner
 
     def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], gradients_fd: int | None = None) -> None:
-        """Map the shared memory, the plan and the data of a run; `gradients_fd`, a descriptor, is the sphere's own
-        memory.
+        """Load a run's plan and data, and map its shared memory.
+
+        `gradients_fd`: descriptor of the gradient memory of the worker's sphere, with two levels.
         """
         loaded = load_plan(Path(plan))
         dtype = loaded.engine.dtype
@@ -57,7 +58,7 @@ class TrainingWorker:
         self._learner = Learner(loaded, state, data)
 
     def amend(self, plan: str) -> None:
-        """Go on with the plan as it is saved now."""
+        """Reload the plan from its file."""
         self.learner.plan = load_plan(Path(plan))
 
     def initialise(self) -> None:

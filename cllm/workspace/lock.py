@@ -1,8 +1,8 @@
-"""One writer at a time: an flock on a file that says who holds it.
+"""Lock for a single writer: an flock on a file that records its holder.
 
-The kernel gives the lock back when its holder ends, however that ends, so a file left behind means nothing. Programs
-that the holder starts do not get the descriptor, and forked children close it: a surviving child keeps no lock. Left
-out: waiting for the lock, and file systems without locks.
+The kernel releases the lock when its holder ends, for whatever reason, so a file left behind has no effect. Programs
+that the holder starts do not inherit the descriptor, and forked children close it, so a surviving child does not keep
+the lock. Not supported: waiting for the lock, and file systems without locks.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from pathlib import Path
 
 from cllm.errors import WorkspaceError
 
-# A new holder's record follows its lock by microseconds, and `holder` takes a shared lock for as long: neither may
-# mislead, so a lock that cannot be had, or a record that cannot be true, is looked at this often.
+# A new holder writes its record some microseconds after it gets the lock, and `holder` takes a shared lock for as long.
+# So a failed attempt to lock, or a record of a process that has ended, is tried again up to this number of times.
 ATTEMPTS = 5
 RETRY_SECONDS = 0.02
 RECORD_BYTES = 65536
@@ -39,7 +39,7 @@ os.register_at_fork(after_in_child=_close_inherited_locks)
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds a lock: process number, command line, and start in UTC (ISO 8601)."""
+    """The holder of a lock: process ID, command line, and start in UTC (ISO 8601)."""
 
     pid: int
     command: str
@@ -48,7 +48,7 @@ class Holder:
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` (made if missing, in a directory that is there). WorkspaceError names who holds it."""
+    """Hold the lock file `path`, created if missing in an existing directory; WorkspaceError names its holder."""
     descriptor = _open(path, os.O_RDWR | os.O_CREAT)
     _held_descriptors.add(descriptor)
     try:
@@ -59,19 +59,19 @@ def hold(path: Path) -> Iterator[None]:
                 f"wait until it ends, or end it with `kill {found.pid}`"
             )
         if not _is_same_file(descriptor, path):
-            raise WorkspaceError(f"{path} was removed by another process at this moment: try again")
+            raise WorkspaceError(f"{path} was removed by another process: try again")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         record = asdict(Holder(pid=os.getpid(), command=shlex.join(sys.argv), since=now))
         os.ftruncate(descriptor, os.pwrite(descriptor, json.dumps(record).encode(), 0))
         yield
     finally:
-        if descriptor in _held_descriptors:  # a forked child that comes by here has closed it
+        if descriptor in _held_descriptors:  # a forked child that gets here has closed it
             _held_descriptors.remove(descriptor)
             os.close(descriptor)
 
 
 def holder(path: Path) -> Holder | None:
-    """Who holds the lock file `path` now, or None. Asking does not get in the way of a process that wants the lock."""
+    """The present holder of the lock file `path`, or None; the query does not block a process that takes the lock."""
     if not path.exists():
         return None
     descriptor = _open(path, os.O_RDONLY)
@@ -82,19 +82,19 @@ def holder(path: Path) -> Holder | None:
 
 
 def _open(path: Path, flags: int) -> int:
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # a link may lead out of the folder, a pipe would wait for its other end
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK  # a link can lead out of the folder, opening a FIFO would block
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be opened as a lock file: {error.strerror}") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise WorkspaceError(f"{path} is not a plain file: it cannot be a lock, remove it")
+        raise WorkspaceError(f"{path} is not a plain file and cannot be a lock: remove it")
     return descriptor
 
 
 def _try_lock(descriptor: int, path: Path, kind: int, attempts: int) -> bool:
-    """Whether the lock could be had in so many attempts."""
+    """Try to lock, up to `attempts` times; whether it succeeded."""
     for attempt in range(attempts):
         if attempt:
             time.sleep(RETRY_SECONDS)
@@ -104,12 +104,12 @@ def _try_lock(descriptor: int, path: Path, kind: int, attempts: int) -> bool:
         except BlockingIOError:
             continue
         except OSError as error:
-            raise WorkspaceError(f"{path} cannot be locked, the file system refuses: {error.strerror}") from None
+            raise WorkspaceError(f"{path} cannot be locked on this file system: {error.strerror}") from None
     return False
 
 
 def _is_same_file(descriptor: int, path: Path) -> bool:
-    """Whether the open file still has its name; one that was removed meanwhile locks nothing."""
+    """Whether `path` still names the open file; a lock on a file that was removed is void."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def _read_holder(descriptor: int, path: Path) -> Holder:
-    """The record in a file that is locked. If it names a process that has ended, the true one is on its way."""
+    """The record in a locked file; one of a process that has ended is about to be replaced, and is read again."""
     found = None
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -127,8 +127,8 @@ def _read_holder(descriptor: int, path: Path) -> Holder:
             if _is_alive(found.pid):
                 return found
     if found is None:
-        raise WorkspaceError(f"{path} is held by a process that has not written its number into it")
-    return found  # alive, but not to be seen from this container
+        raise WorkspaceError(f"{path} is locked by a process that has not written its process ID into it")
+    return found  # alive, but not visible from this container
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""The files of one run, inside `.cllm/runs/NNNN/`, in the order in which they come to be."""
+"""The files of one run, in `.cllm/runs/NNNN/`, in the order in which the stages write them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from cllm.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder; everything that its stages leave for each other is in it."""
+    """A run's folder, which holds the files that its stages pass on."""
 
     folder: Path
 
@@ -26,7 +26,7 @@ class Run:
 
     @property
     def dataset(self) -> Path:
-        """Directory: the documents' ids (`cllm.dataset`)."""
+        """Directory: the documents as token ids (`cllm.dataset`)."""
         return self.folder / "dataset"
 
     @property
@@ -35,22 +35,22 @@ class Run:
 
     @property
     def memory_plan(self) -> Path:
-        """Which documents the memory reads, and which of them with the network."""
+        """The documents that the memory is trained on, alone and with the network (`cllm.stages.memory_plan`)."""
         return self.folder / "memory-plan.json"
 
     @property
     def checkpoints(self) -> Path:
-        """Directories step-NNNNNN; gone when the run is finished."""
+        """Directories step-NNNNNN; removed when the run is finished."""
         return self.folder / "checkpoints"
 
     @property
     def status(self) -> Path:
-        """Where the run stands, rewritten every half second while it trains."""
+        """The present state of the run, rewritten every 0.5 s during training."""
         return self.folder / "status.json"
 
     @property
     def history(self) -> Path:
-        """How the training went, sampled (SQLite, `cllm.stages.history`)."""
+        """Samples of the training over time (SQLite, `cllm.stages.history`)."""
         return self.folder / "history.sqlite"
 
     @property
@@ -60,17 +60,17 @@ class Run:
 
     @property
     def memory(self) -> Path:
-        """Directory: the finished memory (`cllm.memory.store`), of this model, without the held-out files."""
+        """Directory: the finished memory of this model (`cllm.memory.store`), without the held-out files."""
         return self.folder / "memory"
 
     @property
     def update(self) -> Path:
-        """Directory: what the memory came to know since, held-out files among it; it completes, and never scores."""
+        """Directory: the memory's update with held-out and later files; used for completions, never for scores."""
         return self.folder / "update"
 
     @property
     def training(self) -> Path:
-        """What the training took, for the scorecard."""
+        """The cost of the training, for the scorecard."""
         return self.folder / "training.json"
 
     @property
@@ -79,25 +79,29 @@ class Run:
 
 
 def read_scorecard(run: Run) -> dict[str, Any]:
-    """A run's scorecard; ArtifactError where it is missing or not one."""
+    """Load a run's scorecard; ArtifactError if it is missing or incomplete."""
     card = read_object(run.scorecard)
     if missing := {"held_out", "train", "syntax", "weights_sha256", "seconds"} - card.keys():
-        raise ArtifactError(f"{run.scorecard} is no scorecard: it has no {min(missing)}")
+        raise ArtifactError(f"{run.scorecard} is not a valid scorecard: it has no {min(missing)}")
     return card
 
 
 def existing_directory(root: Path) -> Path:
-    """The absolute path of a repository; CorpusError where there is no directory."""
+    """The absolute path of a repository; CorpusError if it is not a directory."""
     if not root.is_dir():
-        raise CorpusError(f"{root} is {'not a directory' if root.exists() else 'not there'}: give a repository's path")
+        raise CorpusError(
+            f"{root} {'is not a directory' if root.exists() else 'does not exist'}: give a repository's path"
+        )
     return root.resolve()
 
 
 def current_run(workspace: Workspace) -> Run:
-    """The run whose model is in use; WorkspaceError where nothing was learned yet."""
+    """The run whose model is in use; WorkspaceError if there is none yet."""
     folder = workspace.current()
     if folder is None and workspace.unfinished() is not None:
-        raise WorkspaceError(f"the first run in {workspace.root} is unfinished: `cllm train {workspace.root}` goes on")
+        raise WorkspaceError(
+            f"the first run in {workspace.root} is unfinished: `cllm train {workspace.root}` resumes it"
+        )
     if folder is None:
-        raise WorkspaceError(f"nothing was learned in {workspace.root} yet: run `cllm train {workspace.root}` first")
+        raise WorkspaceError(f"there is no model of {workspace.root} yet: run `cllm train {workspace.root}` first")
     return Run(folder)

@@ -1,14 +1,14 @@
-"""The folder `.cllm/` at the root of a repository: everything that CLLM writes there, and who may write now.
+"""The folder `.cllm/` at the root of a repository: the files that CLLM writes, and the lock of the process that writes.
 
     .cllm/.gitignore        ignores the whole folder
-    .cllm/lock              held by the one process that writes
-    .cllm/runs/0001/        what one run leaves; the numbers only grow
+    .cllm/lock              held by the process that writes
+    .cllm/runs/0001/        the files of one run (`cllm.workspace.run`); the numbers increase
     .cllm/current.json      {"run": "0001"}, the run to use; replaced atomically
-    .cllm/scorecard.json    the measurements of that run
-    .cllm/baselines.svg     these and other means on the same files, as bars, where that was asked for
+    .cllm/scorecard.json    the scorecard of that run
+    .cllm/baselines.svg     bar chart of its scores and the baselines (`cllm eval --baselines`)
 
-The repository may be somebody else's and come with a `.cllm` of its own, so neither the folder nor `runs` may be a
-symbolic link, and `current.json` can only name a run. Left out: what is in a run.
+A repository from another source can contain a `.cllm` of its own, so neither the folder nor `runs` may be a symbolic
+link, and `current.json` can only name a run.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ RUN_NAME = re.compile(r"[0-9]{4,9}")
 
 @dataclass(frozen=True)
 class Workspace:
-    """The workspace of the repository at `root`. Making this object touches nothing on disk."""
+    """The workspace of the repository at `root`. Construction does not access the disk."""
 
     root: Path
 
@@ -58,7 +58,7 @@ class Workspace:
         return self.folder / "baselines.svg"
 
     def create(self) -> None:
-        """Make the folder, for its owner's eyes only, or bring it to that; WorkspaceError if it cannot be written."""
+        """Create the folder, readable by its owner only, or fix its mode; WorkspaceError if it cannot be written."""
         ignore = self.folder / ".gitignore"
         try:
             for directory in (self.folder, self.runs):
@@ -68,24 +68,24 @@ class Workspace:
             if ignore.is_symlink() or not ignore.is_file() or ignore.read_bytes() != IGNORE_ALL:
                 write_file(ignore, IGNORE_ALL)
         except FileExistsError as error:
-            raise WorkspaceError(f"{error.filename} is not a directory, as CLLM needs: move it away") from None
+            raise WorkspaceError(f"{error.filename} is not a directory: move it away, CLLM needs one there") from None
         except OSError as error:
             raise WorkspaceError(f"{self.folder} cannot be written: {error.strerror}") from None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only process that writes here, or WorkspaceError says who is. Creates the folder."""
+        """Hold the lock that a writing process needs; WorkspaceError names its holder. Creates the folder."""
         self.create()
         with lock.hold(self.lock_path):
             yield
 
     def holder(self) -> int | None:
-        """Number of the process that holds the lock now, or None."""
+        """The process ID of the lock's holder, or None."""
         found = lock.holder(self.lock_path)
         return found.pid if found else None
 
     def disk_bytes(self) -> int:
-        """Bytes of disk that the folder takes; 0 if there is none."""
+        """Bytes that the folder takes on disk; 0 if there is none."""
         total = 0
         if not self.folder.is_symlink():
             for directory, _, names in os.walk(self.folder):
@@ -95,7 +95,10 @@ class Workspace:
         return total
 
     def clean(self) -> int:
-        """Remove the folder and all that was learned; returns the bytes freed. WorkspaceError while a run holds it."""
+        """Remove the folder with all models and runs; returns the bytes freed.
+
+        Raises WorkspaceError if a process holds the lock, or the folder cannot be removed.
+        """
         _refuse_link(self.folder)
         if not self.folder.exists():
             return 0
@@ -104,17 +107,20 @@ class Workspace:
             try:
                 shutil.rmtree(self.folder)
             except OSError as error:
-                raise WorkspaceError(f"{self.folder} cannot be removed whole: {error.strerror}") from None
+                raise WorkspaceError(f"{self.folder} cannot be removed completely: {error.strerror}") from None
         return freed
 
     def new_run(self) -> Path:
-        """Make the directory of a new run, numbered after the latest. The caller holds the lock."""
+        """Create the directory of a new run, numbered after the latest; the caller holds the lock.
+
+        Raises WorkspaceError if it cannot be created.
+        """
         latest = self.latest_run()
         run = self.runs / f"{int(latest.name) + 1 if latest else 1:04d}"
         try:
             run.mkdir(mode=0o700)
         except OSError as error:
-            raise WorkspaceError(f"{run} cannot be made: {error.strerror}") from None
+            raise WorkspaceError(f"{run} cannot be created: {error.strerror}") from None
         return run
 
     def latest_run(self) -> Path | None:
@@ -128,16 +134,16 @@ class Workspace:
         value = read_json(self.pointer)
         name = value.get("run") if isinstance(value, dict) else None
         if not isinstance(name, str) or not RUN_NAME.fullmatch(name):
-            raise ArtifactError(f'{self.pointer} names no run, expected {{"run": "0001"}}: learn again with --fresh')
+            raise ArtifactError(f'{self.pointer} names no run, expected {{"run": "0001"}}: train again with --fresh')
         run = self.runs / name
         if run not in self._all_runs():
-            raise ArtifactError(f"{run} is missing, but {self.pointer} names it: learn again with --fresh")
+            raise ArtifactError(f"{run} is missing, but {self.pointer} names it: train again with --fresh")
         return run
 
     def publish(self, run: Path) -> None:
-        """Make `run` the current one, then remove the older ones. The caller holds the lock.
+        """Make `run` the current one, then remove older runs; the caller holds the lock.
 
-        What cannot be removed stays until the next time.
+        Files that cannot be removed stay until the next call.
         """
         assert run in self._all_runs(), f"{run} is not a run of {self.folder}"
         write_json(self.pointer, {"run": run.name})
@@ -146,7 +152,7 @@ class Workspace:
                 shutil.rmtree(other, ignore_errors=True)
 
     def unfinished(self) -> Path | None:
-        """The latest run if it was begun after the current one was published, or None."""
+        """The latest run if it is not the current one, or None."""
         latest, current = self.latest_run(), self.current()
         return None if latest == current else latest
 
@@ -158,4 +164,6 @@ class Workspace:
 
 def _refuse_link(directory: Path) -> None:
     if directory.is_symlink():
-        raise WorkspaceError(f"{directory} is a symbolic link, and CLLM follows none out of a repository: remove it")
+        raise WorkspaceError(
+            f"{directory} is a symbolic link, which CLLM does not follow out of a repository: remove it"
+        )

@@ -87,10 +87,10 @@ def test_a_file_for_llama_cpp(trained: Cllm, tmp_path: Path, kind: str) -> None:
         (("export", "onnx", "x"), 2, "onnx"),
         (("export", "gguf"), 2, "FILE"),
         (("export", "gguf", "new", "--type", "q4_0"), 2, "q4_0"),
-        (("export", "gguf", "there"), 2, "there is there already: name a new one"),
-        (("export", "huggingface", "folder"), 2, "folder is there already"),
-        (("export", "huggingface", "."), 2, ". is there already"),
-        (("export", "huggingface", "dangling"), 2, "dangling is there already"),
+        (("export", "gguf", "there"), 2, "there already exists: give a new name"),
+        (("export", "huggingface", "folder"), 2, "folder already exists"),
+        (("export", "huggingface", "."), 2, ". already exists"),
+        (("export", "huggingface", "dangling"), 2, "dangling already exists"),
         (("export", "gguf", "no/where/new"), 2, "there is no folder"),
         (("export", "gguf", "there/new"), 2, "there is no folder"),
         (("export", "gguf", "/proc/new.gguf"), 1, "/proc/new.gguf cannot be written: "),
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(
 
 def test_nothing_learned_yet_is_said(cllm: Cllm, tmp_path: Path) -> None:
     done = cllm("export", "gguf", str(tmp_path / "model.gguf"))
-    assert done.returncode == 1 and "nothing was learned" in done.stderr
+    assert done.returncode == 1 and "there is no model of" in done.stderr
     assert not (tmp_path / "model.gguf").exists()
 
 
@@ -182,7 +182,7 @@ def test_without_a_scorecard_it_is_said_that_the_cost_is_not_known(
     monkeypatch.setattr(Runtime, "is_installed", False)
     (repository / ".cllm" / "runs" / "0001" / "scorecard.json").unlink()
     for found in exports(repository, tmp_path):
-        assert "run 0001 has no scorecard that says what that costs" in export_table(found)
+        assert "run 0001 has no scorecard with its cost" in export_table(found)
 
 
 def test_what_does_not_prove_to_be_the_same_leaves_nothing(

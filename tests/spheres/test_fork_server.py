@@ -78,7 +78,7 @@ def test_workers_die_with_the_process_they_come_from() -> None:
         fork_server.process.wait()
         with pytest.raises(WorkerLost, match="was killed by signal 9"):
             sphere.call_all("pid")
-        with pytest.raises(WorkerLost, match=r"the process that workers come from \(\d+\) was killed by signal 9"):
+        with pytest.raises(WorkerLost, match=r"the fork server \(process \d+\) was killed by signal 9"):
             fork_server.spawn(WORKER)
 
 
@@ -97,7 +97,7 @@ def test_a_sphere_whose_workers_cannot_be_born_says_so() -> None:
 def test_a_worker_that_no_process_can_be_had_for_says_so() -> None:
     lost = pytest.raises(WorkerLost, match="^a worker process cannot be started: no more processes$")
     with launch("refusing_worker") as fork_server:
-        for _ in range(2):  # and it does not end the nursery
+        for _ in range(2):  # and it does not end the fork server
             with lost, Sphere(fork_server, "refusing_worker", 2) as sphere:
                 sphere.call_all("pid")
 

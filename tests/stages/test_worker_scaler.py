@@ -46,7 +46,7 @@ def test_workers_join_and_leave_with_the_cores(monkeypatch: pytest.MonkeyPatch, 
     assert here.worker_scaler.num_active() == 2, "it does not look at every step"
     assert here.poll_later() == 1
     assert here.affinities == [(7, {1}), (8, {1})], "and everybody goes there"
-    assert "cores that can be used now: 1; workers: 1, not 2" in here.text.getvalue()
+    assert "available cores: 1; workers: 1, before 2" in here.text.getvalue()
     here.cores = set(range(16))
     assert here.poll_later() == 12
     here.num_idle = 1
