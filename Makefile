@@ -23,6 +23,8 @@ lint: $(STAMP)
 	.venv/bin/ruff check cllm tests
 	.venv/bin/ruff format --check cllm tests
 	.venv/bin/mypy
+	.venv/bin/python tests/style/check_words.py
+	.venv/bin/python tests/style/check_docstrings.py
 
 test: lint
 	.venv/bin/pytest --numprocesses 2 --dist worksteal

@@ -17,7 +17,7 @@ from typing import Any
 from cllm.errors import ArtifactError
 
 MANIFEST = "MANIFEST.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of the manifest, and of all files that a directory lists; 2: names of 2026-11-30
 
 
 def sha256_of(path: Path) -> str:

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -171,6 +172,9 @@ def test_doctor_measures(trained: Cllm) -> None:
     [
         (("bench",), 2, "required"),
         (("fly",), 2, "fly"),
+        (("compelte",), 2, "did you mean 'complete'?"),
+        (("train", "src", "-C", "src"), 2, "the repository is given twice"),
+        (("bench", "valid", "--seed", "-1"), 2, "--seed -1"),
         (("train", "--minutes", "0"), 2, "--minutes 0"),
         (("train", "--minutes", "nan"), 2, "--minutes nan"),
         (("train", "--steps", "-3"), 2, "--steps -3"),
@@ -209,6 +213,37 @@ def test_wrong_usage_is_one_sentence(cllm: Cllm, arguments: tuple[str, ...], cod
     done = cllm(*arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr and done.stderr.startswith("cllm:") and done.stderr.count("\n") == 1
+
+
+def test_without_a_command_the_help_is_printed(cllm: Cllm) -> None:
+    done = cllm()
+    assert done.returncode == 0 and not done.stderr
+    assert all(name in done.stdout for name in ("train", "complete", "eval", "doctor"))
+
+
+def test_a_fifo_is_no_file_to_complete_in(cllm: Cllm, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.c")
+    process = cllm.popen("complete", "--file", str(tmp_path / "pipe.c"))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and "is not a regular file" in errors
+
+
+def test_a_prompt_needs_no_quotes_and_an_echo_adds_no_line(trained: Cllm) -> None:
+    arguments = ("--json", "--max-tokens", "4")
+    quoted = trained("complete", "int read_stream", *arguments).stdout
+    assert trained("complete", "int", "read_stream", *arguments).stdout == quoted
+    assert trained("complete", *arguments, text="int read_stream\n").stdout == quoted
+
+
+def test_a_workspace_of_an_earlier_version_names_the_way_out(trained: Cllm, tmp_path: Path) -> None:
+    shutil.copytree(trained.repository, tmp_path / "old")
+    (manifest,) = (tmp_path / "old" / ".cllm" / "runs").glob("*/model/MANIFEST.json")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 1}))
+    for command in ("train", "complete", "eval"):
+        prompt = ("int",) if command == "complete" else ()
+        done = trained(command, *prompt, "-C", str(tmp_path / "old"))
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "schema version 1" in done.stderr and "--fresh" in done.stderr
 
 
 @pytest.mark.parametrize(

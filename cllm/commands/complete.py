@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from cllm.commands.output import Rows, aligned, print_json, printable
@@ -29,8 +30,6 @@ def add(subparsers: Subparsers) -> None:
 
 def add_cursor(parser: argparse.ArgumentParser) -> None:
     """Options that say where to complete."""
-    from pathlib import Path
-
     parser.add_argument("--suffix", default="", metavar="TEXT", help="text after the cursor")
     parser.add_argument("--file", type=Path, metavar="PATH", help="complete at a cursor in this file")
     parser.add_argument("--line", metavar="N[:COLUMN]", help="the cursor: before that column (default: end of line)")
@@ -50,8 +49,6 @@ def add_stopping(parser: argparse.ArgumentParser) -> None:
 
 def add_grammars(parser: argparse.ArgumentParser) -> None:
     """Grammars that the whole text must match, one of them; generation stops at the end of the match."""
-    from pathlib import Path
-
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--as-json", action="store_true", help="generate JSON")
     kinds.add_argument("--json-schema", type=Path, metavar="FILE", help="generate JSON of this schema")

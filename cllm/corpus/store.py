@@ -63,11 +63,6 @@ class Corpus:
         return [document for document in self.documents if document.split != "val"]
 
     @property
-    def dev(self) -> list[Document]:
-        """The training documents on which mixture weights are tuned."""
-        return [document for document in self.documents if document.split == "dev"]
-
-    @property
     def val(self) -> list[Document]:
         """The held-out documents."""
         return [document for document in self.documents if document.split == "val"]

@@ -43,12 +43,16 @@ def repository_info(root: Path) -> dict[str, Any]:
 
 
 def update_info(run: Run) -> dict[str, Any]:
-    """Files that completions use besides the training files (`new`), and training files not used any more (`stale`)."""
-    try:
-        about = read_object(run.update / MANIFEST)
-        return {"new": about["new"], "stale": about["stale"], "is_trained": about["is_trained"]}
-    except (ArtifactError, KeyError):
+    """Files that completions use besides the training files (`new`), and training files not used any more (`stale`).
+
+    ArtifactError: the update's manifest lacks a key.
+    """
+    if not (run.update / MANIFEST).exists():
         return {"new": [], "stale": [], "is_trained": True}
+    manifest = read_object(run.update / MANIFEST)
+    if missing := {"new", "stale", "is_trained"} - manifest.keys():
+        raise ArtifactError(f"{run.update / MANIFEST} has no {min(missing)}: run `cllm update`")
+    return {name: manifest[name] for name in ("new", "stale", "is_trained")}
 
 
 def run_info(run: Run, live: bool) -> dict[str, Any]:

@@ -78,11 +78,17 @@ class Run:
         return self.folder / "scorecard.json"
 
 
+REQUIRED_KEYS = frozenset({"held_out", "highest_cost_files", "train", "syntax", "weights_sha256", "seconds"})
+
+
 def read_scorecard(run: Run) -> dict[str, Any]:
     """Load a run's scorecard; ArtifactError if it is missing or incomplete."""
     card = read_object(run.scorecard)
-    if missing := {"held_out", "train", "syntax", "weights_sha256", "seconds"} - card.keys():
-        raise ArtifactError(f"{run.scorecard} is not a valid scorecard: it has no {min(missing)}")
+    if missing := REQUIRED_KEYS - card.keys():
+        raise ArtifactError(
+            f"{run.scorecard} is not a valid scorecard: it has no {min(missing)}; "
+            "`cllm eval` makes a new one, `cllm train --fresh` trains again"
+        )
     return card
 
 

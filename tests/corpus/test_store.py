@@ -26,7 +26,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     corpus = Corpus.open(tmp_path / "corpus")
     assert corpus.documents == DOCUMENTS
     assert [corpus.text(document) for document in corpus.documents] == [b"abc", b"gh", b"def"]
-    assert corpus.train == DOCUMENTS[:2] and corpus.dev == DOCUMENTS[1:2] and corpus.val == DOCUMENTS[2:]
+    assert corpus.train == DOCUMENTS[:2] and corpus.val == DOCUMENTS[2:]
     assert corpus.report == {"files_seen": 3}
 
 

@@ -45,7 +45,7 @@ def test_a_grammar_of_characters(gbnf: str, right: list[str], wrong: list[str]) 
 
 
 @pytest.mark.parametrize(
-    ("gbnf", "says"),
+    ("gbnf", "message"),
     [
         ("", "line 1, column 1: the rule root is not defined"),
         ('a ::= "x"', "the rule root is not defined"),
@@ -68,10 +68,10 @@ def test_a_grammar_of_characters(gbnf: str, right: list[str], wrong: list[str]) 
         ("root ::= [z-a]", "the GBNF grammar cannot be used: "),
     ],
 )
-def test_a_wrong_grammar_is_named_with_its_place(gbnf: str, says: str) -> None:
+def test_a_wrong_grammar_is_named_with_its_place(gbnf: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         Grammar.gbnf(gbnf)
-    assert says in str(raised.value) and "\n" not in str(raised.value)
+    assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_any_text_at_all_is_a_grammar_or_an_error() -> None:

@@ -50,7 +50,7 @@ def deep(begin: str, end: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("make", "text", "says"),
+    ("make", "text", "message"),
     [
         (Grammar.regex, "[a", "the regex cannot be used: unclosed character class, at character 1 of the regex"),
         (Grammar.regex, "ab(?=c)", "look-around"),
@@ -79,10 +79,10 @@ def deep(begin: str, end: str) -> str:
         (Grammar.schema, "1" * 5000, "the JSON schema cannot be used"),
     ],
 )
-def test_a_wrong_grammar_is_one_sentence(make: Callable[[str], Grammar], text: str, says: str) -> None:
+def test_a_wrong_grammar_is_one_sentence(make: Callable[[str], Grammar], text: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         Matcher(make(text), TOKENIZER).allowed()
-    assert says in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 500
+    assert message in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 500
 
 
 def test_a_grammar_of_too_many_names_is_refused_before_it_overflows_a_stack() -> None:

@@ -77,7 +77,7 @@ def test_a_copy_and_a_way_back_stand_where_they_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lark", "generated", "says"),
+    ("lark", "generated", "message"),
     [
         ("start: start", b"", "allows no token at its beginning: none of its texts continues"),
         ('start: "x" /[^\\s\\S]/', b"x", "allows no token after 1 tokens: none of its texts continues"),
@@ -85,9 +85,9 @@ def test_a_copy_and_a_way_back_stand_where_they_say() -> None:
         ("start: <[1-6]>", b"", "allows no token at its beginning: it requires special tokens"),
     ],
 )
-def test_where_a_grammar_leads_nowhere_it_says_so(lark: str, generated: bytes, says: str) -> None:
+def test_where_a_grammar_leads_nowhere_it_says_so(lark: str, generated: bytes, message: str) -> None:
     matcher = Matcher(Grammar.lark(lark), TOKENIZER)
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=message):
         for token in TOKENIZER.encode(generated):
             matcher.accept(token)
         matcher.allowed()

@@ -34,13 +34,6 @@ def test_a_document_that_comes_later_is_found_and_one_that_goes_is_not(memory: M
     )
 
 
-def test_counts_of_all_orders(memory: Memory) -> None:
-    text = memory.text[: memory.size].tobytes()
-    context = b"return node->field_5 + 1"
-    expected = [text.count(context[-length:]) for length in range(1, len(context) + 1)]
-    assert memory.index.count_suffixes(memory.text, context) == expected
-
-
 def test_lines_of_a_part_of_a_file(memory: Memory) -> None:
     begin = memory.size
     learn(memory, "part.c", b"one\ntwo\nthree\n", (101, 103))

@@ -51,7 +51,8 @@ def test_without_time_a_part_is_read_and_the_plan_says_so(corpus: Corpus) -> Non
         plan.with_network
     )
     assert plan == plan_memory(corpus, seconds, 1, 0) != plan_memory(corpus, seconds, 1, 1)
-    assert " of " in describe_memory_plan(plan, corpus)
+    total = sum(document.bytes for document in documents) / 1e6
+    assert f" of {total:.2f} MB" in describe_memory_plan(plan, corpus)
     faster = plan_memory(corpus, seconds, 1, 0, speed=2.0)
     assert len(faster.alone) > len(plan.alone) and len(faster.with_network) >= len(plan.with_network)
     smallest = plan_memory(corpus, 0.05, 1, 0)

@@ -98,18 +98,6 @@ class Index:
             found += self._live_positions(segment, range_.low, range_.high, length)
         return found
 
-    def count_suffixes(self, text: Array, context: bytes) -> list[int]:
-        """Number of occurrences of each suffix of a context, from 1 byte to the longest found; stale ones included."""
-        query = np.frombuffer(context[-MAX_CONTEXT_BYTES:], np.uint8)
-        counts: list[int] = []
-        for segment in self.segments:
-            segment_text = text[segment.begin : segment.begin + len(segment.suffix_array)]
-            for length in range(1, longest_suffix_range(segment_text, segment.suffix_array, query).length + 1):
-                found = suffix_range(segment_text, segment.suffix_array, query, length)
-                counts += [0] * (length - len(counts))
-                counts[length - 1] += found.high - found.low
-        return counts
-
     def _live_positions(self, segment: Segment, low: int, high: int, length: int) -> Iterator[int]:
         """Positions of a suffix-array range whose whole context lies in one document that is not stale.
 
