@@ -33,10 +33,14 @@ SPEED_FILES = 8  # files whose beginnings are the prompts of the speed measureme
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredModel:
-    """A model to score: directories of the model, its memory and its corpus, and the dtype of the computation."""
+    """A model to score: directories of the model, its memory and its corpus.
+
+    `dtype` is that of the computation, `weights_sha256` (hex) identifies the weights.
+    """
 
     model: Path
     dtype: str
+    weights_sha256: str
     memory: Path
     corpus: Path
 

@@ -5,5 +5,5 @@
       +----> matches in earlier text -------------------+
     network: a distribution over tokens ----> trie -----+
 
-The model is trained online: each decision of each byte is predicted (`mixer/predictor.py`) before it is trained on.
+The model is trained online: each decision of each byte is predicted (`mixer/prediction.py`) before it is trained on.
 """

@@ -11,11 +11,19 @@ from cllm.jit.compiled import Array
 from cllm.memory.drafts import draft
 from cllm.memory.index.index import MAX_CONTEXT_BYTES, Index, Source
 from cllm.memory.index.two_sided import find_two_sided_match
-from cllm.memory.memory import NO_DISTRIBUTIONS, Memory, TokenDistributions
-from cllm.memory.mixer.search import BRANCHES_PER_BYTE, advance_token, next_token_probabilities, prefix_probability
+from cllm.memory.memory import Memory
+from cllm.memory.mixer.search import (
+    BRANCHES_PER_BYTE,
+    SearchBuffers,
+    advance_token,
+    next_token_probabilities,
+    prefix_probability,
+)
 from cllm.memory.mixer.state import NUM_MATCHES
 from cllm.memory.mixer.text_state import TextState, copy_text_state, new_text_state
+from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
 
+NO_BYTES = np.frombuffer(b"", np.uint8)
 END_FROM_MEMORY = -1.0  # the memory's own probability of the text's end is used
 
 
@@ -35,16 +43,20 @@ class Continuation:
         self._prompt_state = memory.prefill(ids, network_probs, num_without_network, path)
         self._start_state, self._index = self._prompt_state, Index(memory.index.segments, memory.index.sources)
         self._reserve_bytes = memory.max_token_bytes + 1
-        self._text_states = new_text_state(NUM_MATCHES, self._reserve_bytes + 1)
-        self._branches = np.zeros((BRANCHES_PER_BYTE * self._reserve_bytes, 5), np.int64)
-        self._branch_probabilities = np.zeros(len(self._branches))
-        self._probabilities = np.zeros(len(memory.trie.ids) + 1)
+        max_branches = BRANCHES_PER_BYTE * self._reserve_bytes
+        self._buffers = SearchBuffers(
+            text_states=new_text_state(NUM_MATCHES, self._reserve_bytes + 1),
+            branches=np.zeros((max_branches, 5), np.int64),
+            branch_probabilities=np.zeros(max_branches),
+            probabilities=np.zeros(len(memory.trie.ids) + 1),
+        )
+        # The first of the stacked states: a search starts there, and leaves it as it is.
+        self.text_state = TextState(*(array[0] for array in self._buffers.text_states))
         self.restart()
 
     def restart(self) -> None:
         """Return to the end of the prompt."""
         self._position = self._memory.size
-        self.text_state = new_text_state(NUM_MATCHES)
         copy_text_state(self._start_state, self.text_state)
 
     def extend(self, ids: Sequence[int], network_probs: Iterable[TokenDistributions] = ()) -> None:
@@ -86,29 +98,19 @@ class Continuation:
         """
         memory = self._memory
         memory.reserve(self._position - memory.size + self._reserve_bytes)
-        for array, first in zip(self._text_states, self.text_state, strict=True):
-            array[0] = first
         next_token_probabilities(
-            memory.state,
+            memory.arrays,
             memory.journal,
-            memory.context_state,
-            memory.trace,
-            self._text_states,
             memory.trie,
-            memory.text,
-            memory.token_marks,
             self._position,
-            network_probs.cumulative,
-            1 + int(network_probs.confidence[0]) if len(network_probs.confidence) else 0,
-            np.array(list(forced), np.uint8),
+            network_probs,
+            np.frombuffer(forced, np.uint8) if forced else NO_BYTES,
             end_probability,
             min_probability,
             only_best,
-            self._branches,
-            self._branch_probabilities,
-            self._probabilities,
+            self._buffers,
         )
-        return self._probabilities
+        return self._buffers.probabilities
 
     def prefix_probability(
         self, token_prefix: bytes, network_probs: TokenDistributions = NO_DISTRIBUTIONS
@@ -119,23 +121,16 @@ class Continuation:
         """
         memory = self._memory
         count = min(len(token_prefix), memory.max_token_bytes)
-        memory.reserve(self._position - memory.size + self._reserve_bytes)
-        for array, first in zip(self._text_states, self.text_state, strict=True):
-            array[0] = first
         exact_probabilities = np.zeros(count)
+        memory.reserve(self._position - memory.size + self._reserve_bytes)
         probability = prefix_probability(
-            memory.state,
+            memory.arrays,
             memory.journal,
-            memory.context_state,
-            memory.trace,
-            self._text_states,
             memory.trie,
-            memory.text,
-            memory.token_marks,
             self._position,
-            network_probs.cumulative,
-            1 + int(network_probs.confidence[0]) if len(network_probs.confidence) else 0,
+            network_probs,
             np.frombuffer(token_prefix[:count], np.uint8),
+            self._buffers.text_states,
             exact_probabilities,
         )
         ids = [
@@ -171,6 +166,12 @@ class Continuation:
         content = np.frombuffer(memory.tokenizer.token_bytes(token), np.uint8)
         memory.reserve(self._position - memory.size + self._reserve_bytes + len(content))
         advance_token(
-            memory.state, self.text_state, memory.trie, memory.text, memory.token_marks, self._position, content
+            memory.state.match_slots,
+            memory.trie,
+            self.text_state,
+            memory.text,
+            memory.token_marks,
+            self._position,
+            content,
         )
         self._position += len(content)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from cllm.jit.compiled import Array, Number, compiled
-from cllm.memory.memory import TokenDistributions
-from cllm.memory.mixer.trie import Trie
+from cllm.memory.mixer.trie import TokenDistributions, Trie
 from cllm.tokenizer import Tokenizer
 
 PREFETCH_CHUNKS = 3  # of 4 MB each, computed by a thread while the memory is trained

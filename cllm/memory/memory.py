@@ -3,16 +3,17 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
 from cllm.corpus import Document
 from cllm.jit.compiled import Array
 from cllm.memory.index.index import Index, Source
+from cllm.memory.mixer.arrays import MemoryArrays
 from cllm.memory.mixer.coder import code_span
 from cllm.memory.mixer.contexts import NUM_CONTEXTS
-from cllm.memory.mixer.decisions import MARK_BEGIN, MARK_END, MARK_INSIDE
+from cllm.memory.mixer.decisions import MARK_BEGIN, MARK_END
 from cllm.memory.mixer.journal import new_journal, rollback
 from cllm.memory.mixer.matches import insert_matches
 from cllm.memory.mixer.selection import init_network_rows
@@ -25,7 +26,7 @@ from cllm.memory.mixer.state import (
     new_prediction_trace,
 )
 from cllm.memory.mixer.text_state import TextState, copy_text_state, new_text_state, path_hashes, reset_text_state
-from cllm.memory.mixer.trie import build_trie
+from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions, build_trie
 from cllm.tokenizer import Tokenizer
 
 MAX_SLOT_BITS, MIN_SLOT_BITS = 23, 15  # 128 MB and 0.5 MB of slots
@@ -33,20 +34,6 @@ RUNS_PER_SLOT = 4  # the runs take as many bytes as the slots
 SLOTS_PER_BYTE = 3  # per byte of text, which touches many more: short contexts are shared, rare ones are evicted
 MAX_SLOTS_PER_BYTE = 6 * NUM_CONTEXTS  # upper bound of the slots that one byte of text changes
 CHUNK_BYTES = 8_192  # train in a sixth of a second, during which the worker does not yield the processor
-
-
-class TokenDistributions(NamedTuple):
-    """A network's distributions of N consecutive tokens, over the V sorted tokens of the memory's trie.
-
-    `cumulative` (N, V + 1) fp32: cumulative sums of the probabilities. `confidence` (N,) uint8: the largest
-    probability, in eighths.
-    """
-
-    cumulative: Array
-    confidence: Array
-
-
-NO_DISTRIBUTIONS = TokenDistributions(np.zeros((0, 0), np.float32), np.zeros(0, np.uint8))
 
 
 class Memory:
@@ -72,6 +59,11 @@ class Memory:
         """An untrained memory with tables sized for `num_bytes` of text."""
         text, token_marks = np.zeros((2, num_bytes), np.uint8)
         return cls(tokenizer, new_mixer_state(*table_sizes(num_bytes)), text, token_marks, 0)
+
+    @property
+    def arrays(self) -> MemoryArrays:
+        """The arrays that the kernels work on; valid until the text's buffers grow."""
+        return MemoryArrays(self.state, self.context_state, self.trace, self.text, self.token_marks)
 
     def train_on(self, document: bytes, network_probs: Iterable[TokenDistributions] = (), path: str = "") -> float:
         """Train on a document; returns its cost in bits, each token predicted before it is trained on.
@@ -105,7 +97,7 @@ class Memory:
     def index_document(self, document: Document, content: bytes) -> None:
         """Make a document available to matches and citations without training on it."""
         begin = self._append_document(content)
-        insert_matches(self.state, self.text, begin, self.size - 1)
+        insert_matches(self.state.match_slots, self.text, begin, self.size - 1)
         self.index.sources.append(source_of(document, begin, self.size - 1))
 
     def train_on_indexed(self, source: Source) -> None:
@@ -215,60 +207,11 @@ class Memory:
         copy_text_state(self._text_state, text_state)
         return text_state
 
-    def probabilities(self, prefix: bytes, network_probs: TokenDistributions = NO_DISTRIBUTIONS) -> Array:
-        """Probability (V + 1,) of each token of the trie, and last of the text's end, after the tokens of a prefix.
-
-        Codes every token separately from the prefix on: the slow reference of `search.next_token_probabilities`, for
-        tests. `network_probs` covers the prefix's tokens and the next one.
-        """
-        ids = self.tokenizer.encode(prefix)
-        next_network_probs = TokenDistributions(
-            network_probs.cumulative[len(ids) :], network_probs.confidence[len(ids) :]
-        )
-        before = (
-            [TokenDistributions(network_probs.cumulative[: len(ids)], network_probs.confidence[: len(ids)])]
-            if len(network_probs.confidence)
-            else []
-        )
-        bits = []
-        with self.rollback_on_exit(len(prefix)):
-            text_state = self.prefill(ids, before)
-            self.reserve(self.max_token_bytes)
-            after = self.size
-            for token in [*self.trie.ids.tolist(), None]:
-                self._write_token(after, token)
-                copy_text_state(text_state, self._text_state)
-                bits.append(self.run_coder(self._text_state, after, self.size, next_network_probs, False))
-        probabilities: Array = np.exp2(-np.array(bits))
-        return probabilities
-
-    def _write_token(self, position: int, token: int | None) -> None:
-        """Write a token, or the end of the text if None, at a position, and end the text after it."""
-        content = b"\0" if token is None else self.tokenizer.token_bytes(token)
-        self.size = position + len(content)
-        self.text[position : self.size] = np.frombuffer(content, np.uint8)
-        self.token_marks[position : self.size] = MARK_INSIDE
-        self.token_marks[position] = MARK_END if token is None else MARK_BEGIN
-
     def run_coder(
         self, text_state: TextState, begin: int, end: int, network_probs: TokenDistributions, is_learning: bool = True
     ) -> float:
         """Cost in bits of the text from `begin` to `end` (`coder.code_span`); `text_state` advances to `end`."""
-        return code_span(
-            self.state,
-            self.journal,
-            self.context_state,
-            self.trace,
-            text_state,
-            self.trie,
-            self.text,
-            self.token_marks,
-            begin,
-            end,
-            network_probs.cumulative,
-            network_probs.confidence,
-            is_learning,
-        )
+        return code_span(self.arrays, self.journal, self.trie, text_state, begin, end, network_probs, is_learning)
 
     def _append_document(self, document: bytes) -> int:
         """Append a document and its end mark to the text; returns its begin."""
@@ -294,7 +237,7 @@ class Memory:
         self.reserve(len(text))
         self.size = begin + len(text)
         self.text[begin : self.size], self.token_marks[begin : self.size] = text, token_marks
-        insert_matches(self.state, self.text, begin, self.size)
+        insert_matches(self.state.match_slots, self.text, begin, self.size)
 
     def reserve(self, num_bytes: int) -> None:
         """Grow the buffers so that `num_bytes` fit after the text."""

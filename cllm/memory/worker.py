@@ -45,7 +45,7 @@ class MemoryWorker:
         `documents` and `with_network` are indices into the corpus's `train` documents; the tables are sized for both.
         Returns `bits`, `bytes` and `seconds`.
         """
-        self._corpus = Corpus.open(Path(corpus))
+        self._corpus = self._opened(Path(corpus))
         self._documents = self._corpus.train
         size = sum(self._documents[number].bytes for number in [*documents, *with_network])
         self._memory = None  # freed first: two memories need not fit into RAM
@@ -103,7 +103,13 @@ class MemoryWorker:
         The memory of this process is used if there is one, else it is loaded from `memory`.
         """
         loaded = self._memory or load_memory(Path(memory), Tokenizer.load(Path(tokenizer)))
-        return update_memory(loaded, Path(memory), Corpus.open(Path(corpus)), Path(directory))
+        return update_memory(loaded, Path(memory), self._opened(Path(corpus)), Path(directory))
+
+    def _opened(self, directory: Path) -> Corpus:
+        """The corpus in `directory`: the one that is open, if it is that one."""
+        if self._corpus is not None and self._corpus.directory == directory:
+            return self._corpus
+        return Corpus.open(directory)
 
 
 def compile_kernels(memory: Memory) -> None:

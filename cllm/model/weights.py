@@ -30,8 +30,8 @@ def weights_sha256(weights: Weights) -> str:
     return digest.hexdigest()
 
 
-def save_model(directory: Path, config: TransformerConfig, weights: Weights, tokenizer: Path, **metadata: Any) -> None:
-    """Write a model directory atomically; `metadata` goes into its manifest."""
+def save_model(directory: Path, config: TransformerConfig, weights: Weights, tokenizer: Path, **metadata: Any) -> str:
+    """Write a model directory atomically; `metadata` goes into its manifest. Returns the weights' SHA-256 (hex)."""
 
     def fill(folder: Path) -> None:
         contiguous = {name: np.ascontiguousarray(weight) for name, weight in weights.items()}
@@ -39,7 +39,8 @@ def save_model(directory: Path, config: TransformerConfig, weights: Weights, tok
         write_json(folder / "config.json", dataclasses.asdict(config))
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
 
-    write_directory(directory, fill, weights_sha256=weights_sha256(weights), **metadata)
+    write_directory(directory, fill, weights_sha256=(digest := weights_sha256(weights)), **metadata)
+    return digest
 
 
 def load_weights(directory: Path) -> tuple[TransformerConfig, dict[str, npt.NDArray[np.float32]]]:

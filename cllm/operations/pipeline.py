@@ -21,11 +21,12 @@ from cllm.interrupt import InterruptHandler
 from cllm.machine import MemorySampler, trim_heap
 from cllm.progress import Reporter
 from cllm.stages.job import Job, TrainOptions
-from cllm.stages.memory_build import MemoryBuild, has_memory, update_memory
-from cllm.stages.plan import plan_run
-from cllm.stages.prepare import prepare
+from cllm.stages.memory_build import MemoryBuild, update_memory
+from cllm.stages.plan import load_plans, plan_run
+from cllm.stages.prepare import open_dataset, prepare
 from cllm.stages.score import baselines_chart, run_metadata, score, score_baselines
 from cllm.stages.train import train_run
+from cllm.stages.trained_model import has_memory, scored_model, trained_model, verify_scored_model
 from cllm.stages.workers import launch_workers, load_kernels, start_fork_server
 from cllm.training.launch import launch_measurers
 from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard
@@ -60,27 +61,29 @@ def run_stages(
         job.report.log(f"resuming a run with its own plan: {', '.join(ignored_options)} not used")
     # Started first: its import of PyTorch takes as long as reading the repository, and runs at the same time.
     with start_fork_server() as fork_server:
-        if not run.plan.exists():
-            prepare(job, run)
+        is_planned = run.plan.exists()
+        dataset = open_dataset(run) if is_planned else prepare(job, run)
         job.report.start_phase("kernels")  # compiled here if they are not cached
         load_kernels(fork_server)
-        with MemoryBuild(job, run, fork_server) as memory_build:
-            if has_model(run):
+        with MemoryBuild(job, run, dataset.corpus, fork_server) as memory_build:
+            if is_planned:
+                plans = load_plans(run, dataset.corpus)
+            else:
+                with launch_measurers(job.num_workers, fork_server) as sphere:
+                    plans = plan_run(job, run, dataset, sphere, memory_build)
+            if model := trained_model(run):
                 job.seconds_before_resume = read_object(run.training).get("command_seconds", 0.0)
             else:
-                if not run.plan.exists():
-                    with launch_measurers(job.num_workers, fork_server) as sphere:
-                        plan_run(job, run, sphere, memory_build)
                 trim_heap()  # returns 30 MB used by the scan; again before the scorecard
-                memory_build.begin()
-                with launch_workers(job, run, fork_server) as workers:
-                    train_run(job, run, workers, memory_build, interrupt_handler)
-            if not has_memory(run):
-                memory_build.finish()
+                memory_build.begin(plans.memory)
+                with launch_workers(job, plans.training, fork_server) as workers:
+                    model = train_run(job, run, dataset, plans.training, workers, memory_build, interrupt_handler)
+            if not has_memory(run, model):
+                memory_build.finish(plans.memory, model)
         if not run.update.exists():
             update_memory(run, run.corpus, fork_server)
         trim_heap()
-        scores = score(job, run, fork_server)
+        scores = score(job, scored_model(run, model), dataset.corpus, fork_server)
         memory_sampler.sample()
     card = {**scores, **run_metadata(job, run, memory_sampler)}
     write_json(run.scorecard, card)
@@ -102,16 +105,6 @@ def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
         shutil.rmtree(unfinished)
         unfinished = None
     return Run(unfinished or workspace.new_run())
-
-
-def has_model(run: Run) -> bool:
-    """Whether the run's model exists and verifies."""
-    try:
-        verify_directory(run.model)
-        read_object(run.training)
-    except ArtifactError:
-        return False
-    return True
 
 
 def report_already_trained(workspace: Workspace, run: Run, report: Reporter) -> dict[str, Any]:
@@ -167,9 +160,10 @@ def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str]
     job = Job(workspace.root, TrainOptions(), report)
     with InterruptHandler(), MemorySampler() as memory_sampler, workspace.lock(), start_fork_server() as fork_server:
         load_kernels(fork_server)
-        scores = score(job, run, fork_server)
+        model, corpus = verify_scored_model(run), Corpus.open(run.corpus)
+        scores = score(job, model, corpus, fork_server)
         if compressors is not None:
-            scores["baselines"] = score_baselines(job, run, fork_server, compressors)
+            scores["baselines"] = score_baselines(job, model, corpus, fork_server, compressors)
             write_file(workspace.baselines_chart_path, baselines_chart(scores).encode())
         try:
             before = read_scorecard(run)

@@ -4,9 +4,8 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from cllm.artifacts import sha256_of, verify_directory
+from cllm.artifacts import sha256_of
 from cllm.corpus import Corpus
-from cllm.errors import ArtifactError
 from cllm.spheres import ForkServer, Sphere, WorkerLost
 from cllm.stages.job import Job
 from cllm.stages.memory_plan import (
@@ -14,22 +13,13 @@ from cllm.stages.memory_plan import (
     MemoryPlan,
     build_seconds,
     describe_memory_plan,
-    load_memory_plan,
 )
-from cllm.training.plan import load_plan
+from cllm.stages.trained_model import TrainedModel
 from cllm.workspace.run import Run
 
 WORKER = "cllm.memory.worker"
 CALIBRATION_BYTES = 100_000  # built before the training, 1 to 2 s, to measure the machine's speed
 MIN_SPEED, MAX_SPEED = 0.5, 3.0  # the measured speed is clamped to this range
-
-
-def has_memory(run: Run) -> bool:
-    """Whether the run's memory exists, verifies, and belongs to its model."""
-    try:
-        return bool(verify_directory(run.memory).get("weights_sha256") == verify_directory(run.model)["weights_sha256"])
-    except ArtifactError:
-        return False
 
 
 class MemoryBuild:
@@ -39,8 +29,8 @@ class MemoryBuild:
     at the end of every step for a worker that shares its core (2% more tokens in 5 minutes, docs/LOG.md).
     """
 
-    def __init__(self, job: Job, run: Run, fork_server: ForkServer) -> None:
-        self._job, self._run, self._fork_server = job, run, fork_server
+    def __init__(self, job: Job, run: Run, corpus: Corpus, fork_server: ForkServer) -> None:
+        self._job, self._run, self._corpus, self._fork_server = job, run, corpus, fork_server
         self._sphere: Sphere | None = None
         self._plan: MemoryPlan | None = None  # of the build in progress
         self._speed, self._builds_until = 1.0, 0.0  # the planned end, by time.monotonic()
@@ -55,9 +45,9 @@ class MemoryBuild:
         if self._sphere is not None:
             self._sphere.__exit__(*error)
 
-    def calibrate(self) -> float:
-        """Build the first part; returns this machine's speed, relative to the constants of `memory_plan`."""
-        self._start(CALIBRATION_BYTES)
+    def calibrate(self, plan: MemoryPlan) -> float:
+        """Build the first part of a plan; returns this machine's speed, relative to the constants of `memory_plan`."""
+        self._start(plan, CALIBRATION_BYTES)
         assert self._sphere is not None
         self._calibration = self._sphere.wait_result()
         if self._calibration["bytes"] >= CALIBRATION_BYTES:
@@ -65,27 +55,25 @@ class MemoryBuild:
             self._speed = min(max(MIN_SPEED, found), MAX_SPEED)
         return self._speed
 
-    def begin(self) -> None:
-        """Build the rest, or all, in the background during the training."""
-        corpus = Corpus.open(self._run.corpus)
-        plan = load_memory_plan(self._run, corpus)
-        self._job.report.log(describe_memory_plan(plan, corpus))
+    def begin(self, plan: MemoryPlan) -> None:
+        """Build the rest of a plan, or all of it, in the background during the training."""
+        self._job.report.log(describe_memory_plan(plan, self._corpus))
         if self._sphere is not None and plan == self._plan:
             self._sphere.start_call("build_rest")
         else:
-            self._start(None)  # restart, as the plan differs now that the machine's speed is known
-        self._builds_until = time.monotonic() + build_seconds(plan, corpus) / self._speed
+            self._start(plan, None)  # restart, as the plan differs now that the machine's speed is known
+        self._builds_until = time.monotonic() + build_seconds(plan, self._corpus) / self._speed
 
-    def _start(self, first_bytes: int | None) -> None:
-        """Start the process, and build the first `first_bytes`, or everything if None."""
-        self._plan, self._calibration = load_memory_plan(self._run, Corpus.open(self._run.corpus)), {}
+    def _start(self, plan: MemoryPlan, first_bytes: int | None) -> None:
+        """Start the process, and build the first `first_bytes` of a plan, or everything if None."""
+        self._plan, self._calibration = plan, {}
         self._sphere = self._sphere or Sphere(self._fork_server, WORKER, 1)
         self._sphere.start_call(
             "build",
             corpus=str(self._run.corpus),
             tokenizer=str(self._run.tokenizer),
-            documents=self._plan.alone,
-            with_network=self._plan.with_network,
+            documents=plan.alone,
+            with_network=plan.with_network,
             first_bytes=first_bytes,
         )
 
@@ -114,13 +102,13 @@ class MemoryBuild:
         except WorkerLost as error:  # `finish` raises it, after the network is trained
             self._failure = error
 
-    def finish(self) -> None:
+    def finish(self, plan: MemoryPlan, model: TrainedModel) -> None:
         """Train the memory with the trained network, and save it; then write the update with the held-out files.
 
         Raises WorkerLost if the build failed.
         """
         if self._sphere is None:
-            self.begin()
+            self.begin(plan)
         assert self._sphere is not None
         report, run = self._job.report, self._run
         report.start_phase("memory")
@@ -130,17 +118,14 @@ class MemoryBuild:
         if self._failure:
             raise self._failure
         waited = time.monotonic() - began
-        dtype = load_plan(run.plan).engine.dtype
-        self._sphere.call_one(
-            "load_network", model=str(run.model), dtype=dtype, threads=max(1, self._job.num_workers - 1)
-        )
-        plan = load_memory_plan(run, Corpus.open(run.corpus))
+        threads = max(1, self._job.num_workers - 1)
+        self._sphere.call_one("load_network", model=str(run.model), dtype=model.dtype, threads=threads)
         with_network = []
         for number, document in enumerate(plan.with_network):
             report.update(number / len(plan.with_network))
             with_network.append(self._sphere.call_one("build_with_network", document=document))
         metadata = {
-            "weights_sha256": verify_directory(run.model)["weights_sha256"],
+            "weights_sha256": model.weights_sha256,
             "tokenizer_sha256": sha256_of(run.tokenizer),
             "alone": self._alone,
             "with_network": {key: sum(each[key] for each in with_network) for key in ("bits", "bytes")},

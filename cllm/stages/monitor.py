@@ -17,7 +17,7 @@ from cllm.training.checkpoint import Checkpointer, ResourceUsage
 from cllm.training.dev import dev_bits_per_byte
 from cllm.training.launch import Workers
 from cllm.training.loop import StepReport
-from cllm.training.plan import Plan, load_plan, rounds_per_step
+from cllm.training.plan import Plan, rounds_per_step
 from cllm.workspace.run import Run
 
 STATUS_SECONDS = 0.5
@@ -32,6 +32,7 @@ class TrainingMonitor:
         self,
         job: Job,
         run: Run,
+        plan: Plan,
         workers: Workers,
         memory_build: MemoryBuild,
         checkpointer: Checkpointer,
@@ -43,7 +44,7 @@ class TrainingMonitor:
         sphere = workers.sphere
         self._job, self._run, self._sphere, self._has_dev = job, run, sphere, has_dev
         self._workers = workers
-        self._plan = load_plan(run.plan)
+        self.plan = plan  # with the amendments of the last step
         self._saved_at, self._published_at, self._recorded_at = time.monotonic(), 0.0, -math.inf
         self._telemetry, self._history = Telemetry(sphere), history
         self._usage_before, self._num_dev_evaluations = usage_before, len(usage_before.dev_bits_per_byte)
@@ -62,6 +63,7 @@ class TrainingMonitor:
         if self._last is not None:  # not the first step, which takes longer
             share = rounds_per_step(len(self._sphere.workers)) / rounds_per_step(step.num_workers)
             self.budget.record(step.progress_delta, step.seconds * share)
+        self.plan = step.plan
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss if self._last else step.loss
         self._last = step
         self._evaluate_dev(step)
@@ -93,9 +95,9 @@ class TrainingMonitor:
         if self._last is not None:
             self._publish_status(self._last)
 
-    def training_summary(self, plan: Plan, resumed_from_step: int) -> dict[str, Any]:
+    def training_summary(self, resumed_from_step: int) -> dict[str, Any]:
         """The size, speed and cost of the training, for the scorecard."""
-        usage = self.usage()
+        plan, usage = self.plan, self.usage()
         return {
             "parameters": num_parameters(plan.model),
             "vocab_size": plan.model.vocab_size,
@@ -112,26 +114,26 @@ class TrainingMonitor:
 
     def _evaluate_dev(self, step: StepReport) -> None:
         num_due = int(step.progress * NUM_DEV_EVALUATIONS)
-        if self._has_dev and num_due > self._num_dev_evaluations and step.progress < self._plan.training.dev_from:
+        if self._has_dev and num_due > self._num_dev_evaluations and step.progress < self.plan.training.dev_from:
             self._num_dev_evaluations = num_due
-            context = self._plan.phases[step.phase].context
+            context = self.plan.phases[step.phase].context
             self._dev_bits_per_byte.append((step.step, dev_bits_per_byte(self._sphere, context)))
 
     def _seconds_left(self, step: StepReport) -> float | None:
         """Estimated seconds left of the training at its mean speed, limited by the rest of its budget."""
         left = self.budget.used_seconds / step.progress * (1 - step.progress) if step.progress > 0.02 else None
-        if self._plan.seconds is None:
+        if self.plan.seconds is None:
             return left
-        return min(left or self._plan.seconds, self.budget.seconds_left(self._plan))
+        return min(left or self.plan.seconds, self.budget.seconds_left(self.plan))
 
     def _publish_status(self, step: StepReport) -> None:
         tokens_per_second = step.tokens / step.seconds
         dev = f"  dev {self._dev_bits_per_byte[-1][1]:.3f} bits/byte" if self._dev_bits_per_byte else ""
-        note = f"step {step.step:,}/{step.steps:,}  {tokens_per_second:,.0f} tokens/s  loss {self._loss:.3f}{dev}"
+        note = f"step {step.step:,}/{step.plan.steps:,}  {tokens_per_second:,.0f} tokens/s  loss {self._loss:.3f}{dev}"
         self._job.report.update(step.progress, note, self._seconds_left(step))
         run = {
             "step": step.step,
-            "steps": step.steps,
+            "steps": step.plan.steps,
             "progress": step.progress,
             "last_checkpoint_step": self.checkpointer.last_step,
             "pid": os.getpid(),
@@ -140,7 +142,7 @@ class TrainingMonitor:
             "gradient_norm": step.gradient_norm,
             "seconds": self.budget.used_seconds,
         }
-        tokens_per_micro_batch = self._plan.phases[step.phase].tokens_per_micro_batch
+        tokens_per_micro_batch = self.plan.phases[step.phase].tokens_per_micro_batch
         sample = self._telemetry.sample(tokens_per_micro_batch)
         sample["workers"] = self._workers.sample_telemetry(tokens_per_micro_batch) or sample["workers"]
         for reason in sample["replacement_reasons"] + [

@@ -2,24 +2,31 @@
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cllm.config import override
 from cllm.corpus import Corpus
-from cllm.dataset import Shard
 from cllm.errors import UsageError
 from cllm.machine import default_dtype
 from cllm.model.config import TransformerConfig, num_parameters
 from cllm.spheres import Sphere
 from cllm.stages.job import Job
 from cllm.stages.memory_build import MemoryBuild
-from cllm.stages.memory_plan import MemoryPlan, build_seconds, plan_memory, save_memory_plan, seconds_after_training
-from cllm.tokenizer import Tokenizer
+from cllm.stages.memory_plan import (
+    MemoryPlan,
+    build_seconds,
+    load_memory_plan,
+    plan_memory,
+    save_memory_plan,
+    seconds_after_training,
+)
+from cllm.stages.prepare import Dataset
 from cllm.training.choose import SHAPES, PlanRequest, Speed, choose_model, plan_of_seconds, plan_of_steps
 from cllm.training.engine import engine_of
-from cllm.training.plan import OptimizerConfig, Plan, TrainingConfig, save_plan
+from cllm.training.plan import OptimizerConfig, Plan, TrainingConfig, load_plan, save_plan
 from cllm.workspace.run import Run
 
 # Time for the scorecard, on a 2-core machine: processes start in 4 s, the prompts take 4 s, the decoding speed 4 s. On
@@ -30,29 +37,40 @@ SCORECARD_SHARE = 0.2  # maximum, of the budget: if it is exceeded, a sample of 
 RESERVED_BYTES = 1_000_000_000  # of memory, for the memory's build process and the fork server
 
 
-def plan_run(job: Job, run: Run, sphere: Sphere, memory_build: MemoryBuild) -> None:
-    """Make and save the memory plan and the training plan of a prepared run."""
+@dataclass(frozen=True, kw_only=True)
+class RunPlans:
+    """The plans of a run: for the training of the network, and for that of the memory."""
+
+    training: Plan
+    memory: MemoryPlan
+
+
+def load_plans(run: Run, corpus: Corpus) -> RunPlans:
+    """Load the plans of a planned run; ArtifactError if one is not valid or does not match the corpus."""
+    return RunPlans(training=load_plan(run.plan), memory=load_memory_plan(run, corpus))
+
+
+def plan_run(job: Job, run: Run, dataset: Dataset, sphere: Sphere, memory_build: MemoryBuild) -> RunPlans:
+    """Make and save the plans of a prepared run."""
     job.report.start_phase("plan")
-    corpus, tokenizer = Corpus.open(run.corpus), Tokenizer.load(run.tokenizer)
+    corpus = dataset.corpus
     memory_plan_arguments = (corpus, job.options.minutes * 60, job.num_workers, job.options.seed)
-    save_memory_plan(memory := plan_memory(*memory_plan_arguments), run)
+    memory_plan = plan_memory(*memory_plan_arguments)
     if job.user_plan is not None:
-        plan = plan_without_budget(job, job.user_plan, tokenizer)
+        plan = plan_without_budget(job, job.user_plan, dataset)
     else:
-        shard = Shard.open(run.dataset, "train")
-        speed = 1.0 if job.options.steps is not None else memory_build.calibrate()
-        save_memory_plan(memory := plan_memory(*memory_plan_arguments, speed), run)
-        reserve_seconds = reserved_seconds(job, corpus, memory, speed)
-        lost_seconds = job.memory_build_share * min(
-            build_seconds(memory, corpus) / speed, job.seconds_left - reserve_seconds
-        )
-        plan = network_plan(job, tokenizer, shard, sphere, reserve_seconds, lost_seconds)
-    save_plan(plan, run.plan)
+        speed = 1.0 if job.options.steps is not None else memory_build.calibrate(memory_plan)
+        memory_plan = plan_memory(*memory_plan_arguments, speed)
+        reserve_seconds = reserved_seconds(job, corpus, memory_plan, speed)
+        training_seconds = max(0.0, job.seconds_left - reserve_seconds)
+        lost_seconds = job.memory_build_share * min(build_seconds(memory_plan, corpus) / speed, training_seconds)
+        plan = network_plan(job, dataset, sphere, reserve_seconds, lost_seconds)
+    save_memory_plan(memory_plan, run)
+    save_plan(plan, run.plan)  # last: a run with this file is planned
+    return RunPlans(training=plan, memory=memory_plan)
 
 
-def network_plan(
-    job: Job, tokenizer: Tokenizer, shard: Shard, sphere: Sphere, reserve_seconds: float, lost_seconds: float
-) -> Plan:
+def network_plan(job: Job, dataset: Dataset, sphere: Sphere, reserve_seconds: float, lost_seconds: float) -> Plan:
     """A training plan for this machine and this corpus.
 
     It leaves `reserve_seconds` for the stages after the training, and assumes that other work takes `lost_seconds` of
@@ -62,8 +80,8 @@ def network_plan(
     dtype = job.engine_choice.dtype
     engine = engine_of(job.machine, default_dtype(job.machine) if dtype == "auto" else dtype)
     request = PlanRequest(
-        vocab_size=tokenizer.vocab_size,
-        tokens=shard.num_tokens,
+        vocab_size=dataset.tokenizer.vocab_size,
+        tokens=dataset.shard.num_tokens,
         engine=engine,
         num_workers=job.num_workers,
         levels=job.levels,
@@ -93,15 +111,15 @@ def apply_config(plan: Plan, training: dict[str, Any], optimizer: OptimizerConfi
     return dataclasses.replace(plan, training=override(plan.training, training, "training"), optimizer=optimizer)
 
 
-def plan_without_budget(job: Job, plan: Plan, tokenizer: Tokenizer) -> Plan:
+def plan_without_budget(job: Job, plan: Plan, dataset: Dataset) -> Plan:
     """A saved plan without its time budget, so that it is not amended.
 
     Raises UsageError if it is for another vocabulary size than the repository's.
     """
-    if plan.model.vocab_size != tokenizer.vocab_size:
+    if plan.model.vocab_size != (vocab_size := dataset.tokenizer.vocab_size):
         raise UsageError(
             f"{job.options.plan} is for a vocabulary of {plan.model.vocab_size} words, but this repository's has "
-            f"{tokenizer.vocab_size}: use a plan that was made for this repository"
+            f"{vocab_size}: use a plan that was made for this repository"
         )
     return dataclasses.replace(plan, seconds=None)
 
@@ -128,7 +146,7 @@ def measure_speed(
     )
 
 
-def describe_plan(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
+def describe_plan(plan: Plan, num_tokens: int, num_workers: int) -> Iterator[str]:
     """The network and the plan as two progress lines."""
     model = plan.model
     yield (
@@ -141,4 +159,4 @@ def describe_plan(plan: Plan, shard: Shard, num_workers: int) -> Iterator[str]:
     )
     dropout = f", dropout {plan.training.dropout:g}" if plan.training.dropout else ""
     time_text = f", at most {plan.seconds:.0f} s" if plan.seconds else ""
-    yield f"plan: {phases}: {plan.tokens / shard.num_tokens:.1f} epochs{dropout}{time_text}, {num_workers} workers"
+    yield f"plan: {phases}: {plan.tokens / num_tokens:.1f} epochs{dropout}{time_text}, {num_workers} workers"

@@ -1,13 +1,15 @@
 """The first stages of a run: corpus, tokenizer and dataset (the documents as token ids)."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cllm.artifacts import sha256_of, write_directory
+from cllm.artifacts import sha256_of, verify_directory, write_directory
 from cllm.corpus import Corpus, ingest
-from cllm.dataset import write_shard
+from cllm.dataset import Shard, write_shard
+from cllm.errors import ArtifactError
 from cllm.stages.job import Job
 from cllm.tokenizer import Tokenizer
 from cllm.training.choose import vocab_size_for
@@ -17,7 +19,27 @@ TOKENIZER_SAMPLE_BYTES = 32_000_000  # of text, on which the tokenizer's merges 
 PATH_LINE_INTERVAL = 2  # one document in 2 starts with a line that has its path
 
 
-def prepare(job: Job, run: Run) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A run's documents, its tokenizer, and the training documents as token ids: opened once, and passed on."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    shard: Shard
+
+
+def open_dataset(run: Run) -> Dataset:
+    """Open what `prepare` wrote; ArtifactError if a file was altered, or the ids are of another tokenizer."""
+    if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
+        raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
+    return Dataset(
+        corpus=Corpus.open(run.corpus),
+        tokenizer=Tokenizer.load(run.tokenizer),
+        shard=Shard.open(run.dataset, "train"),
+    )
+
+
+def prepare(job: Job, run: Run) -> Dataset:
     """Write a new run's corpus, tokenizer and dataset."""
     report = job.report
     report.start_phase("scan")
@@ -41,6 +63,7 @@ def prepare(job: Job, run: Run) -> None:
         kind="dataset",
         tokenizer_sha256=sha256_of(run.tokenizer),
     )
+    return Dataset(corpus=corpus, tokenizer=tokenizer, shard=Shard.open(run.dataset, "train"))
 
 
 def scan_progress(job: Job) -> Callable[[int, int], None]:

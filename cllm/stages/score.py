@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cllm import __version__
-from cllm.artifacts import read_object, verify_directory
+from cllm.artifacts import read_object
 from cllm.corpus import Corpus
-from cllm.errors import ArtifactError, UsageError
 from cllm.evaluation.bar_chart import render_bars
 from cllm.evaluation.baselines import evaluate_baselines
 from cllm.evaluation.scorecard import (
@@ -26,16 +25,14 @@ from cllm.machine import MemorySampler
 from cllm.spheres import ForkServer
 from cllm.stages.job import Job
 from cllm.stages.plan import SCORECARD_SHARE
-from cllm.training.plan import Engine
 from cllm.workspace.run import Run
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter")
 
 
-def score(job: Job, run: Run, fork_server: ForkServer) -> dict[str, Any]:
-    """Measure the scores of a run's model."""
+def score(job: Job, scored_model: ScoredModel, corpus: Corpus, fork_server: ForkServer) -> dict[str, Any]:
+    """Measure the scores of a model on the held-out files of its corpus."""
     job.report.start_phase("scorecard")
-    scored_model, corpus = scored_model_of(run), Corpus.open(run.corpus)
     seconds = max(SCORECARD_SHARE * job.options.minutes * 60, job.seconds_left)
     with launch_evaluation_workers(max(1, job.num_workers // CORES_PER_EVALUATION_WORKER), fork_server) as sphere:
         results = score_files(sphere, scored_model, corpus, seconds, job.options.seed, job.report.update)
@@ -49,14 +46,15 @@ def score(job: Job, run: Run, fork_server: ForkServer) -> dict[str, Any]:
         "language": language,
         "syntax": syntax,
         "generation": generation,
-        "weights_sha256": verify_directory(run.model)["weights_sha256"],
+        "weights_sha256": scored_model.weights_sha256,
     }
 
 
-def score_baselines(job: Job, run: Run, fork_server: ForkServer, compressors: Sequence[str]) -> dict[str, Any]:
+def score_baselines(
+    job: Job, scored_model: ScoredModel, corpus: Corpus, fork_server: ForkServer, compressors: Sequence[str]
+) -> dict[str, Any]:
     """Measure the scores of the baselines on the same files."""
     job.report.start_phase("baselines")
-    scored_model, corpus = scored_model_of(run), Corpus.open(run.corpus)
     with launch_evaluation_workers(job.num_workers, fork_server) as sphere:
         return evaluate_baselines(sphere, scored_model, corpus, compressors, job.options.seed, job.report.update)
 
@@ -67,24 +65,6 @@ def baselines_chart(card: Mapping[str, Any]) -> str:
     names = {"model": "network", "memory": "memory", "mixed": "both"}
     rows += [(names[expert], card["bits_per_byte"][expert], True) for expert in EXPERTS if "bits_per_byte" in card]
     return render_bars("bits per byte of held-out files (less is better)", sorted(rows, key=lambda row: -row[1]))
-
-
-def scored_model_of(run: Run) -> ScoredModel:
-    """A run's model and memory; ArtifactError if the memory belongs to another model."""
-    manifest = verify_directory(run.model)
-    if verify_directory(run.memory).get("weights_sha256") != manifest["weights_sha256"]:
-        raise ArtifactError(f"{run.memory} is not the memory of {run.model}: train again with --fresh")
-    return ScoredModel(model=run.model, dtype=model_dtype(manifest, run), memory=run.memory, corpus=run.corpus)
-
-
-def model_dtype(manifest: dict[str, Any], run: Run) -> str:
-    """The dtype in which a model was trained and is scored; ArtifactError if its manifest does not have it."""
-    try:
-        return Engine(**manifest["engine"]).dtype
-    except (KeyError, TypeError, UsageError) as error:
-        raise ArtifactError(
-            f"the manifest of {run.model} does not give the engine that the model was trained with: {error}"
-        ) from None
 
 
 def run_metadata(job: Job, run: Run, memory_sampler: MemorySampler) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from cllm.artifacts import sha256_of, verify_directory, write_json
-from cllm.corpus import Corpus
-from cllm.dataset import Shard
-from cllm.errors import ArtifactError, TrainingError
+from cllm.artifacts import write_json
+from cllm.errors import TrainingError
 from cllm.interrupt import InterruptHandler
 from cllm.machine import Machine
 from cllm.model.config import num_parameters
@@ -17,31 +15,32 @@ from cllm.stages.job import Job
 from cllm.stages.memory_build import MemoryBuild
 from cllm.stages.monitor import TrainingMonitor
 from cllm.stages.plan import describe_plan
+from cllm.stages.prepare import Dataset
+from cllm.stages.trained_model import TrainedModel
 from cllm.stages.worker_scaler import WorkerScaler
 from cllm.training.checkpoint import Checkpoint, Checkpointer, ResourceUsage, newest_checkpoint, restore
 from cllm.training.engine import differences, engine_of
 from cllm.training.launch import Workers
 from cllm.training.layout import named_arrays, needed_bytes
 from cllm.training.loop import StepReport, train
-from cllm.training.plan import Plan, load_plan
+from cllm.training.plan import Plan
 from cllm.workspace.run import Run
 
 
 def train_run(
-    job: Job, run: Run, workers: Workers, memory_build: MemoryBuild, interrupt_handler: InterruptHandler
-) -> None:
-    """Train a planned run to its end, from its newest checkpoint if there is one; the memory can be built meanwhile.
-
-    Raises ArtifactError if the dataset was written with another tokenizer.
-    """
-    if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
-        raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
-    corpus, shard = Corpus.open(run.corpus), Shard.open(run.dataset, "train")
-    plan = load_plan(run.plan)
-    for sentence in describe_plan(plan, shard, workers.num_workers):
+    job: Job,
+    run: Run,
+    dataset: Dataset,
+    plan: Plan,
+    workers: Workers,
+    memory_build: MemoryBuild,
+    interrupt_handler: InterruptHandler,
+) -> TrainedModel:
+    """Train a planned run to its end, from its newest checkpoint if there is one; the memory can be built meanwhile."""
+    for sentence in describe_plan(plan, dataset.shard.num_tokens, workers.num_workers):
         job.report.log(sentence)
     check_available_memory(plan, job.machine)
-    dev_documents = [number for number, document in enumerate(corpus.train) if document.split == "dev"]
+    dev_documents = [number for number, document in enumerate(dataset.corpus.train) if document.split == "dev"]
     shared = workers.load_run(run.folder, plan, run.plan, dev_documents)
     checkpoint = newest_checkpoint(run.checkpoints, job.report.log)
     initialise_or_restore(job, plan, checkpoint, shared, workers)
@@ -50,7 +49,7 @@ def train_run(
     checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
     with History(run.history) as history:
         monitor = TrainingMonitor(
-            job, run, workers, memory_build, checkpointer, history, usage_before, bool(dev_documents)
+            job, run, plan, workers, memory_build, checkpointer, history, usage_before, bool(dev_documents)
         )
         worker_scaler = WorkerScaler(job, workers.sphere, memory_build)
         num_active = worker_scaler.num_active if plan.levels == 1 else lambda: len(workers.sphere.workers)
@@ -58,10 +57,10 @@ def train_run(
         steps = train(workers.sphere, plan, run.plan, first_step, monitor.budget.amend, num_active, run_step)
         run_steps(job, steps, monitor, interrupt_handler)
     workers.end()
-    plan = load_plan(run.plan)
-    write_json(run.training, monitor.training_summary(plan, first_step))
-    weights = named_arrays(shared, "weights", plan.model, plan.steps)
-    save_model(run.model, plan.model, weights, run.tokenizer, engine=asdict(plan.engine))
+    write_json(run.training, monitor.training_summary(first_step))
+    weights = named_arrays(shared, "weights", plan.model, monitor.plan.steps)
+    digest = save_model(run.model, plan.model, weights, run.tokenizer, engine=asdict(plan.engine))
+    return TrainedModel(dtype=plan.engine.dtype, weights_sha256=digest)
 
 
 def check_available_memory(plan: Plan, machine: Machine) -> None:

@@ -6,8 +6,7 @@ from cllm.errors import UsageError
 from cllm.spheres import FANOUT, ForkServer, WorkerLost
 from cllm.stages.job import Job
 from cllm.training.launch import Workers, worker_environment
-from cllm.training.plan import load_plan
-from cllm.workspace.run import Run
+from cllm.training.plan import Plan
 
 KERNELS_MODULE = "cllm.operations.compile_kernels"
 PRELOADED_MODULES = (
@@ -33,18 +32,17 @@ def load_kernels(fork_server: ForkServer) -> None:
         fork_server.run(KERNELS_MODULE, "main", KERNELS_TIMEOUT_SECONDS)
 
 
-def launch_workers(job: Job, run: Run, fork_server: ForkServer) -> Workers:
-    """Start the workers of a planned run: the job's number, at most as many as the plan allows.
+def launch_workers(job: Job, plan: Plan, fork_server: ForkServer) -> Workers:
+    """Start the workers of a run: the job's number, at most as many as the plan allows.
 
     Raises UsageError if other machines are to join a run that was planned for one.
     """
-    levels = load_plan(run.plan).levels
-    if job.listen and levels == 1:
+    if job.listen and plan.levels == 1:
         raise UsageError(
             "the run was planned for one machine, so other machines cannot join: leave out --listen, or start a new "
             "run with --fresh"
         )
-    max_workers = int(FANOUT**levels)
+    max_workers = int(FANOUT**plan.levels)
     if job.num_workers > max_workers:
         job.report.log(f"the run was planned for at most {max_workers} workers: no more are started")
-    return Workers(min(job.num_workers, max_workers), fork_server, levels=levels, listen=job.listen)
+    return Workers(min(job.num_workers, max_workers), fork_server, levels=plan.levels, listen=job.listen)

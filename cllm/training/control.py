@@ -50,9 +50,18 @@ class ControlNode:
         assert self._sphere is not None, "called before load_run"
         return self._sphere
 
-    def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
-        """Start `num_workers` workers and load the run into them."""
+    def load_run(
+        self,
+        run: str,
+        plan: str,
+        descriptor: int,
+        dev: list[int],
+        num_workers: int,
+        check: Callable[[Plan], None] = lambda plan: None,
+    ) -> None:
+        """Start `num_workers` workers and load the run into them; before that, `check` gets the plan, and can raise."""
         self.plan: Plan = load_plan(Path(plan))
+        check(self.plan)
         gradients_fd = create_shared_memory()  # stays open for replacement workers
         SharedArrays(gradient_layout(self.plan.model, self.plan.engine.dtype), gradients_fd)  # sizes the memory
         fork_server = self._processes.enter_context(NestedForkServer([WORKER]))
@@ -63,9 +72,9 @@ class ControlNode:
             "load_run", run=run, plan=plan, descriptor=FIRST_EXTRA_FD, dev=dev, gradients_fd=GRADIENTS_FD
         )
 
-    def amend(self, plan: str) -> None:
-        self.plan = load_plan(Path(plan))
-        self.sphere.call_all("amend", [{"plan": plan}] * len(self.sphere.workers))
+    def amend(self, amendments: list[dict[str, int]]) -> None:
+        self.plan = self.plan.with_amendments(amendments)
+        self.sphere.call_all("amend", [{"amendments": amendments}] * len(self.sphere.workers))
 
     def initialise(self) -> None:
         self.sphere.call_one("initialise")

@@ -17,7 +17,7 @@ from cllm.training.control import exit_on_worker_lost
 from cllm.training.engine import differences, engine_of
 from cllm.training.layout import needed_bytes
 from cllm.training.peer import Peer
-from cllm.training.plan import Engine, Plan, load_plan
+from cllm.training.plan import Engine, Plan, save_plan
 
 CALLS = ("configure", "run_next")
 NO_DIGEST = -1  # sent by a machine that does not have the run
@@ -101,9 +101,14 @@ class Follower(Peer):
                 self._save_file(name, bytes(content))
         if not has_run:
             self._save_file("plan.json", message["plan"].encode())
-            plan = self._folder / "plan.json"
-            check_available_memory(load_plan(plan))
-            self.load_run(str(self._folder), str(plan), self._descriptor, message["dev"], self._num_workers)
+            self.load_run(
+                str(self._folder),
+                str(self._folder / "plan.json"),
+                self._descriptor,
+                message["dev"],
+                self._num_workers,
+                check_available_memory,
+            )
             if self._identity != identity:
                 raise ArtifactError("the run received from the leader is corrupt: its hash does not match")
 
@@ -122,9 +127,9 @@ class Follower(Peer):
     def _run_announced_step(self, message: dict[str, Any]) -> dict[str, Any]:
         """Run the step that the leader announced."""
         step = message["step"]
-        if message["plan"]:
-            self._save_file("plan.json", message["plan"].encode())
-            self._control.amend(str(self._plan_path))
+        if message["amendments"] is not None:
+            save_plan(self._control.plan.with_amendments(message["amendments"]), self._plan_path)
+            self._control.amend(message["amendments"])
         if message["resync"]:
             self.broadcast_state(step)
         done = self.run_step(step)

@@ -31,15 +31,15 @@ class Leader(Peer):
         self._lock = threading.Lock()  # of the group: between steps the heartbeat thread uses it
         self._messages: list[str] = []
         self._num_followers = 0  # in the last group
-        self._sent_plan = ""
+        self._sent_amendments: list[dict[str, int]] | None = None  # None: nothing was sent to this group yet
         self._is_bit_exact = True  # whether all machines have the same engine
         threading.Thread(target=self._heartbeat, daemon=True).start()
 
     def listen(self, address: str, port: int) -> None:
         self._rendezvous = RendezvousServer(address, port)
 
-    def amend(self, plan: str) -> None:
-        self._control.amend(plan)
+    def amend(self, amendments: list[dict[str, int]]) -> None:
+        self._control.amend(amendments)
 
     def initialise(self) -> None:
         self._control.initialise()
@@ -122,7 +122,7 @@ class Leader(Peer):
         self._compare_engines(found)
         if not found[:, 0].all():
             self._send_run()
-        self._sent_plan = ""
+        self._sent_amendments = None
         if not (found[:, 1] == found[0, 1]).all():
             self.broadcast_state(step)
         self.barrier(step)
@@ -145,11 +145,10 @@ class Leader(Peer):
     def _broadcast_step(self, step: int) -> None:
         is_synchronous = self._control.plan.training.sync_every == 1  # otherwise weights are averaged
         resyncs = is_synchronous and not self._is_bit_exact and step % RESYNC_STEPS == 0
-        plan = self._plan_path.read_text()
-        self.group.broadcast_object(
-            {"call": "step", "step": step, "resync": resyncs, "plan": plan if plan != self._sent_plan else ""}
-        )
-        self._sent_plan = plan
+        amendments = self._control.plan.amendments_as_json
+        changed = amendments if amendments != self._sent_amendments else None
+        self.group.broadcast_object({"call": "step", "step": step, "resync": resyncs, "amendments": changed})
+        self._sent_amendments = amendments
         if resyncs:
             self.broadcast_state(step)
 

@@ -30,7 +30,7 @@ class StepReport:
     """A completed step: its number from 1, the mean loss before its update (nats per token), and its cost."""
 
     step: int
-    steps: int
+    plan: Plan  # with the amendments up to this step
     progress: float
     progress_delta: float  # progress made by this step
     phase: int
@@ -60,7 +60,7 @@ def train(
     while True:
         if (amended := amend(plan, step)) is not plan:
             save_plan(amended, path)
-            sphere.call_all("amend", [{"plan": str(path)}] * len(sphere.workers))
+            sphere.call_all("amend", [{"amendments": amended.amendments_as_json}] * len(sphere.workers))
             plan = amended
         if step >= plan.steps:
             return
@@ -72,7 +72,7 @@ def train(
         progress = timeline(plan)[step].progress if step < plan.steps else 1.0
         yield StepReport(
             step=step,
-            steps=plan.steps,
+            plan=plan,
             progress=progress,
             progress_delta=progress - step_info.progress,
             phase=step_info.phase,

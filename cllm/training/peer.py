@@ -34,6 +34,7 @@ from cllm.spheres.order import FANOUT, Block, blocks, ordered_sum, spans
 from cllm.training.control import ControlNode
 from cllm.training.layout import buffer_index, layout
 from cllm.training.loop import check_finite, shares
+from cllm.training.plan import Plan
 
 HEARTBEAT_SECONDS = 0.5
 STATE_ARRAYS = ("weights", "first_moment", "second_moment")  # of the shared memory
@@ -52,9 +53,20 @@ class Peer:
         self._losses: dict[int, float] = {}  # by position, for those whose gradients are in their rows
         self._losses_step = -1  # the step of `_losses`
 
-    def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], num_workers: int) -> None:
-        """Start `num_workers` workers with the run; `descriptor` is of this machine's shared memory for the state."""
-        self._control.load_run(run, plan, descriptor, dev, num_workers)
+    def load_run(
+        self,
+        run: str,
+        plan: str,
+        descriptor: int,
+        dev: list[int],
+        num_workers: int,
+        check: Callable[[Plan], None] = lambda plan: None,
+    ) -> None:
+        """Start `num_workers` workers with the run; `descriptor` is of this machine's shared memory for the state.
+
+        Before that, `check` gets the plan, and can raise.
+        """
+        self._control.load_run(run, plan, descriptor, dev, num_workers, check)
         self._run, self._plan_path, self._dev, self._num_workers = Path(run), Path(plan), dev, num_workers
         model, engine = self._control.plan.model, self._control.plan.engine
         self._shared = SharedArrays(layout(model, engine.dtype, self._control.plan.levels), descriptor)

@@ -177,6 +177,18 @@ class Plan:
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
     @property
+    def amendments_as_json(self) -> list[dict[str, int]]:
+        """All amendments, as sent to workers and other machines; `with_amendments` reads them."""
+        return [dataclasses.asdict(amendment) for amendment in self.amendments]
+
+    def with_amendments(self, amendments: list[dict[str, int]]) -> "Plan":
+        """This plan with these amendments instead of its own; ArtifactError if they are not valid."""
+        try:
+            return dataclasses.replace(self, amendments=tuple(Amendment(**each) for each in amendments))
+        except (TypeError, ValueError, UsageError) as error:
+            raise ArtifactError(f"the amendments {amendments} do not fit the plan: {error}") from None
+
+    @property
     def num_micro_batches(self) -> int:
         """Micro-batches per step."""
         return int(FANOUT**self.levels)

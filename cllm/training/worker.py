@@ -57,9 +57,9 @@ class TrainingWorker:
         )
         self._learner = Learner(loaded, state, data)
 
-    def amend(self, plan: str) -> None:
-        """Reload the plan from its file."""
-        self.learner.plan = load_plan(Path(plan))
+    def amend(self, amendments: list[dict[str, int]]) -> None:
+        """Replace the plan's amendments."""
+        self.learner.plan = self.learner.plan.with_amendments(amendments)
 
     def initialise(self) -> None:
         self.learner.initialise()

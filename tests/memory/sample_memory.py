@@ -7,7 +7,8 @@ import torch
 
 from cllm.corpus import Document
 from cllm.memory.distributions import token_distributions
-from cllm.memory.memory import Memory, TokenDistributions
+from cllm.memory.memory import Memory
+from cllm.memory.mixer.trie import TokenDistributions
 
 DOCUMENTS = [
     f"int field_{i}(struct node *node) {{\n  return node->field_{i % 7} + {i};\n}}\n".encode() * (1 + i % 3)

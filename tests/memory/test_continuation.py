@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from sample_memory import NEW, random_network
+from slow_search import slow_probabilities
 
 from cllm.memory.continuation import Continuation
-from cllm.memory.memory import NO_DISTRIBUTIONS, Memory, TokenDistributions
+from cllm.memory.memory import Memory
+from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
 
 # The same source, compiled as a part of two kernels, may sum in two orders; it depends on what was compiled before in
 # the same process. Sums are looked up in tables, so a last bit can be the next entry: one of twelve mixers by 0.6%. In
@@ -26,7 +28,7 @@ def all_but_next(network_probs: TokenDistributions) -> list[TokenDistributions]:
 def test_the_search_finds_every_chance(memory: Memory, prefix: bytes, seed: int | None) -> None:
     ids = memory.tokenizer.encode(prefix)
     network_probs = NO_DISTRIBUTIONS if seed is None else random_network(memory, seed, len(ids) + 1)
-    expected = memory.probabilities(prefix, network_probs)
+    expected = slow_probabilities(memory, prefix, network_probs)
     with memory.rollback_on_exit(len(prefix)):
         text = Continuation(memory, ids, all_but_next(network_probs) if seed else ())
         found = text.probabilities(of_next(network_probs) if seed else NO_DISTRIBUTIONS).copy()

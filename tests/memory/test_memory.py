@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 from sample_memory import NEW, RANDOM, random_network
+from slow_search import slow_probabilities
 
 from cllm.artifacts import MANIFEST
 from cllm.errors import ArtifactError
 from cllm.memory.distributions import token_distributions
-from cllm.memory.memory import NO_DISTRIBUTIONS, Memory, TokenDistributions, mark_tokens
+from cllm.memory.memory import Memory, mark_tokens
 from cllm.memory.mixer.state import TABLES, new_mixer_state
+from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
 from cllm.memory.store import copy_arrays, load_memory, save_memory
 from cllm.tokenizer import Tokenizer
 
@@ -22,7 +24,7 @@ from cllm.tokenizer import Tokenizer
 def test_the_chances_of_all_tokens_sum_to_one(memory: Memory, prefix: bytes, seed: int | None) -> None:
     tokens = len(memory.tokenizer.encode(prefix))
     network_probs = NO_DISTRIBUTIONS if seed is None else random_network(memory, seed, tokens + 1)
-    probabilities = memory.probabilities(prefix, network_probs)
+    probabilities = slow_probabilities(memory, prefix, network_probs)
     assert probabilities.min() > 0
     assert probabilities.sum() == pytest.approx(1, abs=1e-6)
 
@@ -56,9 +58,9 @@ def test_a_text_costs_what_its_tokens_cost_one_after_another(memory: Memory) -> 
         prefix = b"".join(memory.tokenizer.token_bytes(before) for before in ids[:number])
         if memory.tokenizer.encode(prefix) != ids[:number]:
             pytest.skip("the prefix alone is cut otherwise")
-        bits -= np.log2(memory.probabilities(prefix)[place[token]])
+        bits -= np.log2(slow_probabilities(memory, prefix)[place[token]])
     text = b"".join(map(memory.tokenizer.token_bytes, ids))
-    end = memory.probabilities(text)[-1]
+    end = slow_probabilities(memory, text)[-1]
     assert bits - np.log2(end) == pytest.approx(memory.score(text), rel=1e-6)
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cllm.jit.compiled import Array, compiled
 from cllm.memory.mixer.contexts import NUM_CONTEXTS
+from cllm.memory.mixer.decisions import Decision
 from cllm.memory.mixer.mixing import APM_BINS
 from cllm.memory.mixer.selection import (
     MIXER_ROWS,
@@ -54,8 +55,7 @@ def test_every_row_is_its_contexts(
         np.full(NUM_CONTEXTS, expected),
         content,
         np.int64(len(text) - 1),
-        decision,
-        partial,
+        Decision(decision, partial, 0, 256),
         match_bit,
         *network,
     )

@@ -12,7 +12,12 @@ from cllm.progress import PlainReporter
 from cllm.spheres import WorkerLost
 from cllm.stages.job import Job
 from cllm.stages.memory_build import MemoryBuild
+from cllm.stages.memory_plan import MemoryPlan
+from cllm.stages.trained_model import TrainedModel
 from cllm.workspace.run import Run
+
+CORPUS: Any = None  # not read here
+PLAN = MemoryPlan(alone=[], with_network=[])
 
 
 def job(num_workers: int, cores: int) -> Any:
@@ -46,7 +51,7 @@ def test_a_core_is_left_to_the_memory(num_workers: int, cores: int, num_idle: in
 
 
 def test_workers_rest_as_long_as_it_reads() -> None:
-    memory_build = MemoryBuild(job(2, 2), Run(Path("nowhere")), {})
+    memory_build = MemoryBuild(job(2, 2), Run(Path("nowhere")), CORPUS, {})  # type: ignore[arg-type]
     assert memory_build.num_idle() == 0 and memory_build.lost_seconds(100.0) == 0.0
     answered = False
     sphere = SimpleNamespace(has_result=lambda: answered, wait_result=lambda: {"seconds": 1.0})
@@ -69,9 +74,9 @@ def build_answering(answer: dict[str, float] | WorkerLost, monkeypatch: pytest.M
             raise answer
         return answer
 
-    memory_build = MemoryBuild(job(2, 2), Run(Path("nowhere")), {})
+    memory_build = MemoryBuild(job(2, 2), Run(Path("nowhere")), CORPUS, {})  # type: ignore[arg-type]
     memory_build._sphere = SimpleNamespace(has_result=lambda: True, wait_result=wait_result)  # type: ignore[assignment]
-    monkeypatch.setattr(memory_build, "_start", lambda first_bytes: None)
+    monkeypatch.setattr(memory_build, "_start", lambda plan, first_bytes: None)
     return memory_build
 
 
@@ -83,7 +88,7 @@ def test_what_is_read_first_tells_how_fast_the_machine_is(
     size: int, seconds: float, speed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory_build = build_answering({"bits": 1.0, "bytes": size, "seconds": seconds}, monkeypatch)
-    assert memory_build.calibrate() == speed
+    assert memory_build.calibrate(PLAN) == speed
     assert not memory_build._is_building() and memory_build._alone == {
         "bits": 2.0,
         "bytes": 2 * size,
@@ -96,4 +101,4 @@ def test_a_process_that_is_lost_while_it_reads_is_spoken_of_at_the_end(monkeypat
     assert memory_build.num_idle() == 0
     memory_build._job.report = PlainReporter(io.StringIO())
     with pytest.raises(WorkerLost, match="killed"):
-        memory_build.finish()
+        memory_build.finish(PLAN, TrainedModel(dtype="float32", weights_sha256=""))

@@ -183,7 +183,7 @@ class CllmTrainer(TimedTrainer):
     @property
     def is_done(self) -> bool:
         """Whether the plan's last step is done."""
-        return self._last_report is not None and self._last_report.step == self._last_report.steps
+        return self._last_report is not None and self._last_report.step == self._last_report.plan.steps
 
     def _train_until(self, until: float) -> None:
         if self.seconds >= until:

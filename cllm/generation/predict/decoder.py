@@ -142,9 +142,8 @@ def _forward(
 
     `token_locations` (T, 3) int64: for each token its sequence, its index in the cache, and its position.
     """
-    num_layers, _, num_kv_heads, _, head_dim = keys.shape
-    num_heads, num_inner, count = weights.num_heads, weights.num_inner, len(tokens)
-    x, normed, qkv, attended, gate_up, scores, quantized, vector_scales, rotations = buffers
+    num_layers, head_dim, count = keys.shape[0], keys.shape[4], len(tokens)
+    x, normed, qkv, attended, gate_up, _, quantized, vector_scales, rotations = buffers
     for row in range(count):
         _copy(weights.embedding[tokens[row]], x[row])
         for index in range(head_dim // 2):
@@ -155,46 +154,61 @@ def _forward(
             _normalise(x[row], weights.attention_norm[layer], weights.eps, normed[row])
         matmul(weights.qkv.weights[layer], weights.qkv.scales[layer], normed, quantized, vector_scales, qkv)
         for row in range(count):
-            sequence, cache_index = token_locations[row, 0], token_locations[row, 1]
-            for head in range(num_heads + num_kv_heads):
-                head_vector = qkv[row, head * head_dim : (head + 1) * head_dim]
-                _normalise(
-                    head_vector,
-                    weights.q_norm[layer] if head < num_heads else weights.k_norm[layer],
-                    weights.eps,
-                    head_vector,
-                )
-                _rotate(head_vector, rotations[row])
-            for head in range(num_kv_heads):
-                begin = (num_heads + head) * head_dim
-                _copy(qkv[row, begin : begin + head_dim], keys[layer, sequence, head, cache_index])
-                begin += num_kv_heads * head_dim
-                _copy(qkv[row, begin : begin + head_dim], values[layer, sequence, head, cache_index])
-            for head in range(num_heads):
-                index, kv_head = head * head_dim, head // (num_heads // num_kv_heads)
-                attend(
-                    qkv[row, index : index + head_dim],
-                    keys[layer, sequence, kv_head, : cache_index + 1],
-                    values[layer, sequence, kv_head, : cache_index + 1],
-                    scores,
-                    attended[row, index : index + head_dim],
-                )
+            _attend(weights, layer, keys[layer], values[layer], token_locations[row], buffers, row)
         matmul(weights.out.weights[layer], weights.out.scales[layer], attended, quantized, vector_scales, normed)
         _add(normed, x)
         for row in range(count):
             _normalise(x[row], weights.feed_forward_norm[layer], weights.eps, normed[row])
         matmul(weights.gate_up.weights[layer], weights.gate_up.scales[layer], normed, quantized, vector_scales, gate_up)
-        for row in range(count):
-            for index in range(num_inner):
-                gate = gate_up[row, index]
-                gate_up[row, index] = gate / (ONE + exp(-gate)) * gate_up[row, num_inner + index]
-            for index in range(num_inner, 2 * weights.down.weights.shape[2]):  # the padding column, if F is odd
-                gate_up[row, index] = 0
+        _swiglu(gate_up, weights.num_inner, 2 * weights.down.weights.shape[2])
         matmul(weights.down.weights[layer], weights.down.scales[layer], gate_up, quantized, vector_scales, normed)
         _add(normed, x)
     for row in range(count):
         _normalise(x[row], weights.norm, weights.eps, normed[row])
     matmul(weights.head.weights, weights.head.scales, normed, quantized, vector_scales, logits)
+
+
+@inlined
+def _attend(
+    weights: Weights, layer: Number, keys: Array, values: Array, location: Array, buffers: Buffers, row: Number
+) -> None:
+    """Attention of the token in row `row`: from `buffers.qkv` to `buffers.attended`, with its key and value cached.
+
+    `keys` and `values` of the layer: (B, K, N, C). `location` (3,) as in `_forward`.
+    """
+    _, num_kv_heads, _, head_dim = keys.shape
+    num_heads, qkv = weights.num_heads, buffers.qkv[row]
+    sequence, cache_index = location[0], location[1]
+    for head in range(num_heads + num_kv_heads):
+        head_vector = qkv[head * head_dim : (head + 1) * head_dim]
+        norm_weight = weights.q_norm[layer] if head < num_heads else weights.k_norm[layer]
+        _normalise(head_vector, norm_weight, weights.eps, head_vector)
+        _rotate(head_vector, buffers.rotations[row])
+    for head in range(num_kv_heads):
+        begin = (num_heads + head) * head_dim
+        _copy(qkv[begin : begin + head_dim], keys[sequence, head, cache_index])
+        begin += num_kv_heads * head_dim
+        _copy(qkv[begin : begin + head_dim], values[sequence, head, cache_index])
+    for head in range(num_heads):
+        index, kv_head = head * head_dim, head // (num_heads // num_kv_heads)
+        attend(
+            qkv[index : index + head_dim],
+            keys[sequence, kv_head, : cache_index + 1],
+            values[sequence, kv_head, : cache_index + 1],
+            buffers.scores,
+            buffers.attended[row, index : index + head_dim],
+        )
+
+
+@inlined
+def _swiglu(gate_up: Array, num_inner: Number, width: Number) -> None:
+    """SiLU of the gates times the other halves of `gate_up` (T, 2 F), into its first F columns; zeros up to `width`."""
+    for row in range(len(gate_up)):
+        for index in range(num_inner):
+            gate = gate_up[row, index]
+            gate_up[row, index] = gate / (ONE + exp(-gate)) * gate_up[row, num_inner + index]
+        for index in range(num_inner, width):  # the padding column, if F is odd
+            gate_up[row, index] = 0
 
 
 @inlined

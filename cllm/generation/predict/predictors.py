@@ -18,8 +18,9 @@ from cllm.generation.predict.sequence import NetworkSequence, SequenceMark
 from cllm.jit.compiled import Array
 from cllm.memory.continuation import END_FROM_MEMORY, Continuation
 from cllm.memory.distributions import to_token_distributions, token_distribution_of_logits
-from cllm.memory.memory import NO_DISTRIBUTIONS, Memory, TokenDistributions
+from cllm.memory.memory import Memory
 from cllm.memory.mixer.search import NEAR_BEST_FACTOR
+from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
 from cllm.tokenizer import Tokenizer
 
 # Tokens below this probability are not sampled: on libuv they have 0.2% together. Finding the tokens above it takes

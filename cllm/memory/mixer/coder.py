@@ -8,15 +8,36 @@ import math
 import numpy as np
 
 from cllm.jit.compiled import Array, Number, compiled, inlined
-from cllm.memory.mixer.contexts import append_byte_update, append_word_update, byte_at
-from cllm.memory.mixer.decisions import HIGH_BIT, LOW_NIBBLE, MARK_END, MARK_INSIDE, NUM_DECISIONS, TOKEN_BEGINS
-from cllm.memory.mixer.indirect import learn_indirect
+from cllm.memory.mixer.arrays import MemoryArrays
+from cllm.memory.mixer.contexts import byte_at
+from cllm.memory.mixer.decisions import (
+    HIGH_BIT,
+    LOW_NIBBLE,
+    MARK_END,
+    MARK_INSIDE,
+    NUM_DECISIONS,
+    TOKEN_BEGINS,
+    ZERO,
+    Decision,
+    first_decision,
+    next_decision,
+)
+from cllm.memory.mixer.indirect import (
+    BYTE_PAIR,
+    LAST_WORD,
+    SLOT,
+    TABLE,
+    VALUE,
+    byte_pair_slot,
+    learn_indirect,
+    word_slot,
+)
 from cllm.memory.mixer.journal import Journal
 from cllm.memory.mixer.matches import find_matches, follow_matches
-from cllm.memory.mixer.predictor import BIT, DECISION, PARTIAL, clamp_probability, learn, predict
+from cllm.memory.mixer.prediction import BIT, DECISION, PARTIAL, clamp_probability, learn, predict
 from cllm.memory.mixer.runs import learn_runs, learn_token_end, look_up_contexts, record_runs
 from cllm.memory.mixer.slots import find_slots, prefetch_slots, slot_key_of
-from cllm.memory.mixer.state import ContextState, MixerState, PredictionTrace
+from cllm.memory.mixer.state import NUM_INDIRECT_UPDATES, NUM_TRACED, MixerState, PredictionTrace
 from cllm.memory.mixer.text_state import (
     DEPTH,
     NODE,
@@ -29,131 +50,148 @@ from cllm.memory.mixer.text_state import (
     TextState,
     advance,
 )
-from cllm.memory.mixer.trie import Trie
+from cllm.memory.mixer.trie import TokenDistributions, Trie, is_open, network_p_one
 
 HIGH_BIT_RATE = np.float32(0.02)
 END_RATE = np.float32(0.002)
-MIN_NETWORK_PROBABILITY = np.float32(1e-7)
-NO_NETWORK_P = np.float32(-1)
-# Numba compiles a kernel again when it is called with a literal; as NumPy scalars these are typed like variables.
-ZERO, ONE, NO_SLOT_KEY, NO_TOKEN, ALL_BYTES = np.int64(0), np.int64(1), np.int64(-1), np.int64(-1), np.int64(256)
+NO_SLOT_KEY, NO_TOKEN = np.int64(-1), np.int64(-1)
 
 
 @compiled
 def code_span(
-    state: MixerState,
+    memory: MemoryArrays,
     journal: Journal,
-    context_state: ContextState,
-    trace: PredictionTrace,
-    text_state: TextState,
     trie: Trie,
-    text: Array,
-    token_marks: Array,
+    text_state: TextState,
     begin: Number,
     end: Number,
-    network_cumulative: Array,
-    confidence: Array,
+    network_probs: TokenDistributions,
     is_learning: bool,
 ) -> float:
-    """Cost in bits of `text` (N,) from `begin` to `end`; `text_state` must be at a token's begin and advances to `end`.
+    """Cost in bits of the text from `begin` to `end`; `text_state` must be at a token's begin and advances to `end`.
 
-    `token_marks` (N,) uint8 mark the tokens; the span ends where its last token ends, or with a placeholder byte that
-    has MARK_END. `network_cumulative` (tokens, V + 1) holds for each token, MARK_END included, cumulative sums of the
-    network's distribution over the sorted vocabulary, `confidence` (tokens,) its largest probability in eighths; both
-    are empty without a network. With `is_learning`, each token is trained on after all of it was predicted, and
-    `journal` records changed slots; without, `state` does not change.
+    The span ends where its last token ends, or with a placeholder byte that has MARK_END. `network_probs` has a row for
+    each token, MARK_END included, or none. With `is_learning`, each token is trained on after all of it was predicted,
+    and the journal records changed slots; without, the state does not change.
     """
-    bits = 0.0
-    token = NO_TOKEN
-    trace_length, num_indirect_updates, num_bytes = ZERO, ZERO, ZERO
-    confidence_bin = ZERO
+    state, context_state, trace, text, token_marks = memory
+    bits, token, confidence_bin = 0.0, NO_TOKEN, ZERO
+    trace.counts[:] = 0
     for position in range(begin, end + 1):
-        closing = position == end
-        if closing and token_marks[position - 1] == MARK_END:
+        is_end = position == end
+        if is_end and token_marks[position - 1] == MARK_END:
             return bits
-        begins_token = 1 if closing or token_marks[position] != MARK_INSIDE else 0
-        byte: Number = 0 if closing else np.int64(text[position])
+        begins_token = 1 if is_end or token_marks[position] != MARK_INSIDE else 0
+        byte: Number = 0 if is_end else np.int64(text[position])
         look_up_contexts(state, context_state, text, position, text_state)
-        find_matches(state, text_state, text, position, is_learning and not closing)
-        slot_key = NO_SLOT_KEY
-        partial, low, high = ONE, ZERO, ALL_BYTES
+        find_matches(state.match_slots, text_state, text, position, is_learning and not is_end)
         prefetch_slots(state, context_state, slot_key_of(LOW_NIBBLE, (2 | begins_token) << 4 | byte >> 4))
-        for decision in range(NUM_DECISIONS):
+        decision, slot_key = first_decision(), NO_SLOT_KEY
+        while decision.index < NUM_DECISIONS:
             node = text_state.numbers[NODE]
-            bit = begins_token if decision == TOKEN_BEGINS else (byte >> (8 - decision)) & 1
-            if is_open(trie, node, decision, low, high):
-                if decision != HIGH_BIT:
-                    slot_key = find_slots(
-                        state, journal, context_state, slot_key_of(decision, partial), slot_key, is_learning
-                    )
-                network_p = network_p_one(network_cumulative, token, trie, node, decision, low, high)
-                if decision == HIGH_BIT:
-                    p_one = predict_high_bit(state, trace, trace_length, text_state, text, position, partial)
-                else:
-                    p_one = predict(
-                        state,
-                        context_state,
-                        trace,
-                        trace_length,
-                        text_state,
-                        text,
-                        token_marks,
-                        position,
-                        decision,
-                        partial,
-                        network_p,
-                        confidence_bin,
-                    )
-                bits -= math.log2(p_one if bit else 1 - p_one)
-                trace.decisions[trace_length, BIT] = bit
-                trace_length += 1
-            partial = partial * 2 + bit
-            if decision > TOKEN_BEGINS:
-                low, high = narrow_range(low, high, bit)
-            elif begins_token:
-                if is_learning and node:  # at the begin of the text no token has ended
-                    learn_token(state, trace, trace_length)
-                    learn_indirect(state.indirect, trace.indirect_updates, num_indirect_updates)
-                    learn_runs(state, journal, trace, num_bytes)
-                    learn_token_end(state, journal, context_state)
-                trace_length, num_indirect_updates, num_bytes = ZERO, ZERO, ZERO
-                end_token(text_state, node)
-                if closing:
+            bit = begins_token if decision.index == TOKEN_BEGINS else (byte >> (8 - decision.index)) & 1
+            if is_open(trie, node, decision):
+                if decision.index != HIGH_BIT:
+                    key = slot_key_of(decision.index, decision.partial)
+                    slot_key = find_slots(state, journal, context_state, key, slot_key, is_learning)
+                network_p = network_p_one(network_probs, token, trie, node, decision)
+                bits += _code(memory, text_state, position, decision, bit, network_p, confidence_bin)
+            if decision.index == TOKEN_BEGINS and begins_token:
+                _end_last_token(memory, journal, text_state, is_learning)
+                if is_end:
                     return bits
-                token += 1
-                look_up_contexts(
-                    state, context_state, text, position, text_state
-                )  # again: training on the last token may have changed them
+                look_up_contexts(state, context_state, text, position, text_state)  # training may have changed them
                 slot_key = NO_SLOT_KEY
+                token += 1
                 ends = 1 if token_marks[position] == MARK_END else 0
-                index = end_context(text_state, text, position)
-                p_one = clamp_probability(state.end_probability[index])
-                bits -= math.log2(p_one if ends else 1 - p_one)
-                if is_learning:
-                    state.end_probability[index] += END_RATE * (np.float32(ends) - p_one)
+                bits += _code_end(memory, text_state, position, ends, is_learning)
                 if ends:
                     return bits
-                if len(network_cumulative):
-                    confidence_bin = 1 + confidence[token]
-        text_state.numbers[NODE] = trie.children[text_state.numbers[NODE], byte]
-        follow_matches(text_state, text, position)
-        word, before = text_state.hashes[WORD], text_state.hashes[WORD_1]
-        advance(text_state, byte, position)
-        if is_learning:
-            num_bytes = record_runs(context_state, trace, num_bytes, np.int64(begins_token << 8) | byte)
-            num_indirect_updates = append_byte_update(
-                trace.indirect_updates, num_indirect_updates, text, position, text_state.numbers[TEXT_START]
-            )
-            num_indirect_updates = append_word_update(
-                trace.indirect_updates, num_indirect_updates, text_state, word, before
-            )
+                if len(network_probs.confidence):
+                    confidence_bin = 1 + network_probs.confidence[token]
+            decision = next_decision(decision, bit)
+        _advance(memory, trie, text_state, position, begins_token, is_learning)
     return bits
 
 
 @inlined
-def learn_token(state: MixerState, trace: PredictionTrace, trace_length: Number) -> None:
-    """Train on the `trace_length` decisions of a token; shapes as in `PredictionTrace`."""
-    for number in range(trace_length):
+def _code(
+    memory: MemoryArrays,
+    text_state: TextState,
+    position: Number,
+    decision: Decision,
+    bit: Number,
+    network_p: Number,
+    confidence_bin: Number,
+) -> float:
+    """Cost in bits of an open decision, which is `bit`; it is appended to the trace."""
+    trace = memory.trace
+    number = trace.counts[NUM_TRACED]
+    if decision.index == HIGH_BIT:
+        p_one = predict_high_bit(memory, text_state, position, number, decision.partial)
+    else:
+        p_one = predict(memory, text_state, position, number, decision, network_p, confidence_bin)
+    trace.decisions[number, BIT] = bit
+    trace.counts[NUM_TRACED] = number + 1
+    return -math.log2(p_one if bit else 1 - p_one)
+
+
+@inlined
+def _code_end(memory: MemoryArrays, text_state: TextState, position: Number, ends: Number, is_learning: bool) -> float:
+    """Cost in bits of whether the text ends before the token that begins at `position`."""
+    end_probability = memory.state.end_probability
+    index = end_context(text_state, memory.text, position)
+    p_one = clamp_probability(end_probability[index])
+    if is_learning:
+        end_probability[index] += END_RATE * (np.float32(ends) - p_one)
+    return -math.log2(p_one if ends else 1 - p_one)
+
+
+@inlined
+def _end_last_token(memory: MemoryArrays, journal: Journal, text_state: TextState, is_learning: bool) -> None:
+    """Train on the traced token, which has ended, and clear the trace."""
+    state, trace = memory.state, memory.trace
+    node = text_state.numbers[NODE]
+    if is_learning and node:  # at the begin of the text no token has ended
+        learn_token(state, trace)
+        learn_indirect(state.indirect, trace.indirect_updates, trace.counts[NUM_INDIRECT_UPDATES])
+        learn_runs(state, journal, trace)
+        learn_token_end(state, journal, memory.context_state)
+    trace.counts[:] = 0
+    end_token(text_state, node)
+
+
+@inlined
+def _advance(
+    memory: MemoryArrays, trie: Trie, text_state: TextState, position: Number, begins_token: Number, is_learning: bool
+) -> None:
+    """Advance past the byte at `position`; with `is_learning`, what follows its contexts is traced."""
+    byte = np.int64(memory.text[position])
+    text_state.numbers[NODE] = trie.children[text_state.numbers[NODE], byte]
+    follow_matches(text_state, memory.text, position)
+    word, word_1 = text_state.hashes[WORD], text_state.hashes[WORD_1]
+    advance(text_state, byte, position)
+    if is_learning:
+        trace, start = memory.trace, text_state.numbers[TEXT_START]
+        record_runs(memory.context_state, trace, np.int64(begins_token << 8) | byte)
+        one, two = byte_at(memory.text, position - 1, start), byte_at(memory.text, position - 2, start)
+        _record_indirect(trace, BYTE_PAIR, byte_pair_slot(one, two), byte)
+        if word != 0 and text_state.hashes[WORD] == 0:  # it has just ended
+            _record_indirect(trace, LAST_WORD, word_slot(word_1), np.int64(word & np.uint64(0xFFFFFFFF)))
+
+
+@inlined
+def _record_indirect(trace: PredictionTrace, table: Number, slot: Number, value: Number) -> None:
+    """Append an update of the indirect contexts to the trace."""
+    update = trace.indirect_updates[trace.counts[NUM_INDIRECT_UPDATES]]
+    update[TABLE], update[SLOT], update[VALUE] = table, slot, value
+    trace.counts[NUM_INDIRECT_UPDATES] += 1
+
+
+@inlined
+def learn_token(state: MixerState, trace: PredictionTrace) -> None:
+    """Train on the traced decisions."""
+    for number in range(trace.counts[NUM_TRACED]):
         if trace.decisions[number, DECISION] == HIGH_BIT:
             index, bit = trace.decisions[number, PARTIAL], trace.decisions[number, BIT]
             p_one = state.high_bit_p_one[index >> 1, index & 1]
@@ -164,64 +202,32 @@ def learn_token(state: MixerState, trace: PredictionTrace, trace_length: Number)
 
 @compiled
 def predict_p_one(
-    state: MixerState,
-    context_state: ContextState,
-    trace: PredictionTrace,
-    number: Number,
+    memory: MemoryArrays,
     text_state: TextState,
-    text: Array,
-    token_marks: Array,
     position: Number,
-    decision: Number,
-    partial: Number,
+    decision: Decision,
     network_p: Number,
     confidence_bin: Number,
 ) -> Number:
-    """Probability of a one of an open decision, whose slots were found, traced in row `number` of `trace`.
+    """Probability of a one of an open decision, whose slots were found; row 0 of the trace is overwritten.
 
-    `text` and `token_marks` (N,) uint8. `code_span` inlines the same code, which gains a tenth of its speed and takes
-    6 s of compiling per kernel; here it is called.
+    `code_span` inlines the same code, which gains a tenth of its speed and takes 6 s of compiling per kernel; here it
+    is called.
     """
-    if decision == HIGH_BIT:
-        return predict_high_bit(state, trace, number, text_state, text, position, partial)
-    return predict(
-        state,
-        context_state,
-        trace,
-        number,
-        text_state,
-        text,
-        token_marks,
-        position,
-        decision,
-        partial,
-        network_p,
-        confidence_bin,
-    )
-
-
-@inlined
-def implied_bit(trie: Trie, node: Number, decision: Number, low: Number, high: Number) -> Number:
-    """The bit that the vocabulary implies for a decision that is not open, inside a token."""
-    if decision == TOKEN_BEGINS:
-        return 1 if trie.is_token[node] else 0
-    return 1 if trie.range_starts[node, high] > trie.range_starts[node, (low + high) >> 1] else 0
+    if decision.index == HIGH_BIT:
+        return predict_high_bit(memory, text_state, position, ZERO, decision.partial)
+    return predict(memory, text_state, position, ZERO, decision, network_p, confidence_bin)
 
 
 @inlined
 def predict_high_bit(
-    state: MixerState,
-    trace: PredictionTrace,
-    number: Number,
-    text_state: TextState,
-    text: Array,
-    position: Number,
-    partial: Number,
+    memory: MemoryArrays, text_state: TextState, position: Number, number: Number, partial: Number
 ) -> Number:
-    """Probability that a byte of `text` (N,) is not ASCII, by the byte before it and whether a token begins."""
-    before = np.int64(byte_at(text, position - 1, text_state.numbers[TEXT_START]))
-    trace.decisions[number, DECISION], trace.decisions[number, PARTIAL] = HIGH_BIT, before << 1 | partial & 1
-    return clamp_probability(state.high_bit_p_one[before, partial & 1])
+    """Probability that a byte is not ASCII, by the byte before it and whether a token begins."""
+    decisions = memory.trace.decisions
+    before = np.int64(byte_at(memory.text, position - 1, text_state.numbers[TEXT_START]))
+    decisions[number, DECISION], decisions[number, PARTIAL] = HIGH_BIT, before << 1 | partial & 1
+    return clamp_probability(memory.state.high_bit_p_one[before, partial & 1])
 
 
 @inlined
@@ -229,52 +235,6 @@ def end_context(text_state: TextState, text: Array, position: Number) -> Number:
     """Context (0 to 3) of the end of `text` (N,): whether a line has just ended, and whether a bracket is open."""
     after_line = byte_at(text, position - 1, text_state.numbers[TEXT_START]) == 10
     return (1 if after_line else 0) + (2 if text_state.numbers[DEPTH] > 0 else 0)
-
-
-@inlined
-def is_open(trie: Trie, node: Number, decision: Number, low: Number, high: Number) -> bool:
-    """Whether the vocabulary leaves a decision open at a node, for a byte in [`low`, `high`)."""
-    range_starts = trie.range_starts[node]
-    if decision == TOKEN_BEGINS:
-        return bool(trie.is_token[node] and range_starts[256] > range_starts[0])
-    middle = range_starts[(low + high) >> 1]
-    return bool(range_starts[low] < middle < range_starts[high])
-
-
-@inlined
-def narrow_range(low: Number, high: Number, bit: Number) -> tuple[Number, Number]:
-    """The range [low, high) of a byte after one more of its bits."""
-    middle = (low + high) >> 1
-    return (middle if bit else low), (high if bit else middle)
-
-
-@inlined
-def network_p_one(
-    network_cumulative: Array, token: Number, trie: Trie, node: Number, decision: Number, low: Number, high: Number
-) -> Number:
-    """The network's probability of a one of an open decision, from row `token` of (tokens, V + 1) cumulative sums.
-
-    NO_NETWORK_P without a network. A node's own token is the first of its range of the sorted vocabulary.
-    """
-    if len(network_cumulative) == 0:
-        return NO_NETWORK_P
-    range_starts = trie.range_starts[node]
-    if decision == TOKEN_BEGINS:
-        after = network_cumulative[token, range_starts[0]]
-        return _normalized_p_one(
-            after - network_cumulative[token, range_starts[0] - 1], network_cumulative[token, range_starts[256]] - after
-        )
-    middle = network_cumulative[token, range_starts[(low + high) >> 1]]
-    return _normalized_p_one(
-        network_cumulative[token, range_starts[high]] - middle, middle - network_cumulative[token, range_starts[low]]
-    )
-
-
-@inlined
-def _normalized_p_one(ones: Number, zeros: Number) -> Number:
-    """ones / (ones + zeros), of probabilities that are differences of sums and may be slightly below 0."""
-    ones = max(ones, np.float32(0)) + MIN_NETWORK_PROBABILITY
-    return ones / (ones + max(zeros, np.float32(0)) + MIN_NETWORK_PROBABILITY)
 
 
 @inlined

@@ -4,6 +4,8 @@ A context predicts what followed its earlier occurrences. Short contexts are fre
 certain; those of words, lines, brackets and tokens add what plain orders miss. The mixers weigh them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from cllm.jit.compiled import Array, Number, compiled, inlined
@@ -11,7 +13,6 @@ from cllm.memory.mixer.hashing import combine
 from cllm.memory.mixer.indirect import (
     BYTE_PAIR,
     LAST_WORD,
-    append_indirect_update,
     byte_pair_slot,
     word_slot,
 )
@@ -47,12 +48,43 @@ from cllm.memory.mixer.text_state import (
     TextState,
 )
 
-MAX_ORDER = 24
-ORDERS = (1, 2, 3, 5, 9, 24)  # of contexts 1 to 6: numbers of bytes before the cursor
-FIRST_HIGH_ORDER, LAST_HIGH_ORDER = 3, 6  # indices of the rarer ones of them
-FIRST_TOKEN_CONTEXT = 42  # contexts from here on are of tokens
 NUM_CONTEXTS = 45
+MAX_ORDER = 24
+ORDERS = (1, 2, 3, 5, 9, 24)  # numbers of bytes before the cursor, of contexts ORDER_1 to ORDER_24
+FIRST_TOKEN_CONTEXT = 42  # contexts from here on are of tokens
 MAX_WORD_BYTES = 20  # positions in longer words are not distinguished
+
+# Indices of the contexts, named after what they hash.
+ORDER_0, ORDER_1, ORDER_2, ORDER_3, ORDER_5, ORDER_9, ORDER_24 = range(7)
+WORDS_0_2, WORDS_0_2_3, WORD_SHAPE, WORD_BRACKET, WORD_ARGUMENT, WORD_INDENT = range(7, 13)
+WORD_FIRST, WORDS_0_1_FIRST, WORD_ABOVE, WORD_FOLDER, WORD_FILE = range(13, 18)
+SUBWORD_ONLY, SUBWORD_QUOTE, SUBWORD_FILE, SUBWORD_WORD_1 = range(18, 22)
+SHAPE_ORDER_2, SHAPE_QUOTE, SHAPE_BRACKET, SHAPE_FIRST, SHAPES_0_1, INDENTS_SHAPE, SHAPE_LENGTH = range(22, 29)
+FIRST_WORDS, COLUMN_ABOVE, ORDER_3_ABOVE, BRACKET_DEPTH, COLUMN_INDENT, LENGTH_QUOTE, LENGTH_INDENT = range(29, 36)
+ORDER_2_QUOTE, BYTES_2_3, FILE_ORDER_3, FILE_ORDER_5, INDIRECT_PAIR, INDIRECT_WORD = range(36, 42)
+TOKENS_0_1, TOKENS_0_2, TOKENS_0_3 = range(FIRST_TOKEN_CONTEXT, NUM_CONTEXTS)
+FIRST_HIGH_ORDER, LAST_HIGH_ORDER = ORDER_3, ORDER_24  # the rarer ones of the orders
+
+
+class NearbyText(NamedTuple):
+    """What the contexts of a byte are made of; 0 for what there is not."""
+
+    one: Number  # the bytes before it: the last, the second and the third last
+    two: Number
+    three: Number
+    word: Number  # hash of the current word so far, and of those before it
+    word_1: Number
+    word_2: Number
+    word_3: Number
+    first: Number  # hash of the line's first word
+    shape: Number  # hash of the line's shape, and of the one above
+    shape_before: Number
+    bracket: Number  # the innermost open bracket, a hash of it and the word before it, and the commas in it
+    inside: Number
+    commas: Number
+    above: Number  # the byte in the same column of the line above, and the one after it
+    above_next: Number
+    length: Number  # of the current word so far
 
 
 @inlined
@@ -67,17 +99,28 @@ def set_contexts(contexts: Array, indirect: Array, text: Array, position: Number
 
     The contexts were chosen by ablations, each removed and others added, on libuv and networkx (docs/LOG.md).
     """
+    near = _nearby_text(text, position, text_state)
+    contexts[ORDER_0] = 0
+    _set_orders(contexts, text, position, text_state.numbers[TEXT_START])
+    _set_word_contexts(contexts, near, text_state)
+    _set_line_contexts(contexts, near, text_state)
+    _set_position_contexts(contexts, near, text_state)
+    file = text_state.hashes[FILE]
+    contexts[FILE_ORDER_3] = combine(file, contexts[ORDER_3])
+    contexts[FILE_ORDER_5] = combine(file, contexts[ORDER_5])
+    pair = indirect[BYTE_PAIR, byte_pair_slot(near.one, near.two)]
+    contexts[INDIRECT_PAIR] = combine(pair & np.uint32(0xFFFF), near.one)
+    contexts[INDIRECT_WORD] = combine(indirect[LAST_WORD, word_slot(near.word_1)], near.word)
+    for number in range(FIRST_TOKEN_CONTEXT):
+        contexts[number] = combine(contexts[number], number)
+    _set_token_contexts(contexts, text_state)
+
+
+@inlined
+def _nearby_text(text: Array, position: Number, text_state: TextState) -> NearbyText:
     hashes, numbers = text_state.hashes, text_state.numbers
-    start = numbers[TEXT_START]
-    one = byte_at(text, position - 1, start)
-    two = byte_at(text, position - 2, start)
-    three = byte_at(text, position - 3, start)
-    word, word_1, word_2, word_3 = hashes[WORD], hashes[WORD_1], hashes[WORD_2], hashes[WORD_3]
-    first, shape, shape_before = hashes[FIRST_WORD], hashes[SHAPE], hashes[SHAPE_BEFORE]
-    subword, file, quote = hashes[SUBWORD], hashes[FILE], numbers[QUOTE]
-    column, indent, depth = numbers[COLUMN], numbers[INDENT], numbers[DEPTH]
-    length = min(position - numbers[WORD_START], MAX_WORD_BYTES)
-    above_at = numbers[LINE_START_BEFORE] + column
+    start, depth = numbers[TEXT_START], numbers[DEPTH]
+    above_at = numbers[LINE_START_BEFORE] + numbers[COLUMN]
     above, above_next = np.uint64(0), np.uint64(0)
     if above_at + 1 < numbers[LINE_START]:
         above, above_next = np.uint64(text[above_at]), np.uint64(text[above_at + 1])
@@ -85,74 +128,76 @@ def set_contexts(contexts: Array, indirect: Array, text: Array, position: Number
     if 0 < depth <= MAX_DEPTH:
         innermost = text_state.brackets[depth - 1]
         bracket, before, commas = innermost[BRACKET], innermost[WORD_BEFORE], innermost[COMMAS]
-    inside = combine(bracket, before)
-    slots = combine(shape_before, shape)
-
-    contexts[0] = 0
-    _set_orders(contexts, text, position, start)
-    of_two, of_three, of_five = contexts[2], contexts[3], contexts[4]
-    # Words, and their surroundings.
-    contexts[7] = combine(word, word_2)
-    contexts[8] = combine(combine(word, word_3), word_2)
-    contexts[9] = combine(shape, word)
-    contexts[10] = combine(inside, word)
-    contexts[11] = combine(combine(inside, commas), word)
-    contexts[12] = combine(indent, word)
-    contexts[13] = combine(first, word)
-    contexts[14] = combine(combine(first, word_1), word)
-    contexts[15] = combine(combine(above, above_next), word)
-    contexts[16] = combine(combine(hashes[FOLDER], word), one)
-    contexts[17] = combine(file, word)
-    contexts[18] = combine(subword, 0)
-    contexts[19] = combine(combine(subword, one), quote)
-    contexts[20] = combine(file, subword)
-    contexts[21] = combine(combine(quote, word_1), subword)
-    # The line's shape, and the line above.
-    contexts[22] = combine(shape, of_two)
-    contexts[23] = combine(shape, quote)
-    contexts[24] = combine(combine(shape, bracket), one)
-    contexts[25] = combine(combine(first, shape), one)
-    contexts[26] = slots
-    contexts[27] = combine(combine(numbers[INDENT_BEFORE], indent), combine(shape_before, one))
-    contexts[28] = combine(combine(length, shape), bracket)
-    contexts[29] = combine(combine(hashes[FIRST_BEFORE], first), one)
-    contexts[30] = combine(combine(one, above), min(column, 63))
-    contexts[31] = combine(of_three, above)
-    # Position in brackets, line and word.
-    contexts[32] = combine(combine(bracket, depth), one)
-    contexts[33] = combine(combine(indent, one), min(column, 255))
-    contexts[34] = combine(length, quote)
-    contexts[35] = combine(combine(length, one), combine(indent, bracket))
-    contexts[36] = combine(of_two, quote)
-    contexts[37] = combine(two, three)
-    # The file, and the indirect contexts.
-    contexts[38] = combine(file, of_three)
-    contexts[39] = combine(file, of_five)
-    contexts[40] = combine(indirect[BYTE_PAIR, byte_pair_slot(one, two)] & np.uint32(0xFFFF), one)
-    contexts[41] = combine(indirect[LAST_WORD, word_slot(word_1)], word)
-    for number in range(FIRST_TOKEN_CONTEXT):
-        contexts[number] = combine(contexts[number], number)
-    _set_token_contexts(contexts, text_state)
+    return NearbyText(
+        one=byte_at(text, position - 1, start),
+        two=byte_at(text, position - 2, start),
+        three=byte_at(text, position - 3, start),
+        word=hashes[WORD],
+        word_1=hashes[WORD_1],
+        word_2=hashes[WORD_2],
+        word_3=hashes[WORD_3],
+        first=hashes[FIRST_WORD],
+        shape=hashes[SHAPE],
+        shape_before=hashes[SHAPE_BEFORE],
+        bracket=bracket,
+        inside=combine(bracket, before),
+        commas=commas,
+        above=above,
+        above_next=above_next,
+        length=min(position - numbers[WORD_START], MAX_WORD_BYTES),
+    )
 
 
 @inlined
-def append_byte_update(indirect_updates: Array, count: Number, text: Array, position: Number, start: Number) -> Number:
-    """Append the byte of `text` (N,) at `position` to the updates (M, 3); returns the new number of updates."""
-    one = byte_at(text, position - 1, start)
-    two = byte_at(text, position - 2, start)
-    return append_indirect_update(indirect_updates, count, BYTE_PAIR, byte_pair_slot(one, two), text[position])
+def _set_word_contexts(contexts: Array, near: NearbyText, text_state: TextState) -> None:
+    """Set the contexts of the current word or its part, and what surrounds it."""
+    hashes, numbers, word, one = text_state.hashes, text_state.numbers, near.word, near.one
+    subword, file, quote = hashes[SUBWORD], hashes[FILE], numbers[QUOTE]
+    contexts[WORDS_0_2] = combine(word, near.word_2)
+    contexts[WORDS_0_2_3] = combine(combine(word, near.word_3), near.word_2)
+    contexts[WORD_SHAPE] = combine(near.shape, word)
+    contexts[WORD_BRACKET] = combine(near.inside, word)
+    contexts[WORD_ARGUMENT] = combine(combine(near.inside, near.commas), word)
+    contexts[WORD_INDENT] = combine(numbers[INDENT], word)
+    contexts[WORD_FIRST] = combine(near.first, word)
+    contexts[WORDS_0_1_FIRST] = combine(combine(near.first, near.word_1), word)
+    contexts[WORD_ABOVE] = combine(combine(near.above, near.above_next), word)
+    contexts[WORD_FOLDER] = combine(combine(hashes[FOLDER], word), one)
+    contexts[WORD_FILE] = combine(file, word)
+    contexts[SUBWORD_ONLY] = combine(subword, 0)
+    contexts[SUBWORD_QUOTE] = combine(combine(subword, one), quote)
+    contexts[SUBWORD_FILE] = combine(file, subword)
+    contexts[SUBWORD_WORD_1] = combine(combine(quote, near.word_1), subword)
 
 
 @inlined
-def append_word_update(
-    indirect_updates: Array, count: Number, text_state: TextState, word: Number, before: Number
-) -> Number:
-    """Append `word`, which followed `before`, to the updates (M, 3) if it has just ended; returns their new number."""
-    if word != 0 and text_state.hashes[WORD] == 0:
-        return append_indirect_update(
-            indirect_updates, count, LAST_WORD, word_slot(before), np.int64(word & np.uint64(0xFFFFFFFF))
-        )
-    return count
+def _set_line_contexts(contexts: Array, near: NearbyText, text_state: TextState) -> None:
+    """Set the contexts of the line's shape, and of the line above."""
+    hashes, numbers, shape, one = text_state.hashes, text_state.numbers, near.shape, near.one
+    indents = combine(numbers[INDENT_BEFORE], numbers[INDENT])
+    contexts[SHAPE_ORDER_2] = combine(shape, contexts[ORDER_2])
+    contexts[SHAPE_QUOTE] = combine(shape, numbers[QUOTE])
+    contexts[SHAPE_BRACKET] = combine(combine(shape, near.bracket), one)
+    contexts[SHAPE_FIRST] = combine(combine(near.first, shape), one)
+    contexts[SHAPES_0_1] = combine(near.shape_before, shape)
+    contexts[INDENTS_SHAPE] = combine(indents, combine(near.shape_before, one))
+    contexts[SHAPE_LENGTH] = combine(combine(near.length, shape), near.bracket)
+    contexts[FIRST_WORDS] = combine(combine(hashes[FIRST_BEFORE], near.first), one)
+    contexts[COLUMN_ABOVE] = combine(combine(one, near.above), min(numbers[COLUMN], 63))
+    contexts[ORDER_3_ABOVE] = combine(contexts[ORDER_3], near.above)
+
+
+@inlined
+def _set_position_contexts(contexts: Array, near: NearbyText, text_state: TextState) -> None:
+    """Set the contexts of the position in brackets, line and word."""
+    numbers, one, length = text_state.numbers, near.one, near.length
+    indent, quote = numbers[INDENT], numbers[QUOTE]
+    contexts[BRACKET_DEPTH] = combine(combine(near.bracket, numbers[DEPTH]), one)
+    contexts[COLUMN_INDENT] = combine(combine(indent, one), min(numbers[COLUMN], 255))
+    contexts[LENGTH_QUOTE] = combine(length, quote)
+    contexts[LENGTH_INDENT] = combine(combine(length, one), combine(indent, near.bracket))
+    contexts[ORDER_2_QUOTE] = combine(contexts[ORDER_2], quote)
+    contexts[BYTES_2_3] = combine(near.two, near.three)
 
 
 @inlined
@@ -162,18 +207,18 @@ def _set_token_contexts(contexts: Array, text_state: TextState) -> None:
     one = combine(hashes[TOKEN_1], node)
     two = combine(combine(hashes[TOKEN_2], hashes[TOKEN_1]), node)
     three = combine(combine(combine(hashes[TOKEN_3], hashes[TOKEN_2]), hashes[TOKEN_1]), node)
-    contexts[FIRST_TOKEN_CONTEXT] = combine(one, FIRST_TOKEN_CONTEXT)
-    contexts[FIRST_TOKEN_CONTEXT + 1] = combine(two, FIRST_TOKEN_CONTEXT + 1)
-    contexts[FIRST_TOKEN_CONTEXT + 2] = combine(three, FIRST_TOKEN_CONTEXT + 2)
+    contexts[TOKENS_0_1] = combine(one, TOKENS_0_1)
+    contexts[TOKENS_0_2] = combine(two, TOKENS_0_2)
+    contexts[TOKENS_0_3] = combine(three, TOKENS_0_3)
 
 
 @inlined
 def _set_orders(contexts: Array, text: Array, position: Number, start: Number) -> None:
-    """Set contexts 1 to 6, hashes of the last ORDERS bytes."""
+    """Set the contexts ORDER_1 to ORDER_24, hashes of the last ORDERS bytes."""
     hash_ = np.uint64(0)
-    number = 1
+    number = ORDER_1
     for order in range(1, MAX_ORDER + 1):
         hash_ = combine(hash_, byte_at(text, position - order, start))
-        if order == ORDERS[number - 1]:
+        if order == ORDERS[number - ORDER_1]:
             contexts[number] = hash_
             number += 1

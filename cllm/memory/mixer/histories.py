@@ -3,7 +3,7 @@
 A history counts zeros and ones, and has the last bit if both occurred. Older bits count less: a bit reduces a high
 count of the other kind, so the history adapts quickly to a change. Counts are bounded, the lower the more evenly they
 are mixed, so that all histories fit into a byte. A history is not a probability: the probability of a one after it is
-trained for each context separately (`predictor.py`).
+trained for each context separately (`prediction.py`).
 
 The idea is that of the nonstationary states of PAQ6 (Mahoney 2005, "Adaptive weighing of context models for lossless
 data compression"); the table is generated here by a simpler rule.

@@ -28,15 +28,6 @@ def byte_pair_slot(one: Number, two: Number) -> Number:
 
 
 @inlined
-def append_indirect_update(
-    indirect_updates: Array, count: Number, table: Number, slot: Number, value: Number
-) -> Number:
-    """Append an update to `indirect_updates` (N, 3) int64; returns the new number of updates."""
-    indirect_updates[count, TABLE], indirect_updates[count, SLOT], indirect_updates[count, VALUE] = table, slot, value
-    return count + 1
-
-
-@inlined
 def learn_indirect(indirect: Array, indirect_updates: Array, count: Number) -> None:
     """Apply `count` updates (N, 3) to the tables (2, 2^16) uint32: the last bytes and this one, or the word."""
     for number in range(count):

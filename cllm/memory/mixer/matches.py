@@ -3,11 +3,12 @@
 import numpy as np
 
 from cllm.jit.compiled import Array, Number, compiled, inlined
+from cllm.memory.mixer.arrays import MemoryArrays
 from cllm.memory.mixer.contexts import NUM_CONTEXTS
-from cllm.memory.mixer.decisions import MARK_INSIDE, TOKEN_BEGINS
+from cllm.memory.mixer.decisions import MARK_INSIDE, TOKEN_BEGINS, Decision
 from cllm.memory.mixer.hashing import combine
 from cllm.memory.mixer.mixing import LINEAR_INPUT_SCALE, stretch
-from cllm.memory.mixer.state import MATCH_SLOTS, NUM_MATCHES, MixerState
+from cllm.memory.mixer.state import MATCH_SLOTS, NUM_MATCHES
 from cllm.memory.mixer.text_state import TEXT_START, TextState
 
 MIN_MATCH_BYTES = (6, 14)  # of the two matches
@@ -15,16 +16,19 @@ MAX_MATCH_BYTES = 400
 
 
 @compiled
-def find_matches(state: MixerState, text_state: TextState, text: Array, position: Number, is_learning: bool) -> None:
-    """Look up the last bytes of `text` (N,) for matches of length 0; with `is_learning`, insert the position."""
+def find_matches(match_slots: Array, text_state: TextState, text: Array, position: Number, is_learning: bool) -> None:
+    """Look up the last bytes of `text` (N,) for matches of length 0; with `is_learning`, insert the position.
+
+    `match_slots` as in `MixerState`.
+    """
     for number in range(NUM_MATCHES):
         min_length = MIN_MATCH_BYTES[number]
         if position - text_state.numbers[TEXT_START] < min_length:
             continue
         slot = _slot(text, position, number)
-        candidate: Number = np.int64(state.match_slots[number, slot])
+        candidate: Number = np.int64(match_slots[number, slot])
         if is_learning:
-            state.match_slots[number, slot] = position
+            match_slots[number, slot] = position
         if text_state.match_length[number] == 0 and candidate > 0:
             length = 0
             while (
@@ -47,11 +51,11 @@ def _slot(text: Array, position: Number, number: Number) -> Number:
 
 
 @compiled
-def insert_matches(state: MixerState, text: Array, begin: Number, end: Number) -> None:
-    """Insert the positions of `text` (N,) from `begin` to `end` into the match tables."""
+def insert_matches(match_slots: Array, text: Array, begin: Number, end: Number) -> None:
+    """Insert the positions of `text` (N,) from `begin` to `end` into `match_slots` (2, 2^20)."""
     for number in range(NUM_MATCHES):
         for position in range(begin + MIN_MATCH_BYTES[number], end):
-            state.match_slots[number, _slot(text, position, number)] = position
+            match_slots[number, _slot(text, position, number)] = position
 
 
 @compiled
@@ -67,21 +71,15 @@ def follow_matches(text_state: TextState, text: Array, position: Number) -> None
 
 
 @inlined
-def match_inputs(
-    state: MixerState,
-    inputs: Array,
-    places: Array,
-    text_state: TextState,
-    text: Array,
-    token_marks: Array,
-    decision: Number,
-    partial: Number,
-) -> Number:
-    """Set the matches' `inputs` (I,) float32 and `places` (2,) in `match_p_one`, or -1, from `text` (N,).
+def match_inputs(memory: MemoryArrays, text_state: TextState, row: Number, decision: Decision) -> Number:
+    """Set the matches' inputs in row `row` of the trace, and their places in `match_p_one`, or -1.
 
     Returns the prediction of the longer match: 0 for none, 1 for a zero, 2 for a one.
     """
-    kind = 0 if decision == TOKEN_BEGINS else 1
+    state, text, token_marks = memory.state, memory.text, memory.token_marks
+    inputs, places = memory.trace.inputs[row], memory.trace.matches[row]
+    index, partial = decision.index, decision.partial
+    kind = 0 if index == TOKEN_BEGINS else 1
     longer = 0 if text_state.match_length[0] >= text_state.match_length[1] else 1
     match_bit = 0
     for number in range(NUM_MATCHES):
@@ -95,14 +93,12 @@ def match_inputs(
         found = text_state.match_at[number]
         token_mark = 0 if token_marks[found] == MARK_INSIDE else 1
         bit = token_mark
-        if decision != TOKEN_BEGINS:
+        if index != TOKEN_BEGINS:
             expected = np.int64(text[found]) | 256
             # The partial byte is a 1, the mark and the bits so far; mark and bits must agree with the match's.
-            if (2 | token_mark) << (decision - 1) | (
-                (expected >> (9 - decision)) & ((1 << (decision - 1)) - 1)
-            ) != partial:
+            if (2 | token_mark) << (index - 1) | ((expected >> (9 - index)) & ((1 << (index - 1)) - 1)) != partial:
                 continue
-            bit = (expected >> (8 - decision)) & 1
+            bit = (expected >> (8 - index)) & 1
         place = 2 * _length_class(length) + bit
         places[number] = place
         p_one = state.match_p_one[number, kind, place >> 1, bit]

@@ -20,6 +20,7 @@ from cllm.memory.mixer.journal import Journal, record
 from cllm.memory.mixer.slots import bucket_start, find_slot, node_in_slot, slot_key_of
 from cllm.memory.mixer.state import (
     NON_DETERMINISTIC,
+    NUM_BYTES,
     RUNS_PER_ROW,
     UNKNOWN,
     ContextState,
@@ -122,19 +123,20 @@ def claim_run(state: MixerState, journal: Journal, hash_: Number) -> Number:
 
 
 @inlined
-def record_runs(context_state: ContextState, trace: PredictionTrace, count: Number, symbol: Number) -> Number:
-    """Append a byte's contexts and the symbol that followed to `trace`; returns the new number of bytes."""
+def record_runs(context_state: ContextState, trace: PredictionTrace, symbol: Number) -> None:
+    """Append a byte's contexts and the symbol that followed to `trace`."""
+    count = trace.counts[NUM_BYTES]
     for number in range(NUM_CONTEXTS):
         trace.contexts[count, number] = context_state.contexts[number]
         trace.runs[count, number] = context_state.runs[number]
     trace.symbols[count] = symbol
-    return count + 1
+    trace.counts[NUM_BYTES] = count + 1
 
 
 @compiled
-def learn_runs(state: MixerState, journal: Journal, trace: PredictionTrace, count: Number) -> None:
-    """Train the runs of the contexts of a token's `count` bytes."""
-    for byte in range(count):
+def learn_runs(state: MixerState, journal: Journal, trace: PredictionTrace) -> None:
+    """Train the runs of the contexts of the bytes in `trace`."""
+    for byte in range(trace.counts[NUM_BYTES]):
         for number in range(NUM_CONTEXTS):
             learn_run(state, journal, trace.contexts[byte, number], trace.runs[byte, number], trace.symbols[byte])
 

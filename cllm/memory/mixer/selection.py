@@ -9,7 +9,7 @@ import numpy as np
 
 from cllm.jit.compiled import Array, Number, inlined
 from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, byte_at
-from cllm.memory.mixer.decisions import NUM_DECISIONS, TOKEN_BEGINS
+from cllm.memory.mixer.decisions import NUM_DECISIONS, TOKEN_BEGINS, Decision
 from cllm.memory.mixer.hashing import combine
 from cllm.memory.mixer.text_state import (
     BRACKET,
@@ -66,8 +66,12 @@ OTHER_ROWS = (
     7 * 7 * NUM_DECISIONS,  # numbers of contexts that were always followed by a one here, and by a zero
 )
 NUM_MIXERS, NUM_SELECTED = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
-# Indices of contexts: that of the network; EXPECTED and VOTES also select APM rows; KNOWN and VOTES are selected late.
-NETWORK, EXPECTED, KNOWN, VOTES = 8, 10, NUM_SELECTED - 2, NUM_SELECTED - 1
+# Indices of the contexts, in the order of their rows: those with a mixer, then the others. EXPECTED and VOTES also
+# select APM rows; KNOWN and VOTES are selected late.
+SO_FAR, ONE, ONE_TWO, TWO, ONE_SO_FAR, WORD_POSITION, IN_BRACKET = range(7)
+LINE_SHAPE, NETWORK, QUOTED, EXPECTED, ABOVE = range(7, NUM_MIXERS)
+MATCH, INDENTATION, TOKENS, FIRST_AND_SHAPE, IN_FOLDER, CURRENT_WORD = range(12, 18)
+LAST_WORD, ARGUMENT, RUN_BYTE, KNOWN, VOTES = range(18, NUM_SELECTED)
 # First row of each context, in `weights` for those with mixers and in `final_weights` for the others.
 ROW_OFFSETS = tuple(int(start) for rows in (MIXER_ROWS, OTHER_ROWS) for start in np.cumsum([0, *rows[:-1]]))
 
@@ -79,25 +83,66 @@ def select_rows(
     expected: Array,
     text: Array,
     position: Number,
-    decision: Number,
-    partial: Number,
+    decision: Decision,
     match_bit: Number,
     network_bin: Number,
     confidence_bin: Number,
 ) -> None:
-    """Select the rows of all contexts but the last two.
+    """Select the rows (23,) int64 of all contexts but the last two.
 
     `expected` (C,): as in `ContextState`. `match_bit`: 0 without a match, else 1 plus its bit. `network_bin`: 0 without
     a network, else 1 plus its probability in elevenths; `confidence_bin`: likewise, its confidence in eighths.
     """
-    hashes, numbers = text_state.hashes, text_state.numbers
-    kind = 0 if decision == TOKEN_BEGINS else 1
-    is_token_start = 1 if numbers[NODE] == 0 else 0
+    numbers, partial, index = text_state.numbers, decision.partial, decision.index
+    kind = 0 if index == TOKEN_BEGINS else 1
+    one = np.int64(byte_at(text, position - 1, numbers[TEXT_START]))
+    two = np.int64(byte_at(text, position - 2, numbers[TEXT_START]))
+    rows[SO_FAR] = partial
+    rows[ONE] = one * NUM_DECISIONS + index
+    rows[ONE_TWO] = _hash_bits(one, two, 9) * NUM_DECISIONS + index
+    rows[TWO] = two * 2 + kind
+    rows[ONE_SO_FAR] = _hash_bits(one, partial, 12)
+    rows[NETWORK] = ((network_bin * 9 + confidence_bin) * 3 + match_bit) * 2 + kind
+    rows[RUN_BYTE] = _run_byte(expected) * NUM_DECISIONS + index
+    _select_match_rows(rows, text_state, text, index, match_bit)
+    _select_line_rows(rows, text_state, text, position, index, match_bit)
+    _select_hash_rows(rows, text_state, index)
+    for number in range(NUM_SELECTED - 2):
+        rows[number] += ROW_OFFSETS[number]
+
+
+@inlined
+def _run_byte(expected: Array) -> Number:
+    """The byte, with its token mark, of the longest order's run, by `expected` (C,); 0 if there is none."""
+    found: Number = 0
+    for context in range(FIRST_HIGH_ORDER, LAST_HIGH_ORDER + 1):
+        if expected[context] > 0:
+            found = expected[context] & 511
+    return found
+
+
+@inlined
+def _select_match_rows(rows: Array, text_state: TextState, text: Array, index: Number, match_bit: Number) -> None:
+    """Select the rows (23,) of the longer match."""
+    kind = 0 if index == TOKEN_BEGINS else 1
+    is_token_start = 1 if text_state.numbers[NODE] == 0 else 0
     longer = 0 if text_state.match_length[0] >= text_state.match_length[1] else 1
     longest = text_state.match_length[longer]
     length = 0 if longest == 0 else (1 if longest < 12 else (2 if longest < 20 else (3 if longest < 32 else 4)))
-    one = np.int64(byte_at(text, position - 1, numbers[TEXT_START]))
-    two = np.int64(byte_at(text, position - 2, numbers[TEXT_START]))
+    expected_row: Number = 0
+    if match_bit:
+        is_long = 1 if longest >= 20 else 0
+        expected_row = 1 + (np.int64(text[text_state.match_at[longer]]) * NUM_DECISIONS + index) * 2 + is_long
+    rows[EXPECTED] = expected_row
+    rows[MATCH] = ((length * 3 + match_bit) * 2 + is_token_start) * 2 + kind
+
+
+@inlined
+def _select_line_rows(
+    rows: Array, text_state: TextState, text: Array, position: Number, index: Number, match_bit: Number
+) -> None:
+    """Select the rows (23,) of the position in word, line, brackets and quotes."""
+    numbers = text_state.numbers
     depth, indent = numbers[DEPTH], min(numbers[INDENT], 31)
     bracket: Number = 0
     commas: Number = 0
@@ -113,41 +158,24 @@ def select_rows(
     above: Number = 0
     if above_at < numbers[LINE_START]:
         above = np.int64(text[above_at])
-    expected_row: Number = 0
-    if match_bit:
-        expected_row = (
-            1
-            + (np.int64(text[text_state.match_at[longer]]) * NUM_DECISIONS + decision) * 2
-            + (1 if longest >= 20 else 0)
-        )
-    run_byte: Number = 0
-    for context in range(FIRST_HIGH_ORDER, LAST_HIGH_ORDER + 1):
-        if expected[context] > 0:
-            run_byte = expected[context] & 511
+    rows[WORD_POSITION] = (min(word_position, 15) * NUM_DECISIONS + index) * 3 + match_bit
+    rows[IN_BRACKET] = (bracket * NUM_DECISIONS + index) * 16 + min(commas, 3) * 4 + min(indent >> 2, 3)
+    rows[QUOTED] = (quoted * 21 + min(word_position, 20)) * NUM_DECISIONS + index
+    rows[ABOVE] = above * NUM_DECISIONS + index
+    rows[INDENTATION] = indent * NUM_DECISIONS + index
+    rows[ARGUMENT] = _hash_bits(inside, commas, 10) * NUM_DECISIONS + index
 
-    rows[0] = partial
-    rows[1] = one * NUM_DECISIONS + decision
-    rows[2] = _hash_bits(one, two, 9) * NUM_DECISIONS + decision
-    rows[3] = two * 2 + kind
-    rows[4] = _hash_bits(one, partial, 12)
-    rows[5] = (min(word_position, 15) * NUM_DECISIONS + decision) * 3 + match_bit
-    rows[6] = (bracket * NUM_DECISIONS + decision) * 16 + min(commas, 3) * 4 + min(indent >> 2, 3)
-    rows[7] = _hash_bits(hashes[SHAPE], 1, 7) * NUM_DECISIONS + decision
-    rows[NETWORK] = ((network_bin * 9 + confidence_bin) * 3 + match_bit) * 2 + kind
-    rows[9] = (quoted * 21 + min(word_position, 20)) * NUM_DECISIONS + decision
-    rows[EXPECTED] = expected_row
-    rows[11] = above * NUM_DECISIONS + decision
-    rows[12] = ((length * 3 + match_bit) * 2 + is_token_start) * 2 + kind
-    rows[13] = indent * NUM_DECISIONS + decision
-    rows[14] = _hash_bits(hashes[TOKEN_1], numbers[NODE], 8) * NUM_DECISIONS + decision
-    rows[15] = _hash_bits(hashes[FIRST_WORD], hashes[SHAPE_BEFORE], 8) * NUM_DECISIONS + decision
-    rows[16] = _hash_bits(hashes[FOLDER], 1, 8) * NUM_DECISIONS + decision
-    rows[17] = _hash_bits(hashes[WORD], 1, 10) * NUM_DECISIONS + decision
-    rows[18] = _hash_bits(hashes[WORD_1], 1, 10) * NUM_DECISIONS + decision
-    rows[19] = _hash_bits(inside, commas, 10) * NUM_DECISIONS + decision
-    rows[20] = run_byte * NUM_DECISIONS + decision
-    for number in range(NUM_SELECTED - 2):
-        rows[number] += ROW_OFFSETS[number]
+
+@inlined
+def _select_hash_rows(rows: Array, text_state: TextState, index: Number) -> None:
+    """Select the rows (23,) of shape, tokens, path and words."""
+    hashes = text_state.hashes
+    rows[LINE_SHAPE] = _hash_bits(hashes[SHAPE], 1, 7) * NUM_DECISIONS + index
+    rows[TOKENS] = _hash_bits(hashes[TOKEN_1], text_state.numbers[NODE], 8) * NUM_DECISIONS + index
+    rows[FIRST_AND_SHAPE] = _hash_bits(hashes[FIRST_WORD], hashes[SHAPE_BEFORE], 8) * NUM_DECISIONS + index
+    rows[IN_FOLDER] = _hash_bits(hashes[FOLDER], 1, 8) * NUM_DECISIONS + index
+    rows[CURRENT_WORD] = _hash_bits(hashes[WORD], 1, 10) * NUM_DECISIONS + index
+    rows[LAST_WORD] = _hash_bits(hashes[WORD_1], 1, 10) * NUM_DECISIONS + index
 
 
 @inlined

@@ -98,6 +98,7 @@ class PredictionTrace(NamedTuple):
     contexts          (B, C) uint64  context hashes of the bytes
     runs              (B, C) int64   their runs, or -1
     symbols           (B,) int64     the bytes, with the bit for whether a token begins, as in runs
+    counts            (3,) int64     the numbers of decisions, indirect updates, and bytes in the trace
     """
 
     decisions: Array
@@ -114,6 +115,10 @@ class PredictionTrace(NamedTuple):
     contexts: Array
     runs: Array
     symbols: Array
+    counts: Array
+
+
+NUM_TRACED, NUM_INDIRECT_UPDATES, NUM_BYTES = range(3)  # indices of `PredictionTrace.counts`
 
 
 def aligned_zeros(count: int, width: int, dtype: npt.DTypeLike) -> Array:
@@ -181,4 +186,5 @@ def new_prediction_trace(num_bytes: int) -> PredictionTrace:
         contexts=np.zeros((num_bytes, NUM_CONTEXTS), np.uint64),
         runs=np.zeros((num_bytes, NUM_CONTEXTS), np.int64),
         symbols=np.zeros(num_bytes, np.int64),
+        counts=np.zeros(3, np.int64),
     )

@@ -8,8 +8,9 @@ probability maps (APMs).
 import numpy as np
 
 from cllm.jit.compiled import Array, Number, inlined
-from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, NUM_CONTEXTS, byte_at
-from cllm.memory.mixer.decisions import TOKEN_BEGINS
+from cllm.memory.mixer.arrays import MemoryArrays
+from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, NUM_CONTEXTS, ORDER_3, byte_at
+from cllm.memory.mixer.decisions import TOKEN_BEGINS, Decision
 from cllm.memory.mixer.hashing import combine
 from cllm.memory.mixer.matches import match_inputs
 from cllm.memory.mixer.mixing import APM_BINS, LINEAR_INPUT_SCALE, clamp, dot_product, squash, stretch
@@ -32,7 +33,6 @@ from cllm.memory.mixer.state import (
     NUM_INPUTS,
     NUM_MATCHES,
     NUM_OUTPUTS,
-    ContextState,
     MixerState,
     PredictionTrace,
 )
@@ -54,28 +54,34 @@ DECISION, PARTIAL, BIT = 0, 1, 2
 
 @inlined
 def predict(
-    state: MixerState,
-    context_state: ContextState,
-    trace: PredictionTrace,
-    number: Number,
+    memory: MemoryArrays,
     text_state: TextState,
-    text: Array,
-    token_marks: Array,
     position: Number,
-    decision: Number,
-    partial: Number,
+    number: Number,
+    decision: Decision,
     network_p: Number,
     confidence_bin: Number,
 ) -> Number:
-    """Probability that a decision is a one; all that training needs is written to row `number` of `trace`.
+    """Probability that a decision is a one; all that training needs is written to row `number` of the trace.
 
-    `text` and `token_marks` (N,) uint8. `partial` is a 1 bit followed by the byte's decisions so far.
+    `network_p`: the network's probability, or NO_NETWORK_P; `confidence_bin` as in `select_rows`.
     """
-    kind = 0 if decision == TOKEN_BEGINS else 1
-    node = node_in_slot(decision, partial)
-    inputs, slots, histories = trace.inputs[number], trace.slots[number], trace.histories[number]
-    rows = trace.rows[number]
-    match_bit = match_inputs(state, inputs, trace.matches[number], text_state, text, token_marks, decision, partial)
+    trace, expected = memory.trace, memory.context_state.expected
+    inputs, rows = trace.inputs[number], trace.rows[number]
+    match_bit = match_inputs(memory, text_state, number, decision)
+    network_bin = _network_inputs(inputs, network_p)
+    select_rows(rows, text_state, expected, memory.text, position, decision, match_bit, network_bin, confidence_bin)
+    num_known, num_ones, num_zeros = _context_inputs(memory, number, decision)
+    is_token_start = 1 if text_state.numbers[NODE] == 0 else 0
+    select_late_rows(rows, decision.index, is_token_start, num_known, num_ones, num_zeros)
+    trace.decisions[number, DECISION], trace.decisions[number, PARTIAL] = decision.index, decision.partial
+    last_byte = np.int64(byte_at(memory.text, position - 1, text_state.numbers[TEXT_START]))
+    return _mix(memory, number, decision.partial, last_byte)
+
+
+@inlined
+def _network_inputs(inputs: Array, network_p: Number) -> Number:
+    """Set the network's two of the inputs (I,); returns the bin of its probability, as in `select_rows`."""
     inputs[NUM_INPUTS - 2] = np.float32(0)
     inputs[NUM_INPUTS - 1] = np.float32(0)
     network_bin = 0
@@ -83,18 +89,16 @@ def predict(
         inputs[NUM_INPUTS - 2] = stretch(network_p)
         inputs[NUM_INPUTS - 1] = (network_p - np.float32(0.5)) * LINEAR_INPUT_SCALE
         network_bin = 1 + int(network_p * np.float32(10.99))
-    select_rows(
-        rows,
-        text_state,
-        context_state.expected,
-        text,
-        position,
-        decision,
-        partial,
-        match_bit,
-        network_bin,
-        confidence_bin,
-    )
+    return network_bin
+
+
+@inlined
+def _context_inputs(memory: MemoryArrays, number: Number, decision: Decision) -> tuple[Number, Number, Number]:
+    """Set the contexts' inputs; returns the numbers of contexts that `select_late_rows` needs."""
+    state, context_state, trace = memory.state, memory.context_state, memory.trace
+    inputs, slots, histories = trace.inputs[number], trace.slots[number], trace.histories[number]
+    kind = 0 if decision.index == TOKEN_BEGINS else 1
+    node = node_in_slot(decision.index, decision.partial)
     num_known, num_ones, num_zeros = 0, 0, 0
     for context in range(NUM_CONTEXTS):
         slot = context_state.slots[context]
@@ -102,8 +106,8 @@ def predict(
         expected = context_state.expected[context]
         if slot >= 0:
             history = state.slots[slot, node]
-        elif expected >> (9 - decision) == partial:
-            bit = (expected >> (8 - decision)) & 1
+        elif expected >> (9 - decision.index) == decision.partial:
+            bit = (expected >> (8 - decision.index)) & 1
             history = RUN_HISTORY[context_state.counts[context], bit]
             num_ones += bit
             num_zeros += 1 - bit
@@ -118,23 +122,13 @@ def predict(
         else:
             inputs[context] = np.float32(0)
             inputs[NUM_CONTEXTS + context] = np.float32(0)
-    select_late_rows(rows, decision, 1 if text_state.numbers[NODE] == 0 else 0, num_known, num_ones, num_zeros)
-    trace.decisions[number, DECISION], trace.decisions[number, PARTIAL] = decision, partial
-    return _mix(state, context_state, trace, number, partial, text, position, text_state)
+    return num_known, num_ones, num_zeros
 
 
 @inlined
-def _mix(
-    state: MixerState,
-    context_state: ContextState,
-    trace: PredictionTrace,
-    number: Number,
-    partial: Number,
-    text: Array,
-    position: Number,
-    text_state: TextState,
-) -> Number:
+def _mix(memory: MemoryArrays, number: Number, partial: Number, last_byte: Number) -> Number:
     """The final probability of a one: the mixers' result, refined by the APMs."""
+    state, trace = memory.state, memory.trace
     rows = trace.rows[number]
     for mixer in range(NUM_MIXERS):
         output = clamp(dot_product(state.weights, rows[mixer], 0, trace.inputs, number, NUM_INPUTS), np.float32(11))
@@ -151,10 +145,9 @@ def _mix(
     place = (clamp(final, np.float32(7.99)) + np.float32(8)) * np.float32(2)
     low = int(place)
     fraction = place - np.float32(low)
-    last_byte = np.int64(byte_at(text, position - 1, text_state.numbers[TEXT_START]))
     apm_bins = trace.apm_bins[number]
     apm_bins[0] = np.int64(combine(last_byte, partial)) & (HASHED_ROWS - 1)
-    apm_bins[1] = np.int64(combine(context_state.contexts[3], partial)) & (HASHED_ROWS - 1)
+    apm_bins[1] = np.int64(combine(memory.context_state.contexts[ORDER_3], partial)) & (HASHED_ROWS - 1)
     apm_bins[2] = rows[EXPECTED] - ROW_OFFSETS[EXPECTED]
     apm_bins[3] = rows[VOTES] - ROW_OFFSETS[VOTES]
     refined = np.float32(0)
