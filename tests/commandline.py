@@ -1,4 +1,4 @@
-"""A repository of forty small C files, and the command line run on it as a user would."""
+"""A repository of forty small C files, and the command line run in it as a subprocess."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def source(number: int) -> str:
 
 @dataclass(frozen=True)
 class Cllm:
-    """`cllm`, run in a repository with a configuration that makes it small."""
+    """The `cllm` command, run in a repository with a configuration for a small model."""
 
     repository: Path
     config: Path
@@ -69,7 +69,7 @@ class Cllm:
         return json.loads((self.repository / ".cllm" / "scorecard.json").read_text())  # type: ignore[no-any-return]
 
     def status(self) -> dict[str, Any]:
-        """Where the newest run stands; empty before it trains."""
+        """Status of the newest run; empty before training starts."""
         for path in sorted((self.repository / ".cllm" / "runs").glob("*/status.json"), reverse=True):
             return json.loads(path.read_text())["run"]  # type: ignore[no-any-return]
         return {}

@@ -1,10 +1,10 @@
-"""Learned and unlearned repositories for the tests of commands."""
+"""Fixtures shared by all tests: a repository without a model and a trained one."""
 
 import os
 import signal
 from pathlib import Path
 
-# Tests run two at a time: with two threads each, PyTorch's wait for one another (a test of 1 s once took 181 s).
+# Two tests run in parallel. With two threads each, PyTorch's threads oversubscribe the cores (1 s became 181 s).
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numba
@@ -12,27 +12,27 @@ import pytest
 from commandline import Cllm, make_cllm
 from hypothesis import settings
 
-# In this process an index outside of its array is an error; the commands that tests start run as they do for a user.
+# Numba checks array bounds in this process; the commands that tests start use the default settings.
 numba.core.config.BOUNDSCHECK = 1
 
-# A shell's background job ignores Ctrl-C, and so would the commands that tests start and interrupt.
+# Background jobs of a shell inherit an ignored SIGINT; restore it, since tests interrupt the commands they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine is slow: how long an example takes says nothing of what it shows.
+# On a loaded machine the time of an example has no meaning, so Hypothesis deadlines are off.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 @pytest.fixture
 def cllm(tmp_path: Path) -> Cllm:
-    """A repository that nothing was learned of yet."""
+    """A repository without a trained model."""
     return make_cllm(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Cllm:
-    """A learned repository; tests only read it."""
-    cllm = make_cllm(tmp_path_factory.mktemp("learned"))
+    """A trained repository, shared by the session; tests must not modify it."""
+    cllm = make_cllm(tmp_path_factory.mktemp("trained"))
     done = cllm.train("--steps", "60", "--workers", "2", "--json")
     assert done.returncode == 0, done.stderr
     return cllm

@@ -1,4 +1,4 @@
-"""Whether processes of a test are still there."""
+"""Checks whether processes started by a test still exist."""
 
 import time
 from pathlib import Path
@@ -14,5 +14,5 @@ def is_alive(pid: int) -> bool:
 def wait_until_gone(pids: list[int]) -> None:
     deadline = time.monotonic() + 20
     while any(is_alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a process outlived its parent"
+        assert time.monotonic() < deadline, "a process still runs 20 s later"
         time.sleep(0.02)

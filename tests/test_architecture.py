@@ -1,4 +1,4 @@
-"""Imports point one way. The table is the architecture: a room may import the rooms in its row, and no other."""
+"""The direction of imports between the packages of `cllm`, and forbidden calls."""
 
 import ast
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cllm"
-# Every room and module may import these, and they import nothing but each other, downwards.
+# Every package may import these modules; they import only each other, as the table below allows.
 FOUNDATION = {"errors", "artifacts", "config", "jit", "background_iterator"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -52,8 +52,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "__main__": {"commands"},
 }
-# Rooms inside of rooms: a folder of the first may import the folders of the second; "" is the room itself.
-INNER: dict[str, dict[str, set[str]]] = {
+# Subpackages: each may import the subpackages in its row; "" stands for the modules directly in the package.
+ALLOWED_INNER: dict[str, dict[str, set[str]]] = {
     "memory": {"mixer": set(), "index": set(), "": {"mixer", "index"}},
     "generation": {"predict": set(), "grammar": set(), "guide": {"predict"}, "": {"predict", "grammar", "guide"}},
     "bench": {
@@ -64,10 +64,10 @@ INNER: dict[str, dict[str, set[str]]] = {
         "": set(),
     },
 }
-MAX_MODULES = 8  # at the top of the package
+MAX_MODULES = 8  # directly in `cllm/`
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -78,11 +78,11 @@ def imported_names(tree: ast.AST) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-            assert node.level == 0, "relative imports hide the direction"
+            assert node.level == 0, "relative import"
     return names
 
 
-def imported_rooms(tree: ast.AST) -> set[str]:
+def imported_packages(tree: ast.AST) -> set[str]:
     parts = [name.split(".") for name in imported_names(tree) if name.split(".")[0] == "cllm"]
     return {
         part[1] if (PACKAGE / part[1]).exists() or (PACKAGE / f"{part[1]}.py").exists() else "__init__"
@@ -92,41 +92,41 @@ def imported_rooms(tree: ast.AST) -> set[str]:
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path: Path) -> None:
-    room = room_of(path)
-    found = imported_rooms(ast.parse(path.read_text())) - {room}
-    assert found <= ALLOWED[room] | FOUNDATION, f"{path.name} imports {found - ALLOWED[room] - FOUNDATION}"
+def test_packages_import_only_what_the_table_allows(path: Path) -> None:
+    package = package_of(path)
+    found = imported_packages(ast.parse(path.read_text())) - {package}
+    assert found <= ALLOWED[package] | FOUNDATION, f"{path.name} imports {found - ALLOWED[package] - FOUNDATION}"
 
 
-@pytest.mark.parametrize("room", INNER)
-def test_imports_inside_of_a_room_point_one_way(room: str) -> None:
-    folders = {path.parent.name for path in (PACKAGE / room).glob("*/__init__.py")}
-    assert folders == INNER[room].keys() - {""}
-    for path in (PACKAGE / room).rglob("*.py"):
-        folder = path.relative_to(PACKAGE / room).parts[0]
+@pytest.mark.parametrize("package", ALLOWED_INNER)
+def test_subpackages_import_only_what_the_table_allows(package: str) -> None:
+    folders = {path.parent.name for path in (PACKAGE / package).glob("*/__init__.py")}
+    assert folders == ALLOWED_INNER[package].keys() - {""}
+    for path in (PACKAGE / package).rglob("*.py"):
+        folder = path.relative_to(PACKAGE / package).parts[0]
         folder = folder if folder in folders else ""
         names = [name.split(".") for name in imported_names(ast.parse(path.read_text()))]
-        found = {name[2] for name in names if name[:2] == ["cllm", room] and name[2] in folders} - {folder}
-        assert found <= INNER[room][folder], f"{path} imports {found}"
+        found = {name[2] for name in names if name[:2] == ["cllm", package] and name[2] in folders} - {folder}
+        assert found <= ALLOWED_INNER[package][folder], f"{path} imports {found}"
 
 
-def test_the_top_of_the_package_is_a_table_of_contents() -> None:
+def test_number_of_top_level_modules_is_limited() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= MAX_MODULES
 
 
-def test_the_table_has_no_cycles() -> None:
-    def visit(room: str, seen: tuple[str, ...]) -> None:
-        assert room not in seen, f"ring: {seen}"
-        for other in ALLOWED.get(room, set()):
-            visit(other, (*seen, room))
+def test_allowed_imports_are_acyclic() -> None:
+    def visit(package: str, seen: tuple[str, ...]) -> None:
+        assert package not in seen, f"cycle: {seen}"
+        for other in ALLOWED.get(package, set()):
+            visit(other, (*seen, package))
 
-    for room in ALLOWED:
-        visit(room, ())
+    for package in ALLOWED:
+        visit(package, ())
 
 
-def test_only_the_command_line_imports_inside_functions() -> None:
+def test_only_commands_import_inside_functions() -> None:
     for path in PACKAGE.rglob("*.py"):
-        if room_of(path) == "commands":
+        if package_of(path) == "commands":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
@@ -141,13 +141,13 @@ def test_only_the_command_line_imports_inside_functions() -> None:
         *(f"cllm.bench.{name}.benchmark" for name in ("training", "softmax", "seed")),
     ],
 )
-def test_node_zero_computes_no_batch_because_it_has_nothing_to_compute_with(module: str) -> None:
+def test_node_zero_does_not_import_torch(module: str) -> None:
     program = f"import sys, {module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_the_peers_are_known_to_processes_of_their_own() -> None:
+def test_transformers_and_llama_cpp_are_imported_only_in_their_own_processes() -> None:
     importers = {
         "transformers": {
             *(PACKAGE / "bench" / name for name in ("training/gpt2.py", "complete/transformers_backend.py")),
@@ -163,15 +163,15 @@ def test_the_peers_are_known_to_processes_of_their_own() -> None:
     modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
     for path in modules.values():
         names = imported_names(ast.parse(path.read_text()))
-        for peer in importers.keys() & {name.split(".")[0] for name in names}:
-            found[peer].add(path)
+        for library in importers.keys() & {name.split(".")[0] for name in names}:
+            found[library].add(path)
         for name in names:
-            inside = modules.get(name, modules.get(name.rpartition(".")[0]))
-            assert inside not in all_importers or path in all_importers, f"{path} imports {name}"
+            module = modules.get(name, modules.get(name.rpartition(".")[0]))
+            assert module not in all_importers or path in all_importers, f"{path} imports {name}"
     assert found == importers
 
 
-def test_nothing_is_unpickled_or_evaluated() -> None:
+def test_package_neither_unpickles_nor_evaluates_code() -> None:
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):

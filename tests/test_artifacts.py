@@ -1,3 +1,5 @@
+"""Atomic writes, manifests and JSON of artifact directories."""
+
 import contextlib
 import json
 import os
@@ -29,14 +31,14 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "made"
 
 
-def test_a_written_directory_verifies_and_keeps_what_is_said_about_it(directory: Path) -> None:
+def test_written_directory_verifies_and_keeps_its_metadata(directory: Path) -> None:
     manifest = verify_directory(directory)
     assert manifest["kind"] == "test" and set(manifest["files"]) == {"a.bin", "b.bin"}
 
 
 @pytest.mark.parametrize("name", ["a.bin", "b.bin"])
 @pytest.mark.parametrize("damage", ["remove", "truncate", "alter", "lengthen"])
-def test_a_truncated_or_altered_file_is_refused_by_name(directory: Path, name: str, damage: str) -> None:
+def test_damaged_file_raises_an_error_naming_it(directory: Path, name: str, damage: str) -> None:
     path = directory / name
     content = path.read_bytes()
     if damage == "remove":
@@ -48,13 +50,13 @@ def test_a_truncated_or_altered_file_is_refused_by_name(directory: Path, name: s
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"files": 3}', '{"schema_version": 99, "files": {}}', "{"])
-def test_what_is_no_manifest_is_refused(directory: Path, text: str) -> None:
+def test_invalid_manifest_is_rejected(directory: Path, text: str) -> None:
     (directory / MANIFEST).write_text(text)
     with pytest.raises(ArtifactError, match="made"):
         verify_directory(directory)
 
 
-def test_a_failed_write_leaves_the_old_directory(directory: Path) -> None:
+def test_failed_write_keeps_the_old_directory(directory: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").write_bytes(b"h")
         raise OSError(28, "No space left on device")
@@ -67,10 +69,10 @@ def test_a_failed_write_leaves_the_old_directory(directory: Path) -> None:
 
 @pytest.mark.parametrize("call", ["rename", "fsync"])
 @pytest.mark.parametrize("nth", range(1, 6))
-def test_interrupted_at_any_call_there_is_the_old_or_the_new_directory(
+def test_write_interrupted_at_any_call_leaves_the_old_or_the_new_directory(
     directory: Path, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
 ) -> None:
-    """The process stops at the n-th rename or sync; what is found afterwards verifies, as one or the other."""
+    """Interrupt the write at the n-th rename or fsync; the directory then verifies with the old or the new files."""
 
     class Stopped(BaseException):
         pass
@@ -89,7 +91,7 @@ def test_interrupted_at_any_call_there_is_the_old_or_the_new_directory(
             raise Stopped
         return original(*arguments)
 
-    # A killed process cleans nothing up: neither must this one.
+    # A killed process does not clean up, so cleaning up is disabled.
     monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
     monkeypatch.setattr(owner, call, stopping)
     with contextlib.suppress(Stopped):
@@ -100,14 +102,14 @@ def test_interrupted_at_any_call_there_is_the_old_or_the_new_directory(
     assert [path.name for path in directory.parent.iterdir()] == ["made"]
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_write_file_replaces_the_content_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     write_file(tmp_path / "f", b"one")
     write_file(tmp_path / "f", b"two", durable=False)
     assert (tmp_path / "f").read_bytes() == b"two"
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
-def test_a_file_that_is_found_wanting_never_gets_its_name(tmp_path: Path) -> None:
+def test_atomic_file_keeps_the_old_content_after_an_error(tmp_path: Path) -> None:
     write_file(tmp_path / "file", b"old")
     with pytest.raises(ValueError), atomic_file(tmp_path / "file") as temporary:
         temporary.write_bytes(b"new")
@@ -117,7 +119,7 @@ def test_a_file_that_is_found_wanting_never_gets_its_name(tmp_path: Path) -> Non
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_json_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+def test_invalid_json_raises_an_error_naming_the_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "x.json", {"loss": float("nan")})
     for text in (b"{", b"\xff\xfe", b"[" * 100_000):

@@ -1,3 +1,5 @@
+"""Configuration files: overrides, type checks and unknown keys."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ class Thing:
 ALLOWED = {"thing": ["count", "share", "on", "name", "pair"]}
 
 
-def test_values_replace_the_derived_ones(tmp_path: Path) -> None:
+def test_settings_override_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("[thing]\ncount = 4\nshare = 1\non = false\npair = [0.1, 0.2]\n")
     settings = load_settings(tmp_path / "c.toml", ALLOWED)
     changed = override(Thing(), settings["thing"], "thing")
@@ -29,14 +31,14 @@ def test_values_replace_the_derived_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "values", [{"count": "4"}, {"count": 4.5}, {"count": True}, {"on": 1}, {"name": 3}, {"pair": 1.0}, {"share": "a"}]
 )
-def test_a_value_of_another_type_is_named(values: dict[str, object]) -> None:
+def test_value_of_the_wrong_type_raises_an_error_naming_the_key(values: dict[str, object]) -> None:
     (key,) = values
     with pytest.raises(UsageError, match=key):
         override(Thing(), values, "thing")
 
 
-@pytest.mark.parametrize(("text", "near"), [("[thign]\n", "thing"), ("[thing]\ncuont = 1\n", "count")])
-def test_an_unknown_key_is_an_error_that_names_the_nearest(tmp_path: Path, text: str, near: str) -> None:
+@pytest.mark.parametrize(("text", "suggestion"), [("[thign]\n", "thing"), ("[thing]\ncuont = 1\n", "count")])
+def test_unknown_key_raises_an_error_suggesting_the_nearest(tmp_path: Path, text: str, suggestion: str) -> None:
     (tmp_path / "c.toml").write_text(text)
-    with pytest.raises(UsageError, match=f"did you mean '{near}'"):
+    with pytest.raises(UsageError, match=f"did you mean '{suggestion}'"):
         load_settings(tmp_path / "c.toml", ALLOWED)

@@ -1,3 +1,5 @@
+"""The workspace lock: mutual exclusion, the holder's record, and release when the holder dies."""
+
 import fcntl
 import json
 import multiprocessing
@@ -23,8 +25,8 @@ with lock.hold(Path(sys.argv[1])):
 """
 
 
-def _start(path: Path, body: str = "pass") -> "subprocess.Popen[str]":
-    """A process that holds the lock until its standard input closes; returns once it holds it."""
+def _start_holder(path: Path, body: str = "pass") -> "subprocess.Popen[str]":
+    """Start a process that holds the lock until its standard input closes; return once it holds it."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD.format(body=body), str(path)],
         stdin=subprocess.PIPE,
@@ -41,7 +43,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "lock"
 
 
-def test_a_free_lock_has_no_holder(path: Path) -> None:
+def test_released_lock_has_no_holder(path: Path) -> None:
     assert lock.holder(path) is None
     with lock.hold(path):
         pass
@@ -49,7 +51,7 @@ def test_a_free_lock_has_no_holder(path: Path) -> None:
     assert lock.holder(path) is None
 
 
-def test_a_held_lock_names_its_holder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_lock_reports_its_holder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["cllm", "train", "a b"])
     with lock.hold(path):
         found = lock.holder(path)
@@ -62,15 +64,15 @@ def test_a_held_lock_names_its_holder(path: Path, monkeypatch: pytest.MonkeyPatc
     assert lock.holder(path) is None
 
 
-def test_a_lock_is_given_back_after_an_error(path: Path) -> None:
+def test_lock_is_released_after_an_exception(path: Path) -> None:
     with pytest.raises(ZeroDivisionError), lock.hold(path):
         raise ZeroDivisionError
     with lock.hold(path):
         pass
 
 
-def test_another_process_is_refused_until_the_holder_is_killed(path: Path) -> None:
-    with _start(path) as process:
+def test_lock_is_exclusive_until_the_holder_is_killed(path: Path) -> None:
+    with _start_holder(path) as process:
         found = lock.holder(path)
         assert found is not None
         assert found.pid == process.pid
@@ -78,16 +80,16 @@ def test_another_process_is_refused_until_the_holder_is_killed(path: Path) -> No
             pytest.fail("held twice")
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert json.loads(path.read_bytes())["pid"] == process.pid  # its record is still there, and means nothing
+    assert json.loads(path.read_bytes())["pid"] == process.pid  # the stale record is still there
     assert lock.holder(path) is None
     with lock.hold(path):
         assert json.loads(path.read_bytes())["pid"] == os.getpid()
 
 
-def _holder_dies_leaving_a_child(path: Path, body: str) -> int:
-    """The process number of the child that outlives the killed holder."""
+def _kill_holder_with_child(path: Path, body: str) -> int:
+    """Kill a holder that has started a child; return the PID of the child, which is still alive."""
     note = path.with_name("child")
-    with _start(path, body) as process:
+    with _start_holder(path, body) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
     return int(note.read_text())
@@ -99,20 +101,20 @@ def _holder_dies_leaving_a_child(path: Path, body: str) -> int:
         "import subprocess; "
         "child = subprocess.Popen(['sleep', '600'], close_fds=False, stdin=-3, stdout=-3); "
         "Path(sys.argv[1]).with_name('child').write_text(str(child.pid))",
-        # A busy machine may run the child, which gives up the lock as it begins, long after the fork.
+        # The child closes the inherited lock when it starts running, which can be long after the fork under load.
         "import os, time; "
-        "heard, said = os.pipe(); "
+        "reader, writer = os.pipe(); "
         "child = os.fork(); "
-        "child or (os.write(said, b'.'), os.close(0), os.close(1), time.sleep(600)); "
-        "os.read(heard, 1); "
+        "child or (os.write(writer, b'.'), os.close(0), os.close(1), time.sleep(600)); "
+        "os.read(reader, 1); "
         "Path(sys.argv[1]).with_name('child').write_text(str(child))",
     ],
     ids=["program", "fork"],
 )
-def test_a_child_that_survives_its_parent_keeps_no_lock(path: Path, body: str) -> None:
-    child = _holder_dies_leaving_a_child(path, body)
+def test_child_that_outlives_the_holder_does_not_keep_the_lock(path: Path, body: str) -> None:
+    child = _kill_holder_with_child(path, body)
     try:
-        os.kill(child, 0)  # it lives
+        os.kill(child, 0)  # the child is alive
         assert lock.holder(path) is None
         with lock.hold(path):
             pass
@@ -120,29 +122,29 @@ def test_a_child_that_survives_its_parent_keeps_no_lock(path: Path, body: str) -
         os.kill(child, signal.SIGKILL)
 
 
-def _leave_quietly(path: str) -> None:
+def _exit_normally(path: str) -> None:
     assert lock.holder(Path(path)) is not None
 
 
-def test_a_forked_child_does_not_free_the_lock_of_its_parent(path: Path) -> None:
+def test_exit_of_a_forked_child_does_not_release_the_lock(path: Path) -> None:
     with lock.hold(path):
-        child = multiprocessing.get_context("fork").Process(target=_leave_quietly, args=(str(path),))
+        child = multiprocessing.get_context("fork").Process(target=_exit_normally, args=(str(path),))
         child.start()
         child.join()
         assert child.exitcode == 0
         assert lock.holder(path) is not None
 
 
-def test_asking_does_not_get_in_the_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_acquiring_retries_while_another_process_checks_the_holder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.touch()
     descriptor = os.open(path, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)  # another process asks at this moment
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # as in another process that checks the holder
     monkeypatch.setattr("time.sleep", lambda _: os.close(descriptor))
     with lock.hold(path):
         pass
 
 
-def test_a_record_of_an_ended_process_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_record_of_an_ended_process_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with lock.hold(path):
         true_record = path.read_bytes()
         path.write_text(json.dumps({"pid": 2**22 + 1, "command": "the one before", "since": "then"}))
@@ -153,7 +155,7 @@ def test_a_record_of_an_ended_process_is_read_again(path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("record", [b"", b"{", b"[1]", b'{"pid": 1}', b"\xff"])
-def test_a_holder_without_a_record_is_still_a_holder(path: Path, record: bytes) -> None:
+def test_held_lock_with_an_invalid_record_is_still_held(path: Path, record: bytes) -> None:
     with lock.hold(path):
         path.write_bytes(record)
         with pytest.raises(WorkspaceError, match="has not written its process ID"):
@@ -162,7 +164,7 @@ def test_a_holder_without_a_record_is_still_a_holder(path: Path, record: bytes) 
             pytest.fail("held twice")
 
 
-def test_a_lock_whose_file_was_removed_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_file_removed_while_acquiring_raises(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     try_lock = lock._try_lock
 
     def remove_then_lock(descriptor: int, path: Path, kind: int, attempts: int) -> bool:
@@ -171,10 +173,10 @@ def test_a_lock_whose_file_was_removed_is_refused(path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(lock, "_try_lock", remove_then_lock)
     with pytest.raises(WorkspaceError, match="was removed by another process"), lock.hold(path):
-        pytest.fail("a worthless lock")
+        pytest.fail("held a removed lock file")
 
 
-def test_what_is_no_plain_file_is_no_lock_and_is_left_alone(path: Path, tmp_path: Path) -> None:
+def test_symbolic_link_or_pipe_as_lock_file_is_rejected_and_unchanged(path: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     path.symlink_to(victim)
@@ -187,7 +189,7 @@ def test_what_is_no_plain_file_is_no_lock_and_is_left_alone(path: Path, tmp_path
         pass
 
 
-def test_a_file_system_without_locks_is_one_sentence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_without_locks_raises_workspace_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int, kind: int) -> None:
         raise OSError(37, "No locks available")
 

@@ -1,3 +1,5 @@
+"""Detection of hardware and cgroup limits, and memory and CPU accounting of processes."""
+
 import gc
 import mmap
 import os
@@ -21,7 +23,7 @@ from cllm.machine import (
     resident_bytes,
 )
 
-ENDED = 2**22 + 1  # above the largest process number that Linux gives
+ENDED = 2**22 + 1  # above the largest PID of Linux
 
 CPUINFO = """processor	: 0
 model name	: Some CPU @ 2 GHz
@@ -33,14 +35,14 @@ flags		: fpu
 """
 
 
-def _tree(root: Path, files: dict[str, str]) -> Path:
+def _write_files(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root
 
 
-def test_this_machine_is_described() -> None:
+def test_detect_machine_describes_this_machine() -> None:
     here = detect_machine()
     assert here.cores == min(here.cores, len(os.sched_getaffinity(0)))
     assert 0 < here.available_bytes <= here.memory_bytes
@@ -49,22 +51,22 @@ def test_this_machine_is_described() -> None:
     assert default_dtype(here) in ("bfloat16", "float32")
 
 
-def test_cpu_facts_come_from_the_first_core(tmp_path: Path) -> None:
+def test_cpu_model_and_features_come_from_the_first_core(tmp_path: Path) -> None:
     here = detect_machine(
-        _tree(tmp_path, {"proc/cpuinfo": CPUINFO, "etc/os-release": 'NAME=x\nPRETTY_NAME="Some OS 1"\n'})
+        _write_files(tmp_path, {"proc/cpuinfo": CPUINFO, "etc/os-release": 'NAME=x\nPRETTY_NAME="Some OS 1"\n'})
     )
     assert here.cpu == "Some CPU @ 2 GHz"
     assert here.features == frozenset({"avx2", "fma", "avx512f", "avx512_bf16"})
     assert here.system.startswith("Some OS 1, Linux ")
 
 
-def test_arm_lists_its_features_under_another_name(tmp_path: Path) -> None:
-    here = detect_machine(_tree(tmp_path, {"proc/cpuinfo": "processor : 0\nFeatures : fp asimd bf16\n"}))
+def test_arm_features_are_read(tmp_path: Path) -> None:
+    here = detect_machine(_write_files(tmp_path, {"proc/cpuinfo": "processor : 0\nFeatures : fp asimd bf16\n"}))
     assert here.features == frozenset({"asimd", "bf16"})
     assert default_dtype(here) == "float32"
 
 
-def test_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:
+def test_unreadable_proc_gives_defaults(tmp_path: Path) -> None:
     here = detect_machine(tmp_path)
     assert here.features is None
     assert here.cpu == "unknown"
@@ -82,7 +84,7 @@ def test_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:
         (set(), "float32"),
     ],
 )
-def test_bfloat16_only_where_the_processor_multiplies_it(features: set[str], dtype: str) -> None:
+def test_default_dtype_is_bfloat16_only_with_hardware_support(features: set[str], dtype: str) -> None:
     assert default_dtype(replace(detect_machine(), features=frozenset(features))) == dtype
 
 
@@ -113,27 +115,25 @@ VERSION_1 = {
 
 
 @pytest.mark.parametrize("files", [VERSION_2, VERSION_1], ids=["cgroup2", "cgroup1"])
-def test_a_container_has_what_its_groups_allow(
-    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cgroup_limits_cores_and_memory(files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    here = detect_machine(_tree(tmp_path, files))
-    assert here.cores == 2  # 2.5 are paid for
+    here = detect_machine(_write_files(tmp_path, files))
+    assert here.cores == 2  # of a quota of 2.5
     assert here.memory_bytes == 600_000_000
     assert here.available_bytes == 400_000_000
 
 
-def test_less_than_one_paid_core_is_one(tmp_path: Path) -> None:
+def test_quota_below_one_core_counts_as_one(tmp_path: Path) -> None:
     files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}
-    assert detect_machine(_tree(tmp_path, files)).cores == 1
+    assert detect_machine(_write_files(tmp_path, files)).cores == 1
 
 
-def test_affinity_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cores_respect_cpu_affinity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 7, 11})
     assert detect_machine(tmp_path).cores == 3
 
 
-def test_programs_are_found_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_are_looked_up_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gcc").write_bytes(b"")
     (tmp_path / "gcc").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -141,7 +141,7 @@ def test_programs_are_found_where_they_are(tmp_path: Path, monkeypatch: pytest.M
     assert (here.gcc, here.git, here.make) == (True, False, False)
 
 
-def test_importing_costs_no_torch() -> None:
+def test_import_does_not_load_torch() -> None:
     code = "import sys, cllm.machine; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -155,7 +155,7 @@ def _wait_until(condition: Callable[[], bool]) -> bool:
     return True
 
 
-def test_a_process_that_has_ended_counts_nothing() -> None:
+def test_ended_process_counts_as_zero() -> None:
     assert proportional_set_size([ENDED]) == 0
     assert cpu_seconds([ENDED]) == 0
     assert descendants(ENDED) == []
@@ -163,7 +163,7 @@ def test_a_process_that_has_ended_counts_nothing() -> None:
     assert anonymous_set_size([ENDED]) == resident_bytes(ENDED) == 0
 
 
-def test_what_was_written_counts_and_pages_of_files_do_not(tmp_path: Path) -> None:
+def test_anonymous_set_size_excludes_file_mappings(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(20_000_000))
     pid = os.getpid()
     before, resident = anonymous_set_size([pid]), resident_bytes(pid)
@@ -177,7 +177,7 @@ def test_what_was_written_counts_and_pages_of_files_do_not(tmp_path: Path) -> No
         assert 0 < anonymous_set_size([ENDED, pid]) < proportional_set_size([pid])
 
 
-def test_descendants_are_found_through_generations() -> None:
+def test_descendants_include_grandchildren_and_not_the_process_itself() -> None:
     with subprocess.Popen(["/bin/sh", "-c", "sleep 600 & wait"]) as shell:
         try:
             assert _wait_until(lambda: len(descendants(shell.pid)) == 1)
@@ -189,7 +189,7 @@ def test_descendants_are_found_through_generations() -> None:
                 os.kill(pid, 9)
 
 
-def test_a_process_name_with_spaces_and_brackets_is_read(tmp_path: Path) -> None:
+def test_process_name_with_spaces_and_parentheses_is_parsed(tmp_path: Path) -> None:
     program = tmp_path / "a) S 1 ("
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "600"]) as process:
@@ -200,15 +200,15 @@ def test_a_process_name_with_spaces_and_brackets_is_read(tmp_path: Path) -> None
             process.kill()
 
 
-def test_cpu_seconds_follow_the_clock_of_the_process() -> None:
+def test_cpu_seconds_match_process_time() -> None:
     begin, clock = cpu_seconds([os.getpid()]), time.process_time()
     while time.process_time() - clock < 0.3:
         pass
     assert cpu_seconds([os.getpid()]) - begin == pytest.approx(0.3, abs=0.1)
 
 
-def test_the_sampler_sees_a_peak_that_has_passed() -> None:
-    gc.collect()  # what other tests left must not go while we look
+def test_sampler_keeps_the_peak_after_memory_is_freed() -> None:
+    gc.collect()  # garbage of other tests must not be freed during the measurement
     with MemorySampler(interval_seconds=0.01) as memory:
         before = memory.peak_bytes
         assert before > 1_000_000
@@ -218,7 +218,7 @@ def test_the_sampler_sees_a_peak_that_has_passed() -> None:
     assert memory.peak_bytes > before + 60_000_000
 
 
-def test_the_sampler_counts_children() -> None:
+def test_sampler_counts_child_processes() -> None:
     code = "import sys; block = bytearray(b'x') * 64_000_000; print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -228,23 +228,23 @@ def test_the_sampler_counts_children() -> None:
             assert memory.peak_bytes > alone + 50_000_000
 
 
-def test_the_sampler_takes_a_hundredth_of_a_core() -> None:
+def test_sampler_pauses_100_times_as_long_as_a_sample_takes() -> None:
     memory = MemorySampler(interval_seconds=1.0)
     assert memory.pause_seconds_after(0.005) == 1.0 and memory.pause_seconds_after(0.05) == pytest.approx(5.0)
 
 
-def test_the_sampler_ends_with_its_block() -> None:
+def test_sampler_thread_ends_with_the_context() -> None:
     with pytest.raises(ZeroDivisionError), MemorySampler(interval_seconds=600) as memory:
         raise ZeroDivisionError
     assert not memory._thread.is_alive()
 
 
-def test_freed_memory_goes_back_to_the_system() -> None:
+def test_trim_heap_returns_freed_memory_to_the_system() -> None:
     code = """
 import os
 from cllm.machine import proportional_set_size, trim_heap
-blocks = [bytes([number % 256]) * 100_000 for number in range(1000)]  # smaller than what is mapped by itself
-last = bytes(100_001)  # behind them: without being asked, nothing below it goes back
+blocks = [bytes([number % 256]) * 100_000 for number in range(1000)]  # below the mmap threshold
+last = bytes(100_001)  # on top of the heap: without malloc_trim, nothing below it is returned
 held = proportional_set_size([os.getpid()])
 del blocks
 assert proportional_set_size([os.getpid()]) > held - 20_000_000

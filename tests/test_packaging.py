@@ -1,3 +1,5 @@
+"""The wheel: its contents, and that it runs without the source tree."""
+
 import subprocess
 import sys
 import zipfile
@@ -10,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from this tree without a network."""
+    """The wheel, built offline from this source tree."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
@@ -18,7 +20,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_holds_every_module_and_the_licence(wheel: Path) -> None:
+def test_wheel_contains_every_module_and_the_license(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "cllm").rglob("*.py")}
     assert modules <= names
@@ -26,7 +28,7 @@ def test_the_wheel_holds_every_module_and_the_licence(wheel: Path) -> None:
     assert not any(name.startswith("tests") for name in names)
 
 
-def test_the_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
+def test_wheel_runs_without_the_source_tree(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     program = (

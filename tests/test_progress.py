@@ -1,3 +1,5 @@
+"""Progress reporters for pipes and terminals."""
+
 import io
 
 from rich.console import Console
@@ -5,7 +7,7 @@ from rich.console import Console
 from cllm.progress import PlainReporter, TerminalReporter, reporter
 
 
-def test_a_pipe_gets_plain_lines() -> None:
+def test_pipe_output_is_plain_lines_without_escape_codes() -> None:
     stream = io.StringIO()
     with reporter(stream) as report:
         assert isinstance(report, PlainReporter)
@@ -17,7 +19,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-def test_a_terminal_shows_phase_share_figures_and_time_left() -> None:
+def test_terminal_shows_phase_percentage_metrics_and_time_left() -> None:
     stream = io.StringIO()
     with TerminalReporter(Console(file=stream, force_terminal=True, width=100)) as report:
         report.start_phase("scan")

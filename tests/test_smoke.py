@@ -1,11 +1,11 @@
-"""What a newcomer runs first: learn a small repository, complete with it, in seconds."""
+"""Smoke test: train on a small repository and complete a prompt; takes seconds."""
 
 import json
 
 from commandline import Cllm
 
 
-def test_learn_and_complete(trained: Cllm) -> None:
+def test_train_and_complete(trained: Cllm) -> None:
     card = trained.scorecard()
     bits = card["bits_per_byte"]
     assert 0 < bits["mixed"] < bits["model"] < 8 and 0 < bits["memory"] < 8

@@ -1,3 +1,5 @@
+"""`cllm top`: rendering of the status and the command during and after a run."""
+
 import io
 import json
 from pathlib import Path
@@ -9,7 +11,7 @@ from rich.console import Console
 from cllm.commands.top_view import render, sparkline, time_bar
 
 
-def test_a_bar_has_all_of_the_time() -> None:
+def test_time_bar_shares_sum_to_100_percent() -> None:
     assert time_bar(0.5, 0.25).plain == "███████████████░░░░░  50%  25%  25%"
     assert time_bar(1.0, 0.2).plain.startswith("█" * 20 + " ")
     assert time_bar(0.0, 0.0).plain == "░" * 20 + "   0%   0% 100%"
@@ -19,11 +21,11 @@ def test_a_bar_has_all_of_the_time() -> None:
     ("values", "line"),
     [([1.0, 8.0], "▁█"), ([3.0, 3.0, 3.0], "▁▁▁"), ([float(n) for n in range(8)], "▁▂▃▄▅▆▇█"), ([5.0] * 500, "▁" * 60)],
 )
-def test_a_sparkline(values: list[float], line: str) -> None:
+def test_sparkline_scales_values_and_truncates_to_the_width(values: list[float], line: str) -> None:
     assert sparkline(values, 60) == line
 
 
-def test_a_picture_shows_node_zero_and_its_workers(tmp_path: Path) -> None:
+def test_render_lists_node_zero_and_its_workers(tmp_path: Path) -> None:
     run = {"step": 30, "steps": 40, "progress": 0.75, "tokens_per_second": 12_345.6, "loss": 2.5, "gradient_norm": 0.5}
     worker = {
         "rank": 0,
@@ -52,10 +54,10 @@ def test_a_picture_shows_node_zero_and_its_workers(tmp_path: Path) -> None:
     ]
     narrow = Console(width=80, file=io.StringIO(), record=True)
     narrow.print(render(tmp_path, found, narrow.width))
-    assert len(narrow.export_text().splitlines()) == 6  # no line is broken
+    assert len(narrow.export_text().splitlines()) == 6  # no line wraps
 
 
-def test_what_is_learned_is_watched(cllm: Cllm) -> None:
+def test_top_reports_never_started_running_and_finished_runs(cllm: Cllm) -> None:
     never = cllm("top")
     assert never.returncode == 0 and "was never started" in never.stdout
     process = cllm.start_training("--steps", "40", "--workers", "2")
@@ -63,7 +65,7 @@ def test_what_is_learned_is_watched(cllm: Cllm) -> None:
     done = cllm("top", "--once")
     process.communicate()
     assert done.returncode == 0, done.stderr
-    if "Node Zero" in done.stdout:  # or it was over by then
+    if "Node Zero" in done.stdout:  # otherwise the run has already ended
         assert "worker 0" in done.stdout and "worker 1" in done.stdout and "loss" in done.stdout
     after = cllm("top")
     assert after.returncode == 0 and "is finished" in after.stdout

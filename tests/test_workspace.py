@@ -1,3 +1,5 @@
+"""The workspace directory: creation, permissions, cleaning, runs and the pointer to the current run."""
+
 import os
 import signal
 import stat
@@ -18,20 +20,20 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def made(workspace: Workspace) -> Workspace:
+def created(workspace: Workspace) -> Workspace:
     workspace.create()
     return workspace
 
 
 def _outside(tmp_path: Path) -> Path:
-    """A directory of the user that nothing here may touch."""
+    """A user directory outside of the workspace, which must stay unchanged."""
     outside = tmp_path / "outside"
     (outside / "0001").mkdir(parents=True)
     (outside / "0001" / "precious").write_text("x")
     return outside
 
 
-def test_naming_a_workspace_touches_nothing(workspace: Workspace) -> None:
+def test_queries_of_a_missing_workspace_create_nothing(workspace: Workspace) -> None:
     assert (workspace.latest_run(), workspace.current(), workspace.unfinished()) == (None, None, None)
     assert workspace.holder() is None
     assert workspace.disk_bytes() == 0
@@ -39,14 +41,14 @@ def test_naming_a_workspace_touches_nothing(workspace: Workspace) -> None:
     assert list(workspace.root.iterdir()) == []
 
 
-def test_the_folder_is_private_and_ignores_itself(workspace: Workspace) -> None:
+def test_created_directory_is_private_and_ignored_by_git(workspace: Workspace) -> None:
     workspace.create()
     workspace.create()
     assert stat.S_IMODE(workspace.folder.stat().st_mode) == 0o700
     assert (workspace.folder / ".gitignore").read_text() == "*\n"
 
 
-def test_git_does_not_see_the_folder(workspace: Workspace) -> None:
+def test_git_status_does_not_show_the_directory(workspace: Workspace) -> None:
     workspace.create()
     workspace.new_run()
     environment = {"PATH": os.environ["PATH"], "HOME": str(workspace.root), "GIT_CONFIG_NOSYSTEM": "1"}
@@ -56,28 +58,28 @@ def test_git_does_not_see_the_folder(workspace: Workspace) -> None:
     assert seen == b""
 
 
-def test_a_folder_with_other_rights_or_another_gitignore_is_brought_to_ours(made: Workspace) -> None:
-    made.folder.chmod(0o755)
-    (made.folder / ".gitignore").write_text("!*\n")
-    made.create()
-    assert stat.S_IMODE(made.folder.stat().st_mode) == 0o700
-    assert (made.folder / ".gitignore").read_text() == "*\n"
+def test_create_restores_permissions_and_gitignore(created: Workspace) -> None:
+    created.folder.chmod(0o755)
+    (created.folder / ".gitignore").write_text("!*\n")
+    created.create()
+    assert stat.S_IMODE(created.folder.stat().st_mode) == 0o700
+    assert (created.folder / ".gitignore").read_text() == "*\n"
 
 
-def test_a_repository_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_unwritable_repository_raises_workspace_error(tmp_path: Path) -> None:
     for root in (Path("/proc/self/task"), tmp_path / "missing"):
         with pytest.raises(WorkspaceError, match=r"\.cllm cannot be written: "):
             Workspace(root).create()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_repository_is_one_sentence(workspace: Workspace) -> None:
+def test_read_only_repository_raises_workspace_error(workspace: Workspace) -> None:
     workspace.root.chmod(0o555)
     with pytest.raises(WorkspaceError, match="Permission denied"):
         workspace.create()
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(workspace: Workspace) -> None:
+def test_file_in_place_of_the_directory_is_rejected_and_kept(workspace: Workspace) -> None:
     workspace.folder.write_text("mine")
     with pytest.raises(WorkspaceError, match="is not a directory"):
         workspace.create()
@@ -87,7 +89,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(workspace: Workspace) -> N
 
 
 @pytest.mark.parametrize("link", [".cllm", ".cllm/runs"])
-def test_a_symbolic_link_is_refused_and_its_target_untouched(workspace: Workspace, tmp_path: Path, link: str) -> None:
+def test_symbolic_link_is_rejected_and_its_target_unchanged(workspace: Workspace, tmp_path: Path, link: str) -> None:
     outside = _outside(tmp_path)
     (workspace.root / link).parent.mkdir(exist_ok=True)
     (workspace.root / link).symlink_to(outside)
@@ -104,7 +106,7 @@ def test_a_symbolic_link_is_refused_and_its_target_untouched(workspace: Workspac
     assert (outside / "0001" / "precious").read_text() == "x"
 
 
-def test_a_lock_names_its_holder_and_ends_with_it(workspace: Workspace) -> None:
+def test_lock_reports_its_holder_and_is_released(workspace: Workspace) -> None:
     with workspace.lock():
         assert workspace.holder() == os.getpid()
         with pytest.raises(WorkspaceError, match=f"in use by process {os.getpid()}"), workspace.lock():
@@ -124,7 +126,7 @@ with Workspace(Path(sys.argv[1])).lock():
 """
 
 
-def test_clean_refuses_while_a_run_holds_the_folder_and_not_after_it_was_killed(workspace: Workspace) -> None:
+def test_clean_fails_while_a_run_holds_the_lock_and_works_after_it_is_killed(workspace: Workspace) -> None:
     command = [sys.executable, "-c", HOLD, str(workspace.root)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -140,83 +142,83 @@ def test_clean_refuses_while_a_run_holds_the_folder_and_not_after_it_was_killed(
     assert not workspace.folder.exists()
 
 
-def test_clean_says_what_it_freed_and_may_be_repeated(made: Workspace) -> None:
-    (made.new_run() / "weights").write_bytes(b"x" * 1_000_000)
-    taken = made.disk_bytes()
-    assert 1_000_000 <= taken < 1_100_000
-    assert taken <= made.clean() < 1_200_000  # the lock file is new
-    assert list(made.root.iterdir()) == []
-    assert made.clean() == 0
+def test_clean_returns_the_bytes_freed_and_is_idempotent(created: Workspace) -> None:
+    (created.new_run() / "weights").write_bytes(b"x" * 1_000_000)
+    used = created.disk_bytes()
+    assert 1_000_000 <= used < 1_100_000
+    assert used <= created.clean() < 1_200_000  # including the lock file, which clean creates
+    assert list(created.root.iterdir()) == []
+    assert created.clean() == 0
 
 
-def test_clean_does_not_follow_links_out_of_the_folder(made: Workspace, tmp_path: Path) -> None:
+def test_clean_does_not_follow_symbolic_links(created: Workspace, tmp_path: Path) -> None:
     outside = _outside(tmp_path)
-    (made.new_run() / "link").symlink_to(outside)
-    assert made.clean() < 100_000
+    (created.new_run() / "link").symlink_to(outside)
+    assert created.clean() < 100_000
     assert (outside / "0001" / "precious").exists()
 
 
-def test_a_folder_that_cannot_be_removed_is_one_sentence(made: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clean_reports_files_that_cannot_be_removed(created: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str, *arguments: object, **options: object) -> None:
         raise PermissionError(1, "Operation not permitted", path)
 
     monkeypatch.setattr("os.unlink", refuse)
     with pytest.raises(WorkspaceError, match="cannot be removed completely: Operation not permitted"):
-        made.clean()
+        created.clean()
 
 
-def test_runs_are_numbered_upward(made: Workspace) -> None:
-    assert [made.new_run().name for _ in range(3)] == ["0001", "0002", "0003"]
-    assert made.latest_run() == made.runs / "0003"
-    (made.runs / "9999").mkdir()
-    assert made.new_run().name == "10000"
-    assert made.latest_run() == made.runs / "10000"
+def test_run_numbers_increase(created: Workspace) -> None:
+    assert [created.new_run().name for _ in range(3)] == ["0001", "0002", "0003"]
+    assert created.latest_run() == created.runs / "0003"
+    (created.runs / "9999").mkdir()
+    assert created.new_run().name == "10000"
+    assert created.latest_run() == created.runs / "10000"
 
 
-def test_only_directories_with_a_number_are_runs(made: Workspace, tmp_path: Path) -> None:
-    run = made.new_run()
-    (made.runs / ".tmp-1-0002").mkdir()
-    (made.runs / "0003").write_text("a file")
-    (made.runs / "0004").symlink_to(_outside(tmp_path))
-    (made.runs / "new").mkdir()
-    assert made.latest_run() == run
+def test_latest_run_ignores_entries_that_are_not_runs(created: Workspace, tmp_path: Path) -> None:
+    run = created.new_run()
+    (created.runs / ".tmp-1-0002").mkdir()
+    (created.runs / "0003").write_text("a file")
+    (created.runs / "0004").symlink_to(_outside(tmp_path))
+    (created.runs / "new").mkdir()
+    assert created.latest_run() == run
 
 
-def test_a_run_that_cannot_be_made_is_one_sentence(made: Workspace) -> None:
-    made.runs.rmdir()
+def test_run_that_cannot_be_created_raises_workspace_error(created: Workspace) -> None:
+    created.runs.rmdir()
     with pytest.raises(WorkspaceError, match=r"0001 cannot be created: No such file"):
-        made.new_run()
+        created.new_run()
 
 
-def test_publishing_moves_the_pointer_and_removes_what_is_older(made: Workspace) -> None:
-    first = made.new_run()
-    assert (made.current(), made.unfinished()) == (None, first)
-    made.publish(first)
-    assert (made.current(), made.unfinished()) == (first, None)
-    second, third = made.new_run(), made.new_run()
-    assert (made.current(), made.unfinished()) == (first, third)
-    made.publish(second)
-    assert (made.current(), made.unfinished()) == (second, third)
-    assert sorted(made.runs.iterdir()) == [second, third]
+def test_publish_moves_the_pointer_and_removes_older_runs(created: Workspace) -> None:
+    first = created.new_run()
+    assert (created.current(), created.unfinished()) == (None, first)
+    created.publish(first)
+    assert (created.current(), created.unfinished()) == (first, None)
+    second, third = created.new_run(), created.new_run()
+    assert (created.current(), created.unfinished()) == (first, third)
+    created.publish(second)
+    assert (created.current(), created.unfinished()) == (second, third)
+    assert sorted(created.runs.iterdir()) == [second, third]
 
 
-def test_a_run_that_cannot_be_removed_does_not_stop_publishing(
-    made: Workspace, monkeypatch: pytest.MonkeyPatch
+def test_publish_succeeds_when_an_older_run_cannot_be_removed(
+    created: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new = made.new_run(), made.new_run()
+    old, new = created.new_run(), created.new_run()
     (old / "file").touch()
     with monkeypatch.context() as patch:
         patch.setattr("os.rmdir", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "immutable")))
-        made.publish(new)
-    assert (made.current(), old.exists()) == (new, True)
-    made.publish(new)
+        created.publish(new)
+    assert (created.current(), old.exists()) == (new, True)
+    created.publish(new)
     assert not old.exists()
 
 
-def test_publishing_something_else_is_our_own_bug(made: Workspace, tmp_path: Path) -> None:
+def test_publish_of_a_path_that_is_not_a_run_fails_an_assertion(created: Workspace, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="is not a run"):
-        made.publish(tmp_path)
-    assert made.current() is None
+        created.publish(tmp_path)
+    assert created.current() is None
 
 
 @pytest.mark.parametrize(
@@ -224,17 +226,17 @@ def test_publishing_something_else_is_our_own_bug(made: Workspace, tmp_path: Pat
     [b"", b"{", b"\xff", b"[]", b"null"]
     + [b'{"run": 1}', b'{"run": null}', b'{"run": "../../outside"}', b'{"run": "0001\\n"}'],
 )
-def test_a_corrupted_pointer_is_refused_by_name(made: Workspace, content: bytes) -> None:
-    made.new_run()
-    made.pointer.write_bytes(content)
-    for ask in (made.current, made.unfinished):
+def test_corrupted_pointer_raises_an_error_naming_it(created: Workspace, content: bytes) -> None:
+    created.new_run()
+    created.pointer.write_bytes(content)
+    for query in (created.current, created.unfinished):
         with pytest.raises(ArtifactError, match=r"current\.json"):
-            ask()
+            query()
 
 
-def test_a_pointer_to_a_run_that_is_gone_is_refused_by_name(made: Workspace) -> None:
-    run = made.new_run()
-    made.publish(run)
+def test_pointer_to_a_missing_run_raises_an_error_naming_both(created: Workspace) -> None:
+    run = created.new_run()
+    created.publish(run)
     run.rmdir()
     with pytest.raises(ArtifactError, match=r"0001 is missing, but .*current\.json names it"):
-        made.current()
+        created.current()

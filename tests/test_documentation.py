@@ -1,4 +1,4 @@
-"""The commands in the documents run, and what the documents say exists."""
+"""Commands, options, links and names in the documentation exist, and its commands run."""
 
 import re
 import shlex
@@ -17,11 +17,11 @@ SLOW = (
     "doctor",
     "bench",
     "export",
-)  # run by tests of their own; here they would change what others read
+)  # run by other tests; here they would modify the shared repository
 
 
 def commands(document: Path) -> list[str]:
-    """The `cllm` lines of a document's code blocks, without their comments."""
+    """The `cllm` commands in the code blocks of a document, without comments."""
     lines = re.findall(r"^    (?:.*\| )?(?:\.venv/bin/)?(cllm .*)$", document.read_text(), re.MULTILINE)
     return [line.split("#")[0].strip() for line in lines]
 
@@ -29,12 +29,12 @@ def commands(document: Path) -> list[str]:
 ALL = sorted({command for document in DOCUMENTS for command in commands(document)})
 
 
-def test_the_documents_have_commands() -> None:
+def test_documentation_contains_commands() -> None:
     assert len(ALL) >= 8
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if c.split()[1] not in SLOW])
-def test_the_documents_commands_run(trained: Cllm, command: str) -> None:
+def test_commands_in_the_documentation_run(trained: Cllm, command: str) -> None:
     arguments = shlex.split(command)[1:]
     file = next((trained.repository / "src").glob("*.c"))
     for old, new in (
@@ -49,14 +49,14 @@ def test_the_documents_commands_run(trained: Cllm, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if c.split()[1] in SLOW])
-def test_the_documents_other_commands_are_understood(trained: Cllm, command: str) -> None:
+def test_options_of_slow_commands_in_the_documentation_exist(trained: Cllm, command: str) -> None:
     done = trained(shlex.split(command)[1], "--help")
     assert done.returncode == 0
     options = re.findall(r"--[a-z-]+", command)
     assert all(re.search(rf"{option}\b", done.stdout) for option in options), command
 
 
-def test_the_guides_commands_run_on_the_guides_files(trained: Cllm, tmp_path: Path) -> None:
+def test_guide_commands_run_and_print_the_shown_errors(trained: Cllm, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "guides.md").read_text()
     for name, pattern in (
         ("schema.json", r"`schema.json` is\n\n((?:    .*\n)+)"),
@@ -75,20 +75,20 @@ def test_the_guides_commands_run_on_the_guides_files(trained: Cllm, tmp_path: Pa
         assert expected == 0 or done.stderr == output + "\n"
 
 
-def test_the_make_targets_exist() -> None:
+def test_make_targets_in_the_documentation_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for document in DOCUMENTS:
         for target in re.findall(r"^    make (\w+)", document.read_text(), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_resolve() -> None:
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-def test_every_dependency_is_argued_for() -> None:
+def test_every_dependency_is_documented() -> None:
     text = (ROOT / "docs" / "dependencies.md").read_text()
     block = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
     assert block
@@ -96,7 +96,7 @@ def test_every_dependency_is_argued_for() -> None:
         assert name in text or name.startswith("tree-sitter-"), name
 
 
-def test_every_room_is_described() -> None:
+def test_every_package_is_documented() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    rooms = [path.parent.name for path in (ROOT / "cllm").glob("*/__init__.py")]
-    assert all(f"`{room}`" in text for room in rooms), rooms
+    packages = [path.parent.name for path in (ROOT / "cllm").glob("*/__init__.py")]
+    assert all(f"`{package}`" in text for package in packages), packages

@@ -1,4 +1,4 @@
-"""Many machines: hosts with their own addresses, each in a network namespace, at one switch (Linux, as root)."""
+"""Training on several machines: hosts in network namespaces on one bridge (Linux, needs root)."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from cllm.stages.job import parse_endpoint
 STEPS = 120
 
 
-def have_namespaces() -> bool:
+def has_network_namespaces() -> bool:
     tool = shutil.which("ip")
     return tool is not None and os.geteuid() == 0 and subprocess.run(["unshare", "-n", "true"]).returncode == 0
 
@@ -31,7 +31,7 @@ def ip(*arguments: str) -> None:
 
 
 class Network:
-    """A switch and hosts 1, 2, 3, ..., whose addresses are 10.77.0.1 and on."""
+    """A bridge with hosts 1, 2, 3, ... at the addresses 10.77.0.1, 10.77.0.2, ..."""
 
     def __init__(self, hosts: int) -> None:
         self.name = f"cllm{os.getpid()}"
@@ -77,7 +77,7 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture
 def cllm_with_plan(cllm: Cllm) -> tuple[Cllm, Path, str]:
-    """A repository, a plan of short steps for many machines, and the weights that one machine learns by it."""
+    """A repository, a plan of short steps for several machines, and the SHA-256 of the weights one machine gets."""
     assert cllm.train("--steps", "2", "--workers", "13").returncode == 0
     plan = json.loads((cllm.repository / ".cllm" / "runs" / "0001" / "plan.json").read_text())
     plan["phases"] = [{"context": 32, "rows": 1, "until": 1.0, "steps": STEPS}]
@@ -92,7 +92,7 @@ def lines(log: Path) -> list[str]:
 
 
 def machine_counts(log: Path) -> list[int]:
-    """How many machines there were, each time that their number changed."""
+    """The number of machines after each change, from the log."""
     return [int(line.split(" machines:")[0].split()[-1]) for line in lines(log) if " machines:" in line]
 
 
@@ -102,14 +102,14 @@ def wait_for_machines(log: Path, number: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not have_namespaces(), reason="needs root and `ip` (iproute2) for network namespaces")
-def test_machines_come_go_and_lose_their_cable_with_the_bits_of_one(
+@pytest.mark.skipif(not has_network_namespaces(), reason="needs root and `ip` (iproute2) for network namespaces")
+def test_weights_are_bit_identical_when_machines_join_leave_and_lose_their_link(
     network: Network, cllm_with_plan: tuple[Cllm, Path, str], tmp_path: Path
 ) -> None:
     cllm, plan, weights = cllm_with_plan
     log = {host: tmp_path / f"{host}.log" for host in network.hosts}
     leader_address = f"{network.address(1)}:29477"
-    own = ("--config", str(cllm.config), "--plan", str(plan), "--fresh")
+    options = ("--config", str(cllm.config), "--plan", str(plan), "--fresh")
     with ExitStack() as processes:
 
         def start(host: int, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -118,7 +118,7 @@ def test_machines_come_go_and_lose_their_cable_with_the_bits_of_one(
             processes.callback(process.kill)
             return process
 
-        first = start(1, str(cllm.repository), *own, "--listen", leader_address)
+        first = start(1, str(cllm.repository), *options, "--listen", leader_address)
         second, third = start(2, "--join", leader_address), start(3, "--join", leader_address)
         wait_for(lambda: log[1].exists() and 3 in machine_counts(log[1]), "three machines")
         network.cable(3, "down")
@@ -145,8 +145,8 @@ def test_machines_come_go_and_lose_their_cable_with_the_bits_of_one(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not have_namespaces(), reason="needs root and `ip` (iproute2) for network namespaces")
-def test_nobody_listens_but_where_the_user_said(network: Network, cllm: Cllm, tmp_path: Path) -> None:
+@pytest.mark.skipif(not has_network_namespaces(), reason="needs root and `ip` (iproute2) for network namespaces")
+def test_peers_listen_only_on_the_given_address(network: Network, cllm: Cllm, tmp_path: Path) -> None:
     leader_address = f"{network.address(1)}:29477"
     arguments = ("--config", str(cllm.config), "--steps", "100000", "--workers", "1", "--listen", leader_address)
     log = {host: tmp_path / f"{host}.log" for host in network.hosts}
@@ -168,19 +168,19 @@ def test_nobody_listens_but_where_the_user_said(network: Network, cllm: Cllm, tm
 
 
 @pytest.mark.slow
-def test_machines_that_average_now_and_then_learn_other_weights_and_one_alone_the_same(
+def test_periodic_averaging_changes_the_weights_only_with_several_machines(
     cllm_with_plan: tuple[Cllm, Path, str], tmp_path: Path
 ) -> None:
     cllm, path, weights = cllm_with_plan
     plan = json.loads(path.read_text())
     plan["training"]["sync_every"] = 7
     path.write_text(json.dumps(plan))
-    own = ("--plan", str(path), "--fresh", "--workers", "1", "--listen")
-    assert cllm.train(*own, "127.0.0.1:29478").returncode == 0
+    options = ("--plan", str(path), "--fresh", "--workers", "1", "--listen")
+    assert cllm.train(*options, "127.0.0.1:29478").returncode == 0
     alone = cllm.scorecard()
     assert alone["weights_sha256"] == weights
     other = cllm.popen("train", "--join", "127.0.0.1:29479", "--workers", "1")
-    done = cllm.train(*own, "127.0.0.1:29479")
+    done = cllm.train(*options, "127.0.0.1:29479")
     assert done.returncode == 0 and other.wait(60) == 0 and "2 machines" in done.stderr, done.stderr
     other.communicate()
     together = cllm.scorecard()
@@ -189,14 +189,14 @@ def test_machines_that_average_now_and_then_learn_other_weights_and_one_alone_th
     assert bits[1] == pytest.approx(bits[0], rel=0.2)
 
 
-def test_a_port_that_is_taken_and_an_address_of_another_machine_are_said(cllm: Cllm) -> None:
-    for leader_address, words in (
+def test_invalid_listen_address_is_reported(cllm: Cllm) -> None:
+    for leader_address, message in (
         ("0.0.0.0", "every address"),
         ("198.51.100.7", "not possible"),
         ("localhost:x", "not a port"),
     ):
         done = cllm.train("--steps", "2", "--listen", leader_address)
-        assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert done.returncode in (1, 2) and message in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,10 @@ def test_a_port_that_is_taken_and_an_address_of_another_machine_are_said(cllm: C
         ("[::1]", "::1", 29400),
     ],
 )
-def test_an_address_may_have_a_port(text: str, host: str, port: int) -> None:
+def test_parse_endpoint_accepts_an_optional_port(text: str, host: str, port: int) -> None:
     assert parse_endpoint("--join", text) == (host, port)
 
 
-def test_joining_nobody_is_said(cllm: Cllm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_join_rejects_fresh(cllm: Cllm, monkeypatch: pytest.MonkeyPatch) -> None:
     done = cllm("train", "--join", "localhost", "--fresh")
     assert done.returncode == 2 and "--fresh does not go with --join" in done.stderr

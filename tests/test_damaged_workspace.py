@@ -1,4 +1,4 @@
-"""Whatever is damaged in a workspace, every command ends in one sentence or does its work; none in a traceback."""
+"""Damaged workspace files and invalid configurations end in a one-line error, never in a traceback."""
 
 import json
 import shutil
@@ -37,8 +37,8 @@ FILES = (
 
 
 @pytest.fixture
-def copy(trained: Cllm, tmp_path: Path) -> Cllm:
-    """A learned repository that may be damaged."""
+def trained_copy(trained: Cllm, tmp_path: Path) -> Cllm:
+    """A copy of the trained repository that the test may damage."""
     shutil.copytree(trained.repository, tmp_path / "copy")
     return Cllm(tmp_path / "copy", trained.config)
 
@@ -55,19 +55,19 @@ def damage_file(path: Path, damage: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_workspace_is_one_sentence_with_a_way_out(
-    copy: Cllm, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_damaged_file_gives_a_one_line_error_with_a_recovery_hint(
+    trained_copy: Cllm, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # In this process: PyTorch is imported once, not for each of a hundred commands.
-    monkeypatch.chdir(copy.repository)
-    path = copy.repository / ".cllm" / name
+    # Commands run in this process, so that PyTorch is imported once and not for each of them.
+    monkeypatch.chdir(trained_copy.repository)
+    path = trained_copy.repository / ".cllm" / name
     content = path.read_bytes()
     for damage in DAMAGES:
         damage_file(path, damage)
         for command in COMMANDS:
             shutil.rmtree("out", ignore_errors=True)
             if command[0] == "eval" and damage not in ("gone", "list"):
-                continue  # it starts processes that take seconds
+                continue  # `eval` starts processes, which takes seconds
             code = main(list(command))
             stderr = capsys.readouterr().err
             assert code in (0, 1), (damage, command, stderr)
@@ -84,18 +84,18 @@ def test_a_damaged_workspace_is_one_sentence_with_a_way_out(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["current.json", "runs/0001/model/weights.safetensors"])
-def test_learning_anew_is_a_way_out(copy: Cllm, name: str) -> None:
-    damage_file(copy.repository / ".cllm" / name, "garbage")
-    assert copy.train("--steps", "1", "--workers", "1").returncode == 1
-    assert copy.train("--steps", "1", "--workers", "1", "--fresh").returncode == 0
-    assert copy("complete", "int", "--max-tokens", "2").returncode == 0
+def test_train_fresh_repairs_a_damaged_workspace(trained_copy: Cllm, name: str) -> None:
+    damage_file(trained_copy.repository / ".cllm" / name, "garbage")
+    assert trained_copy.train("--steps", "1", "--workers", "1").returncode == 1
+    assert trained_copy.train("--steps", "1", "--workers", "1", "--fresh").returncode == 0
+    assert trained_copy("complete", "int", "--max-tokens", "2").returncode == 0
 
 
-def test_eval_makes_a_lost_scorecard_again(copy: Cllm) -> None:
-    path = copy.repository / ".cllm" / "runs" / "0001" / "scorecard.json"
+def test_eval_recreates_a_missing_scorecard(trained_copy: Cllm) -> None:
+    path = trained_copy.repository / ".cllm" / "runs" / "0001" / "scorecard.json"
     before = json.loads(path.read_text())
     path.unlink()
-    assert copy("eval").returncode == 0
+    assert trained_copy("eval").returncode == 0
     after = json.loads(path.read_text())
     assert after["bits_per_byte"] == before["bits_per_byte"] and after["train"] == before["train"]
 
@@ -123,7 +123,7 @@ INVALID_CONFIGS = (
 
 
 @pytest.mark.parametrize("toml", INVALID_CONFIGS)
-def test_a_value_that_makes_no_sense_is_one_sentence(cllm: Cllm, toml: str) -> None:
+def test_invalid_config_value_gives_a_one_line_error_naming_the_key(cllm: Cllm, toml: str) -> None:
     cllm.config.write_text(toml)
     done = cllm.train("--steps", "1", "--workers", "1")
     assert done.returncode in (1, 2), done.stderr
