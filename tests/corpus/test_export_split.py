@@ -1,3 +1,5 @@
+"""Export of the training and held-out files into a directory."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ def corpus(tmp_path: Path) -> Corpus:
     return ingest(root, tmp_path / "corpus", CorpusConfig())
 
 
-def test_the_bytes_learned_from_and_held_out_are_written(corpus: Corpus, tmp_path: Path) -> None:
+def test_export_writes_the_exact_bytes_of_every_document(corpus: Corpus, tmp_path: Path) -> None:
     destination = tmp_path / "new" / "split"
     export_split(corpus, destination)
     written = {path.relative_to(destination) for path in destination.rglob("*") if path.is_file()}
@@ -29,7 +31,7 @@ def test_the_bytes_learned_from_and_held_out_are_written(corpus: Corpus, tmp_pat
         assert (destination / split / document.path).read_bytes() == corpus.text(document)
 
 
-def test_a_destination_that_holds_something_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+def test_destination_that_is_not_an_empty_directory_is_rejected(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     export_split(corpus, tmp_path / "full")
     (tmp_path / "file").write_text("x")
@@ -39,7 +41,7 @@ def test_a_destination_that_holds_something_is_refused(corpus: Corpus, tmp_path:
 
 
 @pytest.mark.parametrize("path", ["../out.c", "/etc/out.c", "a/../../out.c", "", "a\0b"])
-def test_no_path_leads_out_of_the_destination(corpus: Corpus, tmp_path: Path, path: str) -> None:
+def test_path_outside_of_the_destination_is_rejected(corpus: Corpus, tmp_path: Path, path: str) -> None:
     corpus.documents[0] = replace(corpus.documents[0], path=path)
     with pytest.raises(CorpusError, match="leads out of"):
         export_split(corpus, tmp_path / "split")

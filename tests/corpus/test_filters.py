@@ -1,3 +1,5 @@
+"""Filters for directories, file names and contents that are not trained on."""
+
 import base64
 import random
 
@@ -9,12 +11,12 @@ SOURCE = b"/* Adds. */\nint add(int left, int right) {\n    return left + right;
 
 
 @pytest.mark.parametrize("path", ["node_modules", "web/node_modules", "Vendor", "lib/third_party", "a/__pycache__"])
-def test_other_peoples_directories_are_not_entered(path: str) -> None:
+def test_vendored_directories_are_skipped(path: str) -> None:
     assert directory_skip_reason(path) == "vendored or installed"
 
 
 @pytest.mark.parametrize("path", ["src", "vendors", "lib", "build", "deps", "external", "tests/fixtures"])
-def test_ordinary_directories_are_entered(path: str) -> None:
+def test_ordinary_directories_are_not_skipped(path: str) -> None:
     assert directory_skip_reason(path) is None
 
 
@@ -37,11 +39,11 @@ def test_ordinary_directories_are_entered(path: str) -> None:
         ("notes.txt", None),
     ],
 )
-def test_names(path: str, reason: str | None) -> None:
+def test_skip_reason_by_file_name(path: str, reason: str | None) -> None:
     assert name_skip_reason(path) == reason
 
 
-def test_source_and_prose_are_kept() -> None:
+def test_source_and_prose_are_not_skipped() -> None:
     paragraph = b"A paragraph of prose stands on one line, however long it becomes. " * 20 + b"\n\n"
     assert text_skip_reason(SOURCE, "C") is None
     assert text_skip_reason(paragraph * 10, "Markdown") is None
@@ -49,7 +51,7 @@ def test_source_and_prose_are_kept() -> None:
     assert text_skip_reason(b'{"name": "thing"}\n' * 50, "JSON") is None
 
 
-def test_empty_files_teach_nothing() -> None:
+def test_empty_files_are_skipped() -> None:
     assert text_skip_reason(b"", "Python") == text_skip_reason(b" \n\t\r\n", "Python") == "empty"
 
 
@@ -65,7 +67,7 @@ def test_empty_files_teach_nothing() -> None:
         b"-- DO NOT MODIFY\n",
     ],
 )
-def test_generated_files_say_so_at_the_top(head: bytes) -> None:
+def test_generated_marker_counts_only_at_the_top(head: bytes) -> None:
     assert text_skip_reason(head + SOURCE, "C") == "generated"
     assert text_skip_reason(b"int x;\n" * 40 + head + SOURCE, "C") is None
 
@@ -80,23 +82,22 @@ def test_generated_files_say_so_at_the_top(head: bytes) -> None:
         b"/* Do not edit the returned array. */\n",
     ],
 )
-def test_a_sentence_about_generating_is_not_a_marker(head: bytes) -> None:
+def test_comment_about_generating_is_not_a_marker(head: bytes) -> None:
     assert text_skip_reason(head + SOURCE, "C") is None
 
 
 def test_minified_code_is_skipped() -> None:
     assert text_skip_reason(b"function f(a,b){return a+b};" * 200_000, "JavaScript") == "minified"
     assert text_skip_reason(b"x" * 60_000 + b"\n" + SOURCE, "Text") == "minified"
-    assert text_skip_reason(b"function f(a,b){return a+b};" * 20, "JavaScript") is None  # short files are not judged
+    # Short files are never classified as minified.
+    assert text_skip_reason(b"function f(a,b){return a+b};" * 20, "JavaScript") is None
 
 
-def test_tables_are_skipped() -> None:
-    numbers = random.Random(1)
-    digits = "\n".join(", ".join(str(numbers.randrange(10**6)) for _ in range(10)) for _ in range(500)).encode()
-    hexadecimal = "\n".join(
-        " ".join(f"0x{numbers.randrange(256):02x}," for _ in range(12)) for _ in range(500)
-    ).encode()
-    encoded = base64.encodebytes(numbers.randbytes(20_000))
+def test_tables_of_data_are_skipped() -> None:
+    rng = random.Random(1)
+    digits = "\n".join(", ".join(str(rng.randrange(10**6)) for _ in range(10)) for _ in range(500)).encode()
+    hexadecimal = "\n".join(" ".join(f"0x{rng.randrange(256):02x}," for _ in range(12)) for _ in range(500)).encode()
+    encoded = base64.encodebytes(rng.randbytes(20_000))
     for table in (digits, hexadecimal, encoded):
         assert text_skip_reason(b"static const char data[] = {\n" + table + b"};\n", "C") == "data"
     assert text_skip_reason(b'{"key": ["value"]}\n' * 10_000, "JSON") == "data"

@@ -1,4 +1,4 @@
-"""The patterns of one file; `test_walk.py` compares whole trees with git."""
+"""Patterns of a single .gitignore; `test_walk.py` compares whole trees with git."""
 
 import time
 
@@ -21,7 +21,7 @@ from cllm.corpus.ignore import Rules
         (b"a/**", b"a", False),
         (b"a/**", b"a/x", True),
         (b"a/*", b"a/x/y", False),
-        (b"foo**/bar", b"foobar", True),  # git compares the literal start by bytes
+        (b"foo**/bar", b"foobar", True),  # git compares the literal prefix bytewise
         (b"[a-c]x", b"bx", True),
         (b"[!a-c]x", b"bx", False),
         (b"[^a-c]x", b"dx", True),
@@ -45,11 +45,11 @@ from cllm.corpus.ignore import Rules
         (b"\xef\xbb\xbfx", b"x", True),
     ],
 )
-def test_pattern(pattern: bytes, path: bytes, ignored: bool) -> None:
+def test_pattern_matches_as_in_git(pattern: bytes, path: bytes, ignored: bool) -> None:
     assert bool(Rules(pattern).verdict(path, False)) is ignored
 
 
-def test_the_last_line_that_matches_decides() -> None:
+def test_last_matching_line_decides() -> None:
     rules = Rules(b"*.log\r\n!keep.log\r\nbuild/\r\n")
     assert rules.verdict(b"a.log", False) is True
     assert rules.verdict(b"keep.log", False) is False
@@ -58,7 +58,7 @@ def test_the_last_line_that_matches_decides() -> None:
     assert rules.verdict(b"build", False) is None
 
 
-def test_a_pattern_full_of_stars_is_not_slow() -> None:
+def test_pattern_with_many_stars_is_fast() -> None:
     rules = Rules(b"*a*a*a*a*a*a*a*a*a*b\n" + b"**/a/" * 40 + b"b")
     began = time.perf_counter()
     assert rules.verdict(b"a" * 255, False) is None
@@ -67,5 +67,5 @@ def test_a_pattern_full_of_stars_is_not_slow() -> None:
 
 
 @given(st.binary(max_size=60), st.binary(min_size=1, max_size=20))
-def test_any_bytes_are_a_gitignore(content: bytes, path: bytes) -> None:
+def test_any_bytes_are_accepted_as_patterns(content: bytes, path: bytes) -> None:
     assert Rules(content).verdict(path, False) in (True, False, None)

@@ -1,4 +1,4 @@
-"""Whole repositories, ordinary and hostile."""
+"""Ingestion of whole repositories, including hostile ones."""
 
 import json
 import os
@@ -18,11 +18,11 @@ TRAIN_PATHS = [path for path in (f"src/file_{number}.c" for number in range(300)
 
 
 def source(seed: int, lines: int = 30) -> bytes:
-    numbers = random.Random(seed)
-    return b"".join(b"int f%d(void) { return %d; }\n" % (numbers.randrange(10**9), seed) for _ in range(lines))
+    rng = random.Random(seed)
+    return b"".join(b"int f%d(void) { return %d; }\n" % (rng.randrange(10**9), seed) for _ in range(lines))
 
 
-def put(root: Path, files: dict[str, bytes]) -> None:
+def write_files(root: Path, files: dict[str, bytes]) -> None:
     for path, content in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
@@ -36,10 +36,10 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ingest_files(root: Path, tmp_path: Path) -> Callable[..., Corpus]:
-    """Put files into the repository and ingest it."""
+    """Write files into the repository and ingest it; check that the counters of the report add up."""
 
     def run(files: dict[str, bytes], **config: int | bool) -> Corpus:
-        put(root, files)
+        write_files(root, files)
         corpus = ingest(root, tmp_path / "corpus", CorpusConfig(**config))  # type: ignore[arg-type]
         report = corpus.report
         assert report["files_seen"] == report["files_kept"] + report["exact_duplicates"] + sum(
@@ -56,7 +56,7 @@ def by_path(corpus: Corpus) -> dict[str, bytes]:
     return {document.path: corpus.text(document) for document in corpus.documents}
 
 
-def test_an_ordinary_repository(ingest_files: Callable[..., Corpus], root: Path) -> None:
+def test_documents_report_and_split_of_an_ordinary_repository(ingest_files: Callable[..., Corpus], root: Path) -> None:
     files = {f"src/{number}.c": source(number) for number in range(60)} | {"README.md": b"# Title\r\n\r\ntext\r\n"}
     corpus = ingest_files(files | {"a.png": b"\x89PNG\r\n\0", "empty.c": b"\n", ".gitignore": b"*.o\n", "x.o": b"text"})
     assert by_path(corpus) == files | {".gitignore": b"*.o\n"}
@@ -68,17 +68,17 @@ def test_an_ordinary_repository(ingest_files: Callable[..., Corpus], root: Path)
     assert [one.path for one in corpus.documents] == sorted(one.path for one in corpus.documents)
 
 
-def test_the_same_tree_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
-    put(root, {f"src/{number}.c": source(number % 50) for number in range(80)})
+def test_same_tree_gives_a_byte_identical_corpus(root: Path, tmp_path: Path) -> None:
+    write_files(root, {f"src/{number}.c": source(number % 50) for number in range(80)})
     for name in ("one", "two"):
         ingest(root, tmp_path / name, CorpusConfig())
     for file in ("text.bin", "documents.jsonl", "report.json", "MANIFEST.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_no_line_of_vals_files_is_in_train_by_way_of_a_duplicate(ingest_files: Callable[..., Corpus]) -> None:
+def test_duplicates_put_no_held_out_line_into_train(ingest_files: Callable[..., Corpus]) -> None:
     files = {path: source(number) for number, path in enumerate(HELD_OUT + TRAIN_PATHS)}
-    files |= {f"copy/of_{number}.c": source(number) for number in range(len(HELD_OUT))}  # every held-out text, again
+    files |= {f"copy/of_{number}.c": source(number) for number in range(len(HELD_OUT))}  # a copy of every held-out text
     files |= {f"more/of_{number}.c": source(number) for number in range(0, 300, 7)}
     corpus = ingest_files(files)
     train_lines = {line for document in corpus.train for line in corpus.text(document).splitlines()}
@@ -90,14 +90,14 @@ def test_no_line_of_vals_files_is_in_train_by_way_of_a_duplicate(ingest_files: C
     assert corpus.report["exact_duplicates_moved_to_train"] > 0
 
 
-def test_a_text_on_both_sides_is_learned_and_not_held_out(ingest_files: Callable[..., Corpus]) -> None:
+def test_text_in_both_splits_is_kept_in_train_only(ingest_files: Callable[..., Corpus]) -> None:
     files = {path: source(number) for number, path in enumerate(HELD_OUT[:5] + TRAIN_PATHS[:20])}
     corpus = ingest_files(files | {TRAIN_PATHS[20]: files[HELD_OUT[0]]})
     assert HELD_OUT[0] not in by_path(corpus) and TRAIN_PATHS[20] in by_path(corpus)
     assert corpus.report["exact_duplicates"] == corpus.report["exact_duplicates_moved_to_train"] == 1
 
 
-def test_a_near_copy_is_flagged_and_stays_held_out(ingest_files: Callable[..., Corpus]) -> None:
+def test_near_duplicate_is_flagged_and_stays_held_out(ingest_files: Callable[..., Corpus]) -> None:
     files = {path: source(number) for number, path in enumerate(HELD_OUT[:5] + TRAIN_PATHS[:20])}
     corpus = ingest_files(files | {HELD_OUT[0]: files[TRAIN_PATHS[3]] + b"int one_more_line;\n"})
     flagged = {one.path: one.near_duplicate_of for one in corpus.documents if one.near_duplicate_of}
@@ -105,13 +105,13 @@ def test_a_near_copy_is_flagged_and_stays_held_out(ingest_files: Callable[..., C
     assert [one["path"] for one in corpus.report["near_duplicates"]] == [HELD_OUT[0]]
 
 
-def test_copies_of_one_file_only(ingest_files: Callable[..., Corpus]) -> None:
+def test_repository_of_identical_files_is_split_by_lines(ingest_files: Callable[..., Corpus]) -> None:
     corpus = ingest_files(dict.fromkeys(HELD_OUT[:3] + TRAIN_PATHS[:30], source(1)))
     assert [one.lines for one in corpus.documents] == [(1, 27), (28, 30)]
     assert corpus.report["exact_duplicates"] == 32
 
 
-def test_encodings_line_ends_and_invisible_characters(ingest_files: Callable[..., Corpus]) -> None:
+def test_encodings_are_converted_and_line_ends_kept(ingest_files: Callable[..., Corpus]) -> None:
     corpus = ingest_files(
         {
             "utf16.c": "﻿int é;\r\n".encode("utf-16-le"),
@@ -134,7 +134,7 @@ def test_encodings_line_ends_and_invisible_characters(ingest_files: Callable[...
     assert corpus.report["encodings"]["cp1252"] == 1
 
 
-def test_special_tokens_in_a_file_are_text(ingest_files: Callable[..., Corpus]) -> None:
+def test_special_tokens_in_a_file_are_kept_as_text(ingest_files: Callable[..., Corpus]) -> None:
     content = b"before <|endoftext|> after <|fim_prefix|>\n"
     assert by_path(ingest_files({"a.txt": content, "b.txt": b"other\n"}))["a.txt"] == content
 
@@ -142,7 +142,7 @@ def test_special_tokens_in_a_file_are_text(ingest_files: Callable[..., Corpus]) 
 def test_minified_generated_vendored_and_huge_files_are_skipped(
     ingest_files: Callable[..., Corpus], root: Path
 ) -> None:
-    put(root, {"node_modules/x/index.js": source(1), "a.c": source(2), "b.c": source(3)})
+    write_files(root, {"node_modules/x/index.js": source(1), "a.c": source(2), "b.c": source(3)})
     with (root / "sparse.c").open("wb") as file:
         file.truncate(10 << 30)
     corpus = ingest_files(
@@ -157,15 +157,17 @@ def test_minified_generated_vendored_and_huge_files_are_skipped(
     assert corpus.report["skipped_directories"] == {"vendored or installed": 1}
 
 
-def test_strange_names_survive_the_disk(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
+def test_unusual_file_names_survive_a_round_trip(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
     names = ["caf\udce9.c", "two\nlines.c", "n" * 255, " ", "🙂.c"]
     ingest_files({name: source(number) for number, name in enumerate(names)})
     assert sorted(by_path(Corpus.open(tmp_path / "corpus"))) == sorted(names)
 
 
-def test_links_and_special_files_are_not_read(ingest_files: Callable[..., Corpus], root: Path, tmp_path: Path) -> None:
-    put(tmp_path, {"outside/secret.c": b"outside\n"})
-    put(root, {"a.c": source(1), "b.c": source(2)})
+def test_symbolic_links_and_special_files_are_skipped(
+    ingest_files: Callable[..., Corpus], root: Path, tmp_path: Path
+) -> None:
+    write_files(tmp_path, {"outside/secret.c": b"outside\n"})
+    write_files(root, {"a.c": source(1), "b.c": source(2)})
     (root / "loop").symlink_to(root)
     (root / "out").symlink_to(tmp_path / "outside")
     (root / "passwd.c").symlink_to("/etc/passwd")
@@ -177,13 +179,13 @@ def test_links_and_special_files_are_not_read(ingest_files: Callable[..., Corpus
     assert corpus.report["skipped"] == {"symbolic link": 3, "not a regular file": 2}
 
 
-def test_the_root_may_be_named_through_a_link(root: Path, tmp_path: Path) -> None:
-    put(root, {"a.c": source(1), "b.c": source(2)})
+def test_root_may_be_a_symbolic_link(root: Path, tmp_path: Path) -> None:
+    write_files(root, {"a.c": source(1), "b.c": source(2)})
     (tmp_path / "link").symlink_to(root)
     assert set(by_path(ingest(tmp_path / "link", tmp_path / "corpus", CorpusConfig()))) == {"a.c", "b.c"}
 
 
-def test_nothing_of_the_repository_is_executed(
+def test_no_code_of_the_repository_is_executed(
     ingest_files: Callable[..., Corpus], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = tmp_path / "executed"
@@ -202,24 +204,24 @@ def test_nothing_of_the_repository_is_executed(
         "a.c": source(1),
         "b.c": source(2),
     }
-    monkeypatch.setenv("PATH", "")  # the list is the same where there is no git
+    monkeypatch.setenv("PATH", "")  # git is not needed
     corpus = ingest_files(hostile)
     assert set(by_path(corpus)) == {"a.c", "b.c", ".gitattributes", ".gitmodules"}
     assert not marker.exists()
 
 
-def test_a_file_that_changes_during_the_scan_is_read_whole_or_not_at_all(
+def test_file_that_changes_or_vanishes_during_the_scan_is_skipped(
     ingest_files: Callable[..., Corpus], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(root, {"a.c": source(1), "gone.c": source(2), "restless.c": source(3), "b.c": source(4)})
-    genuine = text_module._read_once
+    write_files(root, {"a.c": source(1), "gone.c": source(2), "restless.c": source(3), "b.c": source(4)})
+    original = text_module._read_once
 
     def reading(path: str, max_bytes: int) -> bytes:
         if path.endswith("gone.c"):
             Path(path).unlink(missing_ok=True)
         if path.endswith("restless.c"):
             raise text_module.Skipped("changed while it was read")
-        return genuine(path, max_bytes)
+        return original(path, max_bytes)
 
     monkeypatch.setattr(text_module, "_read_once", reading)
     corpus = ingest_files({})
@@ -227,9 +229,9 @@ def test_a_file_that_changes_during_the_scan_is_read_whole_or_not_at_all(
     assert corpus.report["skipped"] == {"vanished": 1, "changed while it was read": 1}
 
 
-def test_planted_secrets_are_not_learned(ingest_files: Callable[..., Corpus]) -> None:
-    letters = random.Random(5)
-    secrets = ["gh" + "p_" + "".join(letters.choices("abcdefghjkmnpqrstuvwxyzABCDEF23456789", k=36)) for _ in range(20)]
+def test_secrets_are_redacted_with_the_length_kept(ingest_files: Callable[..., Corpus]) -> None:
+    rng = random.Random(5)
+    secrets = ["gh" + "p_" + "".join(rng.choices("abcdefghjkmnpqrstuvwxyzABCDEF23456789", k=36)) for _ in range(20)]
     files = {
         f"config_{number}.py": f'TOKEN = "{secret}"\nx = {number}\n'.encode() for number, secret in enumerate(secrets)
     }
@@ -240,7 +242,7 @@ def test_planted_secrets_are_not_learned(ingest_files: Callable[..., Corpus]) ->
     assert by_path(ingest_files(files, redact=False)) == files
 
 
-def test_caps_stop_the_scan_and_are_reported(ingest_files: Callable[..., Corpus]) -> None:
+def test_limits_stop_the_scan_and_are_reported(ingest_files: Callable[..., Corpus]) -> None:
     files = {f"{number:02}.c": source(number) for number in range(30)}
     corpus = ingest_files(files, max_files=10)
     assert len(corpus.documents) == 10 and corpus.report["truncated"] == ["max_files (10)"]
@@ -252,23 +254,23 @@ def test_caps_stop_the_scan_and_are_reported(ingest_files: Callable[..., Corpus]
     assert corpus.report["files_seen"] == 31 and corpus.report["truncated"] == []
 
 
-def test_progress_names_files_and_bytes(root: Path, tmp_path: Path) -> None:
-    put(root, {f"{number}.c": source(number) for number in range(5)})
+def test_progress_reports_files_and_bytes(root: Path, tmp_path: Path) -> None:
+    write_files(root, {f"{number}.c": source(number) for number in range(5)})
     calls: list[tuple[int, int]] = []
     corpus = ingest(root, tmp_path / "corpus", CorpusConfig(), lambda files, size: calls.append((files, size)))
     assert [files for files, _ in calls] == [1, 2, 3, 4, 5]
     assert calls[-1][1] == corpus.report["bytes_kept"]
 
 
-def test_its_own_output_inside_the_repository_is_not_read(root: Path) -> None:
-    put(root, {"a.c": source(1), "b.c": source(2)})
+def test_output_inside_the_repository_is_not_ingested(root: Path) -> None:
+    write_files(root, {"a.c": source(1), "b.c": source(2)})
     for _ in range(2):
         assert set(by_path(ingest(root, root / "out" / "corpus", CorpusConfig()))) == {"a.c", "b.c"}
         assert set(by_path(ingest(root, root / ".cllm" / "corpus", CorpusConfig()))) >= {"a.c", "b.c"}
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "message"),
     [
         ({}, "0 files seen"),
         ({"a.png": b"\x89PNG\0", "b.o": b"\0"}, "2 files seen, skipped: 2 binary"),
@@ -276,20 +278,20 @@ def test_its_own_output_inside_the_repository_is_not_read(root: Path) -> None:
         ({"node_modules/a.js": b"x"}, "1 directories vendored or installed"),
     ],
 )
-def test_a_repository_without_text_is_refused_in_one_sentence(
-    ingest_files: Callable[..., Corpus], tmp_path: Path, files: dict[str, bytes], words: str
+def test_repository_without_text_raises_corpus_error(
+    ingest_files: Callable[..., Corpus], tmp_path: Path, files: dict[str, bytes], message: str
 ) -> None:
-    with pytest.raises(CorpusError, match=words):
+    with pytest.raises(CorpusError, match=message):
         ingest_files(files)
     assert not (tmp_path / "corpus").exists() and not list(tmp_path.glob(".tmp-*"))
 
 
-def test_a_root_that_is_no_readable_directory_is_refused(
+def test_root_that_is_not_a_readable_directory_raises_corpus_error(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(root, {"a.c": b"x"})
-    for path, words in ((root / "none", "does not exist"), (root / "a.c", "is not a directory")):
-        with pytest.raises(CorpusError, match=words):
+    write_files(root, {"a.c": b"x"})
+    for path, message in ((root / "none", "does not exist"), (root / "a.c", "is not a directory")):
+        with pytest.raises(CorpusError, match=message):
             ingest(path, tmp_path / "corpus", CorpusConfig())
 
     def refuse(path: Path) -> None:
@@ -300,7 +302,7 @@ def test_a_root_that_is_no_readable_directory_is_refused(
         ingest(root, tmp_path / "corpus", CorpusConfig())
 
 
-def test_one_file_is_divided_by_its_lines(ingest_files: Callable[..., Corpus]) -> None:
+def test_single_file_is_split_by_lines(ingest_files: Callable[..., Corpus]) -> None:
     content = b"".join(b"line %d\n" % number for number in range(100))
     corpus = ingest_files({"only.c": content})
     train, held_out = corpus.documents
@@ -311,13 +313,13 @@ def test_one_file_is_divided_by_its_lines(ingest_files: Callable[..., Corpus]) -
     assert corpus.report["languages"] == {"C": {"files": 1, "bytes": len(content)}}
 
 
-def test_one_byte_is_learned_and_nothing_can_be_held_out(ingest_files: Callable[..., Corpus]) -> None:
+def test_single_line_is_trained_on_and_nothing_held_out(ingest_files: Callable[..., Corpus]) -> None:
     corpus = ingest_files({"a": b"x"})
     assert [corpus.text(one) for one in corpus.train] == [b"x"] and corpus.val == []
     assert "single line" in corpus.report["split_fallback"]
 
 
-def test_records_are_plain_json(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
+def test_document_records_are_json(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
     ingest_files({"a.c": source(1), "b.c": source(2)})
     first = json.loads((tmp_path / "corpus" / "documents.jsonl").read_text().splitlines()[0])
     assert list(first) == ["path", "language", "split", "offset", "bytes", "sha256", "near_duplicate_of", "lines"]

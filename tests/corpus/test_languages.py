@@ -1,3 +1,5 @@
+"""Detection of a file's language from its name or shebang line."""
+
 import pytest
 
 from cllm.corpus.languages import kind_of, language_of
@@ -26,9 +28,9 @@ from cllm.corpus.languages import kind_of, language_of
         ("tool.py", b"#!/bin/sh\n", "Python"),
     ],
 )
-def test_language_comes_from_the_name_and_then_from_the_first_line(path: str, content: bytes, language: str) -> None:
+def test_language_is_detected_by_name_then_by_shebang(path: str, content: bytes, language: str) -> None:
     assert language_of(path, content) == language
 
 
-def test_every_language_has_a_kind() -> None:
+def test_kind_of_some_languages() -> None:
     assert (kind_of("C"), kind_of("Markdown"), kind_of("JSON"), kind_of("Text")) == ("code", "prose", "data", "prose")

@@ -1,4 +1,4 @@
-"""Every secret here is made at run time: none stands in this file."""
+"""Redaction of secrets. All secrets are generated at run time, so that this file contains none."""
 
 import random
 import string
@@ -14,32 +14,32 @@ from cllm.corpus.redact import redact
 BASE62 = string.ascii_letters + string.digits
 
 
-def noise(length: int, alphabet: str = BASE62, seed: int = 7) -> str:
+def random_string(length: int, alphabet: str = BASE62, seed: int = 7) -> str:
     return "".join(random.Random(seed * 1000 + length).choices(alphabet, k=length))
 
 
 def pem(kind: str = "RSA ") -> str:
-    lines = "\n".join(noise(64, BASE62 + "+/", seed) for seed in range(20))
+    lines = "\n".join(random_string(64, BASE62 + "+/", seed) for seed in range(20))
     return f"-----BEGIN {kind}PRIVATE KEY-----\n{lines}\n-----END {kind}PRIVATE KEY-----\n"
 
 
 SECRETS = {
-    "AWS key": "AK" + "IA" + noise(16, string.ascii_uppercase + "234567"),
-    "GitHub token": "gh" + "p_" + noise(36),
-    "GitLab token": "gl" + "pat-" + noise(20),
-    "Slack token": "xo" + "xb-" + noise(12, string.digits) + "-" + noise(24),
-    "Google key": "AI" + "za" + noise(35),
-    "Stripe key": "sk" + "_live_" + noise(24),
-    "npm token": "np" + "m_" + noise(36),
-    "PyPI token": "py" + "pi-AgE" + noise(80),
-    "Hugging Face token": "h" + "f_" + noise(34),
-    "model service key": "s" + "k-proj-" + noise(48),
-    "JSON web token": "ey" + "J" + noise(30) + ".ey" + "J" + noise(60) + "." + noise(43),
+    "AWS key": "AK" + "IA" + random_string(16, string.ascii_uppercase + "234567"),
+    "GitHub token": "gh" + "p_" + random_string(36),
+    "GitLab token": "gl" + "pat-" + random_string(20),
+    "Slack token": "xo" + "xb-" + random_string(12, string.digits) + "-" + random_string(24),
+    "Google key": "AI" + "za" + random_string(35),
+    "Stripe key": "sk" + "_live_" + random_string(24),
+    "npm token": "np" + "m_" + random_string(36),
+    "PyPI token": "py" + "pi-AgE" + random_string(80),
+    "Hugging Face token": "h" + "f_" + random_string(34),
+    "model service key": "s" + "k-proj-" + random_string(48),
+    "JSON web token": "ey" + "J" + random_string(30) + ".ey" + "J" + random_string(60) + "." + random_string(43),
 }
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-def test_token_forms_of_services_are_replaced(kind: str) -> None:
+def test_service_tokens_are_redacted_in_every_context(kind: str) -> None:
     for template in ("value = {}\n", 'call("{}")', "# {}", "{}", "url?x={}&y=1"):
         text = template.format(SECRETS[kind]).encode()
         clean, counts = redact(text)
@@ -63,9 +63,9 @@ def test_token_forms_of_services_are_replaced(kind: str) -> None:
         'char *token = "{}";',
     ],
 )
-def test_a_random_value_of_a_telling_name_is_replaced(template: str) -> None:
+def test_random_value_assigned_to_a_secret_name_is_redacted(template: str) -> None:
     for seed in range(20):
-        secret = noise(32, seed=seed)
+        secret = random_string(32, seed=seed)
         clean, counts = redact(template.format(secret).encode())
         assert counts == {"assigned secret": 1} and secret.encode() not in clean, clean
 
@@ -86,11 +86,11 @@ def test_a_random_value_of_a_telling_name_is_replaced(template: str) -> None:
         b'key = "0123456789abcdef0123456789abcdef"',
     ],
 )
-def test_ordinary_code_is_left_alone(line: bytes) -> None:
+def test_ordinary_code_is_unchanged(line: bytes) -> None:
     assert redact(line) == (line, Counter())
 
 
-def test_a_private_key_keeps_its_shape_and_its_frame() -> None:
+def test_private_key_keeps_its_markers_and_line_structure() -> None:
     clean, counts = redact(b"before\n" + pem().encode() + b"after\n")
     lines = clean.split(b"\n")
     assert counts == {"private key": 1}
@@ -104,14 +104,14 @@ def test_a_private_key_keeps_its_shape_and_its_frame() -> None:
     assert redact(inline)[0].count(b"\\n") == inline.count(b"\\n")  # the string still parses
 
 
-def test_a_password_in_a_url_is_replaced() -> None:
-    clean, counts = redact(f"postgres://admin:{noise(16)}@db.example.org/x".encode())
+def test_password_in_a_url_is_redacted() -> None:
+    clean, counts = redact(f"postgres://admin:{random_string(16)}@db.example.org/x".encode())
     assert counts == {"password in a URL": 1}
     assert clean.startswith(b"postgres://admin:") and clean.endswith(b"@db.example.org/x")
 
 
-def test_redacting_twice_changes_nothing_more() -> None:
-    everything = "\n".join([*SECRETS.values(), pem(), f'password = "{noise(20)}"']).encode()
+def test_redaction_of_all_kinds_is_idempotent() -> None:
+    everything = "\n".join([*SECRETS.values(), pem(), f'password = "{random_string(20)}"']).encode()
     once, counts = redact(everything)
     assert counts.total() == len(SECRETS) + 2
     assert redact(once) == (once, Counter())
@@ -128,7 +128,7 @@ def test_redaction_keeps_the_length_and_is_idempotent(parts: list[str]) -> None:
 
 
 @given(st.text(max_size=200))
-def test_text_stays_valid_utf8(text: str) -> None:
+def test_redacted_text_is_valid_utf8(text: str) -> None:
     redact(text.encode())[0].decode()
 
 
@@ -144,7 +144,7 @@ def test_text_stays_valid_utf8(text: str) -> None:
         b"eyJaaaaaaaaaaaaaaaaaaaaa.eyJ" * 4_000,
     ],
 )
-def test_no_text_is_slow(hostile: bytes) -> None:
+def test_redaction_time_is_bounded(hostile: bytes) -> None:
     began = time.perf_counter()
     redact(hostile)
     assert time.perf_counter() - began < 2

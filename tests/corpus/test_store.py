@@ -1,3 +1,5 @@
+"""Round trip of a stored corpus, and rejection of a damaged one."""
+
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ def write(directory: Path, kind: str = "corpus") -> None:
     write_directory(directory, fill, kind=kind)
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_corpus_round_trip(tmp_path: Path) -> None:
     write(tmp_path / "corpus")
     corpus = Corpus.open(tmp_path / "corpus")
     assert corpus.documents == DOCUMENTS
@@ -31,11 +33,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["text.bin", "documents.jsonl", "report.json", "MANIFEST.json"])
-def test_a_corpus_that_was_truncated_or_altered_is_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_damaged_file_raises_an_error_naming_it(tmp_path: Path, name: str) -> None:
     write(tmp_path / "corpus")
     path = tmp_path / "corpus" / name
-    whole = path.read_bytes()
-    for damaged in (whole[:-3], b"x" + whole[1:]):
+    content = path.read_bytes()
+    for damaged in (content[:-3], b"x" + content[1:]):
         path.write_bytes(damaged)
         with pytest.raises(ArtifactError, match=name):
             Corpus.open(tmp_path / "corpus")
@@ -44,7 +46,7 @@ def test_a_corpus_that_was_truncated_or_altered_is_refused_by_name(tmp_path: Pat
         Corpus.open(tmp_path / "corpus")
 
 
-def test_another_kind_of_artefact_is_refused(tmp_path: Path) -> None:
+def test_artifact_of_another_kind_is_rejected(tmp_path: Path) -> None:
     write(tmp_path / "corpus", kind="checkpoint")
     with pytest.raises(ArtifactError, match="holds a 'checkpoint', expected a 'corpus'"):
         Corpus.open(tmp_path / "corpus")

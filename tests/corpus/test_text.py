@@ -1,3 +1,5 @@
+"""Decoding of files into UTF-8, and reasons to skip a file."""
+
 import codecs
 import os
 import tracemalloc
@@ -13,7 +15,7 @@ from cllm.corpus.text import Skipped, Text, decode, read_text
 SENTENCE = "// Jürgen Müller aus München\nint main(void) { return 0; }\n"
 
 
-def reason(data: bytes) -> str:
+def skip_reason(data: bytes) -> str:
     with pytest.raises(Skipped) as skipped:
         decode(data)
     return skipped.value.reason
@@ -22,12 +24,12 @@ def reason(data: bytes) -> str:
 @pytest.mark.parametrize(
     "content", [b"a\r\nb\rc\n", "é\u202e\u200b🙂\n".encode(), b"", b"x", b"<|endoftext|>\n", b"\x1b[1m"]
 )
-def test_utf8_is_kept_as_it_is(content: bytes) -> None:
+def test_utf8_is_unchanged(content: bytes) -> None:
     assert decode(content) == Text(content, "utf-8")
 
 
 @pytest.mark.parametrize(
-    ("mark", "encoding"),
+    ("bom", "encoding"),
     [
         (codecs.BOM_UTF8, "utf-8"),
         (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -36,25 +38,25 @@ def test_utf8_is_kept_as_it_is(content: bytes) -> None:
         (codecs.BOM_UTF32_BE, "utf-32-be"),
     ],
 )
-def test_a_byte_order_mark_names_the_encoding_and_is_dropped(mark: bytes, encoding: str) -> None:
-    assert decode(mark + "é\r\n🙂".encode(encoding)) == Text("é\r\n🙂".encode(), f"{encoding} with BOM")
-    assert reason(mark + b"\xd8\xff\xff") == "unknown encoding"
+def test_byte_order_mark_sets_the_encoding_and_is_removed(bom: bytes, encoding: str) -> None:
+    assert decode(bom + "é\r\n🙂".encode(encoding)) == Text("é\r\n🙂".encode(), f"{encoding} with BOM")
+    assert skip_reason(bom + b"\xd8\xff\xff") == "unknown encoding"
 
 
-def test_lone_surrogates_never_pass() -> None:
-    assert reason(codecs.BOM_UTF16_LE + "\ud800x".encode("utf-16-le", "surrogatepass")) == "unknown encoding"
-    assert reason(codecs.BOM_UTF32_LE + "\ud800x".encode("utf-32-le", "surrogatepass")) == "unknown encoding"
-    decode("\ud800".encode("utf-8", "surrogatepass") * 3).content.decode()  # read as an older encoding, or skipped
+def test_lone_surrogates_are_rejected() -> None:
+    assert skip_reason(codecs.BOM_UTF16_LE + "\ud800x".encode("utf-16-le", "surrogatepass")) == "unknown encoding"
+    assert skip_reason(codecs.BOM_UTF32_LE + "\ud800x".encode("utf-32-le", "surrogatepass")) == "unknown encoding"
+    decode("\ud800".encode("utf-8", "surrogatepass") * 3).content.decode()  # decodes as a legacy encoding
 
 
-def test_utf8_with_a_broken_byte_is_not_read_as_an_older_encoding() -> None:
-    assert reason("Größe, 日本語, naïve\n".encode() * 20 + b"\xc3\n") == "corrupt UTF-8"
+def test_utf8_with_one_invalid_byte_is_corrupt() -> None:
+    assert skip_reason("Größe, 日本語, naïve\n".encode() * 20 + b"\xc3\n") == "corrupt UTF-8"
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
-def test_western_text_from_before_utf8_is_converted(encoding: str) -> None:
+def test_western_single_byte_encodings_are_converted(encoding: str) -> None:
     assert decode(SENTENCE.encode(encoding)).content == SENTENCE.encode()
-    late = "int x;\n" * 20_000 + SENTENCE  # beyond the window that is looked at
+    late = "int x;\n" * 20_000 + SENTENCE  # beyond the window used for detection
     assert decode(late.encode(encoding)).content == late.encode()
 
 
@@ -69,29 +71,29 @@ def test_western_text_from_before_utf8_is_converted(encoding: str) -> None:
         ("cp949", "// 이것은 테스트 파일입니다 인코딩\n"),
     ],
 )
-def test_other_old_encodings_are_converted(encoding: str, line: str) -> None:
+def test_other_legacy_encodings_are_converted(encoding: str, line: str) -> None:
     written = (line + "int x;\n") * 10
     assert decode(written.encode(encoding)) == Text(written.encode(), encoding)
 
 
-def test_binary_is_refused() -> None:
-    assert reason(b"\x7fELF\x02\x01\x01\x00\x00") == "binary"
-    assert reason(b"int x;\n" * 1000 + b"\0") == "binary"
-    assert reason(codecs.BOM_UTF16_LE + b"a\0\0\0") == "binary"
+def test_binary_is_skipped() -> None:
+    assert skip_reason(b"\x7fELF\x02\x01\x01\x00\x00") == "binary"
+    assert skip_reason(b"int x;\n" * 1000 + b"\0") == "binary"
+    assert skip_reason(codecs.BOM_UTF16_LE + b"a\0\0\0") == "binary"
     assert decode(b"x" * 8192 + b"\0").encoding == "utf-8"  # git's rule: the first 8 KiB decide
     with pytest.raises(Skipped):
         decode(bytes(range(1, 256)) * 200)
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes_are_utf8_or_skipped(data: bytes) -> None:
+def test_any_bytes_are_decoded_or_skipped(data: bytes) -> None:
     try:
         decode(data).content.decode("utf-8")
     except Skipped as skipped:
         assert skipped.reason in ("binary", "unknown encoding", "corrupt UTF-8")
 
 
-def test_a_huge_sparse_file_is_not_read(tmp_path: Path) -> None:
+def test_huge_sparse_file_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "huge.c").open("wb") as file:
         file.truncate(10 << 30)
     tracemalloc.start()
@@ -101,7 +103,7 @@ def test_a_huge_sparse_file_is_not_read(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
-def test_what_is_not_a_regular_file_is_not_read(tmp_path: Path) -> None:
+def test_paths_that_are_not_regular_files_are_skipped(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "target").write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path / "target")
@@ -114,29 +116,29 @@ def test_what_is_not_a_regular_file_is_not_read(tmp_path: Path) -> None:
         read_text(str(tmp_path / ("n" * 300)))
 
 
-@pytest.mark.parametrize(("failures", "survives"), [(1, True), (2, False)])
-def test_a_file_that_changes_while_it_is_read_is_tried_once_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, survives: bool
+@pytest.mark.parametrize(("failures", "is_read"), [(1, True), (2, False)])
+def test_file_that_changes_while_it_is_read_is_retried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, is_read: bool
 ) -> None:
     path = tmp_path / "a.c"
     path.write_bytes(b"int x;\n")
-    genuine, left = text._read_up_to, [failures]
+    original, left = text._read_up_to, [failures]
 
-    def growing(descriptor: int, limit: int) -> bytes:
-        content = genuine(descriptor, limit)
+    def read_and_append(descriptor: int, limit: int) -> bytes:
+        content = original(descriptor, limit)
         if left[0]:
             left[0] -= 1
             path.write_bytes(path.read_bytes() + b"// more\n")
         return content
 
-    monkeypatch.setattr(text, "_read_up_to", growing)
-    if survives:
+    monkeypatch.setattr(text, "_read_up_to", read_and_append)
+    if is_read:
         assert read_text(str(path)).content == b"int x;\n// more\n"
     else:
         with pytest.raises(Skipped, match="changed while it was read"):
             read_text(str(path))
 
 
-def test_a_file_that_vanishes_is_skipped(tmp_path: Path) -> None:
+def test_missing_file_is_skipped(tmp_path: Path) -> None:
     with pytest.raises(Skipped, match="vanished"):
         read_text(str(tmp_path / "gone.c"))

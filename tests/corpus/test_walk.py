@@ -1,4 +1,4 @@
-"""Walks of hostile trees, and the same list as git's."""
+"""The directory walk: comparison with `git ls-files`, and hostile directory trees."""
 
 import inspect
 import os
@@ -23,11 +23,11 @@ def files(root: Path) -> list[str]:
     return [one.path for one in walk_entries(root) if one.skipped is None]
 
 
-def reasons(root: Path) -> dict[str, str | None]:
+def skip_reasons(root: Path) -> dict[str, str | None]:
     return {one.path: one.skipped for one in walk_entries(root)}
 
 
-def put(root: Path, *paths: str, content: str = "x\n") -> None:
+def write_files(root: Path, *paths: str, content: str = "x\n") -> None:
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(content)
@@ -39,7 +39,7 @@ def git(root: Path, *words: str) -> bytes:
     return subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, timeout=60).stdout
 
 
-def git_files(root: Path) -> list[str]:
+def files_of_git(root: Path) -> list[str]:
     listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split(b"\0")
     return sorted(os.fsdecode(name) for name in listed if name and not name.endswith(b"/"))
 
@@ -47,17 +47,17 @@ def git_files(root: Path) -> list[str]:
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="compares with git")
 
 
-def test_order_does_not_depend_on_the_file_system(tmp_path: Path) -> None:
-    put(tmp_path, "b/2", "b/1", "a/1", "z", "B", "a.c")
+def test_order_is_independent_of_the_file_system(tmp_path: Path) -> None:
+    write_files(tmp_path, "b/2", "b/1", "a/1", "z", "B", "a.c")
     assert files(tmp_path) == ["B", "a.c", "z", "a/1", "b/1", "b/2"]
 
 
 @needs_git
-def test_a_tricky_tree_is_listed_as_git_lists_it(tmp_path: Path) -> None:
-    put(
+def test_nested_gitignores_give_the_list_of_git(tmp_path: Path) -> None:
+    write_files(
         tmp_path, "keep.log", "a.log", "deep/er/a.log", "deep/er/keep.log", "deep/.hidden", "build/x.c", "src/build/y.c"
     )
-    put(
+    write_files(
         tmp_path,
         "docs/build",
         "src/gen/a.c",
@@ -67,8 +67,10 @@ def test_a_tricky_tree_is_listed_as_git_lists_it(tmp_path: Path) -> None:
         "a b ",
         "tab\t",
     )
-    put(tmp_path, "logs/keep/x.log", "foobar", "foo/x/bar", "name\nline", "é/à.txt", "node.o/inside", "weird[1].txt")
-    put(
+    write_files(
+        tmp_path, "logs/keep/x.log", "foobar", "foo/x/bar", "name\nline", "é/à.txt", "node.o/inside", "weird[1].txt"
+    )
+    write_files(
         tmp_path,
         ".cllm/run",
         ".svn/entries",
@@ -80,20 +82,20 @@ def test_a_tricky_tree_is_listed_as_git_lists_it(tmp_path: Path) -> None:
     )
     with open(os.fsencode(tmp_path) + b"/caf\xe9.txt", "wb") as file:  # noqa: PTH123  (a name that is not UTF-8)
         file.write(b"x")
-    put(
+    write_files(
         tmp_path,
         ".gitignore",
         content="*.log\n!keep.log\nbuild/\nfoo**/bar\n/src/gen/*\n!/src/gen/keep/\n*.o\ndata/*\n!.gitkeep\n",
     )
-    put(tmp_path, "sub/.gitignore", content="only/*\n!only/here.txt\n!*.log\n")
-    put(tmp_path, "logs/.gitignore", content="!keep\n")
-    put(tmp_path, "deep/.gitignore", content="\ufeff.hidden\r\n")
+    write_files(tmp_path, "sub/.gitignore", content="only/*\n!only/here.txt\n!*.log\n")
+    write_files(tmp_path, "logs/.gitignore", content="!keep\n")
+    write_files(tmp_path, "deep/.gitignore", content="\ufeff.hidden\r\n")
     git(tmp_path, "init", "-q", ".")
-    put(tmp_path, ".git/info/exclude", content="excluded.txt\nweird\\[1].txt\n")
-    ours = [path for path in files(tmp_path) if not path.startswith(".cllm/")]
-    theirs = [path for path in git_files(tmp_path) if path.split("/")[0] not in (".cllm", ".svn", ".hg")]
-    assert sorted(ours) == theirs
-    assert "caf\udce9.txt" in ours and "name\nline" in ours and "excluded.txt" not in ours
+    write_files(tmp_path, ".git/info/exclude", content="excluded.txt\nweird\\[1].txt\n")
+    walked = [path for path in files(tmp_path) if not path.startswith(".cllm/")]
+    listed_by_git = [path for path in files_of_git(tmp_path) if path.split("/")[0] not in (".cllm", ".svn", ".hg")]
+    assert sorted(walked) == listed_by_git
+    assert "caf\udce9.txt" in walked and "name\nline" in walked and "excluded.txt" not in walked
 
 
 PATHS = [
@@ -140,22 +142,22 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_git
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(top=LINES, inner=LINES, exclude=LINES)
-def test_generated_patterns_are_read_as_git_reads_them(
+def test_generated_patterns_give_the_list_of_git(
     repository: Path, top: list[str], inner: list[str], exclude: list[str]
 ) -> None:
     for path in PATHS:
         prefix = "file_" if path in {other.split("/")[0] for other in PATHS if "/" in other} else ""
-        put(repository, prefix + path) if not (repository / (prefix + path)).exists() else None
-    put(repository, ".gitignore", content="\n".join(top))
-    put(repository, "c/.gitignore", content="\n".join(inner))
-    put(repository, ".git/info/exclude", content="\n".join(exclude))
-    assert sorted(files(repository)) == git_files(repository)
+        write_files(repository, prefix + path) if not (repository / (prefix + path)).exists() else None
+    write_files(repository, ".gitignore", content="\n".join(top))
+    write_files(repository, "c/.gitignore", content="\n".join(inner))
+    write_files(repository, ".git/info/exclude", content="\n".join(exclude))
+    assert sorted(files(repository)) == files_of_git(repository)
 
 
-def test_links_are_not_followed_and_special_files_not_opened(tmp_path: Path) -> None:
+def test_symbolic_links_are_not_followed_and_special_files_not_opened(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    put(tmp_path, "outside/secret.txt")
-    put(root, "src/a.c")
+    write_files(tmp_path, "outside/secret.txt")
+    write_files(root, "src/a.c")
     (root / "loop").symlink_to(root)
     (root / "src" / "up").symlink_to("..")
     (root / "etc").symlink_to("/etc")
@@ -166,21 +168,23 @@ def test_links_are_not_followed_and_special_files_not_opened(tmp_path: Path) -> 
     os.mkfifo(root / "pipe.c")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.relpath(root / "socket.c"))
-        seen = reasons(root)
-    assert [path for path, reason in seen.items() if reason is None] == ["src/a.c", "src/hard.c"]
-    assert seen["pipe.c"] == seen["socket.c"] == "not a regular file"
-    assert {seen[name] for name in ("loop", "src/up", "etc", "passwd.txt", "outside", "dangling")} == {"symbolic link"}
+        skipped = skip_reasons(root)
+    assert [path for path, reason in skipped.items() if reason is None] == ["src/a.c", "src/hard.c"]
+    assert skipped["pipe.c"] == skipped["socket.c"] == "not a regular file"
+    assert {skipped[name] for name in ("loop", "src/up", "etc", "passwd.txt", "outside", "dangling")} == {
+        "symbolic link"
+    }
 
 
-def test_a_gitignore_that_is_a_link_a_pipe_or_a_directory_is_no_gitignore(tmp_path: Path) -> None:
-    put(tmp_path, "rules", "a/x.c", "b/x.c", "c/x.c", "c/.gitignore/y", content="*\n")
+def test_gitignore_that_is_not_a_regular_file_is_ignored(tmp_path: Path) -> None:
+    write_files(tmp_path, "rules", "a/x.c", "b/x.c", "c/x.c", "c/.gitignore/y", content="*\n")
     (tmp_path / "a/.gitignore").symlink_to(tmp_path / "rules")
     os.mkfifo(tmp_path / "b/.gitignore")
     assert files(tmp_path) == ["rules", "a/x.c", "b/x.c", "c/x.c", "c/.gitignore/y"]
 
 
 def nest(root: Path, name: str, levels: int) -> None:
-    """Directories so deep that one path cannot name them."""
+    """Create directories nested so deeply that their path exceeds the limit of the system."""
     here = os.open(root, os.O_RDONLY)
     for _ in range(levels):
         os.mkdir(name, dir_fd=here)  # noqa: PTH102
@@ -191,7 +195,7 @@ def nest(root: Path, name: str, levels: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "levels", "expected"), [("d", 150, None), ("d" * 250, 40, "unreadable")])
-def test_depth_is_capped_and_the_walk_does_not_recurse(
+def test_depth_is_limited_and_the_walk_is_iterative(
     tmp_path: Path, name: str, levels: int, expected: str | None
 ) -> None:
     nest(tmp_path, name, levels)
@@ -206,45 +210,45 @@ def test_depth_is_capped_and_the_walk_does_not_recurse(
     subprocess.run(["rm", "-rf", str(tmp_path / name)], check=True)
 
 
-def test_long_and_strange_names(tmp_path: Path) -> None:
+def test_long_and_unusual_names_are_listed(tmp_path: Path) -> None:
     names = ["n" * 255, "two\nlines", " ", "-rf", "caf\udce9", "emoji 🙂", "back\\slash", "quote'\""]
     for name in names:
         (tmp_path / name).write_bytes(b"x")
     assert sorted(files(tmp_path)) == sorted(names)
 
 
-def test_few_names_of_a_huge_directory_are_kept(tmp_path: Path) -> None:
-    put(tmp_path, *[f"{number:03}" for number in range(100)])
+def test_entries_of_a_huge_directory_are_limited(tmp_path: Path) -> None:
+    write_files(tmp_path, *[f"{number:03}" for number in range(100)])
     assert [one.path for one in walk_entries(tmp_path, max_entries=3)] == ["000", "001", "002"]
 
 
-def test_another_repository_inside_one_is_not_entered(tmp_path: Path) -> None:
-    put(tmp_path, "a.c", "module/.git", "module/b.c", "clone/.git/HEAD", "clone/c.c")
+def test_nested_repositories_are_skipped_inside_a_repository(tmp_path: Path) -> None:
+    write_files(tmp_path, "a.c", "module/.git", "module/b.c", "clone/.git/HEAD", "clone/c.c")
     assert files(tmp_path) == ["a.c", "clone/c.c", "module/b.c"]
-    put(tmp_path, ".git", content="gitdir: /somewhere/else\n")
+    write_files(tmp_path, ".git", content="gitdir: /somewhere/else\n")
     assert files(tmp_path) == ["a.c"]
-    assert reasons(tmp_path)["module/"] == "another repository"
+    assert skip_reasons(tmp_path)["module/"] == "another repository"
 
 
-def test_a_directory_that_cannot_be_read_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(tmp_path, "closed/a.c", "open/b.c")
-    genuine = os.open
+def test_unreadable_directory_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(tmp_path, "closed/a.c", "open/b.c")
+    original = os.open
 
     def refuse(path: str, flags: int, mode: int = 0o777) -> int:
         if str(path).endswith("closed"):
             raise PermissionError(13, "Permission denied", path)
-        return genuine(path, flags, mode)
+        return original(path, flags, mode)
 
     monkeypatch.setattr(os, "open", refuse)
-    assert reasons(tmp_path) == {"open/b.c": None, "closed/": "unreadable"}
+    assert skip_reasons(tmp_path) == {"open/b.c": None, "closed/": "unreadable"}
 
 
-def test_a_directory_met_twice_is_entered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(tmp_path, "a/x.c", "b/y.c")
-    genuine = os.open
+def test_directory_mounted_twice_is_entered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(tmp_path, "a/x.c", "b/y.c")
+    original = os.open
 
     def mounted(path: str, flags: int, mode: int = 0o777) -> int:  # b is a bind mount of a
-        return genuine(str(path).removesuffix("/b") + "/a" if str(path).endswith("/b") else path, flags, mode)
+        return original(str(path).removesuffix("/b") + "/a" if str(path).endswith("/b") else path, flags, mode)
 
     monkeypatch.setattr(os, "open", mounted)
-    assert reasons(tmp_path) == {"a/x.c": None, "b/": "already visited"}
+    assert skip_reasons(tmp_path) == {"a/x.c": None, "b/": "already visited"}
