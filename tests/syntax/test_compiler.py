@@ -1,3 +1,5 @@
+"""The compilation check with gcc: verdicts, rejection of file access, limits and cleanup."""
+
 import shutil
 import time
 from pathlib import Path
@@ -33,7 +35,7 @@ DOUBLINGS = b"".join(b"#define A%d A%d A%d\n" % (i, i - 1, i - 1) for i in range
         b"#if defined(__has_include) && __has_include(<stdio.h>)\n#endif\nint x;\n",
     ],
 )
-def test_plain_code_compiles(source: bytes) -> None:
+def test_valid_code_compiles(source: bytes) -> None:
     assert compiles(source) == COMPILES
 
 
@@ -42,18 +44,18 @@ def test_plain_code_compiles(source: bytes) -> None:
     "source",
     [
         b"int main(void) { return x; }\n",
-        b"int main(void) { return missing(); }\n",  # a warning before gcc 14, refused by every version here
+        b"int main(void) { return missing(); }\n",  # a warning before gcc 14, made an error for every version
         b'#include "of_the_project.h"\n',
         b"int f(char *a) { return a; }\n",
     ],
 )
-def test_errors_are_found(source: bytes) -> None:
+def test_invalid_code_does_not_compile(source: bytes) -> None:
     assert compiles(source) == INVALID
 
 
 @pytest.fixture
 def secret(tmp_path: Path) -> bytes:
-    """A header outside the system's: a text that compiles has read it."""
+    """Path of a header outside of the system's; a text that uses its type compiles only if gcc read it."""
     path = tmp_path / "secret.h"
     path.write_text("typedef int leaked;\n")
     return str(path).encode()
@@ -83,7 +85,7 @@ def secret(tmp_path: Path) -> bytes:
         b'# 1 "/tmp/a.c"\n#include "../%s"',
     ],
 )
-def test_no_file_outside_the_system_headers_is_read(inclusion: bytes, secret: bytes) -> None:
+def test_inclusion_of_a_file_outside_the_system_headers_is_forbidden(inclusion: bytes, secret: bytes) -> None:
     assert compiles(inclusion % secret + b"\nleaked y;\n") == FORBIDDEN
 
 
@@ -97,10 +99,10 @@ def test_no_file_outside_the_system_headers_is_read(inclusion: bytes, secret: by
         b'PASTE(__has_inc, lude_next)("%s")',
     ],
 )
-def test_no_text_can_ask_whether_a_file_exists(question: bytes, secret: bytes) -> None:
-    ask = b"#define PASTE(a, b) a##b\n#if " + question + b"\n#else\n#error absent\n#endif\n"
-    assert compiles(ask % secret).ok is False
-    assert compiles(ask % secret) == compiles(ask % b"/nowhere/secret.h")
+def test_has_include_does_not_reveal_whether_a_file_exists(question: bytes, secret: bytes) -> None:
+    text = b"#define PASTE(a, b) a##b\n#if " + question + b"\n#else\n#error absent\n#endif\n"
+    assert compiles(text % secret).ok is False
+    assert compiles(text % secret) == compiles(text % b"/nowhere/secret.h")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,9 @@ def test_no_text_can_ask_whether_a_file_exists(question: bytes, secret: bytes) -
         b"#include",
     ],
 )
-def test_dangerous_text_is_refused_before_gcc_sees_it(source: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_that_could_open_a_file_is_rejected_before_gcc_runs(
+    source: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("gcc was started"))
     assert compiles(source) == FORBIDDEN
 
@@ -145,31 +149,29 @@ def test_dangerous_text_is_refused_before_gcc_sees_it(source: bytes, monkeypatch
     ],
     ids=["bomb", "deep-bomb", "parens", "zero-line", "comments", "gcc", "backslashes", "includes", "nul", "long"],
 )
-def test_hostile_text_is_invalid_within_six_seconds(source: bytes, verdicts: set[Verdict]) -> None:
+def test_hostile_text_gets_a_verdict_within_seven_seconds(source: bytes, verdicts: set[Verdict]) -> None:
     begin = time.monotonic()
     assert compiles(source) in verdicts
     assert time.monotonic() - begin < 7
 
 
-def _pretend_gcc(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
+def _install_fake_gcc(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
     (folder / "gcc").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "gcc").chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
 
 
-def test_a_compiler_that_does_not_end_is_killed_with_its_children(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _pretend_gcc(monkeypatch, tmp_path, f"sleep 600 & echo $! > {tmp_path}/pid; wait")
+def test_hanging_compiler_is_killed_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _install_fake_gcc(monkeypatch, tmp_path, f"sleep 600 & echo $! > {tmp_path}/pid; wait")
     assert compiles(b"int x;", CompileLimits(wall_seconds=1.0)) == TOO_SLOW
     child = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 5
-    while _runs(child) and time.monotonic() < deadline:
+    while _is_running(child) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not _runs(child)
+    assert not _is_running(child)
 
 
-def _runs(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -177,16 +179,16 @@ def _runs(pid: int) -> bool:
     return state not in "ZX"
 
 
-def test_the_compiler_runs_limited_in_an_empty_place_that_is_gone_afterwards(
+def test_compiler_runs_with_limits_in_an_empty_directory_that_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "1")
     script = f"exec > {tmp_path}/out; pwd; ls -A | wc -l; ulimit -v; ulimit -t; ulimit -f; ulimit -c; env"
-    _pretend_gcc(monkeypatch, tmp_path, script)
+    _install_fake_gcc(monkeypatch, tmp_path, script)
     assert compiles(b"int x;") == COMPILES
-    where, files, memory, seconds, blocks, core, *environment = (tmp_path / "out").read_text().split("\n")
-    assert not Path(where).exists()
-    assert where != str(Path.cwd())
+    directory, files, memory, seconds, blocks, core, *environment = (tmp_path / "out").read_text().split("\n")
+    assert not Path(directory).exists()
+    assert directory != str(Path.cwd())
     assert int(files) == 0
     assert (int(memory), int(seconds), int(blocks), int(core)) == (390_625, 3, 1953, 0)
     names = {line.partition("=")[0] for line in environment if line}
@@ -197,18 +199,18 @@ def test_the_compiler_runs_limited_in_an_empty_place_that_is_gone_afterwards(
     ("script", "verdict"),
     [("exit 0", COMPILES), ("exit 1", INVALID), ("exit 4", CRASHED), ("kill -9 $$", CRASHED), ("exit 125", NO_LIMITS)],
 )
-def test_each_way_to_end_is_one_sentence(
+def test_exit_status_determines_the_verdict(
     script: str, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _pretend_gcc(monkeypatch, tmp_path, f"echo /etc/passwd says root; {script}")
+    _install_fake_gcc(monkeypatch, tmp_path, f"echo /etc/passwd says root; {script}")
     assert compiles(b"int x;") == verdict
 
 
 @needs_gcc
-def test_limits_that_cannot_be_set_give_no_verdict() -> None:
+def test_limits_that_cannot_be_set_give_verdict_no_limits() -> None:
     assert compiles(b"int x;", CompileLimits(memory_bytes=-2048)) == NO_LIMITS
 
 
-def test_without_gcc_there_is_no_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_gcc_gives_verdict_no_gcc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert compiles(b"int x;") == NO_GCC

@@ -1,3 +1,5 @@
+"""Counting of syntax errors, and the first complete construct of a generated text."""
+
 import time
 
 import pytest
@@ -36,25 +38,25 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("language", sorted(GRAMMARS))
-def test_valid_text_has_no_errors_and_broken_text_has(language: str) -> None:
+def test_valid_text_has_no_errors_and_broken_text_has_some(language: str) -> None:
     assert count_errors(language, VALID[language]) == 0
     assert parses(language, VALID[language])
     assert count_errors(language, BROKEN[language]) > 0
     assert not parses(language, BROKEN[language])
 
 
-def test_a_language_without_a_grammar_has_no_parser() -> None:
+def test_language_without_a_grammar_has_no_parser() -> None:
     assert parser_for("Fortran") is None
     assert parser_for("C") is not None
     with pytest.raises(AssertionError, match="no grammar for Fortran"):
         count_errors("Fortran", b"END")
 
 
-def test_a_missing_token_is_an_error() -> None:
+def test_missing_token_counts_as_an_error() -> None:
     assert count_errors("C", b"int x") == 1
 
 
-def test_valid_code_that_only_macros_explain_passes_against_its_own_baseline() -> None:
+def test_baseline_allows_errors_caused_by_macros() -> None:
     real = b"RB_GENERATE(tree, node, entry, compare)\nint f(void) { return 0; }\n"
     baseline = count_errors("C", real)
     assert baseline > 0
@@ -64,21 +66,21 @@ def test_valid_code_that_only_macros_explain_passes_against_its_own_baseline() -
 
 @pytest.mark.parametrize("language", sorted(GRAMMARS))
 @pytest.mark.parametrize("text", [b"(" * 30_000 + b")" * 30_000, b"", b"\0" * 1000, bytes(range(256)) * 8])
-def test_hostile_text_neither_crashes_nor_takes_long(language: str, text: bytes) -> None:
+def test_hostile_text_is_counted_within_four_seconds(language: str, text: bytes) -> None:
     begin = time.monotonic()
     count_errors(language, text)
     assert time.monotonic() - begin < 4  # the parse is stopped at 2 s
 
 
 @pytest.mark.parametrize("language", ["C", "Python"])
-def test_200_000_nested_parentheses_are_walked_without_recursion(language: str) -> None:
+def test_deeply_nested_text_is_traversed_without_recursion(language: str) -> None:
     begin = time.monotonic()
     assert count_errors(language, b"(" * 200_000 + b")" * 200_000) < 10
     assert count_errors(language, b"(" * 200_000) > 0
     assert time.monotonic() - begin < 8  # 0.7 s each on an idle core
 
 
-def test_a_text_that_is_too_slow_to_parse_is_stopped_and_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parse_timeout_counts_one_error_per_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cllm.syntax.grammars.PARSE_SECONDS", 0.05)
     text = b"<" * 200_000  # 100 s without the limit
     begin = time.monotonic()
@@ -89,18 +91,18 @@ def test_a_text_that_is_too_slow_to_parse_is_stopped_and_wrong(monkeypatch: pyte
 
 @settings(max_examples=200)
 @given(st.binary(max_size=400), st.sampled_from(sorted(GRAMMARS)))
-def test_any_bytes_can_be_judged(text: bytes, language: str) -> None:
+def test_results_for_any_bytes_are_within_bounds(text: bytes, language: str) -> None:
     assert 0 <= count_errors(language, text) <= 2 * len(text) + 1
     assert -1 <= complete_construct_end(language, text, len(text) // 2) <= len(text)
 
 
-def _unit(language: str, prompt: bytes, generated: bytes) -> bytes | None:
+def _first_construct(language: str, prompt: bytes, generated: bytes) -> bytes | None:
     end = complete_construct_end(language, prompt + generated, len(prompt))
     return None if end < 0 else (prompt + generated)[:end]
 
 
 @pytest.mark.parametrize(
-    ("language", "prompt", "generated", "unit"),
+    ("language", "prompt", "generated", "construct"),
     [
         ("C", b"int main", b"(void) { return 0; }\nint g(", b"int main(void) { return 0; }"),
         ("C", b"int main", b"(void) { return 0; }\nint g(int x) { if (x) { y", b"int main(void) { return 0; }"),
@@ -113,10 +115,8 @@ def _unit(language: str, prompt: bytes, generated: bytes) -> bytes | None:
         ("Rust", b"use ", b"std::fs;\nfn", b"use std::fs;"),
     ],
 )
-def test_the_first_complete_unit_ends_where_its_construct_ends(
-    language: str, prompt: bytes, generated: bytes, unit: bytes
-) -> None:
-    assert _unit(language, prompt, generated) == unit
+def test_first_complete_construct_is_found(language: str, prompt: bytes, generated: bytes, construct: bytes) -> None:
+    assert _first_construct(language, prompt, generated) == construct
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,11 @@ def test_the_first_complete_unit_ends_where_its_construct_ends(
         ("Python", b"def ", b"f(a, b"),
         ("Python", b"class ", b"Name(Base"),
         ("Python", b"def ", b"f():\n    x = g(1,\n"),
-        # The tree of this one is an ERROR that holds the pieces of the function: its name would pass as an expression.
+        # The tree is one ERROR node with the parts of the function, whose name alone would be a valid expression.
         ("Python", b"def ", b"f():\n    g = h()\n    g.add([(1, 2), (3, 4), ("),
     ],
 )
-def test_an_unfinished_or_wrong_first_construct_is_no_unit(language: str, prompt: bytes, generated: bytes) -> None:
-    assert _unit(language, prompt, generated) is None
+def test_unfinished_or_erroneous_first_construct_is_not_complete(
+    language: str, prompt: bytes, generated: bytes
+) -> None:
+    assert _first_construct(language, prompt, generated) is None

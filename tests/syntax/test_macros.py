@@ -1,4 +1,4 @@
-"""Lines that are macros get an end where that makes a file right, and nowhere else."""
+"""Semicolons after statement macros of C are added only where they reduce the errors."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from cllm.syntax.macros import terminate_macros
 FUNCTION = b"int f(int x) {\n  FIND_VARIABLES\n\n  lock(&mutex);\n  SWAP(a, f(b))\n  return 0;\n}\n"
 
 
-def test_each_macro_s_line_is_ended() -> None:
+def test_statement_macros_are_terminated() -> None:
     offset = FUNCTION.index(b"lock") + 3
     before, after = terminate_macros("C", FUNCTION[:offset], FUNCTION[offset:])
     assert before == FUNCTION[:offset].replace(b"VARIABLES", b"VARIABLES;")
@@ -28,7 +28,7 @@ def test_each_macro_s_line_is_ended() -> None:
         b"",
     ],
 )
-def test_what_is_right_stays_as_it_is(text: bytes) -> None:
+def test_text_is_unchanged_unless_errors_decrease(text: bytes) -> None:
     for offset in range(len(text) + 1):
         before, after = terminate_macros("C", text[:offset], text[offset:])
         assert (before, after) == (text[:offset], text[offset:]) or count_errors("C", before + after) < count_errors(
@@ -37,5 +37,5 @@ def test_what_is_right_stays_as_it_is(text: bytes) -> None:
     assert terminate_macros("C", text, b"") == (text, b"")
 
 
-def test_other_languages_have_none() -> None:
+def test_other_languages_are_unchanged() -> None:
     assert terminate_macros("Python", FUNCTION, b"") == (FUNCTION, b"")

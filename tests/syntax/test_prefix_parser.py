@@ -1,3 +1,5 @@
+"""The incremental syntax check: offsets of the first certain error."""
+
 import random
 
 import pytest
@@ -10,7 +12,7 @@ from cllm.syntax.prefix_parser import PrefixParser
 
 
 @pytest.mark.parametrize("language", SOURCES)
-def test_no_beginning_of_a_right_text_is_at_fault(language: str) -> None:
+def test_prefixes_of_a_valid_text_have_no_error(language: str) -> None:
     text = SOURCES[language]
     assert count_errors(language, text) == 0
     lines = [offset + 1 for offset in range(len(text)) if text[offset : offset + 1] == b"\n"]
@@ -22,8 +24,8 @@ def test_no_beginning_of_a_right_text_is_at_fault(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", SOURCES)
-def test_a_bracket_too_many_is_at_fault_where_it_stands(language: str) -> None:
-    """Between two words of code: the offset is the bracket's, and no word before it."""
+def test_error_offset_of_a_surplus_bracket_is_its_position(language: str) -> None:
+    """The offset is that of one of the surplus brackets, not of an earlier word."""
     text = SOURCES[language]
     lines = text.split(b"\n")
     for number in range(1, len(lines)):
@@ -39,23 +41,21 @@ def test_a_bracket_too_many_is_at_fault_where_it_stands(language: str) -> None:
 
 @given(st.binary(max_size=200), st.binary(max_size=200), st.sampled_from(sorted(SOURCES)))
 @settings(max_examples=200, deadline=None)
-def test_any_bytes_have_an_answer_and_what_was_wrong_before_does_not_count(
-    before: bytes, after: bytes, language: str
-) -> None:
+def test_error_offset_of_any_bytes_is_in_the_appended_text(before: bytes, after: bytes, language: str) -> None:
     found = PrefixParser(language, before).error_offset(after)
     assert found is None or 0 <= found <= len(after)
     assert PrefixParser(language, before + after).error_offset(b"") is None
 
 
-def test_growing_by_pieces_is_growing_at_once() -> None:
+def test_extend_equals_parsing_the_whole_prefix() -> None:
     rng = random.Random(0)
     for language, text in SOURCES.items():
         for _ in range(10):
             first, second = sorted(rng.randrange(len(text)) for _ in range(2))
             prefix_parser = PrefixParser(language, text[:first])
             prefix_parser.extend(text[first:second])
-            wrong = text[second : second + 20] + b" )]} ;"
-            assert prefix_parser.error_offset(wrong) == PrefixParser(language, text[:second]).error_offset(wrong)
+            invalid = text[second : second + 20] + b" )]} ;"
+            assert prefix_parser.error_offset(invalid) == PrefixParser(language, text[:second]).error_offset(invalid)
 
 
 @pytest.mark.parametrize(
@@ -77,5 +77,5 @@ def test_growing_by_pieces_is_growing_at_once() -> None:
         ("Rust", b"fn f() { /* ", b"a } } }\n", None),
     ],
 )
-def test_where_a_text_is_at_fault(language: str, before: bytes, after: bytes, offset: int | None) -> None:
+def test_error_offset_of_examples(language: str, before: bytes, after: bytes, offset: int | None) -> None:
     assert PrefixParser(language, before).error_offset(after) == offset
