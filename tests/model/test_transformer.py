@@ -1,3 +1,5 @@
+"""The transformer: attention, loss, KV cache, shapes and initialization."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,7 @@ def config(**changes: object) -> TransformerConfig:
 def network(**changes: object) -> Transformer:
     model = Transformer(config(**changes))
     initialise(model, torch.Generator().manual_seed(0))
-    with torch.no_grad():  # the projections into the stream start at zero, which would hide mistakes
+    with torch.no_grad():  # projections into the residual stream are initialized to zero, which would hide errors
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.05)
     return model
@@ -30,7 +32,7 @@ def ids(batch: int, tokens: int) -> Tensor:
 
 @pytest.mark.parametrize("num_past", [0, 5, QUERIES_PER_BLOCK])
 @pytest.mark.parametrize("tokens", [1, 7, QUERIES_PER_BLOCK, 2 * QUERIES_PER_BLOCK + 3])
-def test_blocked_attention_equals_the_plain_one(tokens: int, num_past: int) -> None:
+def test_blocked_attention_equals_scaled_dot_product_attention(tokens: int, num_past: int) -> None:
     generator = torch.Generator().manual_seed(0)
     q = torch.randn(2, 3, tokens, 8, generator=generator, dtype=torch.float64, requires_grad=True)
     k, v = (
@@ -39,19 +41,19 @@ def test_blocked_attention_equals_the_plain_one(tokens: int, num_past: int) -> N
     )
     visible = torch.ones(tokens, num_past + tokens, dtype=torch.bool).tril(num_past)
     plain = F.scaled_dot_product_attention(q, k, v, visible)
-    ours = causal_attention(q, k, v)
-    torch.testing.assert_close(ours, plain)
+    actual = causal_attention(q, k, v)
+    torch.testing.assert_close(actual, plain)
     weights = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
     expected = torch.autograd.grad((plain * weights).sum(), (q, k, v))
-    torch.testing.assert_close(torch.autograd.grad((ours * weights).sum(), (q, k, v)), expected)
+    torch.testing.assert_close(torch.autograd.grad((actual * weights).sum(), (q, k, v)), expected)
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_gradients_are_those_of_finite_differences(tied: bool) -> None:
+def test_gradients_match_finite_differences(tied: bool) -> None:
     model = network(tied=tied).double()
     tokens = ids(2, 6)
 
-    def loss() -> Tensor:  # a double-precision reference: the product's loss accumulates in fp32
+    def loss() -> Tensor:  # in double precision; `linear_cross_entropy` accumulates in float32
         logits = F.linear(model(tokens[:, :-1]), model.head_weight)
         return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
@@ -69,7 +71,7 @@ def test_gradients_are_those_of_finite_differences(tied: bool) -> None:
         assert (above - below) / (2 * step) == pytest.approx(gradients[name].view(-1)[index].item(), rel=1e-4), name
 
 
-def test_fused_loss_and_its_gradients_equal_the_plain_ones() -> None:
+def test_fused_loss_and_gradients_equal_cross_entropy() -> None:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(3, 100, 16, generator=generator, requires_grad=True)
     weight = torch.randn(50, 16, generator=generator, requires_grad=True)
@@ -78,13 +80,13 @@ def test_fused_loss_and_its_gradients_equal_the_plain_ones() -> None:
     plain = F.cross_entropy(
         (hidden @ weight.t()).flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
     )
-    ours = linear_cross_entropy(hidden, weight, targets)
-    torch.testing.assert_close(ours, plain)
+    actual = linear_cross_entropy(hidden, weight, targets)
+    torch.testing.assert_close(actual, plain)
     expected = torch.autograd.grad(plain * 0.3, (hidden, weight))
-    torch.testing.assert_close(torch.autograd.grad(ours * 0.3, (hidden, weight)), expected)
+    torch.testing.assert_close(torch.autograd.grad(actual * 0.3, (hidden, weight)), expected)
 
 
-def test_it_does_not_see_the_future() -> None:
+def test_hidden_states_do_not_depend_on_later_tokens() -> None:
     model = network()
     one, other = ids(1, 40), ids(1, 40)
     other[:, :20] = one[:, :20]
@@ -92,7 +94,7 @@ def test_it_does_not_see_the_future() -> None:
 
 
 @pytest.mark.parametrize("chunks", [[1] * 30, [7, 1, 22], [30]])
-def test_cached_decoding_equals_uncached(chunks: list[int]) -> None:
+def test_cached_decoding_equals_uncached_decoding(chunks: list[int]) -> None:
     model = network()
     tokens = ids(2, 30)
     cache = KVCache(model.config, 2, 30, torch.float32)
@@ -100,18 +102,18 @@ def test_cached_decoding_equals_uncached(chunks: list[int]) -> None:
     torch.testing.assert_close(torch.cat(parts, 1), model.logits(tokens))
 
 
-def test_a_cache_that_forgets_equals_a_shorter_text_in_one_layer() -> None:
-    # In one layer a key depends on its own token alone, so forgetting is exactly the shorter text.
+def test_keep_last_equals_a_shorter_text_in_one_layer() -> None:
+    # In one layer a key depends only on its own token, so dropping entries is equal to a shorter text.
     model = network(n_layer=1)
     tokens = ids(1, 24)
     cache = KVCache(model.config, 1, 24, torch.float32)
     model(tokens[:, :16], cache)
     cache.keep_last(6)
-    forgetful = model(tokens[:, 16:], cache)
-    torch.testing.assert_close(forgetful, model(tokens[:, 10:])[:, 6:])
+    truncated = model(tokens[:, 16:], cache)
+    torch.testing.assert_close(truncated, model(tokens[:, 10:])[:, 6:])
 
 
-def test_parts_of_a_cache_go_on_by_themselves() -> None:
+def test_split_caches_are_independent_views() -> None:
     model, tokens = network(), ids(3, 20)
     whole, prompt = KVCache(model.config, 3, 24, torch.float32), KVCache(model.config, 1, 24, torch.float32)
     with torch.no_grad():
@@ -127,7 +129,7 @@ def test_parts_of_a_cache_go_on_by_themselves() -> None:
     assert (whole.keys[:, 1, :, :8] == prompt.keys[:, 0, :, :8]).all()
 
 
-def test_a_batch_row_equals_the_same_row_alone() -> None:
+def test_batch_rows_equal_single_rows() -> None:
     model = network()
     tokens = ids(5, 33)
     together = model.logits(tokens)
@@ -136,20 +138,20 @@ def test_a_batch_row_equals_the_same_row_alone() -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_listed_shapes_are_those_of_the_network(tied: bool) -> None:
-    made = {name: tuple(parameter.shape) for name, parameter in Transformer(config(tied=tied)).named_parameters()}
-    assert parameter_shapes(config(tied=tied)) == made
-    assert list(parameter_shapes(config(tied=tied))) == list(made)
-    assert all(sum(fused_rows(config(tied=tied), name)) == shape[0] for name, shape in made.items())
+def test_parameter_shapes_match_the_network(tied: bool) -> None:
+    shapes = {name: tuple(parameter.shape) for name, parameter in Transformer(config(tied=tied)).named_parameters()}
+    assert parameter_shapes(config(tied=tied)) == shapes
+    assert list(parameter_shapes(config(tied=tied))) == list(shapes)
+    assert all(sum(fused_rows(config(tied=tied), name)) == shape[0] for name, shape in shapes.items())
 
 
-def test_matrix_parameters_are_counted() -> None:
+def test_num_matrix_parameters_excludes_embedding_and_norms() -> None:
     shapes = parameter_shapes(config(tied=False))
     matrices = sum(a * b for name, (a, *rest) in shapes.items() for b in rest if name != "embedding.weight")
     assert config(tied=False).num_matrix_parameters == matrices
 
 
-def test_the_first_loss_is_that_of_a_uniform_guess() -> None:
+def test_initial_loss_is_that_of_a_uniform_distribution() -> None:
     model = Transformer(config())
     initialise(model, torch.Generator().manual_seed(0))
     tokens = ids(4, 50)

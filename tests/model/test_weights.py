@@ -1,3 +1,5 @@
+"""Storage of a model's weights and configuration, and rejection of damaged files."""
+
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_a_saved_model_comes_back(saved: Path) -> None:
+def test_saved_model_is_loaded_back(saved: Path) -> None:
     config, weights = load_weights(saved)
     assert config == CONFIG
     assert weights_sha256(weights) == weights_sha256(WEIGHTS)
@@ -32,7 +34,7 @@ def test_a_saved_model_comes_back(saved: Path) -> None:
     assert torch.equal(model.embedding.weight, torch.from_numpy(WEIGHTS["embedding.weight"]))
 
 
-def test_the_hash_depends_on_every_number_and_not_on_the_order() -> None:
+def test_sha256_depends_on_the_values_and_not_on_the_order() -> None:
     changed = {name: values.copy() for name, values in WEIGHTS.items()}
     changed["norm.weight"][-1] = np.nextafter(changed["norm.weight"][-1], np.float32(9))
     assert weights_sha256(changed) != weights_sha256(WEIGHTS)
@@ -40,23 +42,23 @@ def test_the_hash_depends_on_every_number_and_not_on_the_order() -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.json", "tokenizer.json", MANIFEST])
-@pytest.mark.parametrize("harm", ["remove", "truncate", "alter"])
-def test_a_truncated_or_altered_artefact_is_refused_by_name(saved: Path, name: str, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["remove", "truncate", "alter"])
+def test_damaged_file_raises_an_error_naming_the_model(saved: Path, name: str, damage: str) -> None:
     path = saved / name
     content = path.read_bytes()
-    if harm == "remove":
+    if damage == "remove":
         path.unlink()
-    elif harm == "truncate":
+    elif damage == "truncate":
         path.write_bytes(content[: len(content) // 2])
     else:
-        # A flipped bit in the manifest must break it too: in one of the hashes or sizes it holds.
+        # In the manifest, flip a bit of a hash.
         offset = content.index(b'"sha256": "') + 12 if name == MANIFEST else len(content) - 1
         path.write_bytes(content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :])
     with pytest.raises(ArtifactError, match=str(saved)):
         load_weights(saved)
 
 
-def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+def test_weights_of_the_wrong_shape_are_rejected(tmp_path: Path) -> None:
     tokenizer = tmp_path / "tokenizer.json"
     tokenizer.write_text("{}")
     wrong = {**WEIGHTS, "norm.weight": np.ones(9, np.float32)}
@@ -65,7 +67,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "model")
 
 
-def test_a_weights_file_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_weights_file_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = tmp_path / "tokenizer.json"
     tokenizer.write_text("{}")
     monkeypatch.setattr(safetensors.numpy, "save_file", lambda arrays, path: Path(path).write_bytes(b"not tensors"))
