@@ -1,3 +1,5 @@
+"""Fixtures: a small random network, a memory, and completers with either or both."""
+
 import pytest
 import torch
 from sample_text import TEXT, TOKENIZER
@@ -25,9 +27,8 @@ def model() -> Transformer:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
-            parameter.copy_(
-                parameter.bfloat16().float()
-            )  # as the decoder rounds them, so that its slow twin has the same
+            # Weights that bfloat16 represents exactly.
+            parameter.copy_(parameter.bfloat16().float())
     return network.requires_grad_(False)
 
 
@@ -55,6 +56,6 @@ def mixed_completer(model: Transformer, memory: Memory) -> Completer:
 
 @pytest.fixture(params=["network", "memory", "mixed"])
 def completer(request: pytest.FixtureRequest) -> Completer:
-    """Each of the experts in turn."""
+    """A completer with each combination of network and memory."""
     completer: Completer = request.getfixturevalue(f"{request.param}_completer")
     return completer

@@ -1,4 +1,4 @@
-"""The text that these tests' tokenizer and memory have read."""
+"""The text on which the tokenizer and the memory of these tests are trained."""
 
 from cllm.generation.predict.decoder import Decoder
 from cllm.generation.predict.sequence import NetworkSequence
@@ -10,7 +10,7 @@ TOKENIZER = Tokenizer.train([TEXT.encode()], 320)
 
 
 def prefilled(model: Transformer, prompt: list[int], decoder: Decoder | None = None) -> NetworkSequence:
-    """A network that has read a prompt."""
+    """A sequence after the prefill of a prompt."""
     network = NetworkSequence(model, decoder)
     assert list(network.prefill(prompt)) == []
     return network

@@ -1,4 +1,4 @@
-"""The written-out attention finds what softmax and sums do."""
+"""The attention kernel for one query against softmax and matrix products."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def attention_kernel(query: Array, keys: Array, values: Array, scores: Array, at
 @pytest.mark.parametrize("head_dim", [2, 16, 24, 32, 64, 80])
 @pytest.mark.parametrize("count", [1, 3, 4, 50])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_kernel_and_its_slow_twin_agree(head_dim: int, count: int, dtype: torch.dtype) -> None:
+def test_attention_kernel_equals_the_reference(head_dim: int, count: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(head_dim + count)
     query = 3 * torch.randn(head_dim, generator=generator)
     keys, values = (torch.randn(count, head_dim, generator=generator).to(dtype) for _ in range(2))

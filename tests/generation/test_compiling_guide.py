@@ -1,3 +1,5 @@
+"""The guide that compiles C with gcc: headers of the repository, rejected lines, and the fallback to syntax."""
+
 import shutil
 
 import pytest
@@ -17,7 +19,7 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 
 
 @needs_gcc
-def test_a_repository_s_headers_are_there_and_no_others() -> None:
+def test_only_safe_headers_of_the_repository_can_be_included() -> None:
     with Compiler(HEADERS) as compiler:
         assert compiler.compiles(b'#include "lib.h"\nint f(void) { lib_t t = {1}; return lib_open(&t); }\n').ok
         for missing in (b"evil.h", b"outside.h", b"../outside.h", b"/etc/passwd"):
@@ -26,7 +28,7 @@ def test_a_repository_s_headers_are_there_and_no_others() -> None:
 
 
 @needs_gcc
-def test_the_usual_includes_that_compile() -> None:
+def test_preamble_contains_the_includes_that_compile() -> None:
     texts = [
         b'#include "lib.h"\n#include <stdio.h>\n',
         b'#include "lib.h"\n#include "missing.h"\n',
@@ -36,16 +38,16 @@ def test_the_usual_includes_that_compile() -> None:
         assert preamble(compiler, texts) == b'#include "lib.h"\n#include <errno.h>\n#include <stdio.h>\n'
 
 
-def test_folders_that_headers_are_found_from() -> None:
+def test_include_folders_are_the_parents_of_the_headers() -> None:
     assert include_folders(["include/lib.h", "include/lib/types.h"]) == [".", "include", "include/lib"]
 
 
 @needs_gcc
-def test_lines_that_gcc_refuses_are_not_accepted() -> None:
+def test_statements_that_do_not_compile_are_not_accepted() -> None:
     with Compiler(HEADERS) as compiler:
         guide = CompilingGuide(b"int main", b"", compiler, b'#include "lib.h"\n')
         assert guide.accepts(b"(void) {\n  lib_t t;")
-        assert guide.accepts(b"(void) {\n  lib_t t;\n  lib_open(&t,")  # no end of a statement: not asked
+        assert guide.accepts(b"(void) {\n  lib_t t;\n  lib_open(&t,")  # not the end of a statement: gcc is not run
         assert not guide.accepts(b"(void) {\n  lib_t t;\n  lib_open(&u);")
         assert not guide.accepts(b"(void) {\n  lib_close();")
         assert guide.accepts(b"(void) {\n  lib_t t;\n  return t.n;\n}")
@@ -54,7 +56,7 @@ def test_lines_that_gcc_refuses_are_not_accepted() -> None:
 
 
 @needs_gcc
-def test_what_gcc_accepts_nowhere_still_parses() -> None:
+def test_repair_falls_back_to_text_that_only_parses() -> None:
     with Compiler(HEADERS) as compiler:
         prefix, generated = b"void f", b"(int a, int a" + 30 * b",\n    int a"
         guide = CompilingGuide(prefix, b"", compiler, b"")
@@ -64,7 +66,7 @@ def test_what_gcc_accepts_nowhere_still_parses() -> None:
             assert not compiler.compiles(prefix + found).ok
 
 
-def test_a_text_is_closed_with_its_braces_and_sections() -> None:
+def test_braces_and_preprocessor_conditionals_are_closed() -> None:
     closed = with_brackets_closed(b"#ifdef A\nint f(void) {\n  if (1) {\n    ;")
     assert count_errors("C", closed) == 0
     assert closed.count(b"}") == 2

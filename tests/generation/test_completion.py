@@ -1,3 +1,5 @@
+"""Completion of prompts: encoding, caching, seeds, stop strings, streaming and healing."""
+
 import pytest
 import torch
 from sample_text import TEXT, TOKENIZER, prefilled
@@ -20,7 +22,7 @@ def greedy_without_cache(model: Transformer, prompt: list[int], count: int) -> l
     return ids[len(prompt) :]
 
 
-def test_cached_decoding_equals_uncached_token_by_token(model: Transformer) -> None:
+def test_cached_decoding_equals_uncached_decoding_of_a_sequence(model: Transformer) -> None:
     prompt = TOKENIZER.encode(b"int main(")
     text, decoded = prefilled(model, prompt), []
     for _ in range(40):
@@ -31,15 +33,15 @@ def test_cached_decoding_equals_uncached_token_by_token(model: Transformer) -> N
     assert int(text.logits.argmax()) == decoded[0]
 
 
-def test_what_the_network_said_of_its_prompt(model: Transformer) -> None:
+def test_prefill_yields_the_logits_of_the_prompt(model: Transformer) -> None:
     prompt = TOKENIZER.encode(b"int main_3(void) { return")
     network = NetworkSequence(model)
-    said = torch.cat(list(network.prefill(prompt[:7], 6)) + list(network.prefill(prompt[7:], len(prompt) - 7)))
-    torch.testing.assert_close(said, model.logits(torch.tensor([prompt]))[0, :-1])
+    logits = torch.cat(list(network.prefill(prompt[:7], 6)) + list(network.prefill(prompt[7:], len(prompt) - 7)))
+    torch.testing.assert_close(logits, model.logits(torch.tensor([prompt]))[0, :-1])
     assert list(NetworkSequence(model).prefill(prompt, 0)) == []
 
 
-def test_same_seed_same_text(completer: Completer) -> None:
+def test_same_seed_gives_the_same_text(completer: Completer) -> None:
     params = SamplingParams(max_tokens=30, temperature=1.5, seed=7)
     one, two = (completer.complete(Prompt(prefix=b"int"), params, 3) for _ in range(2))
     assert [c.text for c in one] == [c.text for c in two]
@@ -48,32 +50,31 @@ def test_same_seed_same_text(completer: Completer) -> None:
     assert other[0].text == one[1].text  # sample i of seed s is sample 0 of seed s + i
 
 
-def test_a_text_may_be_longer_than_the_context(completer: Completer) -> None:
+def test_text_may_exceed_the_context_length(completer: Completer) -> None:
     params = SamplingParams(max_tokens=300, temperature=1.0)
     (completion,) = completer.complete(Prompt(prefix=TEXT.encode()), params)
     assert completion.finish_reason in ("stop", "length")
     assert completion.finish_reason == "stop" or len(completion.tokens) == 300
 
 
-def test_special_tokens_never_come_out(completer: Completer) -> None:
+def test_special_tokens_are_never_generated(completer: Completer) -> None:
     params = SamplingParams(max_tokens=100, temperature=3.0)
     for completion in completer.complete(Prompt(prefix=b"x"), params, 4):
         assert not set(completion.tokens) & set(SPECIAL.values())
 
 
-def test_a_stop_string_ends_the_text_before_it(completer: Completer) -> None:
+def test_text_ends_before_a_stop_string(completer: Completer) -> None:
     params = SamplingParams(max_tokens=100, temperature=1.0, seed=3)
-    (whole,) = completer.complete(Prompt(prefix=b"int"), params)
-    stop = next(
-        two for i in range(10, 80) if (two := whole.text[i : i + 2]).isascii()
-    )  # bytes that are no character aside
+    (full,) = completer.complete(Prompt(prefix=b"int"), params)
+    # Without replacement characters, which stand for invalid bytes.
+    stop = next(two for i in range(10, 80) if (two := full.text[i : i + 2]).isascii())
     stopped_params = SamplingParams(max_tokens=100, temperature=1.0, seed=3, stop=(stop,))
     (stopped,) = completer.complete(Prompt(prefix=b"int"), stopped_params)
-    assert stopped.text == whole.text[: whole.text.index(stop)]
+    assert stopped.text == full.text[: full.text.index(stop)]
     assert stopped.finish_reason == "stop"
 
 
-def test_zero_tokens_is_an_empty_text(completer: Completer) -> None:
+def test_zero_tokens_give_an_empty_text(completer: Completer) -> None:
     (completion,) = completer.complete(Prompt(prefix=b"int"), SamplingParams(max_tokens=0))
     assert (completion.text, completion.finish_reason) == ("", "length")
 
@@ -81,12 +82,12 @@ def test_zero_tokens_is_an_empty_text(completer: Completer) -> None:
 @pytest.mark.parametrize("prefix", [b"", b" ", b"\xff\xfe", "gr\u00f6".encode()[:3]])
 @pytest.mark.parametrize("suffix", [b"", b"}\n"])
 @pytest.mark.parametrize("path", [None, "a.c"])
-def test_odd_prompts_are_completed(completer: Completer, prefix: bytes, suffix: bytes, path: str | None) -> None:
+def test_unusual_prompts_are_completed(completer: Completer, prefix: bytes, suffix: bytes, path: str | None) -> None:
     prompt = Prompt(prefix=prefix, suffix=suffix, path=path)
     assert completer.complete(prompt, SamplingParams(max_tokens=5))[0].finish_reason
 
 
-def test_the_stream_only_grows_and_holds_no_half_character(completer: Completer) -> None:
+def test_streamed_text_only_grows(completer: Completer) -> None:
     params = SamplingParams(max_tokens=60, temperature=1.5, seed=1)
     encoded = completer.encode_prompt(Prompt(prefix=b"// "), 60)
     before = ""
@@ -96,7 +97,7 @@ def test_the_stream_only_grows_and_holds_no_half_character(completer: Completer)
             before = completion.text
 
 
-def test_the_prompt_for_the_middle_is_laid_out_as_it_was_learned() -> None:
+def test_prompt_with_a_suffix_is_encoded_as_spm() -> None:
     encoded = encode_prompt(Prompt(prefix=b"int ma", suffix=b"}\n", path="a.c"), TOKENIZER, 64, 8)
     header = [SPECIAL["<|file_sep|>"], *TOKENIZER.encode(b"a.c\n")]
     after = [SPECIAL["<|fim_prefix|>"], SPECIAL["<|fim_suffix|>"], *TOKENIZER.encode(b"}\n"), SPECIAL["<|fim_middle|>"]]
@@ -106,7 +107,7 @@ def test_the_prompt_for_the_middle_is_laid_out_as_it_was_learned() -> None:
     assert encoded.num_predicted == len(encoded.prefix_ids)
 
 
-def test_a_long_prompt_keeps_what_is_next_to_the_cursor() -> None:
+def test_long_prompt_keeps_the_text_next_to_the_cursor() -> None:
     before, after = TEXT.encode() + b"here", b"there" + TEXT.encode()
     for suffix in (after, b""):
         encoded = encode_prompt(Prompt(prefix=before, suffix=suffix), TOKENIZER, 64, 16)
@@ -120,11 +121,11 @@ def test_a_long_prompt_keeps_what_is_next_to_the_cursor() -> None:
     assert encoded.num_predicted == len(encoded.network_ids) - 1
 
 
-@pytest.mark.parametrize("cut", [b"int", b"int ", b"int mai"])
-def test_a_token_that_was_cut_is_healed(completer: Completer, cut: bytes) -> None:
-    encoded = completer.encode_prompt(Prompt(prefix=cut), 8)
-    assert TOKENIZER.decode(encoded.prefix_ids) + encoded.token_prefix == b"\n\n" + cut
-    (completion,) = completer.complete(Prompt(prefix=cut), SamplingParams(max_tokens=3))
+@pytest.mark.parametrize("prefix", [b"int", b"int ", b"int mai"])
+def test_cut_token_is_healed(completer: Completer, prefix: bytes) -> None:
+    encoded = completer.encode_prompt(Prompt(prefix=prefix), 8)
+    assert TOKENIZER.decode(encoded.prefix_ids) + encoded.token_prefix == b"\n\n" + prefix
+    (completion,) = completer.complete(Prompt(prefix=prefix), SamplingParams(max_tokens=3))
     with completer.predictor(encoded) as predictor:
         token_prefix = predictor.token_prefix
     assert encoded.token_prefix.endswith(token_prefix) and TOKENIZER.token_bytes(completion.tokens[0]).startswith(
@@ -138,18 +139,18 @@ def encoded_prompt(prefix: bytes) -> EncodedPrompt:
     return encode_prompt(Prompt(prefix=prefix), TOKENIZER, 64, 8)
 
 
-def test_the_best_token_is_the_best_of_all(completer: Completer) -> None:
+def test_only_best_has_the_argmax_of_all_tokens(completer: Completer) -> None:
     for prefix in (b"int main_", b"int main_2(void) {", b"// gr"):
         encoded = encoded_prompt(prefix)
         with completer.predictor(encoded) as predictor:
             for token_prefix in (encoded.token_prefix, b""):
-                whole = predictor.log_probabilities(token_prefix, False)
+                full = predictor.log_probabilities(token_prefix, False)
                 best = predictor.log_probabilities(token_prefix, True)
-                assert int(whole.argmax()) == int(best.argmax())
-                assert whole.exp().sum() == pytest.approx(1, abs=5e-3)
+                assert int(full.argmax()) == int(best.argmax())
+                assert full.exp().sum() == pytest.approx(1, abs=5e-3)
 
 
-def test_a_prompt_leaves_no_trace_in_the_memory(memory: Memory, mixed_completer: Completer) -> None:
+def test_completion_leaves_the_memory_unchanged(memory: Memory, mixed_completer: Completer) -> None:
     before = [array.copy() for array in memory.state]
     size = memory.size
     mixed_completer.complete(Prompt(prefix=b"int other(", suffix=b"}\n"), SamplingParams(max_tokens=5))
@@ -157,7 +158,7 @@ def test_a_prompt_leaves_no_trace_in_the_memory(memory: Memory, mixed_completer:
     assert all((one == two).all() for one, two in zip(before, memory.state, strict=True))
 
 
-def test_the_memory_goes_on_as_it_has_read(memory_completer: Completer) -> None:
+def test_memory_continues_text_it_was_trained_on(memory_completer: Completer) -> None:
     lines = TEXT.splitlines(keepends=True)
     prompt = Prompt(prefix="".join([*lines[:3], lines[3][: lines[3].index("return")]]).encode())
     (completion,) = memory_completer.complete(prompt, SamplingParams(max_tokens=8))

@@ -1,4 +1,4 @@
-"""Networks that learned nothing write anything; what a grammar lets through is asked of other parsers than its own."""
+"""Constrained completions: texts of random networks are checked with parsers independent of the grammar."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def is_json(text: str) -> bool:
     return True
 
 
-def is_of_schema(text: str) -> bool:
+def matches_schema(text: str) -> bool:
     found: Any = json.loads(text)
     return (
         list(found) == ["name", "number", "kinds"]
@@ -53,23 +53,23 @@ def is_of_schema(text: str) -> bool:
 
 
 def is_call(text: str) -> bool:
-    """Calls without arguments become names, from the inside out, until one is left."""
+    """Reduces calls to names, innermost first, until one name is left."""
     if not re.fullmatch(r"[a-z_(),]*", text) or not text.endswith(")"):
         return False
-    while (less := re.sub(r"[a-z_]+\((A(,A)*)?\)", "A", text)) != text:
-        text = less
+    while (reduced := re.sub(r"[a-z_]+\((A(,A)*)?\)", "A", text)) != text:
+        text = reduced
     return text == "A"
 
 
 def is_sum(text: str) -> bool:
-    while (less := re.sub(r"\(\d+(\+\d+)*\)", "1", text)) != text:
-        text = less
+    while (reduced := re.sub(r"\(\d+(\+\d+)*\)", "1", text)) != text:
+        text = reduced
     return re.fullmatch(r"\d+(\+\d+)*", text) is not None
 
 
 KINDS: dict[str, tuple[Grammar, Callable[[str], bool]]] = {
     "json": (Grammar.json(), is_json),
-    "schema": (Grammar.schema(json.dumps(SCHEMA)), is_of_schema),
+    "schema": (Grammar.schema(json.dumps(SCHEMA)), matches_schema),
     "regex": (Grammar.regex(PATTERN), lambda text: re.fullmatch(PATTERN, text) is not None),
     "unicode": (Grammar.regex("[ö-ü😀 ]{3,}"), lambda text: re.fullmatch("[ö-ü😀 ]{3,}", text) is not None),
     "lark": (Grammar.lark(CALL), is_call),
@@ -78,8 +78,8 @@ KINDS: dict[str, tuple[Grammar, Callable[[str], bool]]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_completion_is_a_text_of_its_grammar(completer: Completer, kind: str) -> None:
-    grammar, is_right = KINDS[kind]
+def test_every_completion_matches_its_grammar(completer: Completer, kind: str) -> None:
+    grammar, is_valid = KINDS[kind]
     for params, count in (
         (GREEDY, 1),
         (RANDOM, 6),
@@ -88,12 +88,12 @@ def test_every_completion_is_a_text_of_its_grammar(completer: Completer, kind: s
     ):
         for completion in complete_constrained(completer, grammar, PROMPT, params, count):
             assert completion.valid is True and completion.finish_reason in ("stop", "length")
-            assert is_right(completion.text), completion.text
+            assert is_valid(completion.text), completion.text
             assert TOKENIZER.decode(completion.tokens).decode() == completion.text
 
 
 @pytest.mark.parametrize("prefix", [b"", b"int", b"int ", b"int mai", b'x = {"a', "größ".encode()])
-def test_a_text_that_is_the_only_one_is_written_whatever_stands_before(completer: Completer, prefix: bytes) -> None:
+def test_only_text_of_a_grammar_is_generated_for_any_prompt(completer: Completer, prefix: bytes) -> None:
     for literal in ("main_3(void) { return", 'größer"', " ", "n", "😀"):
         for grammar in (Grammar.regex(re.escape(literal)), Grammar.lark(f"start: {json.dumps(literal)}")):
             for params in (GREEDY, RANDOM):
@@ -101,7 +101,7 @@ def test_a_text_that_is_the_only_one_is_written_whatever_stands_before(completer
                 assert (completion.text, completion.finish_reason, completion.valid) == (literal, "stop", True)
 
 
-def test_a_text_that_is_long_enough_is_ended(completer: Completer) -> None:
+def test_text_at_the_token_limit_is_ended_by_the_grammar(completer: Completer) -> None:
     for count in range(8):
         params = replace(GREEDY, max_tokens=count)
         (completion,) = complete_constrained(completer, Grammar.regex("[a-z]{40}!"), PROMPT, params)
@@ -113,13 +113,13 @@ def test_a_text_that_is_long_enough_is_ended(completer: Completer) -> None:
     assert (completion.text, completion.finish_reason, completion.valid) == ("x", "stop", True)
 
 
-def test_what_has_no_end_says_so(network_completer: Completer) -> None:
+def test_grammar_without_an_end_gives_an_invalid_completion(network_completer: Completer) -> None:
     (completion,) = complete_constrained(network_completer, Grammar.lark('start: "a" start'), PROMPT, GREEDY)
     assert set(completion.text) == {"a"}
     assert (completion.finish_reason, completion.valid) == ("length", False)
 
 
-def test_same_seed_same_text_of_a_grammar(completer: Completer) -> None:
+def test_same_seed_gives_the_same_constrained_text(completer: Completer) -> None:
     grammar = KINDS["schema"][0]
     params = replace(RANDOM, temperature=1.5, seed=7)
     one, two = (complete_constrained(completer, grammar, PROMPT, params, 3) for _ in range(2))
@@ -129,8 +129,8 @@ def test_same_seed_same_text_of_a_grammar(completer: Completer) -> None:
     assert other[0].text == one[1].text
 
 
-def test_a_grammar_that_allows_everything_changes_nothing(completer: Completer) -> None:
-    """Where the predictor need not take back any of the prompt; bytes that are no text are not allowed."""
+def test_grammar_that_allows_all_text_does_not_change_it(completer: Completer) -> None:
+    """Without healing of the prompt; completions with invalid UTF-8, which no grammar allows, are skipped."""
     grammar = Grammar.regex("(?s).*")
     encoded = replace(completer.encode_prompt(PROMPT, 16), token_prefix=b"")
     for params in (replace(GREEDY, max_tokens=16), replace(RANDOM, max_tokens=16)):
@@ -148,42 +148,42 @@ def test_a_grammar_that_allows_everything_changes_nothing(completer: Completer) 
         assert matched.text.encode() == free.text
 
 
-def test_the_best_allowed_token_is_the_best_of_all_allowed(completer: Completer) -> None:
+def test_only_best_has_the_argmax_of_the_allowed_tokens(completer: Completer) -> None:
     for pattern in ("[xyz]+", "\\p{Han}", "main|void", "[^a]"):
         with completer.predictor(completer.encode_prompt(PROMPT, 4)) as inner:
             matcher = Matcher(Grammar.regex(pattern), TOKENIZER)
             predictor = ConstrainedPredictor(inner, matcher, TOKENIZER)
             predictor.restart()
-            allowed, whole = matcher.allowed(), inner.log_probabilities(b"", False, 0.0)
+            allowed, unmasked = matcher.allowed(), inner.log_probabilities(b"", False, 0.0)
             found = [predictor.log_probabilities(b"", only_best) for only_best in (True, False)]
-        for one in found:
-            assert not bool((one > float("-inf"))[~allowed].any())
-            assert int(one.argmax()) == int(whole.masked_fill(~allowed, float("-inf")).argmax())
+        for log_probabilities in found:
+            assert not bool((log_probabilities > float("-inf"))[~allowed].any())
+            assert int(log_probabilities.argmax()) == int(unmasked.masked_fill(~allowed, float("-inf")).argmax())
 
 
-def test_going_back_is_going_there_from_the_beginning_with_a_grammar(completer: Completer) -> None:
+def test_rewind_restores_the_constrained_distributions(completer: Completer) -> None:
     tokens = TOKENIZER.encode(b'{"a": [1, {"b')
     with completer.predictor(completer.encode_prompt(PROMPT, 4)) as inner:
         predictor = ConstrainedPredictor(inner, Matcher(Grammar.json(), TOKENIZER), TOKENIZER)
         predictor.restart()
-        marks, said = [], []
+        marks, recorded = [], []
         for token in tokens:
             marks.append(predictor.mark())
-            said.append(predictor.log_probabilities(b"", False))
+            recorded.append(predictor.log_probabilities(b"", False))
             predictor.accept(token)
-        for place in (len(tokens) - 1, 3, 0):
-            predictor.rewind(marks[place])
-            torch.testing.assert_close(predictor.log_probabilities(b"", False), said[place])
-            predictor.accept(tokens[place])
-            predictor.rewind(marks[place])
+        for index in (len(tokens) - 1, 3, 0):
+            predictor.rewind(marks[index])
+            torch.testing.assert_close(predictor.log_probabilities(b"", False), recorded[index])
+            predictor.accept(tokens[index])
+            predictor.rewind(marks[index])
 
 
-def test_stop_words_do_not_go_with_a_grammar(network_completer: Completer) -> None:
+def test_stop_words_with_a_grammar_raise_usage_error(network_completer: Completer) -> None:
     with pytest.raises(UsageError, match="stop words cannot be combined with a grammar"):
         complete_constrained(network_completer, Grammar.json(), PROMPT, replace(GREEDY, stop=("}",)))
 
 
-def test_it_comes_piece_by_piece(mixed_completer: Completer) -> None:
+def test_constrained_completion_is_streamed(mixed_completer: Completer) -> None:
     with mixed_completer.predictor(mixed_completer.encode_prompt(PROMPT, 24)) as inner:
         matcher = Matcher(KINDS["schema"][0], TOKENIZER)
         state = DecodeState(ConstrainedPredictor(inner, matcher, TOKENIZER), TOKENIZER, RANDOM)

@@ -1,4 +1,4 @@
-"""Where a completion comes from, in the repository and around the cursor."""
+"""The sources of a completion in the repository and in the prompt."""
 
 from sample_text import TEXT, TOKENIZER
 
@@ -17,13 +17,13 @@ def built_memory() -> Memory:
     return memory
 
 
-def test_what_is_copied_is_cited_and_the_rest_is_new() -> None:
+def test_copied_spans_have_sources_and_the_rest_is_novel() -> None:
     found = explain(built_memory(), Prompt(prefix=b"long "), "speed_of_sound_in_air(void);\nzzzz")
     assert [source["location"] for source in found["sources"]] == ["b.c:1"]
     assert found["novel_share"] == 4 / len("speed_of_sound_in_air(void);\nzzzz")
 
 
-def test_the_text_around_the_cursor_is_a_source_and_the_file_as_it_was_read_is_none() -> None:
+def test_prompt_is_a_source_and_replaces_the_indexed_version_of_its_file() -> None:
     memory = built_memory()
     prompt = Prompt(prefix=b"int one_of_a_kind_here;\n\n", suffix=b"int last_of_a_kind_here;\n", path="b.c")
     found = explain(memory, prompt, "int one_of_a_kind_here;\nint last_of_a_kind_here;\nlong speed_of_sound_in_air(")
@@ -31,5 +31,5 @@ def test_the_text_around_the_cursor_is_a_source_and_the_file_as_it_was_read_is_n
     assert not any(source.is_stale for source in memory.index.sources)
 
 
-def test_an_empty_text_has_no_sources() -> None:
+def test_empty_text_has_no_sources() -> None:
     assert explain(built_memory(), Prompt(prefix=b""), "") == {"sources": [], "novel_share": 0.0}

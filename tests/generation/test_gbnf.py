@@ -1,3 +1,5 @@
+"""GBNF grammars: the texts that they match, and the messages for invalid ones."""
+
 import random
 
 import pytest
@@ -23,10 +25,10 @@ ws ::= | " " | "\n" [ \t]{0,20}
 
 
 @pytest.mark.parametrize(
-    ("gbnf", "right", "wrong"),
+    ("gbnf", "accepted", "rejected"),
     [
         (JSON_LIKE, ['{"a": [1.5e3, "\\u00e9ö"]}', "{}\n\t"], ["1", '{"a"}', "{}  "]),
-        ('root ::= "a"* "ab"', ["ab", "aaab"], ["aa", "b"]),  # a word of Lark takes all the a's
+        ('root ::= "a"* "ab"', ["ab", "aaab"], ["aa", "b"]),  # a Lark terminal would take all the a's
         ('root ::= ("a" | "ab") "bc"', ["abc", "abbc"], ["ac", "ab"]),
         ('root ::= [a-z] "1" | "a" "2"', ["b1", "a1", "a2"], ["b2"]),
         ('root ::= "\\u00e9\\x41\\U0001F600\\n\\"\\[" [é-\\u00ef]', ['éA😀\n"[ê'], ['éA😀\n"[f']),
@@ -38,10 +40,10 @@ ws ::= | " " | "\n" [ \t]{0,20}
         ('root ::= ""', [""], ["a"]),
     ],
 )
-def test_a_grammar_of_characters(gbnf: str, right: list[str], wrong: list[str]) -> None:
+def test_gbnf_matches_exactly_the_accepted_texts(gbnf: str, accepted: list[str], rejected: list[str]) -> None:
     grammar = Grammar.gbnf(gbnf)
-    assert [text for text in right if not matches(grammar, text)] == []
-    assert [text for text in wrong if matches(grammar, text)] == []
+    assert [text for text in accepted if not matches(grammar, text)] == []
+    assert [text for text in rejected if matches(grammar, text)] == []
 
 
 @pytest.mark.parametrize(
@@ -68,13 +70,13 @@ def test_a_grammar_of_characters(gbnf: str, right: list[str], wrong: list[str]) 
         ("root ::= [z-a]", "the GBNF grammar cannot be used: "),
     ],
 )
-def test_a_wrong_grammar_is_named_with_its_place(gbnf: str, message: str) -> None:
+def test_invalid_gbnf_raises_an_error_with_its_location(gbnf: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         Grammar.gbnf(gbnf)
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_any_text_at_all_is_a_grammar_or_an_error() -> None:
+def test_damaged_gbnf_is_valid_or_raises_usage_error() -> None:
     rng = random.Random(0)
     for _ in range(300):
         begin, end = sorted(rng.sample(range(len(JSON_LIKE)), 2))

@@ -1,3 +1,5 @@
+"""Grammars of JSON, JSON schemas, regexes and Lark: the texts that they match, and the messages for invalid ones."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +14,14 @@ from cllm.generation.grammar.matcher import Matcher
 
 
 def matches(grammar: Grammar, text: str) -> bool:
-    """Whether a text is one of the grammar's, asked byte by byte."""
+    """Whether a grammar matches a text, checked byte by byte."""
     matcher = Matcher(grammar, TOKENIZER)
     tokens = [TOKENIZER.id_of(bytes([byte])) for byte in text.encode()]
     return all(token is not None and matcher.try_accept(token) for token in tokens) and matcher.can_end
 
 
 @pytest.mark.parametrize(
-    ("grammar", "right", "wrong"),
+    ("grammar", "accepted", "rejected"),
     [
         (
             Grammar.json(),
@@ -40,12 +42,12 @@ def matches(grammar: Grammar, text: str) -> bool:
         (Grammar.lark('%import common.INT\nstart: INT ("," INT)*'), ["1,22"], [",", "1,"]),
     ],
 )
-def test_what_a_grammar_allows(grammar: Grammar, right: list[str], wrong: list[str]) -> None:
-    assert [text for text in right if not matches(grammar, text)] == []
-    assert [text for text in wrong if matches(grammar, text)] == []
+def test_grammar_matches_exactly_the_accepted_texts(grammar: Grammar, accepted: list[str], rejected: list[str]) -> None:
+    assert [text for text in accepted if not matches(grammar, text)] == []
+    assert [text for text in rejected if matches(grammar, text)] == []
 
 
-def deep(begin: str, end: str) -> str:
+def nested(begin: str, end: str) -> str:
     return begin * 5000 + end * 5000
 
 
@@ -58,12 +60,12 @@ def deep(begin: str, end: str) -> str:
         (Grammar.regex, "\\bx", "lookarounds not supported"),
         (Grammar.regex, "(?-u:\\xFF)", "invalid UTF-8"),
         (Grammar.regex, "a\udcff", "character 2 is not UTF-8"),
-        (Grammar.regex, deep("(", ")"), "250"),
+        (Grammar.regex, nested("(", ")"), "250"),
         (Grammar.lark, "", "the Lark grammar cannot be used: no start rule found"),
         (Grammar.lark, 'start: "a" x\nx: b\n', 'line 2, column 4: unknown name: "b"'),
         (Grammar.lark, "start: (\n", "line 1, column 9: Expected token"),
         (Grammar.lark, "start: /[a/\n", "line 1, column 8: unclosed character class"),
-        (Grammar.lark, "start: " + deep("(", ")"), "too deeply nested"),
+        (Grammar.lark, "start: " + nested("(", ")"), "too deeply nested"),
         (Grammar.lark, "start: <|fim_prefix|>", "fim_prefix"),
         (Grammar.schema, "{", "the JSON schema cannot be used: line 1, column 2:"),
         (Grammar.schema, '{"type":\n foo}', "line 2, column 2"),
@@ -75,17 +77,17 @@ def deep(begin: str, end: str) -> str:
         (Grammar.schema, '{"$ref": "http://example.com/x"}', "does not fetch"),
         (Grammar.schema, '{"const": "\\ud800"}', "hex escape"),
         (Grammar.schema, '{"x-guidance": 3}', "JsonCompileOptions"),
-        (Grammar.schema, deep('{"items":', "}"), "recursion"),
+        (Grammar.schema, nested('{"items":', "}"), "recursion"),
         (Grammar.schema, "1" * 5000, "the JSON schema cannot be used"),
     ],
 )
-def test_a_wrong_grammar_is_one_sentence(make: Callable[[str], Grammar], text: str, message: str) -> None:
+def test_invalid_grammar_raises_a_one_line_error(make: Callable[[str], Grammar], text: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         Matcher(make(text), TOKENIZER).allowed()
     assert message in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 500
 
 
-def test_a_grammar_of_too_many_names_is_refused_before_it_overflows_a_stack() -> None:
+def test_grammar_with_too_many_rules_is_rejected() -> None:
     def chain(count: int) -> str:
         return "start: r0\n" + "".join(f"r{i}: r{i + 1}\n" for i in range(count)) + f'r{count}: "a"\n'
 
@@ -101,7 +103,7 @@ def test_a_grammar_of_too_many_names_is_refused_before_it_overflows_a_stack() ->
             make()
 
 
-def test_a_grammar_in_a_file(tmp_path: Path) -> None:
+def test_grammar_is_read_from_options_and_files(tmp_path: Path) -> None:
     file = tmp_path / "a.lark"
     file.write_text('\ufeffstart: "é"')
     named = grammar_from_options(False, None, None, file)

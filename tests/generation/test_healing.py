@@ -1,4 +1,4 @@
-"""A cursor inside a word."""
+"""Token healing: completion with the cursor inside a word."""
 
 import re
 
@@ -12,23 +12,23 @@ from cllm.memory.continuation import Continuation
 from cllm.memory.memory import Memory
 
 
-def test_wherever_a_word_is_cut_the_memory_goes_on_as_it_was_written(memory_completer: Completer) -> None:
+def test_word_cut_at_any_byte_is_completed_as_in_the_training_text(memory_completer: Completer) -> None:
     line = TEXT.splitlines(keepends=True)[7].encode()
-    for cut in range(len(b"int m"), len(b"int main_2(void)")):
-        (completion,) = memory_completer.complete(Prompt(prefix=line[:cut]), SamplingParams(max_tokens=4))
-        whole = line[:cut].decode() + completion.text
-        assert re.match(r"int main_\d\(void\)", whole + "(void)"[len(whole) - len("int main_2") :]), whole
+    for length in range(len(b"int m"), len(b"int main_2(void)")):
+        (completion,) = memory_completer.complete(Prompt(prefix=line[:length]), SamplingParams(max_tokens=4))
+        completed = line[:length].decode() + completion.text
+        assert re.match(r"int main_\d\(void\)", completed + "(void)"[len(completed) - len("int main_2") :]), completed
 
 
 @pytest.mark.parametrize("token_prefix", [b"m", b" main", b" return", b"// gr\xc3\xb6", b"\n", b"    "])
-def test_chances_of_beginnings_are_those_of_the_tokens(memory: Memory, token_prefix: bytes) -> None:
+def test_prefix_probability_equals_the_sum_over_tokens(memory: Memory, token_prefix: bytes) -> None:
     before = TOKENIZER.encode(b"int main_2(void) {")
     with memory.rollback_on_exit(100):
         text = Continuation(memory, before)
         probabilities = text.probabilities(end_probability=0.0)[:-1].copy()
-        begins, whole = text.prefix_probability(token_prefix)
+        covering, inside = text.prefix_probability(token_prefix)
     tokens = [TOKENIZER.token_bytes(int(id_)) for id_ in memory.trie.ids]
-    assert begins == pytest.approx(
+    assert covering == pytest.approx(
         sum(probabilities[i] for i, token in enumerate(tokens) if token.startswith(token_prefix)), 1e-4
     )
     expected = {
@@ -36,10 +36,10 @@ def test_chances_of_beginnings_are_those_of_the_tokens(memory: Memory, token_pre
         for i, token in enumerate(tokens)
         if token_prefix.startswith(token) and token != token_prefix
     }
-    assert dict(whole) == pytest.approx(expected, rel=1e-4, abs=1e-12)
+    assert dict(inside) == pytest.approx(expected, rel=1e-4, abs=1e-12)
 
 
-def test_the_likeliest_way_is_taken() -> None:
+def test_most_probable_split_is_chosen() -> None:
     probabilities = {
         (): {b"a": 0.5, b"ab": 0.2, b"abc": 0.05},
         (b"a",): {b"bc": 0.3, b"b": 0.1},
@@ -48,17 +48,17 @@ def test_the_likeliest_way_is_taken() -> None:
 
     def probabilities_after(tokens: list[int], rest: bytes) -> PrefixProbabilities:
         after = probabilities.get(tuple(TOKENIZER.token_bytes(token) for token in tokens), {})
-        whole = [(TOKENIZER.id_of(t), p) for t, p in after.items() if rest.startswith(t) and t != rest]
+        inside = [(TOKENIZER.id_of(t), p) for t, p in after.items() if rest.startswith(t) and t != rest]
         return PrefixProbabilities(
-            sum(p for t, p in after.items() if t.startswith(rest)), [(t, p) for t, p in whole if t is not None]
+            sum(p for t, p in after.items() if t.startswith(rest)), [(t, p) for t, p in inside if t is not None]
         )
 
-    # a, b and c alone are tokens here, so that is all that the ways are made of.
+    # Only a, b and c are tokens here, so only these can occur in a split.
     assert heal(b"", probabilities_after, TOKENIZER) == []
     assert [TOKENIZER.token_bytes(token) for token in heal(b"abc", probabilities_after, TOKENIZER)] == [b"a"]
 
 
-def test_bytes_that_no_way_leads_through_are_encoded() -> None:
+def test_bytes_without_a_possible_split_are_encoded() -> None:
     token_prefix = np.random.default_rng(0).integers(128, 256, 40).astype(np.uint8).tobytes()
     assert (
         heal(token_prefix, lambda _, __: PrefixProbabilities(0.0, []), TOKENIZER) == TOKENIZER.encode(token_prefix)[:-1]
@@ -66,6 +66,6 @@ def test_bytes_that_no_way_leads_through_are_encoded() -> None:
 
 
 @pytest.mark.parametrize("token_prefix", [b" " * 48, b"=" * 60, bytes(range(128, 168)), b"x" * 200])
-def test_long_and_odd_pieces_are_gone_on_with(completer: Completer, token_prefix: bytes) -> None:
+def test_long_and_unusual_token_prefixes_are_completed(completer: Completer, token_prefix: bytes) -> None:
     (completion,) = completer.complete(Prompt(prefix=b"int a;\n" + token_prefix), SamplingParams(max_tokens=3))
     assert completion.finish_reason

@@ -1,4 +1,4 @@
-"""Every mask against a slow twin: a list of all texts, and the grammar asked byte by byte."""
+"""The masks of allowed tokens against an enumeration of texts and against a bytewise check of every token."""
 
 import random
 
@@ -21,11 +21,11 @@ GRAMMARS = {
 }
 
 
-def allowed(matcher: Matcher) -> set[int]:
+def allowed_ids(matcher: Matcher) -> set[int]:
     return set(torch.nonzero(matcher.allowed())[:, 0].tolist())
 
 
-def test_the_mask_of_a_regex_is_what_begins_the_rest_of_one_of_its_texts() -> None:
+def test_mask_of_a_regex_matches_an_enumeration_of_its_texts() -> None:
     texts = [f"int main_{i}(void){s}{{ return {j}ö; }}".encode() for i in range(5) for j in range(3) for s in ("", " ")]
     texts += [text.rstrip(b" }") for text in texts]
     grammar = Grammar.regex("int main_[0-4]\\(void\\) ?\\{ return [0-2]ö;( \\})?")
@@ -36,7 +36,7 @@ def test_the_mask_of_a_regex_is_what_begins_the_rest_of_one_of_its_texts() -> No
             rests = [text[len(generated) :] for text in texts if text.startswith(generated)]
             content = {index: TOKENIZER.token_bytes(index) for index in range(TOKENIZER.vocab_size)}
             expected = {index for index, own in content.items() if own and any(r.startswith(own) for r in rests)}
-            assert allowed(matcher) == expected | ({END} if generated in texts else set())
+            assert allowed_ids(matcher) == expected | ({END} if generated in texts else set())
             if not expected:
                 break
             token = rng.choice(sorted(expected))
@@ -45,10 +45,10 @@ def test_the_mask_of_a_regex_is_what_begins_the_rest_of_one_of_its_texts() -> No
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
-def test_the_mask_is_each_token_s_bytes_asked_one_by_one(name: str) -> None:
+def test_mask_matches_a_bytewise_check_of_every_token(name: str) -> None:
     rng, matcher = random.Random(1), Matcher(GRAMMARS[name], TOKENIZER)
     for _ in range(12):
-        found, expected = allowed(matcher), {END} if matcher.can_end else set()
+        found, expected = allowed_ids(matcher), {END} if matcher.can_end else set()
         for index in range(TOKENIZER.vocab_size):
             copy, content = matcher.copy(), TOKENIZER.token_bytes(index)
             ids = [TOKENIZER.id_of(bytes([byte])) for byte in content]
@@ -60,20 +60,20 @@ def test_the_mask_is_each_token_s_bytes_asked_one_by_one(name: str) -> None:
         matcher.accept(rng.choice(sorted(found - {END})))
 
 
-def test_a_copy_and_a_way_back_stand_where_they_say() -> None:
+def test_copy_rollback_and_restart_restore_the_state() -> None:
     matcher = Matcher(GRAMMARS["json"], TOKENIZER)
-    first = allowed(matcher)
+    first = allowed_ids(matcher)
     for byte in b'{"a':
         matcher.accept(TOKENIZER.id_of(bytes([byte])) or 0)
-    here, copy = allowed(matcher), matcher.copy()
+    current, copy = allowed_ids(matcher), matcher.copy()
     copy.accept(TOKENIZER.id_of(b'"') or 0)
-    assert allowed(matcher) == here != allowed(copy)
+    assert allowed_ids(matcher) == current != allowed_ids(copy)
     copy.rollback(1)
-    assert allowed(copy) == here
+    assert allowed_ids(copy) == current
     copy.rollback(3)
-    assert allowed(copy) == first
+    assert allowed_ids(copy) == first
     matcher.restart()
-    assert allowed(matcher) == first
+    assert allowed_ids(matcher) == first
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_copy_and_a_way_back_stand_where_they_say() -> None:
         ("start: <[1-6]>", b"", "allows no token at its beginning: it requires special tokens"),
     ],
 )
-def test_where_a_grammar_leads_nowhere_it_says_so(lark: str, generated: bytes, message: str) -> None:
+def test_grammar_without_a_continuation_raises_usage_error(lark: str, generated: bytes, message: str) -> None:
     matcher = Matcher(Grammar.lark(lark), TOKENIZER)
     with pytest.raises(UsageError, match=message):
         for token in TOKENIZER.encode(generated):
@@ -93,8 +93,8 @@ def test_where_a_grammar_leads_nowhere_it_says_so(lark: str, generated: bytes, m
         matcher.allowed()
 
 
-def test_what_grows_with_every_byte_is_bounded() -> None:
-    """An ambiguous grammar, and one whose only text is endless: the library's limits, not this machine's memory."""
+def test_ambiguous_and_endless_grammars_stay_within_limits() -> None:
+    """Either 100 tokens are accepted, or a limit of llguidance is reached and reported."""
     for lark in ('start: "a" start', 'start: /a+/ "a"', "start: a\na: a a | /[ab]/", "start: /(.*a){200}b/"):
         matcher = Matcher(Grammar.lark(lark), TOKENIZER)
         try:

@@ -1,4 +1,4 @@
-"""What a text proposes by itself."""
+"""Draft tokens from the text itself, against a linear search."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from cllm.generation.predict.ngram_draft import MAX_MATCH, MIN_MATCH, NgramDrafter
 
 
-def slow(tokens: list[int], max_tokens: int) -> list[int]:
-    """The last place before the end where the last tokens are the same, looked for from the end."""
+def reference_draft(tokens: list[int], max_tokens: int) -> list[int]:
+    """The tokens after the last earlier occurrence of the final n-gram, found by a linear search."""
     for begin in range(len(tokens) - 1, MIN_MATCH - 1, -1):
         match_length = 0
         while match_length < min(MAX_MATCH, begin) and tokens[begin - 1 - match_length] == tokens[-1 - match_length]:
@@ -18,16 +18,18 @@ def slow(tokens: list[int], max_tokens: int) -> list[int]:
 
 
 @given(st.lists(st.integers(0, 2), max_size=60), st.integers(0, 9), st.integers(0, 60))
-def test_the_index_and_its_slow_twin_agree_on_the_way_and_back(tokens: list[int], max_tokens: int, back: int) -> None:
+def test_drafts_equal_a_linear_search_also_after_rewind(
+    tokens: list[int], max_tokens: int, rewound_length: int
+) -> None:
     text = NgramDrafter()
     for length, token in enumerate(tokens, 1):
         text.accept(token)
-        assert text.draft(max_tokens) == slow(tokens[:length], max_tokens)
-    text.rewind(min(back, len(tokens)))
-    assert text.draft(max_tokens) == slow(tokens[:back], max_tokens)
+        assert text.draft(max_tokens) == reference_draft(tokens[:length], max_tokens)
+    text.rewind(min(rewound_length, len(tokens)))
+    assert text.draft(max_tokens) == reference_draft(tokens[:rewound_length], max_tokens)
 
 
-def test_the_longer_the_same_the_more_is_proposed() -> None:
+def test_longer_match_gives_a_longer_draft() -> None:
     assert NgramDrafter([1, 2, 3, 9, 2, 3]).draft(4) == []
     assert NgramDrafter([1, 2, 3, 9, 8, 7, 1, 2, 3]).draft(4) == [9]
     assert NgramDrafter([*range(8), 9, 8, 7, 6, *range(8)]).draft(4) == [9, 8, 7, 6]

@@ -1,4 +1,4 @@
-"""Samples that are read together are those that would be written one after another."""
+"""Samples decoded in one batch equal samples decoded one by one."""
 
 from dataclasses import replace
 
@@ -11,23 +11,21 @@ from cllm.generation.predict.decoder import Decoder
 from cllm.generation.predict.sample_batch import MAX_BATCH_SAMPLES, SampleBatch
 from cllm.model.transformer import Transformer
 
-SAMPLED = SamplingParams(max_tokens=90, temperature=0.9, seed=5)  # longer than the context: caches forget
+SAMPLED = SamplingParams(max_tokens=90, temperature=0.9, seed=5)  # longer than the context: caches evict tokens
 
 
 @pytest.mark.parametrize("prefix", [b"int main_3(", b"in", TEXT.encode()[:90]])
 @pytest.mark.parametrize("stop", [(), ("\n",)])
-def test_samples_are_those_that_are_written_alone(
-    mixed_completer: Completer, prefix: bytes, stop: tuple[str, ...]
-) -> None:
+def test_batched_samples_equal_single_samples(mixed_completer: Completer, prefix: bytes, stop: tuple[str, ...]) -> None:
     completer, params = replace(mixed_completer, memory=None), replace(SAMPLED, stop=stop)
-    together = completer.complete(Prompt(prefix=prefix), params, MAX_BATCH_SAMPLES + 3)
-    for number, sample in enumerate(together):
+    batch = completer.complete(Prompt(prefix=prefix), params, MAX_BATCH_SAMPLES + 3)
+    for number, sample in enumerate(batch):
         (alone,) = completer.complete(Prompt(prefix=prefix), replace(params, seed=5 + number))
         assert (sample.text, sample.tokens, sample.finish_reason) == (alone.text, alone.tokens, alone.finish_reason)
-    assert len({sample.text for sample in together}) > 1
+    assert len({sample.text for sample in batch}) > 1
 
 
-def test_texts_of_different_lengths_and_ways_back(model: Transformer) -> None:
+def test_sequences_of_different_lengths_and_rewind_match_single_decoding(model: Transformer) -> None:
     prompt, decoder = TOKENIZER.encode(b"int main_3(void) {"), Decoder(model)
     network = prefilled(model, prompt, decoder)
     sequences = SampleBatch(network, decoder, 3).sequences

@@ -1,3 +1,5 @@
+"""Top-k, top-p and min-p filters, temperature, and checks of the sampling parameters."""
+
 import pytest
 import torch
 
@@ -12,21 +14,21 @@ def kept_ids(logits: torch.Tensor) -> list[int]:
 
 
 @pytest.mark.parametrize(("k", "expected"), [(0, 5), (1, 1), (3, 3), (99, 5)])
-def test_top_k(k: int, expected: int) -> None:
+def test_top_k_keeps_the_k_most_probable_tokens(k: int, expected: int) -> None:
     assert kept_ids(keep_top_k(LOGITS, k)) == list(range(expected))
 
 
 @pytest.mark.parametrize(("p", "expected"), [(1.0, 5), (0.0, 1), (0.49, 1), (0.51, 2), (0.76, 3), (0.95, 4)])
-def test_top_p(p: float, expected: int) -> None:
+def test_top_p_keeps_the_smallest_set_with_probability_p(p: float, expected: int) -> None:
     assert kept_ids(keep_top_p(LOGITS, p)) == list(range(expected))
 
 
 @pytest.mark.parametrize(("p", "expected"), [(0.0, 5), (1.0, 1), (0.4, 2), (0.1, 4)])
-def test_min_p(p: float, expected: int) -> None:
+def test_min_p_keeps_tokens_relative_to_the_most_probable(p: float, expected: int) -> None:
     assert kept_ids(keep_min_p(LOGITS, p)) == list(range(expected))
 
 
-def test_temperature_zero_takes_the_likeliest() -> None:
+def test_temperature_zero_takes_the_argmax() -> None:
     assert sample_token(LOGITS, SamplingParams(), torch.Generator()) == 0
 
 
@@ -36,16 +38,16 @@ def samples(count: int, temperature: float) -> torch.Tensor:
     return torch.tensor([sample_token(LOGITS, params, generator) for _ in range(count)])
 
 
-def test_draws_follow_the_distribution() -> None:
-    shares = torch.bincount(samples(4000, 1.0), minlength=5) / 4000
-    torch.testing.assert_close(shares, LOGITS.exp(), atol=0.03, rtol=0)
+def test_samples_follow_the_distribution() -> None:
+    frequencies = torch.bincount(samples(4000, 1.0), minlength=5) / 4000
+    torch.testing.assert_close(frequencies, LOGITS.exp(), atol=0.03, rtol=0)
 
 
-def test_a_colder_draw_is_sharper() -> None:
+def test_low_temperature_sharpens_the_distribution() -> None:
     assert (samples(1000, 0.3) == 0).float().mean() > 0.8
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 2}, {"max_tokens": -1}, {"min_p": float("nan")}])
-def test_values_out_of_bounds_are_named(wrong: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=next(iter(wrong))):
-        SamplingParams(**wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize("values", [{"temperature": -1}, {"top_p": 2}, {"max_tokens": -1}, {"min_p": float("nan")}])
+def test_value_out_of_bounds_raises_an_error_naming_it(values: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(values))):
+        SamplingParams(**values)  # type: ignore[arg-type]

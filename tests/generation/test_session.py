@@ -1,3 +1,5 @@
+"""Sessions that extend a prompt: results equal those of prefilling it from the beginning."""
+
 import random
 
 import pytest
@@ -18,12 +20,15 @@ def prompt_at(offset: int, suffix: bytes = b"\n}\n") -> Prompt:
 
 
 @pytest.mark.parametrize("suffix", [b"", b"\n}\n"])
-def test_a_session_writes_what_a_stranger_to_the_prompt_writes(completer: Completer, suffix: bytes) -> None:
-    """Typing, jumping back, another file between: each completion, and the memory's state at the end, are the same."""
+def test_session_completions_equal_uncached_completions(completer: Completer, suffix: bytes) -> None:
+    """Prompts as from typing, jumping back, and another suffix: every completion equals the uncached one.
+
+    At the end, the memory has its original size.
+    """
     rng = random.Random(0)
-    places = [100, 101, 102, 103, 110, 140, 141, 90, 91, 300, 301, 399]
+    offsets = [100, 101, 102, 103, 110, 140, 141, 90, 91, 300, 301, 399]
     with CompletionSession(completer) as session:
-        for offset in places:
+        for offset in offsets:
             prompt = prompt_at(offset, suffix if rng.random() < 0.9 else b"\nint x;\n")
             assert session.complete(prompt, PARAMS)[0].text == uncached_text(completer, session, prompt)
     if completer.memory is not None:
@@ -31,13 +36,13 @@ def test_a_session_writes_what_a_stranger_to_the_prompt_writes(completer: Comple
 
 
 def uncached_text(completer: Completer, session: CompletionSession, prompt: Prompt) -> str:
-    """By a predictor that reads the prompt from its beginning; the session reads it anew afterwards, too."""
+    """The completion by a new predictor; afterwards the session's predictor is restored in two prefills."""
     predictor, encoded = session._predictor, completer.encode_prompt(prompt, PARAMS.max_tokens)
     if not isinstance(predictor, MemoryPredictor):
         return completer.complete(prompt, PARAMS)[0].text
     session.reset()
     text = completer.complete(prompt, PARAMS)[0].text
-    # Back to where the session was, by two steps: a beginning, and the rest of it.
+    # Restore the session in two steps: prefill a shorter prompt, then extend it.
     shorter = EncodedPrompt(
         **{**encoded.__dict__, "prefix_ids": encoded.prefix_ids[:-3], "network_ids": encoded.network_ids[:-3]}
     )
@@ -47,7 +52,7 @@ def uncached_text(completer: Completer, session: CompletionSession, prompt: Prom
     return text
 
 
-def test_what_a_longer_prompt_is_told_is_what_it_would_be_at_once(mixed_completer: Completer) -> None:
+def test_extended_prompt_equals_the_longer_prompt(mixed_completer: Completer) -> None:
     short, long = (mixed_completer.encode_prompt(prompt_at(offset), 12) for offset in (60, 75))
     with mixed_completer.predictor(long) as predictor:
         predictor.restart()
@@ -60,7 +65,7 @@ def test_what_a_longer_prompt_is_told_is_what_it_would_be_at_once(mixed_complete
         )
 
 
-def test_another_text_is_not_gone_on_with(mixed_completer: Completer) -> None:
+def test_extend_rejects_prompts_that_are_not_extensions(mixed_completer: Completer) -> None:
     encoded = mixed_completer.encode_prompt(prompt_at(150), 12)
     with mixed_completer.predictor(encoded) as predictor:
         assert isinstance(predictor, MemoryPredictor)
@@ -69,7 +74,7 @@ def test_another_text_is_not_gone_on_with(mixed_completer: Completer) -> None:
         assert predictor.extend(encoded)
 
 
-def test_windows_move_in_steps_and_cover_what_they_may() -> None:
+def test_prompt_window_moves_in_steps_and_fills_the_context() -> None:
     begins = set()
     for length in range(300, 420):
         encoded = encode_prompt(Prompt(prefix=(b"ab cd\n" * 100)[:length]), TOKENIZER, 64, 16)

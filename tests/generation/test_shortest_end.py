@@ -1,3 +1,5 @@
+"""The shortest end of a text of a grammar."""
+
 import json
 import re
 
@@ -11,17 +13,17 @@ from cllm.generation.grammar.shortest_end import shortest_end
 DOCUMENT = '{"größer": [1, -2.5e3, "\\" \\u001f x", {}], "b": {"c": [[[null, true]]]}, "d": [\n  "😀"\n]}'
 
 
-def ending(grammar: Grammar, generated: bytes) -> bytes | None:
+def find_end(grammar: Grammar, generated: bytes) -> bytes | None:
     matcher = Matcher(grammar, TOKENIZER)
     for byte in generated:
         matcher.accept(TOKENIZER.id_of(bytes([byte])) or 0)
     return shortest_end(matcher, TOKENIZER)
 
 
-def test_json_that_is_cut_anywhere_is_ended() -> None:
+def test_json_cut_at_any_byte_is_ended() -> None:
     document = DOCUMENT.encode()
     for length in range(len(document) + 1):
-        end = ending(Grammar.json(), document[:length])
+        end = find_end(Grammar.json(), document[:length])
         assert end is not None and len(end) <= 16
         json.loads(document[:length] + end)
 
@@ -36,16 +38,16 @@ def test_json_that_is_cut_anywhere_is_ended() -> None:
         (Grammar.regex("(ab|c)*d"), b"a", b"bd"),
         (Grammar.regex("[a-z]*q"), b"", b"q"),
         (Grammar.lark('start: "(" start ")" | "[" start "]" | "y"'), b"([(", b"y)])"),
-        (Grammar.lark('start: "a" start'), b"a", None),  # it has no end
+        (Grammar.lark('start: "a" start'), b"a", None),  # no text of this grammar ends
         (Grammar.lark('start: /a+/ "a"'), b"a", None),
     ],
 )
-def test_the_shortest_end(grammar: Grammar, generated: bytes, end: bytes | None) -> None:
-    assert ending(grammar, generated) == end
+def test_shortest_end_of_examples(grammar: Grammar, generated: bytes, end: bytes | None) -> None:
+    assert find_end(grammar, generated) == end
 
 
-def test_what_must_be_counted_is_counted() -> None:
+def test_ends_of_regexes_with_large_repetition_counts_are_found() -> None:
     for pattern in ("[a-z]{200}!", "(abc|def|ghi){50}x", "[^a]*a[ab]{18}b", "\\p{L}{30}"):
-        end = ending(Grammar.regex(pattern), b"")
+        end = find_end(Grammar.regex(pattern), b"")
         assert end is not None
         assert re.fullmatch(pattern.replace("\\p{L}", "[^\\W\\d_]"), end.decode())

@@ -1,3 +1,5 @@
+"""Guided completion: validity at the cursor, rewinding, stopping criteria, and error counts of the file."""
+
 import random
 from dataclasses import replace
 
@@ -23,7 +25,7 @@ OFFSETS = [offset for offset in range(len(FILE)) if FILE[offset : FILE.find(b"\n
 
 
 class Permissive(Guide):
-    """Allows everything that is not blank."""
+    """A guide that accepts every text that is not blank."""
 
     def error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
         return None
@@ -34,10 +36,8 @@ class Permissive(Guide):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("params", [LINE, RANDOM])
-def test_what_a_guide_lets_through_leaves_the_file_right(
-    completer: Completer, params: SamplingParams, seed: int
-) -> None:
-    """A network that learned nothing writes anything; still no file is worse for it, and hardly a place has nothing."""
+def test_guided_completion_adds_no_syntax_errors(completer: Completer, params: SamplingParams, seed: int) -> None:
+    """Completions of a random network add no errors to the file, and at most half of them are blank."""
     blank = 0
     for offset in random.Random(seed).sample(OFFSETS, 12):
         end = FILE.find(b"\n", offset)
@@ -55,7 +55,7 @@ def test_what_a_guide_lets_through_leaves_the_file_right(
     assert blank <= 12
 
 
-def test_a_guide_that_allows_everything_changes_nothing(completer: Completer) -> None:
+def test_permissive_guide_does_not_change_the_text(completer: Completer) -> None:
     prompt = Prompt(prefix=b"int main_3(", path="a.c")
     for params in (LINE, RANDOM):
         stopping = StoppingCriteria("line", (), "C", prompt.prefix, b"")
@@ -66,29 +66,29 @@ def test_a_guide_that_allows_everything_changes_nothing(completer: Completer) ->
             assert (allowed.text, allowed.tokens) == (free.text, free.tokens)
 
 
-def test_going_back_is_going_there_from_the_beginning(completer: Completer) -> None:
-    """Also where the cache forgot something meanwhile: the context is 64 tokens, and 90 come."""
+def test_rewind_restores_the_distributions(completer: Completer) -> None:
+    """Also after the cache has evicted tokens: 90 tokens are generated in a context of 64."""
     rng = random.Random(1)
     with completer.predictor(completer.encode_prompt(Prompt(prefix=TEXT.encode()[:90]), 24)) as predictor:
         predictor.restart()
-        token_prefix, tokens, marks, said = predictor.token_prefix, list[int](), [], []
+        token_prefix, tokens, marks, recorded = predictor.token_prefix, list[int](), [], []
         for _ in range(90):
             marks.append(predictor.mark())
-            said.append(predictor.log_probabilities(b"" if tokens else token_prefix, False))
-            possible = torch.nonzero(said[-1] > float("-inf"))[:, 0].tolist()
+            recorded.append(predictor.log_probabilities(b"" if tokens else token_prefix, False))
+            possible = torch.nonzero(recorded[-1] > float("-inf"))[:, 0].tolist()
             tokens.append(rng.choice([token for token in possible if token != TOKENIZER.end_of_text]))
             predictor.accept(tokens[-1])
         for offset in (89, 70, 69, 30, 2, 0):
             predictor.rewind(marks[offset])
             torch.testing.assert_close(
-                predictor.log_probabilities(b"" if offset else token_prefix, False), said[offset]
+                predictor.log_probabilities(b"" if offset else token_prefix, False), recorded[offset]
             )
             for following in range(offset, min(offset + 5, 89)):
                 predictor.accept(tokens[following])
-                torch.testing.assert_close(predictor.log_probabilities(b"", False), said[following + 1])
+                torch.testing.assert_close(predictor.log_probabilities(b"", False), recorded[following + 1])
 
 
-def test_the_guide_s_counts_are_those_of_the_whole_file_parsed_anew() -> None:
+def test_file_context_counts_errors_as_a_full_parse_does() -> None:
     rng = random.Random(2)
     for _ in range(40):
         offset = rng.choice(OFFSETS)
@@ -104,16 +104,16 @@ def test_the_guide_s_counts_are_those_of_the_whole_file_parsed_anew() -> None:
     ("language", "prefix"),
     [("C", b'f("a '), ("Python", b'f("a '), ("JavaScript", b"f('a "), ("Rust", b'fn f() { g("a ')],
 )
-def test_a_string_must_be_closed_on_its_line(language: str, prefix: bytes) -> None:
+def test_unclosed_string_on_a_complete_line_is_an_error(language: str, prefix: bytes) -> None:
     guide, quote = Guide(language, prefix), prefix[-3:-2]
     assert guide.error_offset(b"b c", is_line=False) is None
-    if language != "Rust":  # there it may go on
+    if language != "Rust":  # where strings may span lines
         assert guide.error_offset(b"b c", is_line=True) == 2
     assert guide.error_offset(b"b" + quote + b",", is_line=True) is None
     assert guide.repaired(b"b c") == b"b c" + quote
 
 
-def test_the_way_back_is_bounded_and_what_is_cut_is_said(network_completer: Completer) -> None:
+def test_branch_search_is_bounded_and_reports_truncation(network_completer: Completer) -> None:
     class Refusing(Guide):
         num_calls = 0
 
@@ -147,8 +147,10 @@ def test_the_way_back_is_bounded_and_what_is_cut_is_said(network_completer: Comp
         (None, b"a", b"", b"b\nc\n\nd", b"b\nc"),
     ],
 )
-def test_where_a_block_ends(language: str | None, prefix: bytes, suffix: bytes, generated: bytes, end: bytes) -> None:
-    """However the text comes: its end is found as soon as it is there, and stays."""
+def test_end_of_a_block_is_found(
+    language: str | None, prefix: bytes, suffix: bytes, generated: bytes, end: bytes
+) -> None:
+    """The end is found at the shortest text that shows it, whatever follows."""
     stopping = StoppingCriteria("block", (), language, prefix, suffix)
     for length in range(1, len(generated) + 1):
         offset = stopping.stop_offset(generated[:length], 1)
@@ -158,7 +160,7 @@ def test_where_a_block_ends(language: str | None, prefix: bytes, suffix: bytes, 
     raise AssertionError("no end was found")
 
 
-def test_a_line_ends_where_it_is_not_blank_and_before_a_stop_word() -> None:
+def test_line_ends_after_text_or_before_a_stop_word() -> None:
     stopping = StoppingCriteria("line", ("return",))
     assert stopping.stop_offset(b"\n  x", 4) is None
     assert stopping.stop_offset(b"\n  x\n", 1) == 4
@@ -166,7 +168,7 @@ def test_a_line_ends_where_it_is_not_blank_and_before_a_stop_word() -> None:
     assert indented_block_end(b"", b"") is None
 
 
-def test_so_many_tokens_end_with_a_word(completer: Completer) -> None:
+def test_text_cut_at_max_tokens_can_be_closed(completer: Completer) -> None:
     for count in range(1, 9):
         for prefix in (b"int main_3(", b"int "):
             params = SamplingParams(max_tokens=count, valid=True)
@@ -183,7 +185,7 @@ def test_so_many_tokens_end_with_a_word(completer: Completer) -> None:
         (b"int x", b""),
     ],
 )
-def test_a_guide_that_knows_another_of_less_of_the_text_says_what_a_new_one_says(before: bytes, after: bytes) -> None:
+def test_guide_with_a_previous_guide_equals_a_new_guide(before: bytes, after: bytes) -> None:
     generated = (b"", b"1", b"(", b"b);", b"} }", b'"a', b"int y;\nx", b"\n")
     guide: Guide | None = None
     for typed in (b"", b"f", b"f(", b"f(", b"f(x, ", b"f(x);\n", b"f(x);\nint"):
@@ -197,13 +199,13 @@ def test_a_guide_that_knows_another_of_less_of_the_text_says_what_a_new_one_says
                 )
 
 
-def test_errors_in_another_construct_of_a_list_are_not_here() -> None:
+def test_errors_of_other_constructs_are_not_errors_at_the_cursor() -> None:
     items = b"struct s { int c; };\nint b = (3;\nint e;\n"
-    for whole in (items, b"#ifndef A\n#define A\n" + items + b"#endif\n"):
-        tree = parse("C", whole)
+    for text in (items, b"#ifndef A\n#define A\n" + items + b"#endif\n"):
+        tree = parse("C", text)
         assert tree is not None and tree.root_node.has_error
         for construct, expected in ((b"int e", False), (b"struct s", False), (b"int b", True)):
-            begin = whole.index(construct)
+            begin = text.index(construct)
             assert has_errors_at(tree.root_node, begin, begin + len(construct)) == expected, construct
 
 
@@ -219,5 +221,5 @@ def test_errors_in_another_construct_of_a_list_are_not_here() -> None:
         (b"f(a, b);", False),
     ],
 )
-def test_quotes_that_do_not_end_are_seen(line: bytes, expected: bool) -> None:
+def test_unclosed_quotes_are_detected(line: bytes, expected: bool) -> None:
     assert may_end_inside_quotes(line) == expected
