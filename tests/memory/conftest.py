@@ -1,5 +1,7 @@
+"""Fixtures: a tokenizer, and a memory trained on thirty similar documents."""
+
 import pytest
-from sample_memory import DOCUMENTS, learn
+from sample_memory import DOCUMENTS, train_on_document
 
 from cllm.memory.memory import Memory
 from cllm.tokenizer import Tokenizer
@@ -14,6 +16,6 @@ def tokenizer() -> Tokenizer:
 def memory(tokenizer: Tokenizer) -> Memory:
     memory = Memory.new(tokenizer, sum(map(len, DOCUMENTS)))
     for number, document in enumerate(DOCUMENTS):
-        learn(memory, f"src/{number}.c", document)
+        train_on_document(memory, f"src/{number}.c", document)
     memory.index.add_segment(memory.text, 0, memory.size)
     return memory

@@ -1,4 +1,4 @@
-"""What the memories of these tests have read, and a network that says anything."""
+"""The documents that the memories of these tests are trained on, and random network distributions."""
 
 import hashlib
 
@@ -30,7 +30,7 @@ def document(path: str, content: bytes, lines: tuple[int, int] | None = None) ->
     )
 
 
-def learn(memory: Memory, path: str, content: bytes, lines: tuple[int, int] | None = None) -> None:
+def train_on_document(memory: Memory, path: str, content: bytes, lines: tuple[int, int] | None = None) -> None:
     for _ in memory.add_document(document(path, content, lines), content):
         pass
 

@@ -1,4 +1,4 @@
-"""Runs, which stand for lines of histories, against those lines."""
+"""Runs against the slots of bit histories that they stand for, and their storage."""
 
 import numpy as np
 import pytest
@@ -25,8 +25,8 @@ NEXT_HISTORY, _, _ = history_tables()
 HASH = np.uint64(0xABCDEF0123456789)
 
 
-def learn_symbols(state: MixerState, hash_: np.uint64, symbols: list[int], journal: Journal | None = None) -> None:
-    """Let a context with this hash be followed by these bytes, one after another."""
+def train_symbols(state: MixerState, hash_: np.uint64, symbols: list[int], journal: Journal | None = None) -> None:
+    """Train the run of a context with this hash on symbols, one after another."""
     for symbol in symbols:
         learn_run(state, journal or new_journal(state.slots, 0), hash_, -1, symbol)
 
@@ -38,7 +38,7 @@ def look_up_runs(state: MixerState, hash_: np.uint64) -> ContextState:
     return context_state
 
 
-def test_equal_bits_have_the_history_that_they_lead_to() -> None:
+def test_run_histories_equal_repeated_next_history() -> None:
     histories = all_histories()
     for bit in (0, 1):
         history = (0, 0, 0)
@@ -47,37 +47,37 @@ def test_equal_bits_have_the_history_that_they_lead_to() -> None:
             assert histories[run_histories()[count, bit]] == history
 
 
-def test_what_was_always_the_same_is_expected() -> None:
+def test_repeated_byte_is_expected_with_its_count() -> None:
     state = new_mixer_state(64, 1024)
-    learn_symbols(state, HASH, [256 | 65] * 3)
+    train_symbols(state, HASH, [256 | 65] * 3)
     context_state = look_up_runs(state, HASH)
     assert context_state.expected[:2].tolist() == [512 | 256 | 65, UNKNOWN]
     assert context_state.counts[0] == 3
     assert context_state.runs[1] == -1
 
 
-def test_a_count_is_bounded() -> None:
+def test_run_count_is_bounded() -> None:
     state = new_mixer_state(64, 1024)
-    learn_symbols(state, HASH, [65] * (MAX_RUN_COUNT + 5))
+    train_symbols(state, HASH, [65] * (MAX_RUN_COUNT + 5))
     assert look_up_runs(state, HASH).counts[0] == MAX_RUN_COUNT
 
 
-@pytest.mark.parametrize("one,other", [(65, 256 | 65), (65, 66), (65, 200), (256 | 200, 255)])
+@pytest.mark.parametrize("first,second", [(65, 256 | 65), (65, 66), (65, 200), (256 | 200, 255)])
 @pytest.mark.parametrize("count", [1, 2, MAX_RUN_COUNT])
-def test_another_byte_makes_the_lines_that_histories_alone_would_be(one: int, other: int, count: int) -> None:
-    """The slow twin: every decision of every byte, entered one by one."""
+def test_second_byte_converts_a_run_into_equal_histories(first: int, second: int, count: int) -> None:
+    """The reference implementation trains a history for every decision of every byte."""
     state = new_mixer_state(1 << 12, 1024)
-    learn_symbols(state, HASH, [one] * count)
-    learn_symbols(state, HASH, [other])
+    train_symbols(state, HASH, [first] * count)
+    train_symbols(state, HASH, [second])
     assert look_up_runs(state, HASH).expected[0] == NON_DETERMINISTIC
     histories: dict[tuple[int, int], int] = {}
-    for symbol in [one] * count + [other]:
+    for symbol in [first] * count + [second]:
         partial = 1
         for decision in range(9):
             bit = symbol >> (8 - decision) & 1
             if decision != HIGH_BIT:
-                place = slot_key_of(decision, partial), node_in_slot(decision, partial)
-                histories[place] = NEXT_HISTORY[histories.get(place, 0), bit]
+                key_and_node = slot_key_of(decision, partial), node_in_slot(decision, partial)
+                histories[key_and_node] = NEXT_HISTORY[histories.get(key_and_node, 0), bit]
             partial = partial * 2 + bit
     journal = new_journal(state.slots, 0)
     for (key, node), history in histories.items():
@@ -85,28 +85,28 @@ def test_another_byte_makes_the_lines_that_histories_alone_would_be(one: int, ot
         assert state.slots[slot, node] == history
 
 
-def test_the_least_seen_makes_room() -> None:
-    state = new_mixer_state(1 << 12, RUNS_PER_BUCKET)  # all runs share one place
-    learn_symbols(state, HASH, [65] * 5)
+def test_run_with_the_lowest_count_is_replaced() -> None:
+    state = new_mixer_state(1 << 12, RUNS_PER_BUCKET)  # all runs share one bucket
+    train_symbols(state, HASH, [65] * 5)
     for number in range(40):
-        learn_symbols(state, np.uint64(combine(number, 3)), [66])
+        train_symbols(state, np.uint64(combine(number, 3)), [66])
     assert np.count_nonzero(state.runs) == RUNS_PER_BUCKET
     assert look_up_runs(state, HASH).counts[0] == 5
 
 
-def test_a_journal_puts_runs_back() -> None:
+def test_rollback_restores_runs() -> None:
     state = new_mixer_state(1 << 12, 1024)
-    learn_symbols(state, HASH, [65])
+    train_symbols(state, HASH, [65])
     before = state.slots.copy()
     journal = new_journal(state.slots, 1000)
-    learn_symbols(state, HASH, [66], journal)
+    train_symbols(state, HASH, [66], journal)
     assert (state.slots != before).any()
     rollback(journal, state.slots)
     assert (state.slots == before).all()
 
 
 @given(st.lists(st.integers(0, (1 << 24) - 1), max_size=40))
-def test_runs_on_disk_are_those_in_memory_and_no_others_fit(
+def test_runs_round_trip_and_files_of_another_size_are_rejected(
     tmp_path_factory: pytest.TempPathFactory, runs: list[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("runs")
@@ -116,7 +116,7 @@ def test_runs_on_disk_are_those_in_memory_and_no_others_fit(
     read_runs(loaded, folder)
     assert np.array_equal(loaded, original)
     content = (folder / RUNS).read_bytes()
-    for other in {content + b"\1", content[:-1]} - {content}:
-        (folder / RUNS).write_bytes(other)
+    for damaged in {content + b"\1", content[:-1]} - {content}:
+        (folder / RUNS).write_bytes(damaged)
         with pytest.raises(ValueError, match=RUNS):
             read_runs(np.zeros_like(original), folder)

@@ -1,4 +1,4 @@
-"""The cursor's account of a text."""
+"""The text state: parts of names, quotes and comments, the line above, and the path."""
 
 import numpy as np
 import pytest
@@ -33,11 +33,11 @@ def state_after(text: bytes, path: str = "") -> TextState:
 
 
 @pytest.mark.parametrize("text", [b"read_cb", b"readCb", b"READ_CB", b"x = a.cb", b"read2_Cb", b"Cb", b"UV_readCb"])
-def test_parts_of_names_are_the_same_however_they_are_joined(text: bytes) -> None:
+def test_subword_hash_is_independent_of_case_and_separator(text: bytes) -> None:
     assert state_after(text).hashes[SUBWORD] == state_after(b"cb").hashes[SUBWORD] != 0
 
 
-def test_a_part_ends_with_the_name() -> None:
+def test_subword_ends_with_the_word() -> None:
     assert state_after(b"read_cb ").hashes[SUBWORD] == 0
     assert state_after(b"read_cb").hashes[SUBWORD] != state_after(b"readcb").hashes[SUBWORD]
 
@@ -59,18 +59,18 @@ def test_a_part_ends_with_the_name() -> None:
         (b"a / b", NOT_QUOTED),
     ],
 )
-def test_what_a_text_is_inside_of(text: bytes, expected: int) -> None:
+def test_open_quote_or_comment_is_tracked(text: bytes, expected: int) -> None:
     assert state_after(text).numbers[QUOTE] == expected
 
 
-def test_the_line_above() -> None:
+def test_shape_and_indent_of_the_line_above_are_kept() -> None:
     above, text_state = state_after(b"  if (x) {"), state_after(b"  if (x) {\n    y")
     assert text_state.hashes[SHAPE_BEFORE] == above.hashes[SHAPE]
     assert text_state.numbers[INDENT_BEFORE] == above.numbers[INDENT] == 2
     assert state_after(b"  if (abc) {").hashes[SHAPE] == above.hashes[SHAPE] != state_after(b"  if x {").hashes[SHAPE]
 
 
-def test_where_a_text_is_from() -> None:
+def test_path_hashes_of_file_and_folder() -> None:
     one, other = state_after(b"", "src/a.c").hashes, state_after(b"", "src/b.c").hashes
     assert one[FILE] != other[FILE]
     assert one[FOLDER] == other[FOLDER] != state_after(b"", "a.c").hashes[FOLDER]

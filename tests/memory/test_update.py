@@ -1,4 +1,4 @@
-"""A memory that comes to know what changed."""
+"""Updates of a memory to changed files, and the files in which they are stored."""
 
 import hashlib
 from pathlib import Path
@@ -17,7 +17,7 @@ from cllm.tokenizer import Tokenizer
 
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A repository, its tokenizer, and its saved memory, which has not read the held-out files."""
+    """Paths of a repository, its tokenizer, and its saved memory, which is trained on the `train` and `dev` files."""
     repository = make_repository(tmp_path / "repository")
     corpus = ingest(repository, tmp_path / "corpus", CorpusConfig())
     tokenizer = Tokenizer.train([corpus.text(document) for document in corpus.train], 400)
@@ -30,19 +30,17 @@ def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
     return repository, tmp_path / "tokenizer.json", tmp_path / "memory"
 
 
-def updated(saved: tuple[Path, Path, Path], folder: Path) -> tuple[dict[str, list[str]], Memory]:
+def update_and_load(saved: tuple[Path, Path, Path], folder: Path) -> tuple[dict[str, list[str]], Memory]:
     repository, tokenizer, memory = saved
     corpus = ingest(repository, folder / "now", CorpusConfig())
     found = update_memory(load_memory(memory, Tokenizer.load(tokenizer)), memory, corpus, folder / "update")
     return found, load_memory(memory, Tokenizer.load(tokenizer), folder / "update")
 
 
-def test_held_out_files_are_known_to_what_completes_and_not_to_what_scores(
-    saved: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
+def test_update_adds_held_out_files_only_to_view_all(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     corpus = Corpus.open(tmp_path / "corpus")
     text = corpus.text(corpus.val[0])
-    found, after = updated(saved, tmp_path)
+    found, after = update_and_load(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
     assert found == {"new": sorted(document.path for document in corpus.val), "stale": []}
     assert (
@@ -54,58 +52,60 @@ def test_held_out_files_are_known_to_what_completes_and_not_to_what_scores(
     assert {source.path for source in before.index.sources} == {document.path for document in corpus.train}
 
 
-def test_changed_new_and_deleted_files(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_update_applies_changed_new_and_deleted_files(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     repository = saved[0]
     first, second = sorted(repository.rglob("*.c"))[:2]
-    gone = second.read_bytes()
+    deleted_content = second.read_bytes()
     second.unlink()
     first.write_bytes(first.read_bytes() + b"int quite_another_thing(void) { return 42; }\n")
     (repository / "brand_new.c").write_bytes(b"int brand_new_thing(void) { return 43; }\n")
-    found, after = updated(saved, tmp_path)
+    found, after = update_and_load(saved, tmp_path)
     paths = [path.relative_to(repository).as_posix() for path in (first, second)]
     assert {paths[0], "brand_new.c"} <= set(found["new"]) and paths[1] not in found["new"]
     assert set(paths) & set(found["stale"])
     for line in (b"int quite_another_thing(void) { return 42; }", b"int brand_new_thing(void) { return 43; }"):
         assert after.index.longest_match(after.text, line).length == len(line)
-    assert after.index.longest_match(after.text, gone).length < len(gone)
+    assert after.index.longest_match(after.text, deleted_content).length < len(deleted_content)
     for position in after.index.longest_match(after.text, b"return 4").positions:
         source = after.index.source_at(position)
         assert source is not None and source.path != paths[1]
 
 
-def test_what_mixes_stays_as_it_was(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    _, after = updated(saved, tmp_path)
+def test_update_keeps_mixer_weights_and_trains_slots(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, after = update_and_load(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
     assert (after.state.weights == before.state.weights).all()
     assert (after.state.slots != before.state.slots).any()
 
 
-def test_an_update_of_another_memory_is_refused(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    updated(saved, tmp_path)
+def test_update_of_another_memory_is_rejected(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    update_and_load(saved, tmp_path)
     tokenizer = Tokenizer.load(saved[1])
     save_memory(load_memory(saved[2], tokenizer), tmp_path / "memory", more="facts")
     with pytest.raises(ArtifactError, match="not of this memory"):
         load_memory(saved[2], tokenizer, tmp_path / "update")
 
 
-def test_an_update_is_no_memory_to_score_with(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    updated(saved, tmp_path)
+def test_update_cannot_be_loaded_as_a_memory(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    update_and_load(saved, tmp_path)
     with pytest.raises(ArtifactError, match="expected a memory of view 'train'"):
         load_memory(tmp_path / "update", Tokenizer.load(saved[1]))
 
 
 @pytest.mark.parametrize("name", ["slots.bin", "arrays.safetensors", "suffix_array.bin", "sources.json"])
-def test_a_damaged_update_is_refused_by_name(saved: tuple[Path, Path, Path], tmp_path: Path, name: str) -> None:
-    updated(saved, tmp_path)
+def test_damaged_update_raises_an_error_naming_the_file(
+    saved: tuple[Path, Path, Path], tmp_path: Path, name: str
+) -> None:
+    update_and_load(saved, tmp_path)
     (tmp_path / "update" / name).write_bytes(b"harm")
     with pytest.raises(ArtifactError, match=name):
         load_memory(saved[2], Tokenizer.load(saved[1]), tmp_path / "update")
 
 
-def test_the_manifest_says_which_view_it_is(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    updated(saved, tmp_path)
+def test_manifests_contain_the_view_and_the_base(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    update_and_load(saved, tmp_path)
     assert verify_directory(tmp_path / "memory")["view"] == "train"
-    about = verify_directory(tmp_path / "update")
-    manifest = (tmp_path / "memory" / "MANIFEST.json").read_bytes()
-    assert (about["view"], about["is_trained"]) == ("all", True)
-    assert about["base"] == hashlib.sha256(manifest).hexdigest()
+    update_manifest = verify_directory(tmp_path / "update")
+    memory_manifest = (tmp_path / "memory" / "MANIFEST.json").read_bytes()
+    assert (update_manifest["view"], update_manifest["is_trained"]) == ("all", True)
+    assert update_manifest["base"] == hashlib.sha256(memory_manifest).hexdigest()
