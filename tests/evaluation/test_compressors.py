@@ -1,3 +1,5 @@
+"""Compressors as baselines: compressed sizes, external commands and their errors."""
+
 import shlex
 import sys
 
@@ -12,7 +14,7 @@ PYTHON = shlex.join([sys.executable, "-c", PROGRAM])
 
 
 @pytest.mark.parametrize("name", [*COMPRESSORS, f"zlib {PYTHON} {{in}} {{out}}"])
-def test_what_was_seen_before_costs_little(name: str) -> None:
+def test_repeated_text_adds_little_size(name: str) -> None:
     assert name not in COMPRESSORS or is_installed(name)
     size = size_function(name)
     alone, before = size(TEXT), size(TEXT[:6000])
@@ -21,12 +23,12 @@ def test_what_was_seen_before_costs_little(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "name", "name gzip {in}", "name gzip {out}"])
-def test_a_compressor_that_is_none_is_refused(text: str) -> None:
+def test_malformed_external_compressor_is_rejected(text: str) -> None:
     with pytest.raises(UsageError, match="NAME COMMAND"):
         parse_external(text)
 
 
 @pytest.mark.parametrize("command", ["false {in} {out}", "/nowhere/compressor {in} {out}", "true {in} {out}"])
-def test_a_compressor_that_fails_is_named(command: str) -> None:
+def test_failing_external_compressor_is_named_in_the_error(command: str) -> None:
     with pytest.raises(UsageError, match=command.split()[0]):
         size_function(f"mine {command}")(TEXT)

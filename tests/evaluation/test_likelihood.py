@@ -1,3 +1,5 @@
+"""Likelihood and rank of each token of a document, with the context and chunks of `document_logits`."""
+
 import math
 
 import numpy as np
@@ -21,7 +23,7 @@ def network(n_layer: int = 1) -> Transformer:
     return model.requires_grad_(False)
 
 
-def read_by(model: Transformer, ids: npt.NDArray[np.int64]) -> Likelihood:
+def likelihood_of(model: Transformer, ids: npt.NDArray[np.int64]) -> Likelihood:
     found = Likelihood(ids)
     for _ in found.record(document_logits(model, ids, 0)):
         pass
@@ -32,11 +34,11 @@ def document(length: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.append(np.random.default_rng(0).integers(1, 50, length), 0)
 
 
-def test_a_short_document_is_scored_as_a_whole() -> None:
+def test_short_document_matches_a_single_forward_pass() -> None:
     model, ids = network(2), document(20)
     logits = model.logits(torch.from_numpy(np.append(0, ids[:-1]))[None])[0]
     expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(ids), reduction="none")
-    result = read_by(model, ids)
+    result = likelihood_of(model, ids)
     np.testing.assert_allclose(result.nats, expected.numpy(), rtol=1e-4)
     assert result.bits == pytest.approx(expected.sum().item() / math.log(2), rel=1e-5)
     best = logits.argmax(-1).numpy()
@@ -44,11 +46,11 @@ def test_a_short_document_is_scored_as_a_whole() -> None:
     assert result.top(1) <= result.top(5) <= result.top(50) == len(ids)
 
 
-def test_every_token_has_at_least_half_the_context_and_only_its_past() -> None:
-    # One layer: what a token is predicted from is exactly the kept keys, so a plain window must give the same.
+def test_every_token_is_predicted_from_at_least_half_the_context() -> None:
+    # With one layer, predictions depend only on the kept keys, so a window without a cache gives the same.
     model, ids = network(1), document(100)
     inputs = np.append(0, ids[:-1])
-    nats = read_by(model, ids).nats
+    nats = likelihood_of(model, ids).nats
     for position in range(len(ids)):
         begin = max(0, position // 16 * 16 - 16)
         logits = model.logits(torch.from_numpy(inputs[begin : position + 1])[None])[0, -1]
@@ -56,13 +58,15 @@ def test_every_token_has_at_least_half_the_context_and_only_its_past() -> None:
         assert position - begin >= min(position, 16)
 
 
-def test_the_future_does_not_matter() -> None:
+def test_likelihood_does_not_depend_on_later_tokens() -> None:
     model = network(2)
-    one, other = document(90), document(90)
-    other[50:-1] = 7
-    np.testing.assert_array_equal(read_by(model, one).nats[:49], read_by(model, other).nats[:49])
+    document_a, document_b = document(90), document(90)
+    document_b[50:-1] = 7
+    np.testing.assert_array_equal(
+        likelihood_of(model, document_a).nats[:49], likelihood_of(model, document_b).nats[:49]
+    )
 
 
-def test_the_end_of_text_is_counted() -> None:
+def test_end_of_text_is_scored() -> None:
     model, ids = network(1), document(40)
-    assert len(read_by(model, ids).nats) == 41
+    assert len(likelihood_of(model, ids).nats) == 41

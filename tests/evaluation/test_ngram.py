@@ -1,4 +1,4 @@
-"""The n-gram against one that counts with dictionaries, and sums to one."""
+"""The n-gram baseline against a reference implementation with dictionaries, whose probabilities sum to one."""
 
 import math
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ def documents(seed: int) -> list[list[int]]:
     return [generator.integers(0, VOCABULARY, length).tolist() for length in (30, 7, 1, 50)]
 
 
-def slow_bits(train_documents: list[list[int]], document: list[int]) -> float:
+def reference_bits(train_documents: list[list[int]], document: list[int]) -> float:
     grams: Counter[tuple[int, ...]] = Counter()
     followers: dict[tuple[int, ...], set[int]] = defaultdict(set)
 
@@ -45,8 +45,8 @@ def slow_bits(train_documents: list[list[int]], document: list[int]) -> float:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_it_counts_as_a_slow_one_does(seed: int) -> None:
+def test_bits_equal_the_reference_implementation(seed: int) -> None:
     *train_documents, document = documents(seed)
     ngram = Ngram([np.array(ids, np.int64) for ids in train_documents], VOCABULARY)
     for text in (document, document[:1], [0] * 20):
-        assert ngram.bits(np.array(text, np.int64)) == pytest.approx(slow_bits(train_documents, text), rel=1e-9)
+        assert ngram.bits(np.array(text, np.int64)) == pytest.approx(reference_bits(train_documents, text), rel=1e-9)

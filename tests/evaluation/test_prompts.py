@@ -1,10 +1,12 @@
+"""The fixed prompts of each language."""
+
 import pytest
 
 from cllm.evaluation.prompts import PROMPTS, prompts_for
 from cllm.syntax.error_count import complete_construct_end
 from cllm.syntax.grammars import GRAMMARS
 
-# One way to go on from each prompt that ends in a complete construct.
+# A continuation of each prompt to a complete construct.
 CONTINUATIONS = {
     "C": ("(void) { return 0; }", " a { int b; };", " <a.h>\n", "(void) { }"),
     "C++": ("() { return 0; }", "A { };", " <a>\n", "T f(T x) { return x; }", "a { }"),
@@ -24,12 +26,12 @@ def test_every_language_with_a_grammar_has_prompts() -> None:
     assert set(PROMPTS) == set(GRAMMARS)
 
 
-def test_a_language_without_an_entry_has_none() -> None:
+def test_language_without_prompts_has_an_empty_tuple() -> None:
     assert prompts_for("Fortran") == ()
 
 
 @pytest.mark.parametrize("language", sorted(PROMPTS))
-def test_each_prompt_can_begin_a_complete_construct_and_is_none_itself(language: str) -> None:
+def test_prompts_are_incomplete_and_can_become_a_complete_construct(language: str) -> None:
     assert len(CONTINUATIONS[language]) == len(prompts_for(language))
     for prompt, continuation in zip(prompts_for(language), CONTINUATIONS[language], strict=True):
         text = (prompt + continuation).encode()

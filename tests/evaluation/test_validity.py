@@ -1,3 +1,5 @@
+"""Validity of completions, and the summary with and without the guide."""
+
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +21,7 @@ def trial(is_middle: bool, line: bytes = b"if (x) {") -> Trial:
     [
         (b"(x) {", True, True),
         (b"(y && g(x)) {", True, True),
-        (b"(x)", False, True),  # there is a bracket that closes nothing now; at the end an instruction may follow
+        (b"(x)", False, True),  # unmatched bracket in the middle; at the end, a statement may follow
         (b"(x) { g(", False, True),
         (b"x) {", False, False),
         (b"(x) { } )", False, False),
@@ -27,30 +29,30 @@ def trial(is_middle: bool, line: bytes = b"if (x) {") -> Trial:
         (b"  ", False, False),
     ],
 )
-def test_what_leaves_a_file_right(generated: bytes, in_the_middle: bool, at_the_end: bool) -> None:
+def test_valid_completion_adds_no_errors(generated: bytes, in_the_middle: bool, at_the_end: bool) -> None:
     document: Any = SimpleNamespace(path="a.c")
     assert is_valid_completion(document, TEXT, trial(True), generated) is in_the_middle
     assert is_valid_completion(document, TEXT, trial(False), generated) is at_the_end
 
 
-def test_an_error_that_the_file_had_does_not_count() -> None:
-    wrong = b"int h( {\n" + TEXT
-    moved = trial(True).cursor
-    shifted = Trial(cursor=Cursor(document=0, begin=moved.begin + 9, end=moved.end + 9), is_middle=True)
+def test_earlier_errors_of_the_file_do_not_count() -> None:
+    text_with_error = b"int h( {\n" + TEXT
+    original = trial(True).cursor
+    shifted = Trial(cursor=Cursor(document=0, begin=original.begin + 9, end=original.end + 9), is_middle=True)
     document: Any = SimpleNamespace(path="a.c")
-    assert is_valid_completion(document, wrong, shifted, b"(x) {")
+    assert is_valid_completion(document, text_with_error, shifted, b"(x) {")
 
 
-def test_a_summary_compares_with_and_without_guide() -> None:
+def test_summary_compares_results_with_and_without_guide() -> None:
     def found(valid: bool, tokens: int) -> dict[str, Any]:
         return {"valid": valid, "exact": valid, "tokens": tokens, "stopped_early": not valid, "seconds": 1.0}
 
-    figures = summary_of(
+    summary = summary_of(
         [
             {"valid": found(True, 4), "valid_without_guide": found(False, 8)},
             {"valid": found(True, 6), "valid_without_guide": found(True, 2)},
         ]
     )
-    assert (figures["valid"], figures["valid_without_guide"]) == (1.0, 0.5)
-    assert (figures["median_tokens"], figures["median_tokens_without_guide"]) == (5, 5)
-    assert (figures["exact_match"], figures["stopped_early"]) == (1.0, 0.0)
+    assert (summary["valid"], summary["valid_without_guide"]) == (1.0, 0.5)
+    assert (summary["median_tokens"], summary["median_tokens_without_guide"]) == (5, 5)
+    assert (summary["exact_match"], summary["stopped_early"]) == (1.0, 0.0)
