@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan_of(vocab_size: int) -> Plan:
-    """Ten steps: six of 32-token rows, four of 64."""
+    """A plan of ten steps: six with rows of 32 tokens, four with rows of 64."""
     config = TransformerConfig(
         vocab_size=vocab_size,
         n_layer=2,
@@ -69,29 +69,29 @@ def fork_server() -> Iterator[ForkServer]:
 def train_tiny(
     run: Path, tmp_path: Path, fork_server: ForkServer
 ) -> Callable[..., tuple[list[StepReport], SharedArrays, str]]:
-    """Train a plan from its beginning with so many workers: the reports, the shared memory, the weights' hash.
+    """A function that trains a plan with `num_workers` workers: step reports, shared arrays, SHA-256 of the weights.
 
-    `working`: how many of them work at each step, again and again; all of them where it does not say. `joining`: there
-    are only so many then, and others join and leave.
+    `active_counts`: the number of active workers of each step, cyclically; all workers if empty. With `resizes`, the
+    sphere is resized to that number instead, so that workers join and leave.
     """
 
-    def go(
-        plan: Plan, num_workers: int, working: Sequence[int] = (), joining: bool = False
+    def train_plan(
+        plan: Plan, num_workers: int, active_counts: Sequence[int] = (), resizes: bool = False
     ) -> tuple[list[StepReport], SharedArrays, str]:
         path = tmp_path / f"plan-{num_workers}.json"
         save_plan(plan, path)
-        numbers = itertools.cycle(working or [None])
+        counts = itertools.cycle(active_counts or [None])
         with Workers(num_workers, fork_server, levels=plan.levels) as workers:
             shared = workers.load_run(run, plan, path, DEV)
             workers.sphere.call_one("initialise")
 
             def num_active() -> int:
-                number = next(numbers) or len(workers.sphere.workers)
-                if joining:
-                    workers.sphere.resize(number)
-                return number
+                num_workers_of_step = next(counts) or len(workers.sphere.workers)
+                if resizes:
+                    workers.sphere.resize(num_workers_of_step)
+                return num_workers_of_step
 
             reports = list(train(workers.sphere, plan, path, 0, lambda plan, step: plan, num_active))
             return reports, shared, weights_sha256(named_arrays(shared, "weights", plan.model, plan.steps))
 
-    return go
+    return train_plan

@@ -1,10 +1,10 @@
-"""The same of Node Zero's machine: the others have made a step sometimes, and it has not."""
+"""The leader with the same failures: the followers may have made a step that it has not."""
 
-from failing_follower import make_it_fail
+from failing_follower import make_group_calls_fail
 
 from cllm.training import leader
 
 
 def main() -> None:
-    make_it_fail()
+    make_group_calls_fail()
     leader.main()

@@ -1,3 +1,5 @@
+"""The wall-clock budget: amendments of the plan on machines that are slower or faster than measured."""
+
 import dataclasses
 from collections.abc import Callable
 
@@ -18,11 +20,11 @@ class Clock:
 def run(
     plan: Plan,
     seconds_of: dict[int, float],
-    slower: Callable[[float], float] = lambda used: 1.0,
+    slowdown: Callable[[float], float] = lambda used: 1.0,
 ) -> tuple[Plan, float]:
-    """Walk through a plan at some seconds a step (by phase), and so many times slower after so many seconds.
+    """Simulate a run with `seconds_of` seconds per step of each phase, times `slowdown` of the seconds used so far.
 
-    The plan at the end and the seconds used.
+    Returns the plan at the end and the seconds used.
     """
     clock = Clock()
     budget = Budget(0.0, clock=clock)
@@ -31,7 +33,7 @@ def run(
         plan = budget.amend(plan, step)
         if step >= plan.steps:
             return plan, budget.used_seconds
-        seconds = seconds_of[timeline(plan)[step].phase] * slower(budget.used_seconds)
+        seconds = seconds_of[timeline(plan)[step].phase] * slowdown(budget.used_seconds)
         clock.now += seconds
         step += 1
         progress = timeline(plan)[step].progress if step < plan.steps else 1.0
@@ -46,71 +48,71 @@ def long_plan(plan: Plan) -> Plan:
     return dataclasses.replace(plan, phases=phases, seconds=300.0)
 
 
-def test_a_machine_as_fast_as_measured_keeps_the_plan(plan: Plan) -> None:
-    done, used = run(long_plan(plan), {0: 1.0, 1: 5.0})
-    assert done.amendments == () and used == 300.0
+def test_plan_is_unchanged_at_the_measured_speed(plan: Plan) -> None:
+    final_plan, used = run(long_plan(plan), {0: 1.0, 1: 5.0})
+    assert final_plan.amendments == () and used == 300.0
 
 
-def test_a_machine_half_as_fast_does_half_the_steps_in_the_time(plan: Plan) -> None:
-    done, used = run(long_plan(plan), {0: 2.0, 1: 10.0})
-    assert done.amendments and 290 <= used <= 312
-    assert 65 <= done.steps <= 75
+def test_half_speed_gives_half_the_steps_in_the_same_time(plan: Plan) -> None:
+    final_plan, used = run(long_plan(plan), {0: 2.0, 1: 10.0})
+    assert final_plan.amendments and 290 <= used <= 312
+    assert 65 <= final_plan.steps <= 75
 
 
-def test_a_machine_that_slows_down_in_the_last_phase_still_ends_in_time(plan: Plan) -> None:
-    done, used = run(long_plan(plan), {0: 1.0, 1: 8.0})
+def test_slower_last_phase_still_ends_in_time(plan: Plan) -> None:
+    final_plan, used = run(long_plan(plan), {0: 1.0, 1: 8.0})
     assert 290 <= used <= 312
-    assert timeline(done)[-1].progress > 0.9
+    assert timeline(final_plan)[-1].progress > 0.9
 
 
-def test_a_faster_machine_does_more_steps_in_the_time(plan: Plan) -> None:
-    done, used = run(long_plan(plan), {0: 0.5, 1: 2.5})
-    assert done.amendments and 285 <= used <= 312
-    assert done.steps > 200
+def test_double_speed_gives_more_steps_in_the_same_time(plan: Plan) -> None:
+    final_plan, used = run(long_plan(plan), {0: 0.5, 1: 2.5})
+    assert final_plan.amendments and 285 <= used <= 312
+    assert final_plan.steps > 200
 
 
 @pytest.mark.parametrize("max_steps, steps", [(140, 140), (150, 150), (100, 140)])
-def test_no_more_steps_than_are_worth_it(plan: Plan, max_steps: int, steps: int) -> None:
-    done, used = run(dataclasses.replace(long_plan(plan), max_steps=max_steps), {0: 0.5, 1: 2.5})
-    assert done.steps == steps and used < 200
-    assert len(done.amendments) == (steps != 140), "nothing is amended to what it was"
+def test_steps_are_limited_by_max_steps(plan: Plan, max_steps: int, steps: int) -> None:
+    final_plan, used = run(dataclasses.replace(long_plan(plan), max_steps=max_steps), {0: 0.5, 1: 2.5})
+    assert final_plan.steps == steps and used < 200
+    assert len(final_plan.amendments) == (steps != 140), "an amendment changes the number of steps"
 
 
-def test_steps_that_there_is_time_for_stay_where_the_machine_is_slower(plan: Plan) -> None:
-    bound_by_passes = dataclasses.replace(long_plan(plan), seconds=3600.0, max_steps=140)
-    done, used = run(bound_by_passes, {0: 2.0, 1: 10.0})
-    assert done.steps == 140 and used == 600.0
+def test_slower_machine_keeps_the_steps_if_there_is_time(plan: Plan) -> None:
+    bound_by_steps = dataclasses.replace(long_plan(plan), seconds=3600.0, max_steps=140)
+    final_plan, used = run(bound_by_steps, {0: 2.0, 1: 10.0})
+    assert final_plan.steps == 140 and used == 600.0
 
 
-def test_it_is_lengthened_while_the_learning_rate_falls_too(plan: Plan) -> None:
+def test_plan_is_lengthened_also_in_the_last_phase(plan: Plan) -> None:
     first, second = plan.phases
     phases = (dataclasses.replace(first, until=0.6, steps=180), dataclasses.replace(second, steps=24))
-    done, used = run(dataclasses.replace(plan, phases=phases, seconds=300.0), {0: 1.0, 1: 2.0})
-    assert done.amendments[0].step > 180 and done.steps > 220 and 285 <= used <= 312
+    final_plan, used = run(dataclasses.replace(plan, phases=phases, seconds=300.0), {0: 1.0, 1: 2.0})
+    assert final_plan.amendments[0].step > 180 and final_plan.steps > 220 and 285 <= used <= 312
 
 
-def test_a_run_that_halts_and_goes_on_uses_its_time(plan: Plan) -> None:
+def test_run_with_a_temporary_slowdown_uses_its_time(plan: Plan) -> None:
     plan = dataclasses.replace(long_plan(plan), seconds=3600.0)
     _, used = run(plan, {0: 12.0, 1: 12.0}, lambda used: 10.0 if 800 < used < 2000 else 1.0)
     assert 3300 <= used <= 3800
 
 
-def test_what_other_work_will_take_is_not_planned_with(plan: Plan) -> None:
+def test_time_of_other_work_is_subtracted_from_the_budget(plan: Plan) -> None:
     clock = Clock()
     budget = Budget(0.0, lambda seconds: min(seconds, 300.0) / 2, clock=clock)
     for _ in range(24):
         clock.now += 1.0
         budget.record(1 / 300, 1.0)
     amended = budget.amend(long_plan(plan), 24)
-    assert len(amended.amendments) == 1 and amended.amendments[0].remaining in (57, 58)  # of 116, as it rounds
+    assert len(amended.amendments) == 1 and amended.amendments[0].remaining in (57, 58)  # half of 116, up to rounding
 
 
-def test_a_run_by_steps_is_never_amended(plan: Plan) -> None:
-    done, _ = run(dataclasses.replace(long_plan(plan), seconds=None), {0: 100.0, 1: 100.0})
-    assert done.steps == 140
+def test_run_without_a_budget_is_never_amended(plan: Plan) -> None:
+    final_plan, _ = run(dataclasses.replace(long_plan(plan), seconds=None), {0: 100.0, 1: 100.0})
+    assert final_plan.steps == 140
 
 
-def test_it_does_not_look_all_the_time(plan: Plan) -> None:
+def test_plan_is_checked_at_most_once_per_interval(plan: Plan) -> None:
     clock = Clock()
     budget = Budget(290.0, clock=clock)
     budget.record(0.01, 60.0)

@@ -1,3 +1,5 @@
+"""Checkpoints: round trip, damaged and incomplete ones, retention, and errors of the disk."""
+
 import dataclasses
 import os
 from pathlib import Path
@@ -47,46 +49,48 @@ def folder(tmp_path: Path, shared: SharedArrays, plan: Plan) -> Path:
 
 
 def newest_step(folder: Path) -> tuple[int | None, list[str]]:
-    sentences: list[str] = []
-    checkpoint = newest_checkpoint(folder, sentences.append)
-    return (checkpoint.step if checkpoint else None), sentences
+    messages: list[str] = []
+    checkpoint = newest_checkpoint(folder, messages.append)
+    return (checkpoint.step if checkpoint else None), messages
 
 
-def test_a_checkpoint_comes_back(folder: Path, shared: SharedArrays, plan: Plan) -> None:
+def test_checkpoint_round_trip(folder: Path, shared: SharedArrays, plan: Plan) -> None:
     checkpoint = newest_checkpoint(folder, pytest.fail)
     assert checkpoint is not None and checkpoint.step == 9
     assert checkpoint.usage == ResourceUsage(seconds=13.5, dev_bits_per_byte=((9, 2.0),))
-    other = new_shared_arrays(plan)
-    restore(checkpoint, other, plan)
-    pairs = zip(saved_arrays(other, plan.model, 9).values(), saved_arrays(shared, plan.model, 9).values(), strict=True)
-    assert all(np.array_equal(one, two) for one, two in pairs)
-    assert not other["weights"][buffer_index(8)].any(), "the other side is left alone"
+    restored = new_shared_arrays(plan)
+    restore(checkpoint, restored, plan)
+    pairs = zip(
+        saved_arrays(restored, plan.model, 9).values(), saved_arrays(shared, plan.model, 9).values(), strict=True
+    )
+    assert all(np.array_equal(found, expected) for found, expected in pairs)
+    assert not restored["weights"][buffer_index(8)].any(), "the other buffer is unchanged"
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", MANIFEST])
-@pytest.mark.parametrize("harm", ["truncate", "alter", "remove", "empty"])
-def test_a_damaged_checkpoint_is_named_and_passed_over(folder: Path, name: str, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["truncate", "alter", "remove", "empty"])
+def test_damaged_checkpoint_is_reported_and_skipped(folder: Path, name: str, damage: str) -> None:
     path = folder / "step-000009" / name
     content = path.read_bytes()
-    if harm == "remove":
+    if damage == "remove":
         path.unlink()
     else:
-        place = content.index(b'"sha256": "') + 12 if name == MANIFEST else len(content) // 2
-        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
-        path.write_bytes({"truncate": content[:-7], "alter": flipped, "empty": b""}[harm])
-    step, sentences = newest_step(folder)
+        offset = content.index(b'"sha256": "') + 12 if name == MANIFEST else len(content) // 2
+        flipped = content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :]
+        path.write_bytes({"truncate": content[:-7], "alter": flipped, "empty": b""}[damage])
+    step, messages = newest_step(folder)
     assert step == 5
-    assert len(sentences) == 1 and "step-000009" in sentences[0]
+    assert len(messages) == 1 and "step-000009" in messages[0]
 
 
-def test_without_a_good_one_there_is_none(folder: Path) -> None:
+def test_no_checkpoint_is_found_if_all_are_damaged(folder: Path) -> None:
     for path in folder.glob("step-*"):
         (path / MANIFEST).unlink()
-    step, sentences = newest_step(folder)
-    assert step is None and len(sentences) == 2
+    step, messages = newest_step(folder)
+    assert step is None and len(messages) == 2
 
 
-def test_old_ones_go_and_leftovers_are_swept(folder: Path, shared: SharedArrays, plan: Plan) -> None:
+def test_old_checkpoints_and_temporary_directories_are_removed(folder: Path, shared: SharedArrays, plan: Plan) -> None:
     (folder / ".tmp-1-step-000010").mkdir()
     assert newest_step(folder) == (9, [])
     checkpointer = Checkpointer(folder, shared, plan)
@@ -96,7 +100,7 @@ def test_old_ones_go_and_leftovers_are_swept(folder: Path, shared: SharedArrays,
     assert sorted(path.name for path in folder.iterdir()) == ["step-000024", "step-000025"][-NUM_KEPT_CHECKPOINTS:]
 
 
-def test_saving_the_same_step_again_is_allowed(folder: Path, shared: SharedArrays, plan: Plan) -> None:
+def test_saving_the_same_step_again_replaces_the_checkpoint(folder: Path, shared: SharedArrays, plan: Plan) -> None:
     checkpointer = Checkpointer(folder, shared, plan)
     checkpointer.save(9, ResourceUsage(seconds=99.0))
     checkpointer.wait()
@@ -104,14 +108,14 @@ def test_saving_the_same_step_again_is_allowed(folder: Path, shared: SharedArray
     assert checkpoint is not None and checkpoint.usage.seconds == 99.0
 
 
-def test_a_full_disk_is_one_sentence_and_the_last_one_stays(
+def test_full_disk_raises_artifact_error_and_keeps_the_last_checkpoint(
     folder: Path, shared: SharedArrays, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     checkpointer = Checkpointer(folder, shared, plan)
-    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    monkeypatch.setattr("safetensors.numpy.save_file", fail)
     checkpointer.save(30, ResourceUsage())
     with pytest.raises(ArtifactError, match="No space left on device.*free some space"):
         checkpointer.wait()
@@ -119,7 +123,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_one_stays(
     assert not list(folder.glob(".tmp-*"))
 
 
-def test_the_state_is_copied_before_save_returns(folder: Path, shared: SharedArrays, plan: Plan) -> None:
+def test_state_is_copied_before_save_returns(folder: Path, shared: SharedArrays, plan: Plan) -> None:
     before = shared["weights"].copy()
     checkpointer = Checkpointer(folder, shared, plan)
     checkpointer.save(11, ResourceUsage())
@@ -127,17 +131,17 @@ def test_the_state_is_copied_before_save_returns(folder: Path, shared: SharedArr
     checkpointer.wait()
     checkpoint = newest_checkpoint(folder, pytest.fail)
     assert checkpoint is not None
-    other = new_shared_arrays(plan)
-    restore(checkpoint, other, plan)
-    assert np.array_equal(other["weights"][buffer_index(11)], before[buffer_index(11)])
+    restored = new_shared_arrays(plan)
+    restore(checkpoint, restored, plan)
+    assert np.array_equal(restored["weights"][buffer_index(11)], before[buffer_index(11)])
 
 
-def test_one_that_was_put_aside_while_it_was_replaced_is_found(folder: Path) -> None:
+def test_checkpoint_renamed_during_replacement_is_found(folder: Path) -> None:
     (folder / "step-000009").rename(folder / ".old-77-step-000009")
     assert newest_step(folder) == (9, [])
 
 
-def test_a_checkpoint_of_another_plan_is_refused(folder: Path, plan: Plan) -> None:
+def test_checkpoint_of_another_plan_is_rejected(folder: Path, plan: Plan) -> None:
     checkpoint = newest_checkpoint(folder, pytest.fail)
     assert checkpoint is not None
     with pytest.raises(ArtifactError, match="another plan"):

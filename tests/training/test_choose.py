@@ -1,3 +1,5 @@
+"""The choice of network, steps and vocabulary size by time, memory and repository size."""
+
 import pytest
 
 from cllm.model.config import TransformerConfig
@@ -33,45 +35,45 @@ def request(**changes: object) -> PlanRequest:
     return PlanRequest(**{"vocab_size": 4096, "tokens": 800_000, "engine": ENGINE, "num_workers": 2, **changes})  # type: ignore[arg-type]
 
 
-def planned(the_request: PlanRequest, measure: Measure) -> Plan:
-    model = choose_model(the_request, measure)
-    if the_request.steps is not None:
-        return plan_of_steps(the_request, model)
-    return plan_of_seconds(the_request, model, measure(model, SHAPES))
+def planned(plan_request: PlanRequest, measure: Measure) -> Plan:
+    model = choose_model(plan_request, measure)
+    if plan_request.steps is not None:
+        return plan_of_steps(plan_request, model)
+    return plan_of_seconds(plan_request, model, measure(model, SHAPES))
 
 
 @pytest.mark.parametrize("seconds", [10.0, 60.0, 270.0, 1800.0])
 @pytest.mark.parametrize("speed", [2e10, 1e11, 5e11])
-def test_the_planned_steps_fill_the_time_or_the_passes(seconds: float, speed: float) -> None:
-    the_request = request(seconds=seconds)
-    plan = planned(the_request, machine(speed))
+def test_planned_steps_fill_the_time_or_the_epochs(seconds: float, speed: float) -> None:
+    plan_request = request(seconds=seconds)
+    plan = planned(plan_request, machine(speed))
     assert plan.model.context_length == CONTEXTS[-1][0]
     measured = machine(speed)(plan.model, SHAPES)
     each = step_seconds(measured, 2)
     taken = sum(phase.steps * second for phase, second in zip(plan.phases, each, strict=True))
     longest = max(each)
-    capped = plan.tokens >= 0.9 * MAX_EPOCHS * the_request.tokens
+    capped = plan.tokens >= 0.9 * MAX_EPOCHS * plan_request.tokens
     assert taken <= seconds + 2 * longest + 1e-9
     assert capped or taken >= seconds - 2 * longest
 
 
-def test_a_longer_budget_gives_a_larger_network() -> None:
+def test_longer_budget_gives_a_larger_network() -> None:
     sizes = [planned(request(seconds=s), machine(1e11)).model.num_matrix_parameters for s in (5, 60, 300, 3000)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
-def test_networks_are_measured_until_one_is_too_large() -> None:
+def test_networks_are_measured_until_one_is_too_slow() -> None:
     measured = []
 
     def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
         measured.append(config.n_embd)
-        return machine(1e9 if config.n_embd > 256 else 1e12)(config, shapes)  # slower than operations say
+        return machine(1e9 if config.n_embd > 256 else 1e12)(config, shapes)  # slower than the operation count suggests
 
     assert choose_model(request(seconds=300.0), measure).n_embd == 256
     assert measured == [192, 256, 384]
 
 
-def test_a_network_that_the_memory_does_not_hold_is_not_even_measured() -> None:
+def test_network_that_does_not_fit_into_memory_is_not_measured() -> None:
     measured = []
 
     def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
@@ -82,27 +84,27 @@ def test_a_network_that_the_memory_does_not_hold_is_not_even_measured() -> None:
     assert measured == [192]
 
 
-def test_a_tiny_repository_gets_enough_tokens_and_no_more() -> None:
+def test_tiny_repository_gets_min_tokens() -> None:
     plan = planned(request(seconds=300.0, tokens=1000), machine(1e11))
     assert MIN_TOKENS * 0.9 <= plan.tokens <= MIN_TOKENS * 1.1
 
 
-def test_more_time_than_the_passes_take_gives_no_larger_network() -> None:
+def test_time_beyond_all_epochs_changes_nothing() -> None:
     day, week = (planned(request(seconds=days * 86_400.0), machine(1e11)) for days in (1, 7))
     assert day.model == week.model and day.tokens == pytest.approx(week.tokens, rel=0.01)
     assert day.model.num_matrix_parameters <= 1.3 * day.tokens
 
 
-def test_a_plan_says_how_many_steps_are_worth_it() -> None:
+def test_max_steps_is_the_number_of_steps_of_all_epochs() -> None:
     by_time = planned(request(seconds=300.0), machine(1e11))
     assert by_time.max_steps is not None
     assert by_time.max_steps * by_time.tokens / by_time.steps == pytest.approx(max_training_tokens(request()), rel=0.01)
-    by_passes = planned(request(seconds=86_400.0), machine(1e11))
-    assert by_passes.max_steps == pytest.approx(by_passes.steps, rel=0.01)
-    assert by_passes.seconds == 86_400.0, "a machine that is slower than it was measured may take longer for them"
+    by_epochs = planned(request(seconds=86_400.0), machine(1e11))
+    assert by_epochs.max_steps == pytest.approx(by_epochs.steps, rel=0.01)
+    assert by_epochs.seconds == 86_400.0, "a slower machine may use the whole budget"
 
 
-def test_a_small_repository_gets_a_larger_network_where_the_time_holds_all_passes() -> None:
+def test_small_repository_gets_a_larger_network_with_more_time() -> None:
     sizes = [
         planned(request(seconds=s, tokens=216_000, vocab_size=2048), machine(1e11)).model.n_embd
         for s in (20, 200, 2000)
@@ -110,28 +112,28 @@ def test_a_small_repository_gets_a_larger_network_where_the_time_holds_all_passe
     assert sizes == [128, 192, 256]
 
 
-def test_what_is_learned_many_times_is_learned_with_dropout() -> None:
+def test_many_epochs_use_dropout() -> None:
     few, many = (planned(request(seconds=seconds), machine(1e11)) for seconds in (60.0, 86_400.0))
     assert few.training.dropout == 0 and many.training.dropout > 0
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 40, 1000])
-def test_steps_that_are_asked_for_are_the_steps(steps: int) -> None:
-    def never(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
-        raise AssertionError("a run by steps measures nothing")
+def test_requested_steps_are_planned_without_measuring(steps: int) -> None:
+    def fail(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+        raise AssertionError("a run by steps must not measure")
 
-    plan = planned(request(steps=steps), never)
+    plan = planned(request(steps=steps), fail)
     assert plan.steps == steps and plan.seconds is None
     assert steps < 10 or plan.model.context_length == CONTEXTS[-1][0]
 
 
-def test_a_step_takes_as_long_as_its_busiest_worker() -> None:
+def test_step_takes_as_long_as_its_busiest_worker() -> None:
     speed = Speed(micro_batch_seconds=(1.0,), update_seconds=6.0)
     one, two, five = (step_seconds(speed, workers)[0] for workers in (1, 2, 5))
     assert one == pytest.approx(2 * two)
     assert five > one / 5
 
 
-def test_larger_repositories_get_more_words() -> None:
+def test_larger_repositories_get_larger_vocabularies() -> None:
     sizes = [vocab_size_for(10**power) for power in range(3, 11)]
     assert sizes == sorted(sizes) and sizes[0] == 1024

@@ -1,4 +1,4 @@
-"""Where the numbers of a run lie, and what of them a worker sums and updates at a time."""
+"""The layout of the shared arrays, and the parts of them that each worker reduces and updates."""
 
 import dataclasses
 import math
@@ -23,16 +23,18 @@ def test_parts_cover_each_parameter_once(config: TransformerConfig) -> None:
     all_parts = parts(config)
     for parameter in parameter_slices(config):
         assert parameter.offset % ALIGNED_ELEMENTS == 0
-        own = [part for part in all_parts if part.name == parameter.name]
-        assert own[0].offset == parameter.offset and sum(part.shape[0] for part in own) == parameter.shape[0]
-        assert all(part.shape[1:] == parameter.shape[1:] for part in own)
-        assert all(one.offset + one.size == other.offset for one, other in pairwise(own))
-        assert is_matrix(parameter.name) or all(part.size <= PART_ELEMENTS for part in own)
+        own_parts = [part for part in all_parts if part.name == parameter.name]
+        assert (
+            own_parts[0].offset == parameter.offset and sum(part.shape[0] for part in own_parts) == parameter.shape[0]
+        )
+        assert all(part.shape[1:] == parameter.shape[1:] for part in own_parts)
+        assert all(one.offset + one.size == other.offset for one, other in pairwise(own_parts))
+        assert is_matrix(parameter.name) or all(part.size <= PART_ELEMENTS for part in own_parts)
     last = all_parts[-1]
     assert last.offset + last.size <= layout(config, "bfloat16")["compute"][1][0]
 
 
-def test_matrices_that_are_fused_are_apart() -> None:
+def test_fused_matrices_are_separate_parts() -> None:
     shapes = [
         part.shape
         for part in parts(config_of_size(1, 4096))
@@ -41,15 +43,15 @@ def test_matrices_that_are_fused_are_apart() -> None:
     assert shapes == [(192, 192)] * 4 + [(576, 192)] * 2 + [(192, 576)]
 
 
-def test_the_longest_row_there_can_be_is_a_part() -> None:
+def test_row_of_maximum_length_is_one_part() -> None:
     wide = dataclasses.replace(config_of_size(0, 300), n_embd=PART_ELEMENTS)
     assert [part.shape[0] for part in parts(wide) if part.name == "embedding.weight"] == [1] * 300
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("num_workers", [1, 2, 5, 12])
-def test_every_part_is_somebodys_and_nobody_has_much_more(config: TransformerConfig, num_workers: int) -> None:
-    given = shares(config, num_workers)
-    assert sorted(index for share in given for index in share) == list(range(len(parts(config))))
-    sizes = [sum(math.prod(parts(config)[index].shape) for index in share) for share in given]
+def test_every_part_has_one_worker_and_shares_are_balanced(config: TransformerConfig, num_workers: int) -> None:
+    worker_parts = shares(config, num_workers)
+    assert sorted(index for share in worker_parts for index in share) == list(range(len(parts(config))))
+    sizes = [sum(math.prod(parts(config)[index].shape) for index in share) for share in worker_parts]
     assert max(sizes) < 2 * sum(sizes) / num_workers + PART_ELEMENTS

@@ -1,3 +1,5 @@
+"""Muon's orthogonalization and step, and AdamW against PyTorch."""
+
 import numpy as np
 import pytest
 import torch
@@ -23,46 +25,44 @@ def test_orthogonalised_keeps_the_singular_vectors() -> None:
     assert similarity > 0.8
 
 
-def test_each_product_is_the_nearest_to_one_that_a_quintic_can_come() -> None:
+def test_newton_schulz_polynomials_are_minimax() -> None:
     low, high = 0.02, 1.0
     for a, b, c in NEWTON_SCHULZ:
         x = np.linspace(low, high, 200_001)
         error = 1 - (a * x + b * x**3 + c * x**5)
         largest = np.abs(error).max()
         extremes = np.sign(error[np.abs(error) > 0.9999 * largest])
-        # Chebyshev: the largest error of the best is met at least four times, with alternating signs.
+        # Chebyshev: the minimax polynomial attains its largest error at least four times, with alternating signs.
         assert np.count_nonzero(np.diff(extremes)) + 1 == 4
         low, high = 1 - largest, 1 + largest
     assert largest < 0.1
 
 
-def test_what_is_zero_stays_zero() -> None:
+def test_zero_matrix_stays_zero() -> None:
     assert (orthogonalise(torch.zeros(8, 16)) == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("noise", [0.0, 1e-3, 1e-2])
-def test_singular_values_of_what_is_nearly_of_rank_one_stay_below_what_was_promised(
-    noise: float, dtype: torch.dtype
-) -> None:
+def test_singular_values_of_nearly_rank_one_matrices_are_bounded(noise: float, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     for shape in [(10, 14), (64, 24), (32, 32)] * 10:
-        one, other = (torch.randn(size, generator=generator) for size in shape)
-        x = torch.outer(one, other) + noise * torch.randn(shape, generator=generator)
+        left, right = (torch.randn(length, generator=generator) for length in shape)
+        x = torch.outer(left, right) + noise * torch.randn(shape, generator=generator)
         assert torch.linalg.svdvals(orthogonalise(x.to(dtype)).float()).max() < 1.15
 
 
-@pytest.mark.parametrize("size", [1e-12, 1e-8, 1e6, 1e10])
-def test_the_size_of_a_gradient_does_not_count(size: float) -> None:
+@pytest.mark.parametrize("scale", [1e-12, 1e-8, 1e6, 1e10])
+def test_orthogonalisation_is_scale_invariant(scale: float) -> None:
     x = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
-    if size < 1e-10:  # nothing: it is not blown up
-        assert orthogonalise(x * size).abs().max() <= 1
+    if scale < 1e-10:  # numerically zero: it is not scaled up
+        assert orthogonalise(x * scale).abs().max() <= 1
     else:
-        torch.testing.assert_close(orthogonalise(x * size), orthogonalise(x), rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(orthogonalise(x * scale), orthogonalise(x), rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize(("shape", "size"), [((16, 16), 1.0), ((64, 16), 2.0), ((16, 64), 1.0)])
-def test_a_matrix_steps_along_its_nesterov_momentum(shape: tuple[int, int], size: float) -> None:
+@pytest.mark.parametrize(("shape", "scale"), [((16, 16), 1.0), ((64, 16), 2.0), ((16, 64), 1.0)])
+def test_muon_step_uses_nesterov_momentum(shape: tuple[int, int], scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
     weight, *gradients = (torch.randn(shape, generator=generator) for _ in range(3))
     config = OptimizerConfig(matrix_lr=0.1, matrix_momentum=0.75, matrix_weight_decay=0.5)
@@ -71,21 +71,21 @@ def test_a_matrix_steps_along_its_nesterov_momentum(shape: tuple[int, int], size
     for gradient in gradients:
         muon_step(found, state, gradient, 0.5, config, torch.float32)
         momentum = 0.75 * momentum + 0.25 * gradient
-        weight = weight * (1 - 0.05 * 0.5) - 0.05 * size * orthogonalise(0.25 * gradient + 0.75 * momentum)
+        weight = weight * (1 - 0.05 * 0.5) - 0.05 * scale * orthogonalise(0.25 * gradient + 0.75 * momentum)
     torch.testing.assert_close(state, momentum)
     torch.testing.assert_close(found, weight, rtol=1e-4, atol=1e-5)
 
 
-def test_adam_equals_the_librarys() -> None:
+def test_adamw_equals_pytorch() -> None:
     generator = torch.Generator().manual_seed(0)
-    ours = torch.randn(8, 8, generator=generator)
-    theirs = ours.clone().requires_grad_()
+    found = torch.randn(8, 8, generator=generator)
+    expected = found.clone().requires_grad_()
     first_moment, second_moment = torch.zeros(8, 8), torch.zeros(8, 8)
     config = OptimizerConfig(lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.1)
-    optimizer = torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.1)
+    optimizer = torch.optim.AdamW([expected], lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.1)
     for step in range(1, 6):
         gradient = torch.randn(8, 8, generator=generator)
-        theirs.grad = gradient.clone()
+        expected.grad = gradient.clone()
         optimizer.step()
-        adamw_step(ours, first_moment, second_moment, gradient, step, 1.0, config)
-    torch.testing.assert_close(ours, theirs.detach())
+        adamw_step(found, first_moment, second_moment, gradient, step, 1.0, config)
+    torch.testing.assert_close(found, expected.detach())

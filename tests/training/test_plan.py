@@ -1,3 +1,5 @@
+"""The training plan: storage, progress, amendments, learning rate, and rejection of invalid values."""
+
 import dataclasses
 import json
 from itertools import pairwise
@@ -19,29 +21,29 @@ from cllm.training.plan import (
 )
 
 
-def test_a_plan_comes_back_as_it_was_saved(plan: Plan, tmp_path: Path) -> None:
+def test_plan_round_trip(plan: Plan, tmp_path: Path) -> None:
     plan = dataclasses.replace(plan, amendments=(Amendment(step=4, remaining=3),), seconds=12.5)
     save_plan(plan, tmp_path / "plan.json")
     assert load_plan(tmp_path / "plan.json") == plan
 
 
-@pytest.mark.parametrize("harm", ["unknown key", "missing key", "other version", "no object", "no JSON"])
-def test_what_is_no_plan_is_refused_by_name(plan: Plan, tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["unknown key", "missing key", "other version", "no object", "no JSON"])
+def test_invalid_plan_file_raises_an_error_naming_it(plan: Plan, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "plan.json"
     save_plan(plan, path)
     value = json.loads(path.read_text())
-    if harm == "unknown key":
+    if damage == "unknown key":
         value["learning_speed"] = 3
-    elif harm == "missing key":
+    elif damage == "missing key":
         del value["model"]["n_head"]
-    elif harm == "other version":
+    elif damage == "other version":
         value["schema_version"] = 99
-    path.write_text({"no object": "[]", "no JSON": "{"}.get(harm, json.dumps(value)))
+    path.write_text({"no object": "[]", "no JSON": "{"}.get(damage, json.dumps(value)))
     with pytest.raises(CllmError, match="plan.json"):
         load_plan(path)
 
 
-def test_progress_is_planned_time(plan: Plan) -> None:
+def test_progress_is_the_share_of_planned_time(plan: Plan) -> None:
     step_infos = timeline(plan)
     assert [step_info.phase for step_info in step_infos] == [0] * 6 + [1] * 4
     assert [step_info.phase_step for step_info in step_infos] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
@@ -52,7 +54,9 @@ def test_progress_is_planned_time(plan: Plan) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30)), max_size=3))
-def test_amendments_keep_the_past_and_end_the_run(plan: Plan, amendments: list[tuple[int, int]]) -> None:
+def test_amendments_keep_earlier_steps_and_set_the_remaining_ones(
+    plan: Plan, amendments: list[tuple[int, int]]
+) -> None:
     for step, remaining in amendments:
         before = timeline(plan)
         if step >= len(before):
@@ -66,7 +70,7 @@ def test_amendments_keep_the_past_and_end_the_run(plan: Plan, amendments: list[t
         assert all(one < other for one, other in pairwise([*progress, 1.0]))
 
 
-def test_the_learning_rate_rises_stays_and_falls(plan: Plan) -> None:
+def test_learning_rate_warms_up_stays_constant_and_decays(plan: Plan) -> None:
     scales = [learning_rate_scale(plan.training, progress / 100) for progress in range(101)]
     assert scales[0] < 0.5
     assert scales[5:50] == [1.0] * 45
@@ -74,7 +78,7 @@ def test_the_learning_rate_rises_stays_and_falls(plan: Plan) -> None:
     assert scales[100] == pytest.approx(plan.training.min_lr_ratio)
 
 
-HARMS: dict[str, Any] = {
+INVALID_VALUES: dict[str, Any] = {
     "seed": -1,
     "seconds": "long",
     "phases": [],
@@ -91,15 +95,15 @@ HARMS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("place", HARMS)
-def test_a_value_that_makes_no_sense_is_named(plan: Plan, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("key", INVALID_VALUES)
+def test_invalid_value_raises_an_error_naming_it(plan: Plan, tmp_path: Path, key: str) -> None:
     path = tmp_path / "plan.json"
     save_plan(plan, path)
     value = part = json.loads(path.read_text())
-    *parents, last = [int(name) if name.isdecimal() else name for name in place.split(".")]
+    *parents, last = [int(name) if name.isdecimal() else name for name in key.split(".")]
     for name in parents:
         part = part[name]
-    part[last] = HARMS[place]
+    part[last] = INVALID_VALUES[key]
     path.write_text(json.dumps(value))
     with pytest.raises(ArtifactError, match=f"{last}|the phases|a phase" if parents else str(last).rstrip("s")):
         load_plan(path)

@@ -1,3 +1,5 @@
+"""Weights are bit-identical for any number of workers, also if workers idle, join, leave or are killed."""
+
 import dataclasses
 import os
 import signal
@@ -22,17 +24,17 @@ TrainTiny = Callable[..., tuple[list[StepReport], SharedArrays, str]]
 
 
 @pytest.mark.slow
-def test_n_workers_give_the_loss_and_the_weights_of_one(train_tiny: TrainTiny, plan: Plan) -> None:
+def test_weights_and_losses_are_identical_for_any_number_of_workers(train_tiny: TrainTiny, plan: Plan) -> None:
     reports, _, weights = train_tiny(plan, 1)
     assert reports[-1].loss < reports[0].loss
     for num_workers in (2, 3, 5, 12):
-        others, _, same = train_tiny(plan, num_workers)
-        assert same == weights, f"{num_workers} workers"
+        others, _, other_weights = train_tiny(plan, num_workers)
+        assert other_weights == weights, f"{num_workers} workers"
         assert [report.loss for report in others] == [report.loss for report in reports]
 
 
 @pytest.mark.slow
-def test_n_workers_give_the_weights_of_one_in_fp32_under_an_amended_plan(train_tiny: TrainTiny, plan: Plan) -> None:
+def test_weights_are_identical_in_float32_with_an_amended_plan(train_tiny: TrainTiny, plan: Plan) -> None:
     engine = dataclasses.replace(plan.engine, dtype="float32")
     plan = dataclasses.replace(plan, engine=engine, amendments=(Amendment(step=5, remaining=3),))
     reports, _, weights = train_tiny(plan, 1)
@@ -41,23 +43,23 @@ def test_n_workers_give_the_weights_of_one_in_fp32_under_an_amended_plan(train_t
 
 
 @pytest.mark.slow
-def test_workers_that_rest_for_some_steps_change_nothing(train_tiny: TrainTiny, plan: Plan) -> None:
+def test_idle_workers_do_not_change_the_weights(train_tiny: TrainTiny, plan: Plan) -> None:
     weights = train_tiny(plan, 1)[2]
-    reports, _, same = train_tiny(plan, 3, [3, 1, 2])
-    assert same == weights
+    reports, _, other_weights = train_tiny(plan, 3, [3, 1, 2])
+    assert other_weights == weights
     assert [report.num_workers for report in reports[:4]] == [3, 1, 2, 3]
 
 
 @pytest.mark.slow
-def test_workers_that_join_and_leave_change_nothing(train_tiny: TrainTiny, plan: Plan) -> None:
-    reports, _, same = train_tiny(plan, 2, [2, 3, 12, 1, 5, 2], joining=True)
-    assert same == train_tiny(plan, 1)[2]
+def test_joining_and_leaving_workers_do_not_change_the_weights(train_tiny: TrainTiny, plan: Plan) -> None:
+    reports, _, other_weights = train_tiny(plan, 2, [2, 3, 12, 1, 5, 2], resizes=True)
+    assert other_weights == train_tiny(plan, 1)[2]
     assert [report.num_workers for report in reports[:6]] == [2, 3, 12, 1, 5, 2]
 
 
 @pytest.fixture
 def two_levels(plan: Plan) -> Plan:
-    """Four steps of 144 positions."""
+    """Four steps of 144 micro-batches."""
     phases = (
         dataclasses.replace(plan.phases[0], rows=1, until=0.5, steps=2),
         dataclasses.replace(plan.phases[1], steps=2),
@@ -66,20 +68,20 @@ def two_levels(plan: Plan) -> Plan:
 
 
 @pytest.mark.slow
-def test_of_two_levels_any_number_of_workers_gives_the_weights_of_one(train_tiny: TrainTiny, two_levels: Plan) -> None:
+def test_two_levels_give_identical_weights_for_any_number_of_workers(train_tiny: TrainTiny, two_levels: Plan) -> None:
     reports, _, weights = train_tiny(two_levels, 1)
     assert reports[0].tokens == 144 * 32 and reports[-1].loss < reports[0].loss
     for num_workers in (2, 3, 5, 12, 13):
-        others, _, same = train_tiny(two_levels, num_workers)
-        assert same == weights, f"{num_workers} workers"
+        others, _, other_weights = train_tiny(two_levels, num_workers)
+        assert other_weights == weights, f"{num_workers} workers"
         assert [report.loss for report in others] == [report.loss for report in reports]
         assert others[0].num_workers == (2 if num_workers == 13 else 1)
 
 
-def killing(
+def kill_periodically(
     monkeypatch: pytest.MonkeyPatch, choose: Callable[[int], int], number: int = signal.SIGKILL, every: int = 7
 ) -> list[int]:
-    """Now and then a position is asked of a worker below which a process, by `choose`, gets a signal; which ones."""
+    """At each `every`-th `compute` call, send a signal to `choose(worker's PID)`; returns the list of the PIDs."""
     killed: list[int] = []
     num_calls, send = 0, RemoteWorker.send
 
@@ -104,30 +106,28 @@ CHOICES: dict[str, Callable[[int], int]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", CHOICES)
-def test_of_two_levels_whoever_is_killed_is_replaced(
-    train_tiny: TrainTiny, two_levels: Plan, which: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("process", CHOICES)
+def test_two_levels_replace_killed_processes(
+    train_tiny: TrainTiny, two_levels: Plan, process: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = train_tiny(two_levels, 1)[2]
-    killed = killing(monkeypatch, CHOICES[which])
+    killed = kill_periodically(monkeypatch, CHOICES[process])
     assert train_tiny(two_levels, 13)[2] == weights
     assert len(killed) > 2 and not any(is_alive(pid) for pid in killed)
 
 
 @pytest.mark.slow
-def test_of_two_levels_a_leaf_that_hangs_is_replaced_by_its_control_node(
+def test_two_levels_replace_a_hanging_leaf(
     train_tiny: TrainTiny, two_levels: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = train_tiny(two_levels, 1)[2]
-    stopped = killing(monkeypatch, CHOICES["leaf"], signal.SIGSTOP, every=15)
+    stopped = kill_periodically(monkeypatch, CHOICES["leaf"], signal.SIGSTOP, every=15)
     assert train_tiny(two_levels, 13)[2] == weights
     assert len(stopped) == 1 and not is_alive(stopped[0])
 
 
 @pytest.mark.slow
-def test_of_two_levels_nobody_is_left_behind(
-    run: Path, tmp_path: Path, fork_server: ForkServer, two_levels: Plan
-) -> None:
+def test_two_levels_end_all_processes(run: Path, tmp_path: Path, fork_server: ForkServer, two_levels: Plan) -> None:
     path = tmp_path / "plan.json"
     save_plan(two_levels, path)
     with Workers(13, fork_server, levels=2) as workers:
@@ -139,18 +139,18 @@ def test_of_two_levels_nobody_is_left_behind(
 
 
 @pytest.mark.slow
-def test_dropout_and_shared_keys_are_the_same_for_any_number_of_workers(train_tiny: TrainTiny, plan: Plan) -> None:
-    for unusual in (
+def test_weights_are_identical_with_dropout_and_grouped_query_attention(train_tiny: TrainTiny, plan: Plan) -> None:
+    for variant in (
         dataclasses.replace(plan, training=dataclasses.replace(plan.training, dropout=0.1)),
         dataclasses.replace(plan, model=dataclasses.replace(plan.model, n_kv_head=1)),
     ):
-        reports, _, weights = train_tiny(unusual, 1)
-        assert reports[-1].loss < reports[0].loss and train_tiny(unusual, 2)[2] == weights
+        reports, _, weights = train_tiny(variant, 1)
+        assert reports[-1].loss < reports[0].loss and train_tiny(variant, 2)[2] == weights
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ["compute", "reduce", "update"])
-def test_workers_killed_in_the_middle_of_a_step_change_nothing(
+def test_workers_killed_during_a_call_do_not_change_the_weights(
     train_tiny: TrainTiny, plan: Plan, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = train_tiny(plan, 1)[2]
@@ -171,24 +171,22 @@ def test_workers_killed_in_the_middle_of_a_step_change_nothing(
 
 
 @pytest.mark.slow
-def test_an_update_that_was_half_done_is_made_again(
-    run: Path, tmp_path: Path, fork_server: ForkServer, plan: Plan
-) -> None:
+def test_partial_update_can_be_repeated(run: Path, tmp_path: Path, fork_server: ForkServer, plan: Plan) -> None:
     path = tmp_path / "plan.json"
     save_plan(plan, path)
     with Workers(1, fork_server) as workers:
         shared = workers.load_run(run, plan, path, [])
         workers.sphere.call_one("initialise")
-        everything = shares(plan.model, 1)[0]
+        all_parts = shares(plan.model, 1)[0]
         for micro_batch in range(FANOUT):
             workers.sphere.call_one("compute", step=0, micro_batch=micro_batch)
-        workers.sphere.call_one("reduce", parts=everything)
-        workers.sphere.call_one("update", step=0, parts=everything)
+        workers.sphere.call_one("reduce", parts=all_parts)
+        workers.sphere.call_one("update", step=0, parts=all_parts)
         done = {name: shared[name].copy() for name in ("weights", "first_moment", "second_moment", "compute")}
         for name in ("weights", "first_moment", "second_moment"):
             shared[name][buffer_index(1), ::3] = 7.0
         shared["compute"][::3] = 7
-        workers.sphere.call_one("update", step=0, parts=everything)
+        workers.sphere.call_one("update", step=0, parts=all_parts)
         for parameter in parameter_slices(plan.model):
             part = slice(parameter.offset, parameter.offset + parameter.size)
             assert np.array_equal(shared["compute"][part], done["compute"][part])
