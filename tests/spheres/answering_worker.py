@@ -1,4 +1,4 @@
-"""A worker for the tests of `Sphere`: computes little, fails on request."""
+"""A worker for the tests of `Sphere`: small computations, and failures on request."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from cllm.errors import CllmError
 from cllm.spheres import SharedArrays
 from cllm.spheres.worker import serve
 
-PREPARED: list[int] = []  # processes in which `preparing` ran
+PREPARED: list[int] = []  # PIDs of the processes in which `preparing.prepare` was run
 LAYOUT: dict[str, tuple[str, tuple[int, ...]]] = {"a": ("float32", (4, 5)), "b": ("int64", (3,))}
 
 
@@ -35,8 +35,8 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def first_time(descriptor: int) -> bool:
-    """Whether no process has asked this before: a pipe holds one byte, for one of them."""
+def is_first_call(descriptor: int) -> bool:
+    """Whether this is the first call in any process: a pipe holds one byte, which the first call reads."""
     try:
         return bool(os.read(descriptor, 1))
     except BlockingIOError:
@@ -44,15 +44,15 @@ def first_time(descriptor: int) -> bool:
 
 
 def square_later(x: int, descriptor: int, number: int) -> int:
-    """The first process that is asked sends itself a signal."""
-    if first_time(descriptor):
+    """The square of x; the first process that is called sends itself a signal instead."""
+    if is_first_call(descriptor):
         os.kill(os.getpid(), number)
     return x * x
 
 
 def square_wrongly(x: int, descriptor: int) -> int:
-    """The first answer is wrong."""
-    return -1 if first_time(descriptor) else x * x
+    """The square of x, except for the first call, which returns -1."""
+    return -1 if is_first_call(descriptor) else x * x
 
 
 def remember(x: int) -> None:

@@ -1,4 +1,4 @@
-"""A worker that has workers of its own, forks of a fork of it."""
+"""A worker that is a control node: it has a nested fork server and workers of its own."""
 
 import os
 from typing import Any
@@ -13,14 +13,14 @@ WORKER = "answering_worker"
 
 
 def main() -> None:
-    answering_worker.PREPARED.append(1)  # in this process, and in those that are forks of it
+    answering_worker.PREPARED.append(1)  # inherited by forks of this process
     fork_server = NestedForkServer([WORKER])
     sphere = Sphere(fork_server, WORKER, 3, idempotent=True)
 
     def map_tasks(numbers: list[int]) -> Any:
         return sphere.map_tasks("square", [{"x": x} for x in numbers], chunked=True)
 
-    def below() -> dict[str, Any]:
+    def describe_children() -> dict[str, Any]:
         return {
             "own": os.getpid(),
             "fork_server": fork_server.process.pid,
@@ -29,4 +29,4 @@ def main() -> None:
             "num_replacements": len(sphere.replacement_reasons),
         }
 
-    serve({"map_tasks": map_tasks, "below": below})
+    serve({"map_tasks": map_tasks, "describe_children": describe_children})

@@ -1,3 +1,5 @@
+"""The cost model of a step: rounds, cores, exchange between machines, and levels."""
+
 import dataclasses
 import math
 
@@ -31,7 +33,7 @@ LINK = Link(latency_seconds=1e-4, bytes_per_second=125e6)
 FREE = Link(latency_seconds=0.0, bytes_per_second=math.inf, message_seconds=0.0)
 
 
-def test_a_worker_alone_takes_everything_one_after_another() -> None:
+def test_single_worker_computes_everything_in_sequence() -> None:
     cost = step_cost(COSTS, Topology(workers=1, cores=1), LINK)
     assert cost.compute == pytest.approx(12 * 0.02) and cost.update == pytest.approx(0.04)
     assert cost.sum == pytest.approx(12 * 2e6 / 5e9) and cost.exchange == cost.link_bytes == 0
@@ -41,35 +43,36 @@ def test_a_worker_alone_takes_everything_one_after_another() -> None:
 
 
 @pytest.mark.parametrize(("workers", "rounds"), [(1, 12), (2, 6), (3, 4), (5, 3), (6, 2), (7, 2), (12, 1)])
-def test_positions_take_as_many_rounds_as_there_must_be(workers: int, rounds: int) -> None:
+def test_compute_time_is_the_number_of_rounds(workers: int, rounds: int) -> None:
     assert step_cost(COSTS, Topology(workers=workers, cores=12), LINK).compute == pytest.approx(rounds * 0.02)
 
 
-def test_more_workers_than_cores_take_what_the_cores_do() -> None:
+def test_compute_time_is_limited_by_the_cores() -> None:
     for workers in (2, 3, 5, 12):
         assert step_cost(COSTS, Topology(workers=workers, cores=2), LINK).compute == pytest.approx(6 * 0.02)
     two = step_cost(COSTS, Topology(workers=13, cores=2, levels=2), LINK)
     assert two.compute == pytest.approx(72 * 0.02) and two.tokens == 144 * 256
 
 
-def test_machines_share_the_positions_of_the_level_below() -> None:
+def test_machines_divide_the_positions_of_the_lower_level() -> None:
     topology = Topology(workers=24, cores=12, machines=2, levels=2)
     assert step_cost(COSTS, topology, LINK).compute == pytest.approx(6 * 0.02)
     five = dataclasses.replace(topology, workers=60, machines=5)
-    assert step_cost(COSTS, five, LINK).compute == pytest.approx(3 * 0.02)  # one of them has three of twelve
+    # The most loaded machine has three of the twelve positions.
+    assert step_cost(COSTS, five, LINK).compute == pytest.approx(3 * 0.02)
     many = Topology(workers=1728, cores=12, machines=144, levels=3)
     assert step_cost(COSTS, many, LINK).compute == pytest.approx(0.02)
 
 
-def test_two_machines_exchange_a_half_each_way_and_back() -> None:
+def test_exchange_cost_of_two_and_three_machines() -> None:
     seconds, sent = exchange_cost(COSTS, Topology(workers=24, cores=12, machines=2, levels=2), LINK)
-    assert sent == pytest.approx(3 * 4e6 / 2)  # six positions are a four and a pair
+    assert sent == pytest.approx(3 * 4e6 / 2)  # six positions are two blocks: 2 + 1 halves of 4 MB
     assert seconds == pytest.approx(sent / 125e6 + 2 * 1e-4 + 2 * LINK.message_seconds)
     _, sent = exchange_cost(COSTS, Topology(workers=36, cores=12, machines=3, levels=2), LINK)
     assert sent == pytest.approx(2 * 4e6 * 2 / 3)
 
 
-def test_what_is_said_goes_by_halves_and_round_the_ring() -> None:
+def test_control_messages_are_two_broadcasts_and_an_all_gather() -> None:
     assert control_message_seconds(Topology(workers=1, cores=1), LINK) == 0
     assert control_message_seconds(Topology(workers=144, cores=12, machines=12, levels=2), LINK) == pytest.approx(
         (2 * 4 + 11) * 1e-4
@@ -77,7 +80,7 @@ def test_what_is_said_goes_by_halves_and_round_the_ring() -> None:
 
 
 @given(st.integers(1, 20_736), st.sampled_from([2, 4, 8, 12, 16, 20_736]))
-def test_a_tree_holds_all_machines_and_no_level_is_wider_than_its_fan_out(machines: int, fanout: int) -> None:
+def test_radices_cover_all_machines_within_the_fanout(machines: int, fanout: int) -> None:
     found = radices(machines, fanout)
     assert math.prod(found) >= machines and all(2 <= number <= fanout for number in found)
     assert len(found) == (0 if machines == 1 else max(1, math.ceil(round(math.log(machines, fanout), 9))))
@@ -94,5 +97,5 @@ def test_rare_exchanges_and_free_links_are_never_slower(machines: int, cores: in
 
 
 @pytest.mark.parametrize(("workers", "levels"), [(1, 1), (12, 1), (13, 2), (144, 2), (145, 3), (1728, 3), (20_736, 4)])
-def test_there_are_as_many_levels_as_workers_need(workers: int, levels: int) -> None:
+def test_levels_for_a_number_of_workers(workers: int, levels: int) -> None:
     assert levels_for(workers) == levels

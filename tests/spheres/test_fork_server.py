@@ -1,3 +1,5 @@
+"""The fork server: start, exit codes and failures of workers, functions run in it, deadlines and signals."""
+
 import os
 import signal
 import subprocess
@@ -22,31 +24,31 @@ def launch(*modules: str) -> Iterator[ForkServer]:
         yield fork_server
 
 
-def own_bytes(pid: int) -> int:
-    """What a process has written to and shares with nobody."""
+def private_bytes(pid: int) -> int:
+    """Private dirty memory of a process in bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty:"))
 
 
-def test_workers_do_not_import_what_it_imported() -> None:
+def test_workers_share_the_imported_modules() -> None:
     with launch(WORKER, "cllm.training.worker") as fork_server, Sphere(fork_server, WORKER, 2) as sphere:
         pids = sphere.call_all("pid")
-        # PyTorch alone is 160 MB of a process's own memory.
-        assert all(own_bytes(pid) < 60e6 for pid in pids), [own_bytes(pid) for pid in pids]
+        # Importing PyTorch alone takes 160 MB of private memory.
+        assert all(private_bytes(pid) < 60e6 for pid in pids), [private_bytes(pid) for pid in pids]
 
 
-def test_a_worker_is_asked_for_before_it_can_be_born() -> None:
+def test_spawn_does_not_wait_for_the_start() -> None:
     with launch() as fork_server:
         children = [fork_server.spawn(WORKER) for _ in range(3)]
-        numbers = [child.pid for child in reversed(children)]
-        assert len(set(numbers)) == 3
+        pids = [child.pid for child in reversed(children)]
+        assert len(set(pids)) == 3
         for child in children:
             child.calls.close()
             assert child.wait(20) == 0
             child.close()
 
 
-def test_how_a_worker_ended_is_known() -> None:
+def test_exit_code_of_a_worker_is_known() -> None:
     with launch() as fork_server:
         for call, code in (
             (b'{"call": "end", "number": 1, "tasks": [{"code": 7}]}', 7),
@@ -57,11 +59,11 @@ def test_how_a_worker_ended_is_known() -> None:
             child.calls.write(call + b"\n")
             child.calls.flush()
             assert child.wait(20) == code and child.wait() == code
-            child.kill()  # nobody: it is gone
+            child.kill()  # no effect: the process has ended
             child.close()
 
 
-def test_a_worker_that_breaks_down_shows_why(capfd: pytest.CaptureFixture[str]) -> None:
+def test_traceback_of_a_crashed_worker_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     with launch() as fork_server:
         child = fork_server.spawn(WORKER)
         child.calls.write(b"this is no JSON\n")
@@ -71,7 +73,7 @@ def test_a_worker_that_breaks_down_shows_why(capfd: pytest.CaptureFixture[str]) 
     assert "JSONDecodeError" in capfd.readouterr().err
 
 
-def test_workers_die_with_the_process_they_come_from() -> None:
+def test_workers_die_with_the_fork_server() -> None:
     with launch() as fork_server, Sphere(fork_server, WORKER, 2) as sphere:
         sphere.call_all("pid")
         fork_server.process.kill()
@@ -82,37 +84,37 @@ def test_workers_die_with_the_process_they_come_from() -> None:
             fork_server.spawn(WORKER)
 
 
-def test_a_module_that_is_not_there_is_noticed() -> None:
-    lost = pytest.raises(WorkerLost, match="ended with exit code 1")
-    with launch("no_such_module") as fork_server, closing(fork_server.spawn("no_such_module")) as child, lost:
+def test_missing_module_raises_worker_lost() -> None:
+    raises_lost = pytest.raises(WorkerLost, match="ended with exit code 1")
+    with launch("no_such_module") as fork_server, closing(fork_server.spawn("no_such_module")) as child, raises_lost:
         _ = child.pid
 
 
-def test_a_sphere_whose_workers_cannot_be_born_says_so() -> None:
-    lost = pytest.raises(WorkerLost, match="ended with exit code 1")
-    with launch("no_such_module") as fork_server, Sphere(fork_server, "no_such_module", 2) as sphere, lost:
+def test_missing_module_of_a_sphere_raises_worker_lost() -> None:
+    raises_lost = pytest.raises(WorkerLost, match="ended with exit code 1")
+    with launch("no_such_module") as fork_server, Sphere(fork_server, "no_such_module", 2) as sphere, raises_lost:
         sphere.call_all("pid")
 
 
-def test_a_worker_that_no_process_can_be_had_for_says_so() -> None:
-    lost = pytest.raises(WorkerLost, match="^a worker process cannot be started: no more processes$")
+def test_failed_fork_raises_worker_lost_and_keeps_the_fork_server() -> None:
+    raises_lost = pytest.raises(WorkerLost, match="^a worker process cannot be started: no more processes$")
     with launch("refusing_worker") as fork_server:
-        for _ in range(2):  # and it does not end the fork server
-            with lost, Sphere(fork_server, "refusing_worker", 2) as sphere:
+        for _ in range(2):  # the fork server survives the first failure
+            with raises_lost, Sphere(fork_server, "refusing_worker", 2) as sphere:
                 sphere.call_all("pid")
 
 
-def test_workers_that_are_not_born_yet_are_not_waited_for() -> None:
+def test_exit_after_an_error_does_not_wait_for_workers_to_start() -> None:
     with (
         pytest.raises(KeyError),
         launch(WORKER, "cllm.training.worker") as fork_server,
         Sphere(fork_server, WORKER, 2) as sphere,
     ):
-        os.kill(fork_server.process.pid, signal.SIGSTOP)  # they never will be
+        os.kill(fork_server.process.pid, signal.SIGSTOP)  # so that no worker ever starts
         raise KeyError(sphere)
 
 
-def test_one_that_does_not_answer_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fork_server_that_does_not_answer_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cllm.spheres.fork_server.DEADLINE_SECONDS", 0.5)
     with launch() as fork_server:
         os.kill(fork_server.process.pid, signal.SIGSTOP)
@@ -120,7 +122,7 @@ def test_one_that_does_not_answer_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
             _ = child.pid
 
 
-def test_what_is_run_in_it_is_there_for_those_who_are_born_later() -> None:
+def test_workers_forked_after_run_share_its_result() -> None:
     with launch(WORKER, "preparing") as fork_server, Sphere(fork_server, WORKER, 1) as before:
         fork_server.run("preparing", "prepare", 20)
         with Sphere(fork_server, WORKER, 2) as after:
@@ -132,24 +134,26 @@ def test_what_is_run_in_it_is_there_for_those_who_are_born_later() -> None:
         assert before.call_one("square", x=2) == 4
 
 
-def test_what_is_run_in_it_has_a_deadline() -> None:
+def test_run_has_a_timeout() -> None:
     with launch(WORKER, "preparing") as fork_server:
         os.kill(fork_server.process.pid, signal.SIGSTOP)
         with pytest.raises(WorkerLost, match="was killed by signal 9"):
             fork_server.run("preparing", "prepare", 0.5)
 
 
-def test_descriptors_do_not_pile_up() -> None:
+def test_descriptors_are_closed() -> None:
     with launch() as fork_server:
-        left = []
+        descriptor_counts = []
         for _ in range(2):
             with Sphere(fork_server, WORKER, 3) as sphere:
                 sphere.call_all("pid")
-            left.append([len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in (fork_server.process.pid, os.getpid())])
-        assert left[0] == left[1]
+            descriptor_counts.append(
+                [len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in (fork_server.process.pid, os.getpid())]
+            )
+        assert descriptor_counts[0] == descriptor_counts[1]
 
 
-def test_a_terminals_interrupt_is_not_for_it() -> None:
+def test_fork_server_and_workers_ignore_interrupts() -> None:
     with launch() as fork_server, Sphere(fork_server, WORKER, 1) as sphere:
         assert os.getpgid(fork_server.process.pid) != os.getpgid(0)
         for pid in (fork_server.process.pid, sphere.call_one("pid")):
@@ -158,7 +162,7 @@ def test_a_terminals_interrupt_is_not_for_it() -> None:
         assert sphere.call_one("square", x=5) == 25
 
 
-def test_it_ends_where_nobody_asks_any_more() -> None:
+def test_fork_server_ends_with_its_owner() -> None:
     program = (
         f"from cllm.spheres import ForkServer; import os; print(ForkServer([{WORKER!r}], {ENVIRONMENT!r}).process.pid)"
     )

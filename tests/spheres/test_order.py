@@ -1,3 +1,5 @@
+"""The fixed order of summation: blocks, spans, and bit-identical sums for any division among machines."""
+
 import math
 from fractions import Fraction
 from itertools import pairwise
@@ -12,76 +14,77 @@ from cllm.spheres.order import FANOUT, blocks, ordered_sum, spans
 from cllm.training.learner import sum_micro_batches
 
 
-def in_words(micro_batches: list[str]) -> str:
-    """The order as the header of `order` writes it."""
+def reference_order(micro_batches: list[str]) -> str:
+    """The fixed order as in the docstring of `cllm.spheres.order`, as text."""
     p = micro_batches
     fours = [f"(({p[n]} + {p[n + 1]}) + ({p[n + 2]} + {p[n + 3]}))" for n in (0, 4, 8)]
     return f"(({fours[0]} + {fours[1]}) + {fours[2]})"
 
 
 class SymbolicSum(str):
-    """A sum as it is written, smaller names first: addition does commute."""
+    """Text that records the order of additions with parentheses."""
 
     def __add__(self, other: str) -> "SymbolicSum":
         return SymbolicSum(f"({self} + {other})")
 
 
-cuts = st.sets(st.integers(1, FANOUT - 1)).map(lambda inner: [0, *sorted(inner), FANOUT])
+CUTS = st.sets(st.integers(1, FANOUT - 1)).map(lambda inner: [0, *sorted(inner), FANOUT])
 
 
-@given(cuts)
-def test_blocks_of_any_spans_are_summed_in_the_one_order(ends: list[int]) -> None:
+@given(CUTS)
+def test_partial_sums_of_any_spans_keep_the_fixed_order(ends: list[int]) -> None:
     names = [chr(ord("a") + number) for number in range(FANOUT)]
-    held = {}
+    partial_sums = {}
     for first, end in pairwise(ends):
         for block in blocks(first, end):
             values = {(n, n + 1): SymbolicSum(names[n]) for n in range(*block)}
-            held[block] = ordered_sum(values)
-    assert ordered_sum(held) == in_words(names)
-    assert sorted(held) == sorted(block for first, end in pairwise(ends) for block in blocks(first, end))
+            partial_sums[block] = ordered_sum(values)
+    assert ordered_sum(partial_sums) == reference_order(names)
+    assert sorted(partial_sums) == sorted(block for first, end in pairwise(ends) for block in blocks(first, end))
 
 
-@given(cuts)
-def test_blocks_cover_a_span_and_are_few(ends: list[int]) -> None:
+@given(CUTS)
+def test_blocks_cover_a_span_with_at_most_five_blocks(ends: list[int]) -> None:
     for first, end in pairwise(ends):
         found = blocks(first, end)
         assert [n for block in found for n in range(*block)] == list(range(first, end))
         assert len(found) <= 5 and (len(found) == 1) == (end - first in (1, 2, 4, 12) and first % (end - first) == 0)
 
 
-def test_whoever_sums_finds_the_same_bits() -> None:
+def test_sums_are_bit_identical_for_any_division() -> None:
     rows = torch.randn(FANOUT, 1, 1000, generator=torch.Generator().manual_seed(0))
-    whole = sum_micro_batches(rows, 0)
+    expected = sum_micro_batches(rows, 0)
     for ends in ([0, 12], [0, 6, 12], [0, 4, 8, 12], [0, 3, 5, 7, 10, 12], list(range(13))):
-        held = {}
+        partial_sums = {}
         for first, end in pairwise(ends):
             for block in blocks(first, end):
-                held[block] = ordered_sum({(n, n + 1): rows[n, 0].numpy() for n in range(*block)})
-        assert np.array_equal(ordered_sum(held), whole.numpy()), ends
+                partial_sums[block] = ordered_sum({(n, n + 1): rows[n, 0].numpy() for n in range(*block)})
+        assert np.array_equal(ordered_sum(partial_sums), expected.numpy()), ends
     naive = rows[:, 0].sum(0)
-    assert not torch.equal(naive, whole) and torch.allclose(naive, whole, atol=1e-5)  # so the order is one of many
+    # Another order gives other bits.
+    assert not torch.equal(naive, expected) and torch.allclose(naive, expected, atol=1e-5)
 
 
-speeds_of = st.lists(st.floats(0.01, 100), min_size=1, max_size=FANOUT)
+SPEEDS = st.lists(st.floats(0.01, 100), min_size=1, max_size=FANOUT)
 
 
-@given(speeds_of)
-def test_spans_are_neighbours_and_no_other_dealing_would_end_earlier(speeds: list[float]) -> None:
+@given(SPEEDS)
+def test_spans_are_contiguous_and_optimal(speeds: list[float]) -> None:
     found = spans(speeds)
     assert [n for span in found for n in range(*span)] == list(range(FANOUT))
     slowest = max((end - first) / speed for (first, end), speed in zip(found, speeds, strict=True))
-    earlier = slowest * (1 - 1e-9)  # by then, all of them together are done with fewer than twelve
-    assert sum(math.floor(Fraction(speed) * Fraction(earlier)) for speed in speeds) < FANOUT
+    earlier_end = slowest * (1 - 1e-9)  # until then, fewer than twelve positions can be done
+    assert sum(math.floor(Fraction(speed) * Fraction(earlier_end)) for speed in speeds) < FANOUT
 
 
-@given(speeds_of)
-def test_everybody_has_one_as_long_as_speeds_are_not_known(speeds: list[float]) -> None:
+@given(SPEEDS)
+def test_min_per_peer_gives_every_machine_a_position(speeds: list[float]) -> None:
     found = spans(speeds, min_per_peer=1)
     assert all(end > first for first, end in found)
     assert [n for span in found for n in range(*span)] == list(range(FANOUT))
 
 
-def test_equal_machines_have_equal_spans() -> None:
+def test_spans_of_equal_and_unequal_machines() -> None:
     for number in (1, 2, 3, 4, 6, 12):
         assert spans([1.0] * number) == [(n * 12 // number, (n + 1) * 12 // number) for n in range(number)]
     assert spans([1.0, 3.0]) == [(0, 3), (3, 12)]

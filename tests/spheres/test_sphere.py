@@ -1,3 +1,5 @@
+"""Spheres: tasks, replacement of failed workers, resizing, invalid results, cleanup and shared memory."""
+
 import os
 import signal
 import subprocess
@@ -31,8 +33,8 @@ def launch(num_workers: int, extra_fds: tuple[int, ...] = (), idempotent: bool =
 
 
 @contextmanager
-def faulty(num_workers: int) -> Iterator[Sphere]:
-    """A sphere whose workers can do something once between all of them."""
+def launch_failing_once(num_workers: int) -> Iterator[Sphere]:
+    """A sphere whose workers fail once in total: a pipe holds the byte that the first failing call reads."""
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.write(write, b"x")
@@ -48,16 +50,16 @@ def sphere() -> Iterator[Sphere]:
         yield sphere
 
 
-def test_results_come_in_the_order_of_the_tasks(sphere: Sphere) -> None:
+def test_results_are_in_the_order_of_the_tasks(sphere: Sphere) -> None:
     assert sphere.map_tasks("square", [{"x": x} for x in range(20)]) == [x * x for x in range(20)]
 
 
-def test_fewer_tasks_than_workers_and_none(sphere: Sphere) -> None:
+def test_fewer_tasks_than_workers_and_no_tasks(sphere: Sphere) -> None:
     assert sphere.map_tasks("square", [{"x": 3}]) == [9]
     assert sphere.map_tasks("square", []) == []
 
 
-def test_some_work_while_others_rest(sphere: Sphere) -> None:
+def test_calls_may_use_only_the_first_workers(sphere: Sphere) -> None:
     pids = sphere.call_all("pid")
     assert set(sphere.map_tasks("pid", [{}] * 9, 1)) == {pids[0]}
     assert set(sphere.map_tasks("pid", [{}] * 9, 2)) <= set(pids[:2])
@@ -65,7 +67,7 @@ def test_some_work_while_others_rest(sphere: Sphere) -> None:
     assert sphere.call_all("square", [{"x": 2}, {"x": 3}, {"x": 4}]) == [4, 9, 16]
 
 
-def test_a_call_that_was_begun_is_answered_some_time() -> None:
+def test_has_result_is_true_until_the_result_is_taken() -> None:
     with launch(1) as sphere:
         sphere.start_call("square", x=3)
         while not sphere.has_result():
@@ -74,7 +76,7 @@ def test_a_call_that_was_begun_is_answered_some_time() -> None:
         assert not sphere.has_result()
 
 
-def test_what_is_there_at_once_is_taken_in_shares_that_shrink(sphere: Sphere) -> None:
+def test_chunked_tasks_are_taken_in_decreasing_chunks(sphere: Sphere) -> None:
     assert [len(taken) for taken in iter(TaskQueue([{}] * 12, 2, chunked=True).next_tasks, [])] == [3, 3, 2, 1, 1, 1, 1]
     assert [len(taken) for taken in iter(TaskQueue([{}] * 12, 12, chunked=True).next_tasks, [])] == [1] * 12
     assert [len(taken) for taken in iter(TaskQueue([{}] * 3, 2, chunked=False).next_tasks, [])] == [1] * 3
@@ -83,99 +85,99 @@ def test_what_is_there_at_once_is_taken_in_shares_that_shrink(sphere: Sphere) ->
         assert sphere.map_tasks("square", tasks, chunked=True) == [x * x for x in range(number)]
 
 
-def test_tasks_are_drawn_as_workers_become_free(sphere: Sphere) -> None:
-    drawn = []
+def test_tasks_are_read_as_workers_become_free(sphere: Sphere) -> None:
+    read_tasks = []
 
     def tasks() -> Iterator[dict[str, int]]:
         for x in range(100):
-            if len(drawn) == 7:
+            if len(read_tasks) == 7:
                 return
-            drawn.append(x)
+            read_tasks.append(x)
             yield {"x": x}
 
     assert sphere.map_tasks("square", tasks()) == [x * x for x in range(7)]
 
 
-def test_every_worker_is_called_once(sphere: Sphere) -> None:
+def test_call_all_calls_every_worker_once(sphere: Sphere) -> None:
     assert sphere.call_all("pid") == sphere.pids
     assert sphere.call_one("pid") == sphere.pids[0]
 
 
-def test_a_call_that_was_begun_is_ended_later(sphere: Sphere) -> None:
+def test_wait_result_returns_the_result_of_a_started_call(sphere: Sphere) -> None:
     sphere.start_call("square", x=12)
     assert sphere.wait_result() == 144
 
 
-def test_a_users_error_is_its_sentence(sphere: Sphere) -> None:
-    with launch(1) as one, pytest.raises(WorkerLost, match="^this was refused$"):
-        one.call_all("fail")
+def test_cllm_error_of_a_worker_keeps_its_message(sphere: Sphere) -> None:
+    with launch(1) as sphere_of_one, pytest.raises(WorkerLost, match="^this was refused$"):
+        sphere_of_one.call_all("fail")
 
 
-def test_a_bug_shows_its_traceback() -> None:
-    with launch(1) as one, pytest.raises(AssertionError, match="ZeroDivisionError"):
-        one.call_all("bug")
+def test_other_exception_of_a_worker_shows_its_traceback() -> None:
+    with launch(1) as sphere_of_one, pytest.raises(AssertionError, match="ZeroDivisionError"):
+        sphere_of_one.call_all("bug")
 
 
-def test_a_killed_worker_is_noticed_by_name() -> None:
-    with launch(2) as two, pytest.raises(WorkerLost, match="killed by signal 9"):
-        two.map_tasks("die", [{}, {}])
+def test_killed_worker_raises_worker_lost() -> None:
+    with launch(2) as sphere_of_two, pytest.raises(WorkerLost, match="killed by signal 9"):
+        sphere_of_two.map_tasks("die", [{}, {}])
 
 
-def test_a_worker_that_died_before_the_call_is_noticed() -> None:
-    with launch(1) as one:
-        one.workers[0].process.kill()
-        one.workers[0].process.wait()
+def test_worker_killed_before_the_call_raises_worker_lost() -> None:
+    with launch(1) as sphere_of_one:
+        sphere_of_one.workers[0].process.kill()
+        sphere_of_one.workers[0].process.wait()
         with pytest.raises(WorkerLost, match="killed by signal 9"):
-            one.call_all("pid")
+            sphere_of_one.call_all("pid")
 
 
 @pytest.mark.parametrize("num_workers, chunked", [(1, False), (3, False), (1, True), (3, True)])
-def test_a_killed_worker_is_replaced_and_its_tasks_done(num_workers: int, chunked: bool) -> None:
-    with faulty(num_workers) as sphere:
+def test_killed_worker_is_replaced_and_its_tasks_retried(num_workers: int, chunked: bool) -> None:
+    with launch_failing_once(num_workers) as sphere:
         before = sphere.call_all("pid")
         tasks = [{"x": x, "descriptor": FIRST_EXTRA_FD, "number": signal.SIGKILL} for x in range(20)]
         assert sphere.map_tasks("square_later", tasks, chunked=chunked) == [x * x for x in range(20)]
         assert len(sphere.replacement_reasons) == 1 and sphere.replacement_reasons[0].endswith("was killed by signal 9")
-        now = sphere.call_all("pid")
-        assert now == sphere.pids and len(set(before) - set(now)) == 1
-        assert not any(is_alive(pid) for pid in set(before) - set(now))
+        after = sphere.call_all("pid")
+        assert after == sphere.pids and len(set(before) - set(after)) == 1
+        assert not any(is_alive(pid) for pid in set(before) - set(after))
 
 
-def test_workers_killed_while_they_rest_are_replaced() -> None:
-    with launch(2, idempotent=True) as two:
-        for worker in two.workers:
+def test_workers_killed_while_idle_are_replaced() -> None:
+    with launch(2, idempotent=True) as sphere_of_two:
+        for worker in sphere_of_two.workers:
             worker.process.kill()
             worker.process.wait()
-        assert two.call_all("square", [{"x": 2}, {"x": 3}]) == [4, 9]
-        assert len(two.replacement_reasons) == 2
+        assert sphere_of_two.call_all("square", [{"x": 2}, {"x": 3}]) == [4, 9]
+        assert len(sphere_of_two.replacement_reasons) == 2
 
 
-def test_a_worker_in_anothers_place_is_prepared_as_it_was() -> None:
-    with launch(1, idempotent=True) as one:
-        one.prepare("remember", x=5)
-        one.prepare("remember", x=6)
-        one.workers[0].process.kill()
-        assert one.call_one("prepared") == [5, 6]
+def test_replacement_worker_is_prepared() -> None:
+    with launch(1, idempotent=True) as sphere_of_one:
+        sphere_of_one.prepare("remember", x=5)
+        sphere_of_one.prepare("remember", x=6)
+        sphere_of_one.workers[0].process.kill()
+        assert sphere_of_one.call_one("prepared") == [5, 6]
 
 
 @pytest.mark.parametrize("idempotent", [True, False])
-def test_workers_join_and_leave_between_calls(idempotent: bool) -> None:
+def test_resize_starts_and_ends_workers(idempotent: bool) -> None:
     with launch(2, idempotent=idempotent) as sphere:
         sphere.prepare("remember", x=5)
         first = sphere.call_all("pid")
         sphere.resize(5)
         assert sphere.call_all("prepared") == [[5]] * 5 and sphere.call_all("pid")[:2] == first
         assert sphere.map_tasks("square", [{"x": x} for x in range(20)]) == [x * x for x in range(20)]
-        five = sphere.pids
+        pids_of_five = sphere.pids
         sphere.resize(1)
-        assert sphere.call_all("pid") == first[:1] and not any(is_alive(pid) for pid in five[1:])
+        assert sphere.call_all("pid") == first[:1] and not any(is_alive(pid) for pid in pids_of_five[1:])
         sphere.resize(3)
         assert sphere.call_all("square", [{"x": 1}, {"x": 2}, {"x": 3}]) == [1, 4, 9]
-        assert sphere.call_all("prepared") == [[5]] * 3 and len({*sphere.pids, *five}) == 7
-    assert not any(is_alive(pid) for pid in five)
+        assert sphere.call_all("prepared") == [[5]] * 3 and len({*sphere.pids, *pids_of_five}) == 7
+    assert not any(is_alive(pid) for pid in pids_of_five)
 
 
-def test_a_worker_that_ends_while_it_joins_is_replaced() -> None:
+def test_worker_killed_during_resize_is_replaced() -> None:
     with launch(1, idempotent=True) as sphere:
         sphere.prepare("remember", x=5)
         spawn, spawned = sphere._fork_server.spawn, list[Any]()
@@ -191,16 +193,16 @@ def test_a_worker_that_ends_while_it_joins_is_replaced() -> None:
         assert sphere.call_all("prepared") == [[5]] * 2 and len(spawned) == 2 and len(sphere.replacement_reasons) == 1
 
 
-def test_a_hung_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hung_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cllm.spheres.sphere.IDLE_CHECK_SECONDS", 0.05)
-    with faulty(2) as sphere:
+    with launch_failing_once(2) as sphere:
         tasks = [{"x": x, "descriptor": FIRST_EXTRA_FD, "number": signal.SIGSTOP} for x in range(5)]
         assert sphere.map_tasks("square_later", tasks) == [x * x for x in range(5)]
         assert len(sphere.replacement_reasons) == 1 and "used no CPU time" in sphere.replacement_reasons[0]
 
 
-def test_a_result_that_cannot_be_is_found_again() -> None:
-    with faulty(2) as sphere:
+def test_invalid_result_is_computed_again() -> None:
+    with launch_failing_once(2) as sphere:
         tasks = [{"x": x, "descriptor": FIRST_EXTRA_FD} for x in range(9)]
         found = sphere.map_tasks(
             "square_wrongly", tasks, is_valid=lambda arguments, result: result == arguments["x"] ** 2
@@ -209,19 +211,19 @@ def test_a_result_that_cannot_be_is_found_again() -> None:
         assert len(sphere.replacement_reasons) == 1 and sphere.replacement_reasons[0].endswith(
             "answered square_wrongly with -1"
         )
-    with launch(2, idempotent=True) as two:
-        assert two.call_all("square", [{"x": 2}, {"x": 3}], lambda arguments, result: result == 4) == [4, 9]
-        assert len(two.replacement_reasons) == 1, "the second answer stands"
+    with launch(2, idempotent=True) as sphere_of_two:
+        assert sphere_of_two.call_all("square", [{"x": 2}, {"x": 3}], lambda arguments, result: result == 4) == [4, 9]
+        assert len(sphere_of_two.replacement_reasons) == 1, "the result of the retry is accepted"
 
 
-def test_workers_that_all_end_are_not_replaced_for_ever() -> None:
-    with launch(2, idempotent=True) as two:
+def test_consecutive_failures_are_limited() -> None:
+    with launch(2, idempotent=True) as sphere_of_two:
         with pytest.raises(WorkerLost, match="killed by signal 9"):
-            two.map_tasks("die", [{}, {}])
-        assert len(two.replacement_reasons) == MAX_CONSECUTIVE_FAILURES
+            sphere_of_two.map_tasks("die", [{}, {}])
+        assert len(sphere_of_two.replacement_reasons) == MAX_CONSECUTIVE_FAILURES
 
 
-def test_an_answer_to_another_call_is_refused() -> None:
+def test_malformed_and_mismatched_answers_raise_worker_failure() -> None:
     calls, answers = os.pipe(), os.pipe()
     process = SimpleNamespace(calls=os.fdopen(calls[1], "wb"), answers=os.fdopen(answers[0], "rb", buffering=0), pid=7)
     worker = RemoteWorker(0, process)  # type: ignore[arg-type]
@@ -241,20 +243,20 @@ def test_an_answer_to_another_call_is_refused() -> None:
         os.write(answers[1], b'{"number": 2, "results": %s}\n' % results)
         with pytest.raises(WorkerFailure, match="answered 2 tasks of square with"):
             worker.receive()
-    assert worker.pending is call and worker.num_done["square"] == 1, "it still owes it"
+    assert worker.pending is call and worker.num_done["square"] == 1, "the call is still pending"
     for end in (process.calls, process.answers):
         end.close()
     os.close(calls[0])
     os.close(answers[1])
 
 
-def test_no_worker_is_left_behind() -> None:
-    with launch(2) as two:
-        pids = two.call_all("pid")
+def test_exit_ends_all_workers() -> None:
+    with launch(2) as sphere_of_two:
+        pids = sphere_of_two.call_all("pid")
     assert not any(is_alive(pid) for pid in pids)
 
 
-def test_a_worker_never_outlives_a_killed_parent() -> None:
+def test_workers_end_when_their_parent_is_killed() -> None:
     program = (
         "import os, sys; from cllm.spheres import ForkServer, Sphere;"
         f"fork_server = ForkServer([{WORKER!r}], {ENVIRONMENT!r}); sphere = Sphere(fork_server, {WORKER!r}, 2);"
@@ -271,17 +273,17 @@ def test_a_worker_never_outlives_a_killed_parent() -> None:
     wait_until_gone(pids)
 
 
-def test_workers_write_into_shared_memory() -> None:
+def test_workers_write_to_shared_memory() -> None:
     descriptor = create_shared_memory()
     shared = SharedArrays(LAYOUT, descriptor)
-    with launch(2, (descriptor,)) as two:
-        two.map_tasks("write", [{"descriptor": FIRST_EXTRA_FD, "row": row} for row in range(4)])
+    with launch(2, (descriptor,)) as sphere_of_two:
+        sphere_of_two.map_tasks("write", [{"descriptor": FIRST_EXTRA_FD, "row": row} for row in range(4)])
     os.close(descriptor)
     assert np.array_equal(shared["a"], np.repeat(np.arange(4, dtype=np.float32), 5).reshape(4, 5))
     assert not shared["b"].any()
 
 
-def test_shared_arrays_begin_on_cache_lines() -> None:
+def test_shared_arrays_are_aligned_to_cache_lines() -> None:
     descriptor = create_shared_memory()
     shared = SharedArrays({"x": ("uint8", (3,)), "y": ("float64", (2, 2))}, descriptor)
     os.close(descriptor)

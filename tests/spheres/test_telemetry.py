@@ -1,3 +1,5 @@
+"""Telemetry: samples of workers, and rows of control nodes."""
+
 from collections import Counter, defaultdict
 from types import SimpleNamespace
 from typing import Any
@@ -6,7 +8,7 @@ from cllm.spheres.telemetry import Telemetry, control_node_row, flatten
 
 
 class FakeWorker(SimpleNamespace):
-    """One that is only itself."""
+    """A worker that is hashable by identity."""
 
     __hash__ = object.__hash__
 
@@ -22,30 +24,30 @@ def worker(rank: int) -> Any:
     )
 
 
-def test_a_sample_is_about_the_time_since_the_one_before() -> None:
+def test_sample_covers_the_time_since_the_previous_one() -> None:
     now = 10.0
-    workers, lost = [worker(0), worker(1)], ["one"]
-    telemetry = Telemetry(SimpleNamespace(workers=workers, replacement_reasons=lost), lambda: now)  # type: ignore[arg-type]
+    workers, reasons = [worker(0), worker(1)], ["one"]
+    telemetry = Telemetry(SimpleNamespace(workers=workers, replacement_reasons=reasons), lambda: now)  # type: ignore[arg-type]
     now = 14.0
     workers[0].num_done.update(compute=8, reduce=1, dev_loss=1)
     workers[0].seconds.update(compute=2.0, dev_loss=1.0, reduce=0.25, update=0.25)
     sample = telemetry.sample(512)
     first, second = sample["workers"]
     assert sample["replacement_reasons"] == ["one"]
-    lost.append("two")
+    reasons.append("two")
     assert (first["num_micro_batches"], first["tokens_per_second"]) == (8, 1024.0)
     assert (first["compute_share"], first["reduce_share"]) == (0.75, 0.125)
     assert (second["num_micro_batches"], second["compute_share"], second["num_replacements"]) == (0, 0.0, 1)
     assert first["memory_bytes"] > 0
     now = 15.0
-    again = telemetry.sample(512)
-    assert [each["num_micro_batches"] for each in again["workers"]] == [0, 0] and again["replacement_reasons"] == [
-        "two"
-    ]
-    workers[1] = worker(1)  # another has joined in the place of one that left
+    second_sample = telemetry.sample(512)
+    assert [each["num_micro_batches"] for each in second_sample["workers"]] == [0, 0] and second_sample[
+        "replacement_reasons"
+    ] == ["two"]
+    workers[1] = worker(1)  # replaced by another worker
     workers[1].num_done.update(compute=3)
     assert [each["num_micro_batches"] for each in telemetry.sample(512)["workers"]] == [0, 3]
-    assert again["control"]["cpu_share"] >= 0
+    assert second_sample["control"]["cpu_share"] >= 0
 
 
 def child_sample(pid: int) -> Any:
@@ -64,7 +66,7 @@ def child_sample(pid: int) -> Any:
     }
 
 
-def test_a_control_node_is_what_is_below_it() -> None:
+def test_control_node_row_aggregates_its_workers() -> None:
     row = control_node_row(1, "10.0.0.2", child_sample(70))
     assert (row["rank"], row["name"], row["pid"], row["state"]) == (1, "10.0.0.2", 70, "control")
     assert (row["num_micro_batches"], row["tokens_per_second"], row["memory_bytes"], row["num_replacements"]) == (
@@ -76,7 +78,7 @@ def test_a_control_node_is_what_is_below_it() -> None:
     assert (round(row["compute_share"], 9), row["reduce_share"], row["replacement_reasons"]) == (0.55, 0.1, ["why"])
 
 
-def test_all_processes_have_a_sphere() -> None:
+def test_flatten_lists_all_processes_with_their_sphere() -> None:
     tree = [control_node_row(rank, "", child_sample(70 + 10 * rank)) for rank in range(2)]
     assert [(sphere, row["pid"]) for sphere, row in flatten(tree)] == [
         *[("", 70), ("0", 71), ("0", 72)],
