@@ -1,3 +1,5 @@
+"""The history of a run in SQLite: order, bounded size, and unreadable or unwritable files."""
+
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ def sample() -> dict[str, Any]:
     }
 
 
-def test_samples_come_back_in_order_and_a_second_command_goes_on(tmp_path: Path) -> None:
+def test_samples_are_read_in_order_and_appended_by_a_second_command(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     for begin in (0, 3):
         with History(path) as history:
@@ -30,7 +32,7 @@ def test_samples_come_back_in_order_and_a_second_command_goes_on(tmp_path: Path)
     assert rows == 6
 
 
-def test_it_is_bounded_and_covers_the_whole_run(tmp_path: Path) -> None:
+def test_history_is_bounded_and_covers_the_whole_run(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     with History(path) as history:
         for second in range(3 * MAX_SAMPLES):
@@ -42,7 +44,7 @@ def test_it_is_bounded_and_covers_the_whole_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 100])
-def test_one_that_cannot_be_read_is_begun_anew(tmp_path: Path, content: bytes) -> None:
+def test_unreadable_history_is_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "history.sqlite"
     path.write_bytes(content)
     assert read_history(path) == []
@@ -51,15 +53,15 @@ def test_one_that_cannot_be_read_is_begun_anew(tmp_path: Path, content: bytes) -
     assert len(read_history(path)) == 1
 
 
-def test_one_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+def test_failed_write_is_rolled_back_and_ignored(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     with History(path) as history:
         history.add(1.0, RUN, sample())
         with sqlite3.connect(path) as other:
             other.execute("DROP TABLE workers")
         history.add(2.0, RUN, sample())
-    assert [row["seconds"] for row in read_history(path)] == [1.0], "all of a sample or nothing"
+    assert [row["seconds"] for row in read_history(path)] == [1.0], "a sample is written completely or not at all"
 
 
-def test_none_is_none(tmp_path: Path) -> None:
+def test_missing_history_is_empty(tmp_path: Path) -> None:
     assert read_history(tmp_path / "history.sqlite") == []

@@ -1,4 +1,4 @@
-"""Which documents a run's memory reads."""
+"""The choice of the documents that the memory is trained on, and its storage."""
 
 import json
 from pathlib import Path
@@ -29,18 +29,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return ingest(make_repository(folder / "repository"), folder / "corpus", CorpusConfig())
 
 
-def splits(corpus: Corpus, numbers: list[int]) -> set[str]:
+def splits_of(corpus: Corpus, numbers: list[int]) -> set[str]:
     return {corpus.train[number].split for number in numbers}
 
 
-def test_with_time_all_is_read_and_the_dev_documents_with_the_network(corpus: Corpus) -> None:
+def test_enough_time_includes_all_documents_and_dev_with_the_network(corpus: Corpus) -> None:
     plan = plan_memory(corpus, 300, 2, 0)
     assert sorted(plan.alone + plan.with_network) == list(range(len(corpus.train)))
-    assert splits(corpus, plan.with_network) == {"dev"} and splits(corpus, plan.alone) == {"train"}
+    assert splits_of(corpus, plan.with_network) == {"dev"} and splits_of(corpus, plan.alone) == {"train"}
     assert "a part of" not in describe_memory_plan(plan, corpus)
 
 
-def test_without_time_a_part_is_read_and_the_plan_says_so(corpus: Corpus) -> None:
+def test_limited_time_selects_a_part_and_reports_it(corpus: Corpus) -> None:
     documents = corpus.train
     seconds = OVERHEAD_SECONDS + 0.05
     plan = plan_memory(corpus, seconds, 1, 0)
@@ -59,23 +59,23 @@ def test_without_time_a_part_is_read_and_the_plan_says_so(corpus: Corpus) -> Non
     assert len(smallest.alone) == len(smallest.with_network) == 1
 
 
-def test_a_saved_plan_is_the_same_and_a_foreign_one_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+def test_plan_round_trip_and_rejection_of_invalid_plans(corpus: Corpus, tmp_path: Path) -> None:
     run = Run(tmp_path)
     plan = plan_memory(corpus, 300, 2, 0)
     save_memory_plan(plan, run)
     assert load_memory_plan(run, corpus) == plan
-    for wrong in (
+    for invalid in (
         {"alone": [0]},
         {"alone": [0], "with_network": [0]},
         {"alone": [10_000], "with_network": []},
         {"alone": 3, "with_network": 4},
     ):
-        run.memory_plan.write_text(json.dumps(wrong))
+        run.memory_plan.write_text(json.dumps(invalid))
         with pytest.raises(ArtifactError, match="memory-plan"):
             load_memory_plan(run, corpus)
 
 
-def test_no_dev_documents_no_hearing(corpus: Corpus) -> None:
+def test_no_dev_documents_leave_none_for_training_with_the_network(corpus: Corpus) -> None:
     train_documents = [document for document in corpus.documents if document.split == "train"]
     plan = plan_memory(Corpus(corpus.directory, train_documents, corpus.report), 300, 2, 0)
     assert plan == MemoryPlan(alone=list(range(len(train_documents))), with_network=[])

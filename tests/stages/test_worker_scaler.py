@@ -1,4 +1,4 @@
-"""As many workers as there are cores, while these change."""
+"""The number of workers follows the available cores."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from cllm.stages.worker_scaler import POLL_SECONDS, WorkerScaler, set_affinity
 
 
 class FakeMachine:
-    """A machine whose cores change, and a sphere."""
+    """A machine whose available cores change, with a sphere and a worker scaler."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, workers: int | None = None) -> None:
         self.now, self.cores, self.num_idle, self.text = 0.0, {0, 1}, 0, io.StringIO()
@@ -39,29 +39,29 @@ class FakeMachine:
         return self.worker_scaler.num_active()
 
 
-def test_workers_join_and_leave_with_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    here = FakeMachine(monkeypatch, tmp_path)
-    assert here.worker_scaler.num_active() == here.poll_later() == 2 and not here.text.getvalue()
-    here.cores = {1}
-    assert here.worker_scaler.num_active() == 2, "it does not look at every step"
-    assert here.poll_later() == 1
-    assert here.affinities == [(7, {1}), (8, {1})], "and everybody goes there"
-    assert "available cores: 1; workers: 1, before 2" in here.text.getvalue()
-    here.cores = set(range(16))
-    assert here.poll_later() == 12
-    here.num_idle = 1
-    assert here.poll_later() == 11
-    here.cores = {3}
-    assert here.poll_later() == 1, "somebody works"
+def test_number_of_active_workers_follows_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    machine = FakeMachine(monkeypatch, tmp_path)
+    assert machine.worker_scaler.num_active() == machine.poll_later() == 2 and not machine.text.getvalue()
+    machine.cores = {1}
+    assert machine.worker_scaler.num_active() == 2, "the cores are polled at intervals only"
+    assert machine.poll_later() == 1
+    assert machine.affinities == [(7, {1}), (8, {1})], "all processes are moved to the remaining core"
+    assert "available cores: 1; workers: 1, before 2" in machine.text.getvalue()
+    machine.cores = set(range(16))
+    assert machine.poll_later() == 12
+    machine.num_idle = 1
+    assert machine.poll_later() == 11
+    machine.cores = {3}
+    assert machine.poll_later() == 1, "at least one worker is active"
 
 
-def test_the_number_that_the_user_asked_for_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    here = FakeMachine(monkeypatch, tmp_path, workers=3)
-    here.cores = {1}
-    assert here.poll_later() == 3 and here.job.cores == 1
+def test_requested_number_of_workers_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    machine = FakeMachine(monkeypatch, tmp_path, workers=3)
+    machine.cores = {1}
+    assert machine.poll_later() == 3 and machine.job.cores == 1
 
 
-def test_a_process_is_placed_and_one_that_has_ended_is_not() -> None:
+def test_set_affinity_moves_a_process_and_ignores_an_ended_one() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         core = min(os.sched_getaffinity(0))
         set_affinity(process.pid, {core})
