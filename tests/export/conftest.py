@@ -1,3 +1,5 @@
+"""Fixtures: trained networks with random weights, loaded from their model directories."""
+
 import pytest
 from exported import CONFIGS, GROUPED, save_and_load
 
@@ -11,5 +13,5 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> TrainedNetwork:
 
 @pytest.fixture(scope="session", params=CONFIGS)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainedNetwork:
-    """Each of the networks in turn."""
+    """A network of each configuration."""
     return save_and_load(tmp_path_factory.mktemp(request.param), CONFIGS[request.param])

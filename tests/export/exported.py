@@ -1,4 +1,4 @@
-"""Small networks with drawn weights, saved as a run would, and the texts that their words were learned from."""
+"""Small networks with random weights, saved as by a run, and the texts that their tokenizer is trained on."""
 
 import sys
 from pathlib import Path
@@ -12,15 +12,15 @@ from cllm.model.config import TransformerConfig, parameter_shapes
 from cllm.model.weights import save_model
 from cllm.tokenizer import Tokenizer
 
-TRANSFORMERS_4 = Path(sys.prefix) / "transformers-4"  # made by `make install`
+TRANSFORMERS_4 = Path(sys.prefix) / "transformers-4"  # installed by `make install`
 TEXTS = [
     "".join(
         f"int main_{i % 5}(void) {{\n  return {i * 37 % 1000};  // größer\n}}\n\n" for i in range(part, part + 30)
     ).encode()
     for part in range(4)
 ]
-TOKENIZER = Tokenizer.train(TEXTS, 283)  # a prime: nothing divides the vocabulary
-# Rows of 48 and 80 numbers cannot be q8_0, those of 64 can; two heads share keys and values.
+TOKENIZER = Tokenizer.train(TEXTS, 283)  # a prime vocabulary size
+# Rows of 48 and 80 values do not fit into blocks of q8_0, rows of 64 do; two heads share keys and values.
 GROUPED = TransformerConfig(
     vocab_size=TOKENIZER.vocab_size,
     n_layer=2,
@@ -48,7 +48,7 @@ CONFIGS = {"grouped": GROUPED, "untied": UNTIED}
 
 
 def random_weights(config: TransformerConfig) -> dict[str, npt.NDArray[np.float32]]:
-    """Weights by which some words are much likelier than others."""
+    """Random weights with which some tokens are much more probable than others."""
     generator = np.random.default_rng(0)
     weights = {}
     for name, shape in parameter_shapes(config).items():
@@ -58,12 +58,12 @@ def random_weights(config: TransformerConfig) -> dict[str, npt.NDArray[np.float3
 
 
 def save_and_load(folder: Path, config: TransformerConfig) -> TrainedNetwork:
-    """A model directory in a folder, read again."""
+    """Save a model directory in a folder, and load it."""
     TOKENIZER.save(folder / "tokenizer.json")
     save_model(folder / "model", config, random_weights(config), folder / "tokenizer.json")
     return TrainedNetwork.load(folder / "model")
 
 
 def verification_set_of(trained: TrainedNetwork) -> VerificationSet:
-    """What it is compared on."""
+    """The verification set of a network."""
     return build_verification_set(TEXTS, trained.tokenizer, trained.config.context_length)

@@ -1,4 +1,4 @@
-"""`cllm export` as a user runs it, and what it leaves where it fails."""
+"""`cllm export`: results, errors, cleanup after failures, and no access to the network."""
 
 import json
 import resource
@@ -22,8 +22,8 @@ from cllm.operations.export import export_gguf, export_huggingface
 from cllm.progress import PlainReporter
 
 
-class Silent(PlainReporter):
-    """Says nothing."""
+class SilentReporter(PlainReporter):
+    """A reporter that prints nothing."""
 
     def __init__(self) -> None:
         pass
@@ -32,17 +32,17 @@ class Silent(PlainReporter):
         pass
 
 
-def files(repository: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file of a repository and its workspace."""
+def file_stats(repository: Path) -> dict[str, tuple[int, int]]:
+    """Size and modification time of every file of a repository and its workspace."""
     found = {}
     for path in sorted(repository.rglob("*")):
-        about = path.lstat()
-        found[str(path)] = (about.st_size, about.st_mtime_ns)
+        status = path.lstat()
+        found[str(path)] = (status.st_size, status.st_mtime_ns)
     return found
 
 
-def test_a_folder_for_transformers(trained: Cllm, tmp_path: Path) -> None:
-    before = files(trained.repository)
+def test_export_huggingface_writes_a_verified_folder(trained: Cllm, tmp_path: Path) -> None:
+    before = file_stats(trained.repository)
     done = trained("export", "huggingface", str(tmp_path / "model"))
     assert done.returncode == 0, done.stderr
     bits = trained.scorecard()["bits_per_byte"]
@@ -55,13 +55,13 @@ def test_a_folder_for_transformers(trained: Cllm, tmp_path: Path) -> None:
         trained.scorecard()["weights_sha256"][:16],
     ):
         assert text in done.stdout, done.stdout
-    about = verify_directory(tmp_path / "model", "config.json", "model.safetensors", "tokenizer.json")
-    assert about["weights_sha256"] == trained.scorecard()["weights_sha256"]
-    assert files(trained.repository) == before
+    manifest = verify_directory(tmp_path / "model", "config.json", "model.safetensors", "tokenizer.json")
+    assert manifest["weights_sha256"] == trained.scorecard()["weights_sha256"]
+    assert file_stats(trained.repository) == before
 
 
 @pytest.mark.parametrize("kind", ["f32", "f16", "q8_0"])
-def test_a_file_for_llama_cpp(trained: Cllm, tmp_path: Path, kind: str) -> None:
+def test_export_gguf_writes_a_verified_file(trained: Cllm, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "model.gguf"
     done = trained(
         "export", "gguf", "model.gguf", "--type", kind, "-C", str(trained.repository), "--json", cwd=tmp_path
@@ -98,7 +98,7 @@ def test_a_file_for_llama_cpp(trained: Cllm, tmp_path: Path, kind: str) -> None:
         (("export", "gguf", "n" * 250), 1, "cannot be written: File name too long"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(
+def test_invalid_arguments_give_a_one_line_error(
     trained: Cllm, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     (tmp_path / "there").write_text("mine")
@@ -112,14 +112,14 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     assert (tmp_path / "there").read_text() == "mine"
 
 
-def test_nothing_learned_yet_is_said(cllm: Cllm, tmp_path: Path) -> None:
+def test_export_without_a_model_is_an_error(cllm: Cllm, tmp_path: Path) -> None:
     done = cllm("export", "gguf", str(tmp_path / "model.gguf"))
     assert done.returncode == 1 and "there is no model of" in done.stderr
     assert not (tmp_path / "model.gguf").exists()
 
 
 @pytest.mark.parametrize("kind", ["gguf", "huggingface"])
-def test_a_full_disk_leaves_nothing(trained: Cllm, tmp_path: Path, kind: str) -> None:
+def test_full_disk_leaves_no_files(trained: Cllm, tmp_path: Path, kind: str) -> None:
     process = trained.popen(
         *("export", kind, str(tmp_path / "model")),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
@@ -131,9 +131,9 @@ def test_a_full_disk_leaves_nothing(trained: Cllm, tmp_path: Path, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", ["gguf", "huggingface"])
-def test_ctrl_c_leaves_nothing(trained: Cllm, tmp_path: Path, kind: str) -> None:
+def test_interrupt_leaves_no_files(trained: Cllm, tmp_path: Path, kind: str) -> None:
     process = trained.popen("export", kind, str(tmp_path / "model"))
-    wait_for(lambda: any(tmp_path.glob(".tmp-*")), "the first byte")  # then the other program is asked, for seconds
+    wait_for(lambda: any(tmp_path.glob(".tmp-*")), "the first byte")  # the comparison, which takes seconds, follows
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "interrupted" in errors
@@ -142,64 +142,58 @@ def test_ctrl_c_leaves_nothing(trained: Cllm, tmp_path: Path, kind: str) -> None
 
 @pytest.fixture
 def repository(trained: Cllm, tmp_path: Path) -> Path:
-    """The learned repository once more, to be damaged."""
+    """A copy of the trained repository that the test may damage."""
     shutil.copytree(trained.repository, tmp_path / "copy")
     return tmp_path / "copy"
 
 
-def exports(repository: Path, folder: Path) -> list[dict[str, Any]]:
-    """Both, in this process."""
+def export_both(repository: Path, folder: Path) -> list[dict[str, Any]]:
+    """Export in both formats, in this process."""
     return [
-        export_huggingface(repository, folder / "model", Silent()),
-        export_gguf(repository, folder / "model.gguf", "f32", Silent()),
+        export_huggingface(repository, folder / "model", SilentReporter()),
+        export_gguf(repository, folder / "model.gguf", "f32", SilentReporter()),
     ]
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.json", "tokenizer.json", "MANIFEST.json"])
-def test_a_damaged_model_is_refused_by_name(repository: Path, tmp_path: Path, name: str) -> None:
+def test_damaged_model_raises_an_error_naming_the_file(repository: Path, tmp_path: Path, name: str) -> None:
     damaged = repository / ".cllm" / "runs" / "0001" / "model" / name
     content = damaged.read_bytes()
     altered = content[:-9] + b"X" + content[-8:] if name != "MANIFEST.json" else b"{}"
     for changed in (content[: len(content) // 2], altered, None):
         damaged.unlink() if changed is None else damaged.write_bytes(changed)
         with pytest.raises(CllmError, match=name):
-            export_gguf(repository, tmp_path / "model.gguf", "f32", Silent())
+            export_gguf(repository, tmp_path / "model.gguf", "f32", SilentReporter())
         assert not list(tmp_path.glob("*.gguf"))
 
 
-def test_without_the_other_programs_it_is_said_what_is_not_proven(
+def test_missing_runtime_is_reported_as_not_compared(
     trained: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Runtime, "is_installed", False)
-    for found, package in zip(exports(trained.repository, tmp_path), ("transformers", "xllamacpp"), strict=True):
+    for found, package in zip(export_both(trained.repository, tmp_path), ("transformers", "xllamacpp"), strict=True):
         assert f"were not compared: {package} is not installed; pip install 'cllm[export]'" in export_table(found)
     assert {path.name for path in tmp_path.iterdir()} == {"model", "model.gguf"}
 
 
-def test_without_a_scorecard_it_is_said_that_the_cost_is_not_known(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_scorecard_is_reported(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runtime, "is_installed", False)
     (repository / ".cllm" / "runs" / "0001" / "scorecard.json").unlink()
-    for found in exports(repository, tmp_path):
+    for found in export_both(repository, tmp_path):
         assert "run 0001 has no scorecard with its cost" in export_table(found)
 
 
-def test_what_does_not_prove_to_be_the_same_leaves_nothing(
-    trained: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_comparison_leaves_no_files(trained: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queries, keys, values = BLOCK_NAMES["attention.qkv"]
     monkeypatch.setitem(BLOCK_NAMES, "attention.qkv", [queries, values, keys])
     with pytest.raises(ExportError, match="transformers computes other logits"):
-        export_huggingface(trained.repository, tmp_path / "model", Silent())
+        export_huggingface(trained.repository, tmp_path / "model", SilentReporter())
     with pytest.raises(ExportError, match="llama.cpp computes other log-probabilities"):
-        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", Silent())
+        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", SilentReporter())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_changes_a_bit_leaves_nothing(
-    trained: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_read_back_leaves_no_files(trained: Cllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = gguf.read
 
     def corrupt_read(path: Path) -> Any:
@@ -210,32 +204,32 @@ def test_a_disk_that_changes_a_bit_leaves_nothing(
 
     monkeypatch.setattr(verify.gguf, "read", corrupt_read)
     with pytest.raises(ExportError, match="did not read back as written"):
-        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", Silent())
+        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", SilentReporter())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_comes_to_be_meanwhile_is_refused_at_the_beginning(trained: Cllm, tmp_path: Path) -> None:
+def test_existing_path_raises_usage_error(trained: Cllm, tmp_path: Path) -> None:
     (tmp_path / "model.gguf").touch()
     with pytest.raises(UsageError, match="already exists"):
-        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", Silent())
+        export_gguf(trained.repository, tmp_path / "model.gguf", "f32", SilentReporter())
 
 
-def test_a_repository_with_a_package_of_the_peers_name_is_not_imported(trained: Cllm, tmp_path: Path) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
+def test_modules_in_the_current_directory_are_not_imported(trained: Cllm, tmp_path: Path) -> None:
+    directory = tmp_path / "here"
+    directory.mkdir()
     for name in ("transformers", "xllamacpp", "safetensors", "numpy"):
-        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\n")
+        (directory / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\n")
     arguments = ("export", "gguf", str(tmp_path / "model.gguf"), "-C", str(trained.repository))
-    done = trained(*arguments, cwd=here, environment={"PYTHONSAFEPATH": "1"})
+    done = trained(*arguments, cwd=directory, environment={"PYTHONSAFEPATH": "1"})
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("kind", ["huggingface", "gguf"])
-def test_all_of_it_needs_no_network(trained: Cllm, tmp_path: Path, kind: str) -> None:
-    alone = ["unshare", "--map-root-user", "--net"]  # not even a loopback that is up
-    if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode:
-        pytest.skip("no network namespace can be made here")
-    command = [*alone, sys.executable, "-m", "cllm", "export", kind, str(tmp_path / "model")]
+def test_export_needs_no_network(trained: Cllm, tmp_path: Path, kind: str) -> None:
+    without_network = ["unshare", "--map-root-user", "--net"]  # not even the loopback interface is up
+    if not shutil.which("unshare") or subprocess.run([*without_network, "true"], capture_output=True).returncode:
+        pytest.skip("needs permission to create a network namespace")
+    command = [*without_network, sys.executable, "-m", "cllm", "export", kind, str(tmp_path / "model")]
     done = subprocess.run(command, cwd=trained.repository, capture_output=True, text=True)
     assert done.returncode == 0 and "ids equal" in done.stdout, done.stderr

@@ -1,3 +1,5 @@
+"""GGUF files: round trip, llama.cpp's reader, metadata, determinism, and detection of damage."""
+
 from pathlib import Path
 
 import gguf as package
@@ -28,7 +30,7 @@ def tensors() -> list[Tensor]:
     return [Tensor("a", values[0, :5], F32), Tensor("b", values, Q8_0), Tensor("c", values[:, :7], F16)]
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_file_round_trip(tmp_path: Path) -> None:
     write(tmp_path / "file", METADATA, tensors())
     metadata, found = read(tmp_path / "file")
     assert metadata == METADATA
@@ -38,21 +40,21 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert np.array_equal(found["a"].values, tensors()[0].values)
 
 
-def test_llama_cpps_own_package_reads_the_same(tmp_path: Path) -> None:
+def test_gguf_package_reads_the_same_values(tmp_path: Path) -> None:
     write(tmp_path / "file", METADATA, tensors())
     reader = package.GGUFReader(tmp_path / "file")
     for name, value in METADATA.items():
         assert reader.fields[name].contents() == value
-    for theirs, ours in zip(reader.tensors, read(tmp_path / "file")[1].values(), strict=True):
-        assert theirs.name == ours.name and theirs.data_offset % ALIGNMENT == 0
-        assert tuple(reversed(theirs.shape.tolist())) == ours.values.shape
-        assert np.array_equal(package.quants.dequantize(theirs.data, theirs.tensor_type), ours.values)
+    for expected, found in zip(reader.tensors, read(tmp_path / "file")[1].values(), strict=True):
+        assert expected.name == found.name and expected.data_offset % ALIGNMENT == 0
+        assert tuple(reversed(expected.shape.tolist())) == found.values.shape
+        assert np.array_equal(package.quants.dequantize(expected.data, expected.tensor_type), found.values)
 
 
-def test_a_file_cut_anywhere_is_refused_by_name(tmp_path: Path) -> None:
+def test_truncated_file_raises_an_error_naming_it(tmp_path: Path) -> None:
     write(tmp_path / "file", METADATA, tensors())
     content = (tmp_path / "file").read_bytes()
-    end = len(content) - len(content) % ALIGNMENT - ALIGNMENT  # only what fills up the last tensor may be missing
+    end = len(content) - len(content) % ALIGNMENT - ALIGNMENT  # only the padding after the last tensor may be missing
     for length in range(0, end, 7):
         (tmp_path / "cut").write_bytes(content[:length])
         with pytest.raises(ArtifactError, match="cut cannot be read as GGUF"):
@@ -60,7 +62,7 @@ def test_a_file_cut_anywhere_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begin", [b"GGML", b"GGUF\x02\0\0\0"])
-def test_another_format_or_version_is_refused(tmp_path: Path, begin: bytes) -> None:
+def test_other_magic_or_version_is_rejected(tmp_path: Path, begin: bytes) -> None:
     write(tmp_path / "file", METADATA, tensors())
     content = (tmp_path / "file").read_bytes()
     (tmp_path / "file").write_bytes(begin + content[len(begin) :])
@@ -68,7 +70,7 @@ def test_another_format_or_version_is_refused(tmp_path: Path, begin: bytes) -> N
         read(tmp_path / "file")
 
 
-def test_the_settings_say_what_every_id_is(grouped: TrainedNetwork) -> None:
+def test_metadata_contains_token_types_and_special_ids(grouped: TrainedNetwork) -> None:
     metadata = metadata_of(grouped, "q8_0")
     assert all(len(metadata[f"tokenizer.ggml.{name}"]) == 283 for name in ("tokens", "token_type"))  # type: ignore[arg-type]
     special = grouped.tokenizer.special
@@ -86,13 +88,13 @@ def test_the_settings_say_what_every_id_is(grouped: TrainedNetwork) -> None:
     assert metadata["qwen3.attention.head_count_kv"] == 2 and metadata["qwen3.context_length"] == 64
 
 
-def test_the_same_model_gives_the_same_bytes(grouped: TrainedNetwork, tmp_path: Path) -> None:
+def test_export_is_deterministic(grouped: TrainedNetwork, tmp_path: Path) -> None:
     write_gguf(grouped, tmp_path / "one", "q8_0")
     write_gguf(grouped, tmp_path / "other", "q8_0")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
-def test_a_bit_that_flips_is_seen_before_anybody_else_reads_the_file(
+def test_flipped_bit_is_detected_before_a_runtime_reads_the_file(
     grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Runtime, "is_installed", False)

@@ -1,4 +1,4 @@
-"""The file of an export, read by llama.cpp."""
+"""Exports in llama.cpp: ids, log-probabilities, generated text, infill prompts, and rejection of wrong metadata."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ print(json.dumps([llama_cpp_process.post(path, **body) for path, body in json.lo
 
 
 def post_to_server(path: Path, folder: Path, requests: list[tuple[str, dict[str, Any]]], **params: int) -> list[Any]:
-    """The answers of a llama.cpp server with these parameters."""
+    """The responses of a llama.cpp server with these parameters."""
     (folder / "requests.json").write_text(json.dumps(requests))
     arguments = [str(folder), str(path), json.dumps(params), "requests.json"]
     done = subprocess.run([sys.executable, "-P", "-c", PROGRAM, *arguments], capture_output=True, text=True)
@@ -45,7 +45,9 @@ def file(grouped: TrainedNetwork, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.mark.parametrize("kind", GGML_TYPES)
-def test_ids_log_probabilities_and_text_are_ours(exported: TrainedNetwork, tmp_path: Path, kind: str) -> None:
+def test_llama_cpp_ids_log_probabilities_and_text_equal_cllm(
+    exported: TrainedNetwork, tmp_path: Path, kind: str
+) -> None:
     path = tmp_path / "model.gguf"
     write_gguf(exported, path, kind)
     found = verify_gguf(exported, verification_set_of(exported), path, kind)
@@ -63,14 +65,12 @@ def test_ids_log_probabilities_and_text_are_ours(exported: TrainedNetwork, tmp_p
         )
 
 
-def test_the_middle_is_asked_for_as_the_network_has_learned(
-    grouped: TrainedNetwork, file: Path, tmp_path: Path
-) -> None:
+def test_infill_prompt_equals_the_psm_training_format(grouped: TrainedNetwork, file: Path, tmp_path: Path) -> None:
     before, after = "int main_3(void) {\n  <|fim_prefix|>", "\n}\n<|endoftext|>"
-    ours = grouped.tokenizer
-    ids = arrange_psm(ours.encode(before.encode()), ours.encode(after.encode()), ours.special)
+    tokenizer = grouped.tokenizer
+    ids = arrange_psm(tokenizer.encode(before.encode()), tokenizer.encode(after.encode()), tokenizer.special)
     common = {"n_predict": 1, "temperature": 0, "n_probs": 283, "cache_prompt": False}
-    infill, same = post_to_server(
+    infill, completion = post_to_server(
         file,
         tmp_path,
         [
@@ -80,31 +80,31 @@ def test_the_middle_is_asked_for_as_the_network_has_learned(
     )
     assert infill["prompt"] == f"<|fim_prefix|>{before}<|fim_suffix|>{after}<|fim_middle|>"
     assert infill["tokens_evaluated"] == len(ids)
-    assert infill["content"] == same["content"]
-    assert infill["completion_probabilities"] == same["completion_probabilities"]
+    assert infill["content"] == completion["content"]
+    assert infill["completion_probabilities"] == completion["completion_probabilities"]
 
 
-def test_a_long_text_around_a_gap_is_cut_to_what_the_network_has_learned(tmp_path: Path) -> None:
+def test_long_infill_is_truncated_to_the_context_length(tmp_path: Path) -> None:
     trained = save_and_load(tmp_path, dataclasses.replace(UNTIED, context_length=256))
     write_gguf(trained, tmp_path / "model.gguf", "f32")
-    text, ours = TEXTS[0].decode() * 3, trained.tokenizer
+    text, tokenizer = TEXTS[0].decode() * 3, trained.tokenizer
     request = ("/infill", {"input_prefix": text, "input_suffix": text, "n_predict": 32, "temperature": 0})
-    # As docs/export.md says, of a context of 256: batches of three quarters, an eighth to write.
+    # As in docs/export.md, with a context of 256: n_batch is 3/4 and n_predict 1/8 of it.
     (answer,) = post_to_server(tmp_path / "model.gguf", tmp_path, [request], n_batch=192, n_predict=32)
-    before, after = ours.encode(text.encode())[-144:], ours.encode(text.encode())[:46]
-    assert answer["tokens_evaluated"] == len(arrange_psm(before, after, ours.special)) == 193
-    parts = [ours.decode(part).decode(errors="replace") for part in (before, after)]
+    before, after = tokenizer.encode(text.encode())[-144:], tokenizer.encode(text.encode())[:46]
+    assert answer["tokens_evaluated"] == len(arrange_psm(before, after, tokenizer.special)) == 193
+    parts = [tokenizer.decode(part).decode(errors="replace") for part in (before, after)]
     prompt = f"<|fim_prefix|>{parts[0]}<|fim_suffix|>{parts[1]}<|fim_middle|>"
     assert answer["prompt"] == prompt
-    # And why: what else it would do.
+    # Without these parameters, the server adds file headers or exceeds the context.
     (answer,) = post_to_server(tmp_path / "model.gguf", tmp_path, [request], n_batch=192)
     assert answer["prompt"] == f"<|repo_name|>myproject\n<|file_sep|>filename\n{prompt}"
     with pytest.raises(AssertionError, match="exceeds the available context size"):
         post_to_server(tmp_path / "model.gguf", tmp_path, [request])
 
 
-def test_text_that_looks_like_a_special_token(grouped: TrainedNetwork, file: Path, tmp_path: Path) -> None:
-    ours, text = grouped.tokenizer, "a<|fim_prefix|>b"
+def test_special_tokens_in_text_follow_parse_special(grouped: TrainedNetwork, file: Path, tmp_path: Path) -> None:
+    tokenizer, text = grouped.tokenizer, "a<|fim_prefix|>b"
     tokens = [{"content": text, "parse_special": parse} for parse in (False, True)]
     as_text, as_special, completed = post_to_server(
         file,
@@ -114,18 +114,18 @@ def test_text_that_looks_like_a_special_token(grouped: TrainedNetwork, file: Pat
             ("/completion", {"prompt": text, "n_predict": 1}),
         ],
     )
-    assert as_text["tokens"] == ours.encode(text.encode())
-    marked = [*ours.encode(b"a"), ours.special["<|fim_prefix|>"], *ours.encode(b"b")]
-    assert as_special["tokens"] == marked  # as in llama.cpp's other models: docs/export.md says so
-    assert completed["tokens_evaluated"] == len(marked)
+    assert as_text["tokens"] == tokenizer.encode(text.encode())
+    with_special = [*tokenizer.encode(b"a"), tokenizer.special["<|fim_prefix|>"], *tokenizer.encode(b"b")]
+    assert as_special["tokens"] == with_special  # as with other models in llama.cpp (docs/export.md)
+    assert completed["tokens_evaluated"] == len(with_special)
 
 
-def test_any_text_has_our_ids(grouped: TrainedNetwork, file: Path, tmp_path: Path) -> None:
+def test_tokenization_of_any_text_equals_cllm(grouped: TrainedNetwork, file: Path, tmp_path: Path) -> None:
     generator = random.Random(0)
     chars = "abS'\"stlrevmd0123 \t\r\n_-+;(){}éßſK\u0301\u00a0\u2003\u200b\x85\x1c中文😀\ufeff"
     alphabet = [*chars, *SPECIAL_TOKENS, "  ", "\r\n"]
     texts = ["".join(generator.choices(alphabet, k=generator.randint(1, 40))) for _ in range(500)]
-    for begin in range(1, 0xD800, 512):  # every sign of the first plane below the surrogates
+    for begin in range(1, 0xD800, 512):  # every code point below the surrogates
         chars = map(chr, range(begin, min(begin + 512, 0xD800)))
         texts.append("\n;".join(f"a{char}{char} b" for char in chars))
     answers = post_to_server(
@@ -135,8 +135,8 @@ def test_any_text_has_our_ids(grouped: TrainedNetwork, file: Path, tmp_path: Pat
         assert answer["tokens"] == grouped.tokenizer.encode(text.encode()), ascii(text)
 
 
-def with_metadata(monkeypatch: pytest.MonkeyPatch, trained: TrainedNetwork, name: str, value: object) -> None:
-    """Let files have another setting."""
+def change_metadata(monkeypatch: pytest.MonkeyPatch, trained: TrainedNetwork, name: str, value: object) -> None:
+    """Make exports contain another value of a metadata key."""
     metadata = {**gguf_model.metadata_of(trained, "f32"), name: value}
     monkeypatch.setattr(gguf_model, "metadata_of", lambda trained, kind: metadata)
 
@@ -151,10 +151,10 @@ def with_metadata(monkeypatch: pytest.MonkeyPatch, trained: TrainedNetwork, name
         ("tokenizer.ggml.add_bos_token", True, "llama.cpp encodes the infill prompt as"),
     ],
 )
-def test_a_setting_that_is_not_the_models_is_refused(
+def test_wrong_metadata_is_detected(
     grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, message: str
 ) -> None:
-    with_metadata(monkeypatch, grouped, name, value)
+    change_metadata(monkeypatch, grouped, name, value)
     write_gguf(grouped, tmp_path / "model.gguf", "f32")
     with pytest.raises(ExportError, match=message):
         verify_gguf(grouped, verification_set_of(grouped), tmp_path / "model.gguf", "f32")

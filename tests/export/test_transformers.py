@@ -1,4 +1,4 @@
-"""The folder of an export, read by both versions of transformers, in processes of their own."""
+"""Exports in versions 4 and 5 of transformers, in separate processes."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from cllm.export import TrainedNetwork, huggingface, verify_huggingface, write_h
 from cllm.export.tensor_names import BLOCK_NAMES
 
 PATHS = {"5.24.0": "", "4.57.6": str(TRANSFORMERS_4)}
-# What a user's program may do first, with warnings as errors.
+# Typical first steps of a user's program, with warnings as errors.
 PROGRAM = """
 import json, sys, warnings
 warnings.simplefilter("error", UserWarning)
@@ -46,8 +46,8 @@ print(json.dumps({
 
 
 def environment(version: str) -> dict[str, str]:
-    """One that has this version of transformers."""
-    assert TRANSFORMERS_4.is_dir(), f"{TRANSFORMERS_4} is missing: `make install` makes it"
+    """Environment variables with which this version of transformers is imported."""
+    assert TRANSFORMERS_4.is_dir(), f"{TRANSFORMERS_4} is missing: `make install` creates it"
     paths = [PATHS[version], os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
 
@@ -60,7 +60,7 @@ def folder(exported: TrainedNetwork, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("version", PATHS)
-def test_ids_logits_and_text_are_ours(exported: TrainedNetwork, folder: Path, version: str) -> None:
+def test_transformers_ids_logits_and_text_equal_cllm(exported: TrainedNetwork, folder: Path, version: str) -> None:
     found = verify_huggingface(exported, verification_set_of(exported), folder, environment(version))
     runtime = found["runtime"]
     assert runtime["version"] == version
@@ -70,7 +70,9 @@ def test_ids_logits_and_text_are_ours(exported: TrainedNetwork, folder: Path, ve
 
 
 @pytest.mark.parametrize("version", PATHS)
-def test_a_program_reads_the_folder_without_a_warning(exported: TrainedNetwork, folder: Path, version: str) -> None:
+def test_folder_loads_without_warnings_and_has_the_right_settings(
+    exported: TrainedNetwork, folder: Path, version: str
+) -> None:
     text = TEXTS[0].decode()[:40] + " x . y , größer\n"
     gap = "<|fim_prefix|>int a<|fim_suffix|>;\n<|fim_middle|>"
     command = [sys.executable, "-P", "-c", PROGRAM, str(folder), text, gap]
@@ -78,33 +80,33 @@ def test_a_program_reads_the_folder_without_a_warning(exported: TrainedNetwork, 
     assert done.returncode == 0, done.stderr
     assert "warn" not in done.stderr.lower(), done.stderr
     found = json.loads(done.stdout)
-    ours, special, config = exported.tokenizer, exported.tokenizer.special, exported.config
+    tokenizer, special, config = exported.tokenizer, exported.tokenizer.special, exported.config
     assert found["version"] == version
-    assert found["written"][:-5] == ours.encode(text.encode())
+    assert found["written"][:-5] == tokenizer.encode(text.encode())
     assert found["text"] == text
-    assert found["gap"] == arrange_psm(ours.encode(b"int a"), ours.encode(b";\n"), special)
-    assert found["as_text"] == ours.encode(gap.encode()) and found["skipped"] == "int a;\n"
+    assert found["gap"] == arrange_psm(tokenizer.encode(b"int a"), tokenizer.encode(b";\n"), special)
+    assert found["as_text"] == tokenizer.encode(gap.encode()) and found["skipped"] == "int a;\n"
     assert sorted(found["special"]) == sorted(special.values())
     assert found["padded"] == special["<|fim_pad|>"]
-    assert found["end"] == [ours.end_of_text] * 2
+    assert found["end"] == [tokenizer.end_of_text] * 2
     assert found["longest"] == [config.context_length] * 2
     assert found["dtype"] == "torch.float32"
     assert found["theta"] == pytest.approx(config.rope_theta, rel=1e-3)
     assert found["tied"] is config.tied
 
 
-def test_the_other_order_of_a_gap_can_be_written_as_text(grouped: TrainedNetwork, tmp_path: Path) -> None:
+def test_spm_prompt_can_be_written_as_text(grouped: TrainedNetwork, tmp_path: Path) -> None:
     write_huggingface(grouped, tmp_path)
     gap = "<|fim_prefix|><|fim_suffix|>;\n<|fim_middle|>int a"
     command = [sys.executable, "-P", "-c", PROGRAM, str(tmp_path), "x", gap]
     done = subprocess.run(command, env=environment("5.24.0"), capture_output=True, text=True, check=True)
-    ours = grouped.tokenizer
-    assert json.loads(done.stdout)["gap"] == arrange_spm(ours.encode(b"int a"), ours.encode(b";\n"), ours.special)
+    tokenizer = grouped.tokenizer
+    assert json.loads(done.stdout)["gap"] == arrange_spm(
+        tokenizer.encode(b"int a"), tokenizer.encode(b";\n"), tokenizer.special
+    )
 
 
-def test_a_network_that_computes_something_else_is_refused(
-    grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_weights_are_detected(grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queries, keys, values = BLOCK_NAMES["attention.qkv"]
     monkeypatch.setitem(BLOCK_NAMES, "attention.qkv", [queries, values, keys])  # of the same shape
     write_huggingface(grouped, tmp_path)
@@ -112,9 +114,7 @@ def test_a_network_that_computes_something_else_is_refused(
         verify_huggingface(grouped, verification_set_of(grouped), tmp_path)
 
 
-def test_another_base_of_the_positions_is_refused(
-    grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_rope_base_is_detected(grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = huggingface.config_of(grouped)
     del config["rope_theta"], config["rope_parameters"]
     monkeypatch.setattr(huggingface, "config_of", lambda trained: config)
@@ -123,7 +123,7 @@ def test_another_base_of_the_positions_is_refused(
         verify_huggingface(grouped, verification_set_of(grouped), tmp_path)
 
 
-def test_a_folder_that_it_cannot_read_is_refused_with_its_words(
+def test_unreadable_folder_raises_an_error_quoting_transformers(
     grouped: TrainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = {**huggingface.config_of(grouped), "model_type": "no such model"}
@@ -134,7 +134,7 @@ def test_a_folder_that_it_cannot_read_is_refused_with_its_words(
 
 
 @pytest.mark.parametrize("version", PATHS)
-def test_the_program_in_the_documents_runs(grouped: TrainedNetwork, tmp_path: Path, version: str) -> None:
+def test_program_in_the_documentation_runs(grouped: TrainedNetwork, tmp_path: Path, version: str) -> None:
     (tmp_path / "out").mkdir()
     write_huggingface(grouped, tmp_path / "out")
     text = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
