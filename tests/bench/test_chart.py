@@ -1,3 +1,5 @@
+"""The chart of `cllm bench train`: curves, ticks and labels."""
+
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -5,18 +7,18 @@ import pytest
 from cllm.bench.training.chart import Curve, render_curves, spread_labels, ticks
 
 
-def test_a_line_for_each_course_with_its_last_figure() -> None:
+def test_chart_has_a_labelled_line_per_curve() -> None:
     curves = [
         Curve(label="a & b", points=[(1, 3.0), (10, 2.0)], colour="#000"),
         Curve(label="c", points=[(2, 2.5), (5, 2.01)], colour="#111"),
     ]
-    drawn = ElementTree.fromstring(render_curves("x < y", curves))
-    texts = [element.text for element in drawn.iter() if element.tag.endswith("text")]
+    svg = ElementTree.fromstring(render_curves("x < y", curves))
+    texts = [element.text for element in svg.iter() if element.tag.endswith("text")]
     assert "x < y" in texts and "a & b 2.00" in texts and "c 2.01" in texts
-    assert sum(element.tag.endswith("polyline") for element in drawn.iter()) == 2
+    assert sum(element.tag.endswith("polyline") for element in svg.iter()) == 2
 
 
-def test_a_single_point_is_a_picture_too() -> None:
+def test_curve_with_one_point_is_rendered() -> None:
     curve = Curve(label="one", points=[(3, 2.0)], colour="#000")
     assert ElementTree.fromstring(render_curves("one", [curve])) is not None
 
@@ -26,7 +28,7 @@ def test_ticks_are_round_and_few() -> None:
     assert len(ticks(0.0, 40.0)) <= 10
 
 
-def test_labels_do_not_lie_on_one_another() -> None:
+def test_labels_do_not_overlap() -> None:
     label_ys = spread_labels([100.0, 101.0, 50.0, 102.0])
     order = sorted(label_ys)
     assert all(after - before >= 15 for before, after in zip(order, order[1:], strict=False))

@@ -1,4 +1,4 @@
-"""Networks with one component of lattice mathematics each."""
+"""The lattice components: initial equality to the baseline, training, causality, and the confidence interval."""
 
 import pytest
 import torch
@@ -19,40 +19,40 @@ IDS = torch.randint(0, 200, (2, 48), generator=torch.Generator().manual_seed(3))
 def build_network(name: str) -> Transformer:
     torch.manual_seed(1)
     network = COMPONENTS[name](CONFIG, COUNTS)
-    with torch.no_grad():  # where blocks are not the identity, a difference in them shows
+    with torch.no_grad():  # blocks initialized to the identity would hide differences
         for key, value in network.named_parameters():
             if key.endswith(("out.weight", "down.weight")):
                 value.normal_(0, 0.1, generator=torch.Generator().manual_seed(sum(key.encode())))
     return network
 
 
-def test_the_benchmark_has_all_components() -> None:
+def test_benchmark_lists_all_components() -> None:
     assert set(COMPONENTS) | {"12 classes"} == set(COMPONENT_NAMES) and COMPONENT_NAMES[0] == "none"
 
 
 @pytest.mark.parametrize("name", ["clock positions", "gcd bias", "no bias", "residue words"])
-def test_a_component_begins_as_nothing(name: str) -> None:
+def test_component_has_no_effect_at_initialization(name: str) -> None:
     torch.testing.assert_close(build_network(name)(IDS), build_network("none")(IDS), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [("clock positions", "projection"), ("gcd bias", "bias_scale"), ("residue words", "residues")]
+    ("name", "suffix"), [("clock positions", "projection"), ("gcd bias", "bias_scale"), ("residue words", "residues")]
 )
-def test_it_is_learned_and_then_it_is_something(name: str, part: str) -> None:
+def test_component_receives_gradients_and_changes_the_output(name: str, suffix: str) -> None:
     network = build_network(name)
-    own = {key: value for key, value in network.named_parameters() if key.endswith(part)}
-    assert own and not any(value.any() for value in own.values())
+    component_parameters = {key: value for key, value in network.named_parameters() if key.endswith(suffix)}
+    assert component_parameters and not any(value.any() for value in component_parameters.values())
     network(IDS).square().sum().backward()
-    assert all(value.grad is not None and value.grad.any() for value in own.values())
+    assert all(value.grad is not None and value.grad.any() for value in component_parameters.values())
     before = network(IDS).detach()
     with torch.no_grad():
-        for value in own.values():
+        for value in component_parameters.values():
             value.fill_(0.5)
     assert not torch.allclose(network(IDS), before, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_no_token_sees_what_comes_after_it(name: str) -> None:
+def test_components_are_causal(name: str) -> None:
     network = build_network(name)
     with torch.no_grad():
         for key, value in network.named_parameters():
@@ -60,27 +60,27 @@ def test_no_token_sees_what_comes_after_it(name: str) -> None:
                 value.fill_(0.5)
         other = IDS.clone()
         other[:, 30:] = 7
-        found, changed = network(IDS), network(other)
-    torch.testing.assert_close(found[:, :30], changed[:, :30])
-    assert not torch.allclose(found[:, 30:], changed[:, 30:])
+        found, found_with_changed_end = network(IDS), network(other)
+    torch.testing.assert_close(found[:, :30], found_with_changed_end[:, :30])
+    assert not torch.allclose(found[:, 30:], found_with_changed_end[:, 30:])
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_the_optimizer_knows_all_matrices(name: str) -> None:
+def test_matrices_of_components_have_standard_shapes(name: str) -> None:
     shapes = parameter_shapes(CONFIG)
     for key, value in build_network(name).named_parameters():
         if value.dim() > 1 and is_matrix(key):
             assert tuple(value.shape) == shapes[key]
 
 
-def test_kissing_words_are_as_large_as_drawn_ones_and_apart() -> None:
-    kissing, drawn = (build_network(name).embedding.weight.detach() for name in ("kissing words", "none"))
-    assert kissing.std().item() == pytest.approx(drawn.std().item(), rel=0.1)
+def test_kissing_embeddings_are_distinct_with_the_standard_deviation_of_random_ones() -> None:
+    kissing, standard = (build_network(name).embedding.weight.detach() for name in ("kissing words", "none"))
+    assert kissing.std().item() == pytest.approx(standard.std().item(), rel=0.1)
     assert len(kissing.unique(dim=0)) == 200
     triples = kissing[:, :30].reshape(-1, 3)
     assert len(triples.round(decimals=5).unique(dim=0)) == 12
 
 
-def test_the_margin_is_students() -> None:
-    # Of 3 values 1, 2, 3: t = 4.303, the standard error 1 / sqrt(3).
+def test_margin_is_from_students_t_distribution() -> None:
+    # For 1, 2, 3: t = 4.303 and the standard error is 1 / sqrt(3).
     assert mean_and_margin([1.0, 2.0, 3.0]) == (2.0, pytest.approx(4.303 / 3**0.5))

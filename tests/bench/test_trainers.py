@@ -1,4 +1,4 @@
-"""Contenders on a repository and networks so small that they say nothing."""
+"""Trainers of the benchmarks on a tiny dataset: every head and component trains, and time is measured correctly."""
 
 import io
 from collections.abc import Iterator
@@ -36,37 +36,37 @@ def dataset(config: BenchmarkConfig, tmp_path_factory: pytest.TempPathFactory) -
 def bits_before_and_after(
     process: TrainerProcess, dataset: BenchmarkDataset, **settings: object
 ) -> tuple[float, float]:
-    """Bits a byte of the first held-out document before and after a second of learning."""
+    """Bits of the first held-out document before and after one second of training."""
     process.begin(str(dataset.folder), 1.0, 1, 0, {"recipe": SHAPE, **settings})
     before = process.score(0)
-    middle = process.train_until(0.4)
-    assert 0.4 <= middle["seconds"] < 1 and middle["tokens"] > 0
-    assert process.train_until(0.4) == middle, "its clock is there already"
+    intermediate = process.train_until(0.4)
+    assert 0.4 <= intermediate["seconds"] < 1 and intermediate["tokens"] > 0
+    assert process.train_until(0.4) == intermediate, "0.4 s are already used"
     end = process.train_until(5.0)
-    assert 1 <= end["seconds"] < 2 and end["tokens"] > middle["tokens"], "it has no more than its seconds"
+    assert 1 <= end["seconds"] < 2 and end["tokens"] > intermediate["tokens"], "training stops at the total of 1 s"
     return before, process.score(0)
 
 
 @pytest.mark.parametrize("head", HEAD_NAMES)
-def test_every_head_learns(dataset: BenchmarkDataset, head: str) -> None:
+def test_training_with_every_head_lowers_the_bits(dataset: BenchmarkDataset, head: str) -> None:
     before, after = bits_before_and_after(AutogradTrainer(), dataset, head=head, component="none")
     assert after < 0.9 * before
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_a_network_with_each_component_learns(dataset: BenchmarkDataset, component: str) -> None:
+def test_training_with_every_component_lowers_the_bits(dataset: BenchmarkDataset, component: str) -> None:
     before, after = bits_before_and_after(AutogradTrainer(), dataset, head="dense", component=component)
     assert after < 0.9 * before
 
 
-def test_the_peer_learns(dataset: BenchmarkDataset) -> None:
+def test_training_of_the_baseline_lowers_the_bits(dataset: BenchmarkDataset) -> None:
     gpt2 = pytest.importorskip("cllm.bench.training.gpt2", exc_type=ImportError)
     before, after = bits_before_and_after(gpt2.Gpt2Trainer(), dataset, compiled=False, dtype="float32")
     assert after < 0.9 * before
 
 
 @pytest.mark.slow
-def test_our_clock_stands_still_between_slices_and_the_plan_comes_to_its_end(
+def test_trainer_clock_stops_between_slices_and_the_plan_completes(
     config: BenchmarkConfig, dataset: BenchmarkDataset
 ) -> None:
     with CllmTrainer("ours", dataset, 2, epochs_plan_factory(config, dataset, 3)) as ours:
@@ -76,7 +76,7 @@ def test_our_clock_stands_still_between_slices_and_the_plan_comes_to_its_end(
         point = ours.evaluate()
         assert (ours.seconds, ours.tokens) == (seconds, tokens) == (point.seconds, point.tokens)
         ours.train_until(0.1)
-        assert ours.seconds == seconds, "its clock is there already"
+        assert ours.seconds == seconds, "0.1 s are already used"
         train_and_sample_memory(ours, ours.plan.tokens, TrainingProgress(PlainReporter(io.StringIO()), "learn", 1.0))
         assert ours.is_done and ours.tokens == ours.plan.tokens
         assert ours.evaluate().bits_per_byte < point.bits_per_byte
