@@ -16,6 +16,7 @@ from cllm.generation.constrained import complete_constrained
 from cllm.generation.explanation import explain
 from cllm.generation.grammar.grammar import Grammar
 from cllm.generation.guide.compiling_guide import CompilingGuide
+from cllm.generation.predict.prompt import MAX_WINDOW_BYTES, Window
 from cllm.machine import default_dtype, detect_machine
 from cllm.memory.store import load_memory
 from cllm.syntax.compiler import Compiler
@@ -25,6 +26,15 @@ from cllm.workspace.run import current_run, existing_directory
 from cllm.workspace.workspace import Workspace
 
 MAX_SAMPLES = 64
+
+
+def window_of_size(prefix_bytes: int | None) -> Window:
+    """The window with this size before the cursor (None: the default); UsageError if it is out of range."""
+    if prefix_bytes is None:
+        return Window()
+    if not 1 <= prefix_bytes <= MAX_WINDOW_BYTES:
+        raise UsageError(f"--window {prefix_bytes} is not between 1 and {MAX_WINDOW_BYTES:,}")
+    return Window(prefix_bytes=prefix_bytes, suffix_bytes=prefix_bytes // 4)
 
 
 @contextmanager

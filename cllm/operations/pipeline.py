@@ -29,8 +29,10 @@ from cllm.stages.train import train_run
 from cllm.stages.trained_model import has_memory, scored_model, trained_model, verify_scored_model
 from cllm.stages.workers import launch_workers, load_kernels, start_fork_server
 from cllm.training.launch import launch_measurers
-from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard
+from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard, write_scorecard
 from cllm.workspace.workspace import Workspace
+
+SCRATCH_PREFIX = ".tmp-"  # `remove_leftovers` removes what a killed command has left
 
 
 def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dict[str, Any]:
@@ -41,13 +43,11 @@ def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
     workspace = Workspace(existing_directory(root))
     job = Job(workspace.root, options, report)
     with InterruptHandler() as interrupt_handler, MemorySampler() as memory_sampler, workspace.lock():
-        for folder in (workspace.folder, workspace.runs, *workspace.runs.glob("*")):
-            remove_leftovers(folder)
+        remove_all_leftovers(workspace)
         if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
             verify_directory(Run(current).model)
             verify_directory(Run(current).memory)
-            if ignored_options := options.new_run_options:
-                report.log(f"{', '.join(ignored_options)} not used: start a new run with --fresh to use them")
+            report_unused_options(Run(current), options, report)
             return report_already_trained(workspace, Run(current), report)
         return run_stages(job, workspace, interrupt_handler, memory_sampler)
 
@@ -57,8 +57,11 @@ def run_stages(
 ) -> dict[str, Any]:
     """Run the stages that are not done yet; returns the scorecard."""
     run = resume_or_create_run(workspace, job.options.fresh)
-    if run.plan.exists() and (ignored_options := job.options.new_run_options):
-        job.report.log(f"resuming a run with its own plan: {', '.join(ignored_options)} not used")
+    if run.plan.exists():
+        job.report.log("resuming the unfinished run with its own plan")
+        report_unused_options(run, job.options, job.report)
+    else:
+        write_json(run.options, job.options.new_run_options)
     # Started first: its import of PyTorch takes as long as reading the repository, and runs at the same time.
     with start_fork_server() as fork_server:
         is_planned = run.plan.exists()
@@ -86,11 +89,24 @@ def run_stages(
         scores = score(job, scored_model(run, model), dataset.corpus, fork_server)
         memory_sampler.sample()
     card = {**scores, **run_metadata(job, run, memory_sampler)}
-    write_json(run.scorecard, card)
+    write_scorecard(run.scorecard, card)
     workspace.publish(run.folder)
-    write_json(workspace.scorecard, card)
+    write_scorecard(workspace.scorecard, card)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     return card
+
+
+def remove_all_leftovers(workspace: Workspace) -> None:
+    """Remove the temporary files of killed commands."""
+    for folder in (workspace.folder, workspace.runs, *workspace.runs.glob("*")):
+        remove_leftovers(folder)
+
+
+def report_unused_options(run: Run, options: TrainOptions, report: Reporter) -> None:
+    """Log which of the given options have no effect, as the run was started with others."""
+    options_of_run = read_object(run.options) if run.options.exists() else {}
+    if unused := options.unused_options(options_of_run):
+        report.log(f"{', '.join(unused)} not used: a new run, with --fresh, would use them")
 
 
 def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
@@ -110,7 +126,7 @@ def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
 def report_already_trained(workspace: Workspace, run: Run, report: Reporter) -> dict[str, Any]:
     """Report that the run is finished, and the files changed since; returns its scorecard with `changed_since`."""
     card = read_scorecard(run)
-    with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
+    with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=SCRATCH_PREFIX) as scratch:
         changed = changes(Corpus.open(run.corpus), ingest(workspace.root, Path(scratch) / "corpus", CorpusConfig()))
     counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in changed.items())
     report.log(f"already trained (run {run.folder.name}); files since then: {counts}; train again with --fresh")
@@ -135,17 +151,14 @@ def update_run(root: Path, report: Reporter) -> dict[str, Any]:
     """
     workspace = Workspace(existing_directory(root))
     run = current_run(workspace)
-    with (
-        InterruptHandler(),
-        workspace.lock(),
-        start_fork_server() as fork_server,
-        tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch,
-    ):
-        report.start_phase("scan")
-        corpus = Path(scratch) / "corpus"
-        ingest(workspace.root, corpus, CorpusConfig())
-        report.start_phase("update")
-        return update_memory(run, corpus, fork_server)
+    with InterruptHandler(), workspace.lock(), start_fork_server() as fork_server:
+        remove_all_leftovers(workspace)
+        with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=SCRATCH_PREFIX) as scratch:
+            report.start_phase("scan")
+            corpus = Path(scratch) / "corpus"
+            ingest(workspace.root, corpus, CorpusConfig())
+            report.start_phase("update")
+            return update_memory(run, corpus, fork_server)
 
 
 def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str] | None = None) -> dict[str, Any]:
@@ -170,6 +183,6 @@ def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str]
         except ArtifactError:  # it is rebuilt, except for the total cost of the training
             before = run_metadata(job, run, memory_sampler)
         card = {**before, **scores}
-        write_json(run.scorecard, card)
-        write_json(workspace.scorecard, card)
+        write_scorecard(run.scorecard, card)
+        write_scorecard(workspace.scorecard, card)
     return card

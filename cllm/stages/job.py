@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes <= WEEK_MINUTES:
-            raise UsageError(f"--minutes {self.minutes:g} is not between 0 and {WEEK_MINUTES} (one week)")
+            raise UsageError(
+                f"--minutes {self.minutes:g} is not allowed: give more than 0 and at most {WEEK_MINUTES} (one week)"
+            )
         if self.steps is not None and not 1 <= self.steps <= 10_000_000:
             raise UsageError(f"--steps {self.steps} is not between 1 and 10,000,000")
         if self.workers is not None and not 1 <= self.workers <= MAX_TOTAL_WORKERS:
@@ -59,11 +62,18 @@ class TrainOptions:
             raise UsageError(f"--seed {self.seed} is not between 0 and {(1 << 31) - 1}")
 
     @property
-    def new_run_options(self) -> list[str]:
-        """The given options that apply only to a new run."""
-        defaults = TrainOptions()
-        option_names = ("minutes", "steps", "plan", "seed", "config")
-        return [f"--{name}" for name in option_names if getattr(self, name) != getattr(defaults, name)]
+    def new_run_options(self) -> dict[str, Any]:
+        """The options that apply only to a new run, as JSON values."""
+        paths = {
+            name: None if path is None else str(path.resolve())
+            for name, path in (("plan", self.plan), ("config", self.config))
+        }
+        return {"minutes": self.minutes, "steps": self.steps, "seed": self.seed, **paths}
+
+    def unused_options(self, options_of_run: Mapping[str, Any]) -> list[str]:
+        """The given options that apply only to a new run, and differ from those that a run was started with."""
+        defaults, given = TrainOptions().new_run_options, self.new_run_options
+        return [f"--{name}" for name, value in given.items() if value not in (defaults[name], options_of_run.get(name))]
 
 
 def parse_endpoint(option: str, text: str) -> tuple[str, int]:

@@ -16,6 +16,7 @@ from cllm.training.choose import vocab_size_for
 from cllm.workspace.run import Run
 
 TOKENIZER_SAMPLE_BYTES = 32_000_000  # of text, on which the tokenizer's merges are trained
+MIN_TRAIN_BYTES = 20_000  # a warning is shown for less
 PATH_LINE_INTERVAL = 2  # one document in 2 starts with a line that has its path
 
 
@@ -102,6 +103,15 @@ def corpus_warnings(corpus: Corpus) -> Iterator[str]:
     """Warnings about a corpus, to be shown before the training: small, truncated, near duplicates, redacted secrets."""
     if corpus.report["split_fallback"]:
         yield f"small repository: {corpus.report['split_fallback']}"
+    train_bytes = sum(document.bytes for document in corpus.train)
+    val_bytes = sum(document.bytes for document in corpus.val)
+    if train_bytes < MIN_TRAIN_BYTES:
+        yield (
+            f"only {train_bytes:,} bytes to train on: the model will repeat them, and its scores say little; "
+            f"{MIN_TRAIN_BYTES:,} bytes or more are recommended"
+        )
+    elif val_bytes > train_bytes:
+        yield "more text is held out than trained on: a few files have most of the text, so the scores say little"
     for sentence in corpus.report["truncated"]:
         yield f"the repository was not read completely: {sentence}"
     num_near_duplicates = sum(document.near_duplicate_of is not None for document in corpus.val)

@@ -1,10 +1,13 @@
 """The files of one run, in `.cllm/runs/NNNN/`, in the order in which the stages write them."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cllm.artifacts import read_object
+from cllm.artifacts import read_object, write_json
 from cllm.errors import ArtifactError, CorpusError, WorkspaceError
 from cllm.workspace.workspace import Workspace
 
@@ -14,6 +17,11 @@ class Run:
     """A run's folder, which holds the files that its stages pass on."""
 
     folder: Path
+
+    @property
+    def options(self) -> Path:
+        """The command-line options that the run was started with."""
+        return self.folder / "options.json"
 
     @property
     def corpus(self) -> Path:
@@ -78,18 +86,31 @@ class Run:
         return self.folder / "scorecard.json"
 
 
-REQUIRED_KEYS = frozenset({"held_out", "highest_cost_files", "train", "syntax", "weights_sha256", "seconds"})
+DIGEST = "scorecard_sha256"  # of the other values
+REQUIRED_KEYS = frozenset({"held_out", "highest_cost_files", "train", "syntax", "weights_sha256", "seconds", DIGEST})
+
+
+def write_scorecard(path: Path, card: Mapping[str, Any]) -> None:
+    """Write a scorecard, with the hash of its values by which a changed one is found."""
+    values = {name: value for name, value in card.items() if name != DIGEST}
+    write_json(path, {**values, DIGEST: _digest_of(values)})
 
 
 def read_scorecard(run: Run) -> dict[str, Any]:
-    """Load a run's scorecard; ArtifactError if it is missing or incomplete."""
+    """Load a run's scorecard; ArtifactError if it is missing, incomplete or altered."""
     card = read_object(run.scorecard)
+    remedy = "`cllm eval` makes a new one, `cllm train --fresh` trains again"
     if missing := REQUIRED_KEYS - card.keys():
-        raise ArtifactError(
-            f"{run.scorecard} is not a valid scorecard: it has no {min(missing)}; "
-            "`cllm eval` makes a new one, `cllm train --fresh` trains again"
-        )
+        raise ArtifactError(f"{run.scorecard} is not a valid scorecard: it has no {min(missing)}; {remedy}")
+    digest = card.pop(DIGEST)
+    if _digest_of(card) != digest:
+        raise ArtifactError(f"{run.scorecard} was altered: its values differ from its hash; {remedy}")
     return card
+
+
+def _digest_of(values: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of JSON values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def existing_directory(root: Path) -> Path:
