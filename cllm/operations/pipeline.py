@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.artifacts import read_object, remove_leftovers, verify_directory, write_file, write_json
-from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.corpus import Corpus, corpus_config, ingest
 from cllm.errors import ArtifactError
 from cllm.evaluation.compressors import parse_external
 from cllm.interrupt import InterruptHandler
@@ -24,11 +24,11 @@ from cllm.stages.job import Job, TrainOptions
 from cllm.stages.memory_build import MemoryBuild, update_memory
 from cllm.stages.plan import load_plans, plan_run
 from cllm.stages.prepare import open_dataset, prepare
+from cllm.stages.reserve import reserve_for
 from cllm.stages.score import baselines_chart, run_metadata, score, score_baselines
 from cllm.stages.train import train_run
-from cllm.stages.trained_model import has_memory, scored_model, trained_model, verify_scored_model
+from cllm.stages.trained_model import has_memory, has_update, scored_model, trained_model, verify_scored_model
 from cllm.stages.workers import launch_workers, load_kernels, start_fork_server
-from cllm.training.launch import launch_measurers
 from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard, write_scorecard
 from cllm.workspace.workspace import Workspace
 
@@ -57,23 +57,23 @@ def run_stages(
 ) -> dict[str, Any]:
     """Run the stages that are not done yet; returns the scorecard."""
     run = resume_or_create_run(workspace, job.options.fresh)
-    if run.plan.exists():
+    is_planned = run.plan.exists()
+    if is_planned:
         job.report.log("resuming the unfinished run with its own plan")
         report_unused_options(run, job.options, job.report)
+        job.adopt_options(options_of(run))
     else:
         write_json(run.options, job.options.new_run_options)
     # Started first: its import of PyTorch takes as long as reading the repository, and runs at the same time.
     with start_fork_server() as fork_server:
-        is_planned = run.plan.exists()
         dataset = open_dataset(run) if is_planned else prepare(job, run)
-        job.report.start_phase("kernels")  # compiled here if they are not cached
+        job.start_phase("kernels")  # compiled here if they are not cached
         load_kernels(fork_server)
         with MemoryBuild(job, run, dataset.corpus, fork_server) as memory_build:
             if is_planned:
                 plans = load_plans(run, dataset.corpus)
             else:
-                with launch_measurers(job.num_workers, fork_server) as sphere:
-                    plans = plan_run(job, run, dataset, sphere, memory_build)
+                plans = plan_run(job, run, dataset, fork_server, memory_build)
             if model := trained_model(run):
                 job.seconds_before_resume = read_object(run.training).get("command_seconds", 0.0)
             else:
@@ -81,18 +81,21 @@ def run_stages(
                 memory_build.begin(plans.memory)
                 with launch_workers(job, plans.training, fork_server) as workers:
                     model = train_run(job, run, dataset, plans.training, workers, memory_build, interrupt_handler)
+            if is_planned:
+                job.extend_budget(reserve_for(job, dataset.corpus, plans.memory).total)
             if not has_memory(run, model):
                 memory_build.finish(plans.memory, model)
-        if not run.update.exists():
+        if not has_update(run):
             update_memory(run, run.corpus, fork_server)
         trim_heap()
         scores = score(job, scored_model(run, model), dataset.corpus, fork_server)
+        job.start_phase("publish")
         memory_sampler.sample()
     card = {**scores, **run_metadata(job, run, memory_sampler)}
     write_scorecard(run.scorecard, card)
-    workspace.publish(run.folder)
     write_scorecard(workspace.scorecard, card)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
+    workspace.publish(run.folder)  # last: from here on the run is finished
     return card
 
 
@@ -102,10 +105,14 @@ def remove_all_leftovers(workspace: Workspace) -> None:
         remove_leftovers(folder)
 
 
+def options_of(run: Run) -> dict[str, Any]:
+    """The options that a run was started with."""
+    return read_object(run.options) if run.options.exists() else {}
+
+
 def report_unused_options(run: Run, options: TrainOptions, report: Reporter) -> None:
     """Log which of the given options have no effect, as the run was started with others."""
-    options_of_run = read_object(run.options) if run.options.exists() else {}
-    if unused := options.unused_options(options_of_run):
+    if unused := options.unused_options(options_of(run)):
         report.log(f"{', '.join(unused)} not used: a new run, with --fresh, would use them")
 
 
@@ -127,7 +134,8 @@ def report_already_trained(workspace: Workspace, run: Run, report: Reporter) -> 
     """Report that the run is finished, and the files changed since; returns its scorecard with `changed_since`."""
     card = read_scorecard(run)
     with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=SCRATCH_PREFIX) as scratch:
-        changed = changes(Corpus.open(run.corpus), ingest(workspace.root, Path(scratch) / "corpus", CorpusConfig()))
+        now = ingest(workspace.root, Path(scratch) / "corpus", corpus_config(run.corpus))
+        changed = changes(Corpus.open(run.corpus), now)
     counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in changed.items())
     report.log(f"already trained (run {run.folder.name}); files since then: {counts}; train again with --fresh")
     return {**card, "changed_since": changed}
@@ -156,7 +164,7 @@ def update_run(root: Path, report: Reporter) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=SCRATCH_PREFIX) as scratch:
             report.start_phase("scan")
             corpus = Path(scratch) / "corpus"
-            ingest(workspace.root, corpus, CorpusConfig())
+            ingest(workspace.root, corpus, corpus_config(run.corpus))
             report.start_phase("update")
             return update_memory(run, corpus, fork_server)
 
@@ -171,6 +179,7 @@ def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str]
     for text in compressors or ():
         parse_external(text)  # reject invalid ones now, not after the scorecard
     job = Job(workspace.root, TrainOptions(), report)
+    job.adopt_options(options_of(run))  # the same files are scored, in the same time
     with InterruptHandler(), MemorySampler() as memory_sampler, workspace.lock(), start_fork_server() as fork_server:
         load_kernels(fork_server)
         model, corpus = verify_scored_model(run), Corpus.open(run.corpus)

@@ -18,7 +18,6 @@ from cllm.workspace.run import Run
 OVERHEAD_SECONDS = 20.0  # of any run, without training
 ALONE_SHARE, ALONE_BYTES_PER_SECOND = 0.5, 48_000
 WITH_NETWORK_SHARE, WITH_NETWORK_BYTES_PER_SECOND = 0.04, 12_000
-LOAD_AND_SAVE_SECONDS = 10.0  # to load the network, save the memory and write the update: 9 to 15 s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +72,6 @@ def build_seconds(plan: MemoryPlan, corpus: Corpus) -> float:
     """Seconds of one core, during the training, for the documents that the memory is trained on alone."""
     documents = corpus.train
     return sum(documents[number].bytes for number in plan.alone) / ALONE_BYTES_PER_SECOND
-
-
-def seconds_after_training(plan: MemoryPlan, corpus: Corpus, num_workers: int) -> float:
-    """Seconds that the memory needs after the training: with the network, and for the held-out files."""
-    documents = corpus.train
-    with_network = sum(documents[number].bytes for number in plan.with_network) / (
-        WITH_NETWORK_BYTES_PER_SECOND * num_workers
-    )
-    return (
-        LOAD_AND_SAVE_SECONDS + with_network + sum(document.bytes for document in corpus.val) / ALONE_BYTES_PER_SECOND
-    )
 
 
 def save_memory_plan(plan: MemoryPlan, run: Run) -> None:

@@ -43,7 +43,7 @@ def open_dataset(run: Run) -> Dataset:
 def prepare(job: Job, run: Run) -> Dataset:
     """Write a new run's corpus, tokenizer and dataset."""
     report = job.report
-    report.start_phase("scan")
+    job.start_phase("scan")
     corpus = ingest(job.root, run.corpus, job.corpus_config, scan_progress(job))
     train_bytes = sum(document.bytes for document in corpus.train)
     val_bytes = sum(document.bytes for document in corpus.val)
@@ -53,11 +53,11 @@ def prepare(job: Job, run: Run) -> Dataset:
     )
     for sentence in corpus_warnings(corpus):
         report.log(sentence)
-    report.start_phase("tokenizer")
+    job.start_phase("tokenizer")
     vocab_size = job.tokenizer_config.vocab_size or vocab_size_for(train_bytes)
     tokenizer = Tokenizer.train(sampled_texts(corpus, job.options.seed), vocab_size)
     tokenizer.save(run.tokenizer)
-    report.start_phase("dataset")
+    job.start_phase("dataset")
     write_directory(
         run.dataset,
         lambda folder: write_dataset(folder, corpus, tokenizer, job),

@@ -91,7 +91,7 @@ def run_steps(
     job: Job, steps: Iterator[StepReport], monitor: TrainingMonitor, interrupt_handler: InterruptHandler
 ) -> None:
     """Run the steps; at their end, and at a signal before it is raised, the last state is saved."""
-    job.report.start_phase("train")
+    job.start_phase("train")
     interrupt_handler.deferred = True
     try:
         for step in steps:

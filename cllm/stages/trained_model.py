@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cllm.artifacts import read_object, verify_directory
+from cllm.artifacts import MANIFEST, read_object, sha256_of, verify_directory
 from cllm.errors import ArtifactError, UsageError
 from cllm.evaluation.scorecard import ScoredModel
 from cllm.training.plan import Engine
@@ -39,6 +39,14 @@ def has_memory(run: Run, model: TrainedModel) -> bool:
     try:
         return bool(verify_directory(run.memory).get("weights_sha256") == model.weights_sha256)
     except ArtifactError:
+        return False
+
+
+def has_update(run: Run) -> bool:
+    """Whether the update of the run's memory exists, and belongs to it."""
+    try:
+        return bool(read_object(run.update / MANIFEST).get("base") == sha256_of(run.memory / MANIFEST))
+    except (ArtifactError, FileNotFoundError):
         return False
 
 
