@@ -1,10 +1,10 @@
 """The pipeline: runs the stages in order.
 
-    scan -> tokenizer -> dataset -> plan -> train -> model -> memory -> scorecard -> publish
+    scan -> tokenizer -> dataset -> plan -> train -> memory -> update -> scorecard -> publish
 
-Each stage writes its files into the run's folder (`cllm.workspace.run`) atomically, and the next stage reads them. So
-an interrupted run resumes at the first stage whose files are missing. The process that runs this is Node Zero: it
-computes no batch and never imports PyTorch.
+Stages pass objects on, and write files so that a later command can open them again. A run is resumed at its newest
+checkpoint, or after its model, its memory or its update if they are complete; one that has no plan yet starts over. The
+process that runs this is Node Zero: it computes no batch and never imports PyTorch.
 """
 
 import shutil
@@ -27,7 +27,7 @@ from cllm.stages.prepare import open_dataset, prepare
 from cllm.stages.reserve import reserve_for
 from cllm.stages.score import baselines_chart, run_metadata, score, score_baselines
 from cllm.stages.train import train_run
-from cllm.stages.trained_model import has_memory, has_update, scored_model, trained_model, verify_scored_model
+from cllm.stages.trained_model import find_trained_model, has_memory, has_update, open_scored_model, scored_model
 from cllm.stages.workers import launch_workers, load_kernels, start_fork_server
 from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard, write_scorecard
 from cllm.workspace.workspace import Workspace
@@ -45,8 +45,8 @@ def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
     with InterruptHandler() as interrupt_handler, MemorySampler() as memory_sampler, workspace.lock():
         remove_all_leftovers(workspace)
         if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
-            verify_directory(Run(current).model)
-            verify_directory(Run(current).memory)
+            verify_directory(Run(current).model_path)
+            verify_directory(Run(current).memory_path)
             report_unused_options(Run(current), options, report)
             return report_already_trained(workspace, Run(current), report)
         return run_stages(job, workspace, interrupt_handler, memory_sampler)
@@ -57,13 +57,13 @@ def run_stages(
 ) -> dict[str, Any]:
     """Run the stages that are not done yet; returns the scorecard."""
     run = resume_or_create_run(workspace, job.options.fresh)
-    is_planned = run.plan.exists()
+    is_planned = run.plan_path.exists()
     if is_planned:
         job.report.log("resuming the unfinished run with its own plan")
         report_unused_options(run, job.options, job.report)
         job.adopt_options(options_of(run))
     else:
-        write_json(run.options, job.options.new_run_options)
+        write_json(run.options_path, job.options.new_run_options)
     # Started first: its import of PyTorch takes as long as reading the repository, and runs at the same time.
     with start_fork_server() as fork_server:
         dataset = open_dataset(run) if is_planned else prepare(job, run)
@@ -74,8 +74,8 @@ def run_stages(
                 plans = load_plans(run, dataset.corpus)
             else:
                 plans = plan_run(job, run, dataset, fork_server, memory_build)
-            if model := trained_model(run):
-                job.seconds_before_resume = read_object(run.training).get("command_seconds", 0.0)
+            if model := find_trained_model(run):
+                job.seconds_before_resume = read_object(run.training_path).get("run_seconds", 0.0)
             else:
                 trim_heap()  # returns 30 MB used by the scan; again before the scorecard
                 memory_build.begin(plans.memory)
@@ -86,15 +86,15 @@ def run_stages(
             if not has_memory(run, model):
                 memory_build.finish(plans.memory, model)
         if not has_update(run):
-            update_memory(run, run.corpus, fork_server)
+            update_memory(run, run.corpus_path, fork_server)
         trim_heap()
         scores = score(job, scored_model(run, model), dataset.corpus, fork_server)
         job.start_phase("publish")
         memory_sampler.sample()
     card = {**scores, **run_metadata(job, run, memory_sampler)}
-    write_scorecard(run.scorecard, card)
+    write_scorecard(run.scorecard_path, card)
     write_scorecard(workspace.scorecard, card)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    shutil.rmtree(run.checkpoints_path, ignore_errors=True)
     workspace.publish(run.folder)  # last: from here on the run is finished
     return card
 
@@ -107,7 +107,7 @@ def remove_all_leftovers(workspace: Workspace) -> None:
 
 def options_of(run: Run) -> dict[str, Any]:
     """The options that a run was started with."""
-    return read_object(run.options) if run.options.exists() else {}
+    return read_object(run.options_path) if run.options_path.exists() else {}
 
 
 def report_unused_options(run: Run, options: TrainOptions, report: Reporter) -> None:
@@ -124,7 +124,7 @@ def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
         if not fresh:
             raise
         unfinished = None  # --fresh also recovers from a damaged current.json
-    if unfinished is not None and (fresh or not Run(unfinished).plan.exists()):
+    if unfinished is not None and (fresh or not Run(unfinished).plan_path.exists()):
         shutil.rmtree(unfinished)
         unfinished = None
     return Run(unfinished or workspace.new_run())
@@ -134,8 +134,8 @@ def report_already_trained(workspace: Workspace, run: Run, report: Reporter) -> 
     """Report that the run is finished, and the files changed since; returns its scorecard with `changed_since`."""
     card = read_scorecard(run)
     with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=SCRATCH_PREFIX) as scratch:
-        now = ingest(workspace.root, Path(scratch) / "corpus", corpus_config(run.corpus))
-        changed = changes(Corpus.open(run.corpus), now)
+        now = ingest(workspace.root, Path(scratch) / "corpus", corpus_config(run.corpus_path))
+        changed = changes(Corpus.open(run.corpus_path), now)
     counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in changed.items())
     report.log(f"already trained (run {run.folder.name}); files since then: {counts}; train again with --fresh")
     return {**card, "changed_since": changed}
@@ -164,7 +164,7 @@ def update_run(root: Path, report: Reporter) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=SCRATCH_PREFIX) as scratch:
             report.start_phase("scan")
             corpus = Path(scratch) / "corpus"
-            ingest(workspace.root, corpus, corpus_config(run.corpus))
+            ingest(workspace.root, corpus, corpus_config(run.corpus_path))
             report.start_phase("update")
             return update_memory(run, corpus, fork_server)
 
@@ -182,7 +182,7 @@ def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str]
     job.adopt_options(options_of(run))  # the same files are scored, in the same time
     with InterruptHandler(), MemorySampler() as memory_sampler, workspace.lock(), start_fork_server() as fork_server:
         load_kernels(fork_server)
-        model, corpus = verify_scored_model(run), Corpus.open(run.corpus)
+        model, corpus = open_scored_model(run), Corpus.open(run.corpus_path)
         scores = score(job, model, corpus, fork_server)
         if compressors is not None:
             scores["baselines"] = score_baselines(job, model, corpus, fork_server, compressors)
@@ -192,6 +192,6 @@ def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str]
         except ArtifactError:  # it is rebuilt, except for the total cost of the training
             before = run_metadata(job, run, memory_sampler)
         card = {**before, **scores}
-        write_scorecard(run.scorecard, card)
+        write_scorecard(run.scorecard_path, card)
         write_scorecard(workspace.scorecard, card)
     return card

@@ -77,8 +77,8 @@ class MemoryBuild:
         self._sphere = self._sphere or Sphere(self._fork_server, WORKER, 1)
         self._sphere.start_call(
             "build",
-            corpus=str(self._run.corpus),
-            tokenizer=str(self._run.tokenizer),
+            corpus=str(self._run.corpus_path),
+            tokenizer=str(self._run.tokenizer_path),
             documents=plan.alone,
             with_network=plan.with_network,
             first_bytes=first_bytes,
@@ -127,19 +127,19 @@ class MemoryBuild:
             raise self._failure
         waited = time.monotonic() - began
         threads = max(1, self._job.num_workers - 1)
-        self._sphere.call_one("load_network", model=str(run.model), dtype=model.dtype, threads=threads)
+        self._sphere.call_one("load_network", model=str(run.model_path), dtype=model.dtype, threads=threads)
         reserve = self._reserve(plan)
         with_network = self._build_with_network(plan, reserve.save + reserve.update + reserve.scorecard)
         metadata = {
             "weights_sha256": model.weights_sha256,
-            "tokenizer_sha256": sha256_of(run.tokenizer),
+            "tokenizer_sha256": sha256_of(run.tokenizer_path),
             "alone": self._alone,
             "with_network": {key: sum(each[key] for each in with_network) for key in ("bits", "bytes")},
             "seconds": {"wait": waited, "with_network": time.monotonic() - began - waited},
         }
-        self._sphere.call_one("save", directory=str(run.memory), metadata=metadata)
+        self._sphere.call_one("save", directory=str(run.memory_path), metadata=metadata)
         seconds = self._job.seconds_before(reserve.scorecard)
-        updated = self._sphere.call_one("update", **update_memory_arguments(run, run.corpus), seconds=seconds)
+        updated = self._sphere.call_one("update", **update_memory_arguments(run, run.corpus_path), seconds=seconds)
         self._report_left_out(len(plan.with_network) - len(with_network), updated["not_trained_on"])
 
     def _build_with_network(self, plan: MemoryPlan, reserved_seconds: float) -> list[dict[str, float]]:
@@ -178,5 +178,5 @@ def update_memory(run: Run, corpus: Path, fork_server: ForkServer) -> dict[str, 
 
 
 def update_memory_arguments(run: Run, corpus: Path) -> dict[str, str]:
-    paths = {"memory": run.memory, "tokenizer": run.tokenizer, "corpus": corpus, "directory": run.update}
+    paths = {"memory": run.memory_path, "tokenizer": run.tokenizer_path, "corpus": corpus, "directory": run.update_path}
     return {name: str(path) for name, path in paths.items()}

@@ -57,14 +57,14 @@ def _documents_within(max_bytes: float, numbers: Sequence[int], documents: Seque
 
 def load_memory_plan(run: Run, corpus: Corpus) -> MemoryPlan:
     """Load a run's memory plan; ArtifactError if it does not match the corpus."""
-    value = read_object(run.memory_plan)
+    value = read_object(run.memory_plan_path)
     try:
         numbers = [*value["alone"], *value["with_network"]]
         fits = len(value) == 2 and set(numbers) <= set(range(len(corpus.train))) and len(set(numbers)) == len(numbers)
     except (KeyError, TypeError):
         fits = False
     if not fits:
-        raise ArtifactError(f"{run.memory_plan} does not list documents of this run: train again with --fresh")
+        raise ArtifactError(f"{run.memory_plan_path} does not list documents of this run: train again with --fresh")
     return MemoryPlan(alone=value["alone"], with_network=value["with_network"])
 
 
@@ -75,7 +75,7 @@ def build_seconds(plan: MemoryPlan, corpus: Corpus) -> float:
 
 
 def save_memory_plan(plan: MemoryPlan, run: Run) -> None:
-    write_json(run.memory_plan, asdict(plan))
+    write_json(run.memory_plan_path, asdict(plan))
 
 
 def describe_memory_plan(plan: MemoryPlan, corpus: Corpus) -> str:

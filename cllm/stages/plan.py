@@ -43,7 +43,7 @@ class RunPlans:
 
 def load_plans(run: Run, corpus: Corpus) -> RunPlans:
     """Load the plans of a planned run; ArtifactError if one is not valid or does not match the corpus."""
-    return RunPlans(training=load_plan(run.plan), memory=load_memory_plan(run, corpus))
+    return RunPlans(training=load_plan(run.plan_path), memory=load_memory_plan(run, corpus))
 
 
 def plan_run(job: Job, run: Run, dataset: Dataset, fork_server: ForkServer, memory_build: MemoryBuild) -> RunPlans:
@@ -63,7 +63,7 @@ def plan_run(job: Job, run: Run, dataset: Dataset, fork_server: ForkServer, memo
         with launch_measurers(job.num_workers, fork_server) as sphere:
             plan = network_plan(job, dataset, sphere, reserve_seconds, lost_seconds)
     save_memory_plan(memory_plan, run)
-    save_plan(plan, run.plan)  # last: a run with this file is planned
+    save_plan(plan, run.plan_path)  # last: a run with this file is planned
     return RunPlans(training=plan, memory=memory_plan)
 
 

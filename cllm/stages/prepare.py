@@ -31,12 +31,12 @@ class Dataset:
 
 def open_dataset(run: Run) -> Dataset:
     """Open what `prepare` wrote; ArtifactError if a file was altered, or the ids are of another tokenizer."""
-    if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
-        raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
+    if verify_directory(run.dataset_path).get("tokenizer_sha256") != sha256_of(run.tokenizer_path):
+        raise ArtifactError(f"{run.tokenizer_path} is not the tokenizer that {run.dataset_path} was written with")
     return Dataset(
-        corpus=Corpus.open(run.corpus),
-        tokenizer=Tokenizer.load(run.tokenizer),
-        shard=Shard.open(run.dataset, "train"),
+        corpus=Corpus.open(run.corpus_path),
+        tokenizer=Tokenizer.load(run.tokenizer_path),
+        shard=Shard.open(run.dataset_path, "train"),
     )
 
 
@@ -44,7 +44,7 @@ def prepare(job: Job, run: Run) -> Dataset:
     """Write a new run's corpus, tokenizer and dataset."""
     report = job.report
     job.start_phase("scan")
-    corpus = ingest(job.root, run.corpus, job.corpus_config, scan_progress(job))
+    corpus = ingest(job.root, run.corpus_path, job.corpus_config, scan_progress(job))
     train_bytes = sum(document.bytes for document in corpus.train)
     val_bytes = sum(document.bytes for document in corpus.val)
     report.log(
@@ -56,15 +56,15 @@ def prepare(job: Job, run: Run) -> Dataset:
     job.start_phase("tokenizer")
     vocab_size = job.tokenizer_config.vocab_size or vocab_size_for(train_bytes)
     tokenizer = Tokenizer.train(sampled_texts(corpus, job.options.seed), vocab_size)
-    tokenizer.save(run.tokenizer)
+    tokenizer.save(run.tokenizer_path)
     job.start_phase("dataset")
     write_directory(
-        run.dataset,
+        run.dataset_path,
         lambda folder: write_dataset(folder, corpus, tokenizer, job),
         kind="dataset",
-        tokenizer_sha256=sha256_of(run.tokenizer),
+        tokenizer_sha256=sha256_of(run.tokenizer_path),
     )
-    return Dataset(corpus=corpus, tokenizer=tokenizer, shard=Shard.open(run.dataset, "train"))
+    return Dataset(corpus=corpus, tokenizer=tokenizer, shard=Shard.open(run.dataset_path, "train"))
 
 
 def scan_progress(job: Job) -> Callable[[int, int], None]:

@@ -73,7 +73,7 @@ def run_metadata(job: Job, run: Run, memory_sampler: MemorySampler) -> dict[str,
     """The cost of the whole command (seconds, bytes of memory), the machine, and the versions."""
     machine = dataclasses.asdict(job.machine)
     return {
-        "train": read_object(run.training),
+        "train": read_object(run.training_path),
         "seconds": {"total": job.total_seconds, "phases": job.phase_seconds},
         "peak_memory_bytes": memory_sampler.peak_bytes,
         "machine": {**machine, "features": sorted(job.machine.features or ())},

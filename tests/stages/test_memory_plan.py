@@ -70,7 +70,7 @@ def test_a_saved_plan_is_the_same_and_a_foreign_one_is_refused(corpus: Corpus, t
         {"alone": [10_000], "with_network": []},
         {"alone": 3, "with_network": 4},
     ):
-        run.memory_plan.write_text(json.dumps(wrong))
+        run.memory_plan_path.write_text(json.dumps(wrong))
         with pytest.raises(ArtifactError, match="memory-plan"):
             load_memory_plan(run, corpus)
 

@@ -23,10 +23,9 @@ from cllm.generation.predict.prompt import Window
 from cllm.machine import default_dtype, detect_machine
 from cllm.progress import Reporter
 from cllm.spheres import ForkServer, Sphere
-from cllm.stages.trained_model import verify_scored_model
+from cllm.stages.trained_model import open_scored_model
 from cllm.training.launch import worker_environment
-from cllm.workspace.run import current_run, existing_directory
-from cllm.workspace.workspace import Workspace
+from cllm.workspace.run import current_run_of
 
 GGUF_TYPES = ("f32", "f16", "q8_0")
 NUM_TOKENS = 64  # generated after each prompt
@@ -59,7 +58,7 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
     """
     if not 1 <= count <= MAX_CURSORS:
         raise UsageError(f"-n {count} is not between 1 and {MAX_CURSORS:,}")
-    scored_model, machine = verify_scored_model(current_run(Workspace(existing_directory(root)))), detect_machine()
+    scored_model, machine = open_scored_model(current_run_of(root)), detect_machine()
     corpus, trained = Corpus.open(scored_model.corpus), TrainedNetwork.load(scored_model.model)
     cursors = draw_cursors(corpus, corpus.val, count, seed)
     if not cursors:
