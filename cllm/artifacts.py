@@ -6,18 +6,23 @@ incomplete. This module does not depend on the contents of the files, and nothin
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cllm.errors import ArtifactError
+from cllm.errors import ArtifactError, WorkspaceError
 
 MANIFEST = "MANIFEST.json"
 SCHEMA_VERSION = 2  # of the manifest, and of all files that a directory lists; 2: names of 2026-11-30
+
+# A full disk, a quota, a limit on the size of files, a failing or read-only disk. None: NumPy reports a short write.
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, None)
 
 
 def sha256_of(path: Path) -> str:
@@ -42,16 +47,31 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     `durable`: also sync the file and its directory, so that it survives a power cut.
     """
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        yield temporary
+    with _write_errors(path):
+        try:
+            yield temporary
+            if durable:
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         if durable:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if durable:
-        sync_directory(path.parent)
+            sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Context manager that turns a failed write, for want of space above all, into a WorkspaceError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in WRITE_ERRORS:
+            raise
+        problem = os.strerror(error.errno or errno.ENOSPC)
+        raise WorkspaceError(
+            f"{path} cannot be written ({problem}): free some space, then run the same command again"
+        ) from None
 
 
 def write_file(path: Path, content: bytes, durable: bool = True) -> None:
@@ -66,15 +86,23 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`; ArtifactError if the file is missing, unreadable or not JSON."""
+    """The JSON value in `path`; ArtifactError if the file is missing, not a regular file, unreadable or not JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(_read_regular_file(path))
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing") from None
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}") from None
+
+
+def _read_regular_file(path: Path) -> bytes:
+    """A file's bytes; ArtifactError if it is not a regular file: a FIFO would block."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ArtifactError(f"{path} is not a regular file: remove it, and train again with --fresh")
+        return file.read()
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -91,26 +119,32 @@ def write_directory(path: Path, fill: Callable[[Path], None], **metadata: Any) -
     An existing directory is replaced. `metadata` (JSON values) is added to the manifest.
     """
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        fill(temporary)
-        files = {}
-        for file in sorted(temporary.iterdir()):
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-            files[file.name] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-        write_json(temporary / MANIFEST, {"schema_version": SCHEMA_VERSION, "files": files, **metadata})
-        if path.exists():
-            old = path.with_name(f".old-{os.getpid()}-{path.name}")
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.rename(path)
-    finally:
+    with _write_errors(path):
         shutil.rmtree(temporary, ignore_errors=True)
-    sync_directory(path.parent)
+        try:
+            temporary.mkdir(parents=True)
+            fill(temporary)
+            _write_manifest(temporary, metadata)
+            if path.exists():
+                old = path.with_name(f".old-{os.getpid()}-{path.name}")
+                path.rename(old)
+                temporary.rename(path)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        sync_directory(path.parent)
+
+
+def _write_manifest(directory: Path, metadata: dict[str, Any]) -> None:
+    """Sync the files of a directory, and list them in its manifest."""
+    files = {}
+    for file in sorted(directory.iterdir()):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+        files[file.name] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    write_json(directory / MANIFEST, {"schema_version": SCHEMA_VERSION, "files": files, **metadata})
 
 
 def verify_directory(path: Path, *required: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 PLAIN_SECONDS = 10.0  # between the lines of one phase in a pipe
+# A phase's time left is estimated from its share if it is not given; later than this.
+MIN_ESTIMATE_SECONDS, MIN_ESTIMATE_SHARE = 2.0, 0.05
 
 
 class Reporter(Protocol):
@@ -24,20 +26,31 @@ class Reporter(Protocol):
         """Print a permanent line."""
 
 
+def estimated_seconds_left(seconds: float, share: float) -> float | None:
+    """Seconds that a phase will take, by the share (0 to 1) that done in `seconds`; None if too early."""
+    if seconds < MIN_ESTIMATE_SECONDS or share < MIN_ESTIMATE_SHARE:
+        return None
+    return seconds / share * (1 - min(share, 1.0))
+
+
 class PlainReporter:
     """Lines for a log: one at the start of a phase, then one every 10 s, each with the time since the start."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._began = stream, time.monotonic()
-        self._name, self._last = "", 0.0
+        self._name, self._phase_began, self._last = "", 0.0, 0.0
 
     def start_phase(self, name: str) -> None:
-        self._name, self._last = name, time.monotonic()
+        self._name, self._phase_began = name, time.monotonic()
+        self._last = self._phase_began
         self.log(f"{name} ...")
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
-        if time.monotonic() - self._last >= PLAIN_SECONDS:
-            self._last = time.monotonic()
+        now = time.monotonic()
+        if now - self._last >= PLAIN_SECONDS:
+            self._last = now
+            if seconds_left is None:
+                seconds_left = estimated_seconds_left(now - self._phase_began, share)
             self.log(f"{self._name} {share:.0%}  {note}{_time_left(seconds_left)}")
 
     def log(self, text: str) -> None:
@@ -58,6 +71,7 @@ class TerminalReporter:
             transient=True,
         )
         self._task: TaskID | None = None
+        self._phase_began = 0.0
 
     def __enter__(self) -> "TerminalReporter":
         self._progress.start()
@@ -69,10 +83,12 @@ class TerminalReporter:
     def start_phase(self, name: str) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(name, total=1.0, note="")
+        self._task, self._phase_began = self._progress.add_task(name, total=1.0, note=""), time.monotonic()
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
         assert self._task is not None
+        if seconds_left is None:
+            seconds_left = estimated_seconds_left(time.monotonic() - self._phase_began, share)
         self._progress.update(self._task, completed=share, note=note + _time_left(seconds_left))
 
     def log(self, text: str) -> None:

@@ -28,10 +28,10 @@ ALLOWED: dict[str, set[str]] = {
     "model": set(),
     "spheres": {"machine"},
     "memory": {"corpus", "tokenizer", "model", "spheres", "machine"},
-    "training": {"dataset", "tokenizer", "model", "spheres", "machine"},
+    "training": {"dataset", "tokenizer", "model", "spheres", "machine", "__init__"},
     "syntax": set(),
     "generation": {"dataset", "tokenizer", "model", "memory", "syntax"},
-    "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres", "syntax"},
+    "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres", "syntax", "machine"},
     "export": {"dataset", "tokenizer", "model"},
     "stages": {
         *("corpus", "tokenizer", "dataset", "model", "spheres", "training", "evaluation"),

@@ -34,6 +34,8 @@ def add_cursor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", type=Path, metavar="PATH", help="complete at a cursor in this file")
     parser.add_argument("--line", metavar="N[:COLUMN]", help="the cursor: before that column (default: end of line)")
     parser.add_argument("--language", metavar="NAME", help="the prompt's language, like C or Python")
+    window = parser.add_argument("--window", type=int, metavar="BYTES")
+    window.help = "bytes before the cursor that are read, and a quarter as many after it (default 4096)"
 
 
 def add_stopping(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +73,10 @@ def run(options: argparse.Namespace) -> int:
     check_options(options)
     cursor = cursor_of(options)
     from cllm.generation.predict.prompt import Prompt
-    from cllm.operations.complete import complete_prompt
+    from cllm.operations.complete import complete_prompt, window_of_size
 
-    prompt = Prompt(prefix=cursor.prefix, suffix=cursor.suffix, path=cursor.path)
+    window = window_of_size(options.window)
+    prompt = Prompt(prefix=cursor.prefix, suffix=cursor.suffix, path=cursor.path, window=window)
     grammar, params = chosen_grammar(options), sampling_params(options)
     completions = complete_prompt(
         options.path,

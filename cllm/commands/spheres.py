@@ -32,8 +32,8 @@ def add(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and simulate."""
     from cllm.interrupt import InterruptHandler
+    from cllm.operations.simulate import Scenario, simulate
     from cllm.progress import reporter
-    from cllm.stages.simulate import Scenario, simulate
 
     scenario = Scenario(
         workers=tuple(options.workers),

@@ -44,7 +44,7 @@ def render(root: Path, found: dict[str, Any], width: int = WIDE_COLUMNS) -> Grou
         state = {"training": "is being prepared", "finished": "is finished", "interrupted": "was interrupted"}
         return Group(Text(f"{found['repository']}: the run {state.get(found.get('state', ''), 'was never started')}"))
     unfinished = Workspace(root).unfinished()
-    history = read_history(Run(unfinished).history) if unfinished else []
+    history = read_history(Run(unfinished).history_path) if unfinished else []
     return Group(header(found, run), *worker_table(found, width >= WIDE_COLUMNS), *loss_line(history, width))
 
 

@@ -68,8 +68,8 @@ def join(options: argparse.Namespace) -> int:
 
     Raises UsageError for an option that belongs to that run.
     """
+    from cllm.operations.join import join_run
     from cllm.progress import reporter
-    from cllm.stages.join import join_run
 
     if given := [f"--{name}" for name in NOT_WITH_JOIN if getattr(options, name)]:
         raise UsageError(f"{given[0]} does not go with --join: the run that is joined determines it")

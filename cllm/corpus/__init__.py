@@ -7,7 +7,7 @@ repository is executed or written to.
 """
 
 from cllm.corpus.export import export_split
-from cllm.corpus.ingest import CorpusConfig, ingest
+from cllm.corpus.ingest import CorpusConfig, corpus_config, ingest
 from cllm.corpus.languages import kind_of, language_of
 from cllm.corpus.redact import redact
 from cllm.corpus.split import is_held_out
@@ -16,6 +16,7 @@ from cllm.corpus.store import Corpus, Document
 __all__ = [
     "Corpus",
     "CorpusConfig",
+    "corpus_config",
     "Document",
     "export_split",
     "ingest",

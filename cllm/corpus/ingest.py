@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cllm.artifacts import write_directory
+from cllm.artifacts import MANIFEST, read_object, write_directory
 from cllm.config import check_bounds
 from cllm.corpus.documents import StoredText, build_documents
 from cllm.corpus.duplicates import representative
@@ -26,7 +26,7 @@ from cllm.corpus.split import is_held_out
 from cllm.corpus.store import KIND, TEXT, Corpus, Document, write_records
 from cllm.corpus.text import MAX_FILE_BYTES, Skipped, read_text
 from cllm.corpus.walk import walk
-from cllm.errors import CorpusError
+from cllm.errors import ArtifactError, CorpusError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,14 @@ class CorpusConfig:
             max_total_bytes=(1, 1 << 40),
             max_depth=(1, 10_000),
         )
+
+
+def corpus_config(directory: Path) -> CorpusConfig:
+    """The configuration that the corpus in `directory` was ingested with; ArtifactError if its manifest has none."""
+    try:
+        return CorpusConfig(**read_object(directory / MANIFEST)["config"])
+    except (KeyError, TypeError, UsageError) as error:
+        raise ArtifactError(f"{directory / MANIFEST} has no valid configuration: {error}") from None
 
 
 @dataclass

@@ -6,8 +6,7 @@ of training files. If there is not enough time for all files, a seeded sample is
 reported.
 """
 
-import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from cllm.corpus import Corpus, Document
 from cllm.evaluation.prompts import prompts_for
+from cllm.machine import WorkTimer
 from cllm.spheres import ForkServer, Sphere
 from cllm.syntax.compiler import compiles
 from cllm.syntax.error_count import complete_construct_end
@@ -27,7 +27,7 @@ NUM_HIGHEST_COST_FILES = 5  # files that are listed by name
 EXPERTS = ("model", "memory", "mixed")
 # One thread runs the network, one the memory; each worker has its own copy of the memory.
 CORES_PER_EVALUATION_WORKER = 2
-MIN_FILES = 8  # files that are scored even after the time limit
+SCORED_BYTES_PER_SECOND = 8_000  # by one worker, until it is measured
 SPEED_FILES = 8  # files whose beginnings are the prompts of the speed measurement
 
 
@@ -58,23 +58,28 @@ def score_files(
     sphere: Sphere,
     scored_model: ScoredModel,
     corpus: Corpus,
-    seconds: float,
+    seconds: float | None,
     seed: int,
     progress: Callable[[float], None],
 ) -> list[dict[str, Any]]:
-    """Score held-out documents in a random order until all are scored or `seconds` have passed.
+    """Score held-out documents in a random order, except those that `seconds` do not suffice for; at least one.
 
     `progress` is called with the completed share (0 to 1).
     """
     order = np.random.default_rng(seed).permutation(len(corpus.val)).tolist()
-    deadline = time.monotonic() + seconds
+    timer = WorkTimer(seconds, SCORED_BYTES_PER_SECOND)  # of one worker
+    num_workers = len(sphere.workers)
 
     def tasks() -> Iterator[dict[str, Any]]:
+        in_progress: deque[int] = deque()
         for count, document in enumerate(order):
-            if count >= MIN_FILES and time.monotonic() > deadline:
-                return
             progress(count / len(order))
-            yield {**scored_model.arguments, "corpus": str(scored_model.corpus), "document": document}
+            if len(in_progress) == num_workers:  # a worker is free, so the first of them, or a smaller one, is finished
+                timer.add(in_progress.popleft() / num_workers)
+            size = corpus.val[document].bytes
+            if count == 0 or timer.has_time_for(size):
+                in_progress.append(size)
+                yield {**scored_model.arguments, "corpus": str(scored_model.corpus), "document": document}
 
     return sphere.map_tasks("score", tasks())
 

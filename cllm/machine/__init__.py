@@ -10,11 +10,13 @@ from cllm.machine.processes import (
     resident_bytes,
     trim_heap,
 )
+from cllm.machine.work_timer import WorkTimer
 
 __all__ = [
     "FEATURES",
     "Machine",
     "MemorySampler",
+    "WorkTimer",
     "anonymous_set_size",
     "count_cores",
     "cpu_seconds",

@@ -5,7 +5,6 @@ distributions, from which the mixer learns how to weigh the two; then it saves t
 """
 
 import math
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 
 from cllm.background_iterator import background_iterator
 from cllm.corpus import Corpus, Document
-from cllm.machine import trim_heap
+from cllm.machine import WorkTimer, trim_heap
 from cllm.memory.continuation import Continuation
 from cllm.memory.distributions import PREFETCH_CHUNKS, encode_document, to_token_distributions
 from cllm.memory.memory import Memory
@@ -38,12 +37,18 @@ class MemoryWorker:
         self._pending: deque[int] = deque()
 
     def build(
-        self, corpus: str, tokenizer: str, documents: list[int], with_network: list[int], first_bytes: int | None
+        self,
+        corpus: str,
+        tokenizer: str,
+        documents: list[int],
+        with_network: list[int],
+        first_bytes: int | None = None,
+        seconds: float | None = None,
     ) -> dict[str, float]:
         """Create the memory and train it on `documents`, until `first_bytes` were processed (None: on all).
 
         `documents` and `with_network` are indices into the corpus's `train` documents; the tables are sized for both.
-        Returns `bits`, `bytes` and `seconds`.
+        `seconds` and the result: as in `build_rest`.
         """
         self._corpus = self._opened(Path(corpus))
         self._documents = self._corpus.train
@@ -52,22 +57,28 @@ class MemoryWorker:
         self._memory = Memory.new(Tokenizer.load(Path(tokenizer)), size)
         compile_kernels(self._memory)  # once per machine, before the first document
         self._pending = deque(documents)
-        return self._build(math.inf if first_bytes is None else first_bytes)
+        return self._build(math.inf if first_bytes is None else first_bytes, seconds)
 
-    def build_rest(self) -> dict[str, float]:
-        """Train on the documents that `build` left; returns `bits`, `bytes` and `seconds`."""
-        return self._build(math.inf)
+    def build_rest(self, seconds: float | None = None) -> dict[str, float]:
+        """Train on the documents that `build` left, except those that `seconds` do not suffice for.
 
-    def _build(self, max_bytes: float) -> dict[str, float]:
+        Returns `bits`, `bytes` and `seconds`, and the number of documents that were `left_out`.
+        """
+        return self._build(math.inf, seconds)
+
+    def _build(self, max_bytes: float, seconds: float | None) -> dict[str, float]:
         """Train on pending documents until `max_bytes` were processed or none is left."""
         assert self._corpus is not None and self._memory is not None
-        bits, size, began = 0.0, 0, time.monotonic()
-        while self._pending and size < max_bytes:
+        bits, left_out, timer = 0.0, 0, WorkTimer(seconds)
+        while self._pending and timer.done < max_bytes:
             document = self._documents[self._pending.popleft()]
-            bits += sum(self._memory.add_document(document, self._corpus.text(document)))
-            size += document.bytes
+            if timer.has_time_for(document.bytes):
+                bits += sum(self._memory.add_document(document, self._corpus.text(document)))
+                timer.add(document.bytes)
+            else:
+                left_out += 1
         trim_heap()
-        return {"bits": bits, "bytes": size, "seconds": time.monotonic() - began}
+        return {"bits": bits, "bytes": timer.done, "seconds": timer.elapsed_seconds, "left_out": left_out}
 
     def load_network(self, model: str, dtype: str, threads: int) -> None:
         """Load the network from `model` with weights of `dtype`, and set PyTorch's number of threads."""
@@ -97,13 +108,15 @@ class MemoryWorker:
         memory.index.add_segment(memory.text, 0, memory.size)
         save_memory(memory, Path(directory), **metadata)
 
-    def update(self, memory: str, tokenizer: str, corpus: str, directory: str) -> dict[str, Any]:
-        """Write to `directory` the update of a saved memory to a corpus; returns the paths `new` and `stale`.
+    def update(
+        self, memory: str, tokenizer: str, corpus: str, directory: str, seconds: float | None = None
+    ) -> dict[str, Any]:
+        """Write to `directory` the update of a saved memory to a corpus (`update_memory`).
 
         The memory of this process is used if there is one, else it is loaded from `memory`.
         """
         loaded = self._memory or load_memory(Path(memory), Tokenizer.load(Path(tokenizer)))
-        return update_memory(loaded, Path(memory), self._opened(Path(corpus)), Path(directory))
+        return update_memory(loaded, Path(memory), self._opened(Path(corpus)), Path(directory), seconds)
 
     def _opened(self, directory: Path) -> Corpus:
         """The corpus in `directory`: the one that is open, if it is that one."""

@@ -16,15 +16,24 @@ from cllm.generation.constrained import complete_constrained
 from cllm.generation.explanation import explain
 from cllm.generation.grammar.grammar import Grammar
 from cllm.generation.guide.compiling_guide import CompilingGuide
+from cllm.generation.predict.prompt import MAX_WINDOW_BYTES, Window
 from cllm.machine import default_dtype, detect_machine
 from cllm.memory.store import load_memory
 from cllm.syntax.compiler import Compiler
 from cllm.syntax.grammars import language_with_grammar
 from cllm.syntax.preamble import preamble
-from cllm.workspace.run import current_run, existing_directory
-from cllm.workspace.workspace import Workspace
+from cllm.workspace.run import current_run_of
 
 MAX_SAMPLES = 64
+
+
+def window_of_size(prefix_bytes: int | None) -> Window:
+    """The window with this size before the cursor (None: the default); UsageError if it is out of range."""
+    if prefix_bytes is None:
+        return Window()
+    if not 1 <= prefix_bytes <= MAX_WINDOW_BYTES:
+        raise UsageError(f"--window {prefix_bytes} is not between 1 and {MAX_WINDOW_BYTES:,}")
+    return Window(prefix_bytes=prefix_bytes, suffix_bytes=prefix_bytes // 4)
 
 
 @contextmanager
@@ -78,16 +87,16 @@ def complete_prompt(
     """
     if not 1 <= num_samples <= MAX_SAMPLES:
         raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
-    run = current_run(Workspace(existing_directory(root)))
+    run = current_run_of(root)
     torch.set_num_threads(1)  # one token's products are too small to parallelize: 1.2 ms with 1 or 2 threads
-    update = run.update if run.update.exists() else None
-    corpus = Corpus.open(run.corpus)
+    update = run.update_path if run.update_path.exists() else None
+    corpus = Corpus.open(run.corpus_path)
     if prompt.language is None and prompt.path is None:
         prompt = replace(prompt, language=main_grammar_language(corpus))
     if must_compile and prompt.language != "C":
         raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'an unknown language'}")
     prefill_dtype = getattr(torch, default_dtype(detect_machine()))
-    completer = Completer.load(run.model, run.memory, torch.float32, experts, update, prefill_dtype)
+    completer = Completer.load(run.model_path, run.memory_path, torch.float32, experts, update, prefill_dtype)
     if grammar is not None:
         completions = complete_constrained(completer, grammar, prompt, params, num_samples)
     else:
@@ -97,5 +106,5 @@ def complete_prompt(
     found = [{**{name: getattr(c, name) for name in keys}, "tokens": len(c.tokens)} for c in completions]
     if not with_sources:
         return found
-    memory = completer.memory or load_memory(run.memory, completer.tokenizer, update)
+    memory = completer.memory or load_memory(run.memory_path, completer.tokenizer, update)
     return [{**completion, **explain(memory, prompt, str(completion["text"]))} for completion in found]

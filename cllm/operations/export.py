@@ -25,8 +25,7 @@ from cllm.export import (
 from cllm.export.verification_set import VerificationSet
 from cllm.model.config import num_parameters
 from cllm.progress import Reporter
-from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard
-from cllm.workspace.workspace import Workspace
+from cllm.workspace.run import Run, current_run_of, read_scorecard
 
 
 def export_huggingface(root: Path, folder: Path, report: Reporter) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def export_huggingface(root: Path, folder: Path, report: Reporter) -> dict[str, 
 
     Raises ExportError, and leaves nothing, if it cannot be written or differs from the trained model.
     """
-    run, found = current_run(Workspace(existing_directory(root))), dict[str, Any]()
+    run, found = current_run_of(root), dict[str, Any]()
     with unused_path(folder) as target:
         trained, verification_set = load_run(run, report)
 
@@ -54,7 +53,7 @@ def export_gguf(root: Path, file: Path, kind: str, report: Reporter) -> dict[str
 
     Raises ExportError, and leaves nothing, if it cannot be written or differs from the trained model.
     """
-    run = current_run(Workspace(existing_directory(root)))
+    run = current_run_of(root)
     with unused_path(file) as target:
         trained, verification_set = load_run(run, report)
         with atomic_file(target) as temporary:
@@ -87,7 +86,7 @@ def load_run(run: Run, report: Reporter) -> tuple[TrainedNetwork, VerificationSe
     """A run's network, and the texts to verify an export on: held-out files, or training files if there are none."""
     report.start_phase("read")
     torch.set_num_threads(1)  # as in the other programs, see `export.runtimes`
-    trained, corpus = TrainedNetwork.load(run.model), Corpus.open(run.corpus)
+    trained, corpus = TrainedNetwork.load(run.model_path), Corpus.open(run.corpus_path)
     documents = [corpus.text(document) for document in corpus.val or corpus.train]
     return trained, build_verification_set(documents, trained.tokenizer, trained.config.context_length)
 

@@ -8,13 +8,13 @@ from cllm.artifacts import MANIFEST, read_object
 from cllm.corpus import Corpus
 from cllm.errors import ArtifactError
 from cllm.training.plan import load_plan
-from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard
+from cllm.workspace.run import Run, current_run_of, existing_directory, read_scorecard
 from cllm.workspace.workspace import Workspace
 
 
 def current_corpus(root: Path) -> Corpus:
     """The corpus of the current run."""
-    return Corpus.open(current_run(Workspace(existing_directory(root))).corpus)
+    return Corpus.open(current_run_of(root).corpus_path)
 
 
 def repository_info(root: Path) -> dict[str, Any]:
@@ -47,21 +47,23 @@ def update_info(run: Run) -> dict[str, Any]:
 
     ArtifactError: the update's manifest lacks a key.
     """
-    if not (run.update / MANIFEST).exists():
+    if not (run.update_path / MANIFEST).exists():
         return {"new": [], "stale": [], "is_trained": True}
-    manifest = read_object(run.update / MANIFEST)
+    manifest = read_object(run.update_path / MANIFEST)
     if missing := {"new", "stale", "is_trained"} - manifest.keys():
-        raise ArtifactError(f"{run.update / MANIFEST} has no {min(missing)}: run `cllm update`")
+        raise ArtifactError(f"{run.update_path / MANIFEST} has no {min(missing)}: run `cllm update`")
     return {name: manifest[name] for name in ("new", "stale", "is_trained")}
 
 
 def run_info(run: Run, live: bool) -> dict[str, Any]:
     """Corpus statistics, plan and state of a run, as far as they exist."""
-    found: dict[str, Any] = {"state": "training" if live else ("finished" if run.scorecard.exists() else "interrupted")}
+    found: dict[str, Any] = {
+        "state": "training" if live else ("finished" if run.scorecard_path.exists() else "interrupted")
+    }
     try:
-        found["corpus"] = Corpus.open(run.corpus).report
-        found["plan"] = dataclasses.asdict(load_plan(run.plan))
-        found |= read_object(run.status)
+        found["corpus"] = Corpus.open(run.corpus_path).report
+        found["plan"] = dataclasses.asdict(load_plan(run.plan_path))
+        found |= read_object(run.status_path)
     except ArtifactError:
         pass  # a run that has just started has not written them yet
     if not live:

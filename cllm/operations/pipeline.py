@@ -1,10 +1,10 @@
 """The pipeline: runs the stages in order.
 
-    scan -> tokenizer -> dataset -> plan -> train -> model -> memory -> scorecard -> publish
+    scan -> tokenizer -> dataset -> plan -> train -> memory -> update -> scorecard -> publish
 
-Each stage writes its files into the run's folder (`cllm.workspace.run`) atomically, and the next stage reads them. So
-an interrupted run resumes at the first stage whose files are missing. The process that runs this is Node Zero: it
-computes no batch and never imports PyTorch.
+Stages pass objects on, and write files so that a later command can open them again. A run is resumed at its newest
+checkpoint, or after its model, its memory or its update if they are complete; one that has no plan yet starts over. The
+process that runs this is Node Zero: it computes no batch and never imports PyTorch.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.artifacts import read_object, remove_leftovers, verify_directory, write_file, write_json
-from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.corpus import Corpus, corpus_config, ingest
 from cllm.errors import ArtifactError
 from cllm.evaluation.compressors import parse_external
 from cllm.interrupt import InterruptHandler
@@ -24,13 +24,15 @@ from cllm.stages.job import Job, TrainOptions
 from cllm.stages.memory_build import MemoryBuild, update_memory
 from cllm.stages.plan import load_plans, plan_run
 from cllm.stages.prepare import open_dataset, prepare
+from cllm.stages.reserve import reserve_for
 from cllm.stages.score import baselines_chart, run_metadata, score, score_baselines
 from cllm.stages.train import train_run
-from cllm.stages.trained_model import has_memory, scored_model, trained_model, verify_scored_model
+from cllm.stages.trained_model import find_trained_model, has_memory, has_update, open_scored_model, scored_model
 from cllm.stages.workers import launch_workers, load_kernels, start_fork_server
-from cllm.training.launch import launch_measurers
-from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard
+from cllm.workspace.run import Run, current_run, existing_directory, read_scorecard, write_scorecard
 from cllm.workspace.workspace import Workspace
+
+SCRATCH_PREFIX = ".tmp-"  # `remove_leftovers` removes what a killed command has left
 
 
 def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dict[str, Any]:
@@ -41,13 +43,11 @@ def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
     workspace = Workspace(existing_directory(root))
     job = Job(workspace.root, options, report)
     with InterruptHandler() as interrupt_handler, MemorySampler() as memory_sampler, workspace.lock():
-        for folder in (workspace.folder, workspace.runs, *workspace.runs.glob("*")):
-            remove_leftovers(folder)
+        remove_all_leftovers(workspace)
         if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
-            verify_directory(Run(current).model)
-            verify_directory(Run(current).memory)
-            if ignored_options := options.new_run_options:
-                report.log(f"{', '.join(ignored_options)} not used: start a new run with --fresh to use them")
+            verify_directory(Run(current).model_path)
+            verify_directory(Run(current).memory_path)
+            report_unused_options(Run(current), options, report)
             return report_already_trained(workspace, Run(current), report)
         return run_stages(job, workspace, interrupt_handler, memory_sampler)
 
@@ -57,40 +57,63 @@ def run_stages(
 ) -> dict[str, Any]:
     """Run the stages that are not done yet; returns the scorecard."""
     run = resume_or_create_run(workspace, job.options.fresh)
-    if run.plan.exists() and (ignored_options := job.options.new_run_options):
-        job.report.log(f"resuming a run with its own plan: {', '.join(ignored_options)} not used")
+    is_planned = run.plan_path.exists()
+    if is_planned:
+        job.report.log("resuming the unfinished run with its own plan")
+        report_unused_options(run, job.options, job.report)
+        job.adopt_options(options_of(run))
+    else:
+        write_json(run.options_path, job.options.new_run_options)
     # Started first: its import of PyTorch takes as long as reading the repository, and runs at the same time.
     with start_fork_server() as fork_server:
-        is_planned = run.plan.exists()
         dataset = open_dataset(run) if is_planned else prepare(job, run)
-        job.report.start_phase("kernels")  # compiled here if they are not cached
+        job.start_phase("kernels")  # compiled here if they are not cached
         load_kernels(fork_server)
         with MemoryBuild(job, run, dataset.corpus, fork_server) as memory_build:
             if is_planned:
                 plans = load_plans(run, dataset.corpus)
             else:
-                with launch_measurers(job.num_workers, fork_server) as sphere:
-                    plans = plan_run(job, run, dataset, sphere, memory_build)
-            if model := trained_model(run):
-                job.seconds_before_resume = read_object(run.training).get("command_seconds", 0.0)
+                plans = plan_run(job, run, dataset, fork_server, memory_build)
+            if model := find_trained_model(run):
+                job.seconds_before_resume = read_object(run.training_path).get("run_seconds", 0.0)
             else:
                 trim_heap()  # returns 30 MB used by the scan; again before the scorecard
                 memory_build.begin(plans.memory)
                 with launch_workers(job, plans.training, fork_server) as workers:
                     model = train_run(job, run, dataset, plans.training, workers, memory_build, interrupt_handler)
+            if is_planned:
+                job.extend_budget(reserve_for(job, dataset.corpus, plans.memory).total)
             if not has_memory(run, model):
                 memory_build.finish(plans.memory, model)
-        if not run.update.exists():
-            update_memory(run, run.corpus, fork_server)
+        if not has_update(run):
+            update_memory(run, run.corpus_path, fork_server)
         trim_heap()
         scores = score(job, scored_model(run, model), dataset.corpus, fork_server)
+        job.start_phase("publish")
         memory_sampler.sample()
     card = {**scores, **run_metadata(job, run, memory_sampler)}
-    write_json(run.scorecard, card)
-    workspace.publish(run.folder)
-    write_json(workspace.scorecard, card)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    write_scorecard(run.scorecard_path, card)
+    write_scorecard(workspace.scorecard, card)
+    shutil.rmtree(run.checkpoints_path, ignore_errors=True)
+    workspace.publish(run.folder)  # last: from here on the run is finished
     return card
+
+
+def remove_all_leftovers(workspace: Workspace) -> None:
+    """Remove the temporary files of killed commands."""
+    for folder in (workspace.folder, workspace.runs, *workspace.runs.glob("*")):
+        remove_leftovers(folder)
+
+
+def options_of(run: Run) -> dict[str, Any]:
+    """The options that a run was started with."""
+    return read_object(run.options_path) if run.options_path.exists() else {}
+
+
+def report_unused_options(run: Run, options: TrainOptions, report: Reporter) -> None:
+    """Log which of the given options have no effect, as the run was started with others."""
+    if unused := options.unused_options(options_of(run)):
+        report.log(f"{', '.join(unused)} not used: a new run, with --fresh, would use them")
 
 
 def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
@@ -101,7 +124,7 @@ def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
         if not fresh:
             raise
         unfinished = None  # --fresh also recovers from a damaged current.json
-    if unfinished is not None and (fresh or not Run(unfinished).plan.exists()):
+    if unfinished is not None and (fresh or not Run(unfinished).plan_path.exists()):
         shutil.rmtree(unfinished)
         unfinished = None
     return Run(unfinished or workspace.new_run())
@@ -110,8 +133,9 @@ def resume_or_create_run(workspace: Workspace, fresh: bool) -> Run:
 def report_already_trained(workspace: Workspace, run: Run, report: Reporter) -> dict[str, Any]:
     """Report that the run is finished, and the files changed since; returns its scorecard with `changed_since`."""
     card = read_scorecard(run)
-    with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch:
-        changed = changes(Corpus.open(run.corpus), ingest(workspace.root, Path(scratch) / "corpus", CorpusConfig()))
+    with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=SCRATCH_PREFIX) as scratch:
+        now = ingest(workspace.root, Path(scratch) / "corpus", corpus_config(run.corpus_path))
+        changed = changes(Corpus.open(run.corpus_path), now)
     counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in changed.items())
     report.log(f"already trained (run {run.folder.name}); files since then: {counts}; train again with --fresh")
     return {**card, "changed_since": changed}
@@ -135,17 +159,14 @@ def update_run(root: Path, report: Reporter) -> dict[str, Any]:
     """
     workspace = Workspace(existing_directory(root))
     run = current_run(workspace)
-    with (
-        InterruptHandler(),
-        workspace.lock(),
-        start_fork_server() as fork_server,
-        tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".tmp-") as scratch,
-    ):
-        report.start_phase("scan")
-        corpus = Path(scratch) / "corpus"
-        ingest(workspace.root, corpus, CorpusConfig())
-        report.start_phase("update")
-        return update_memory(run, corpus, fork_server)
+    with InterruptHandler(), workspace.lock(), start_fork_server() as fork_server:
+        remove_all_leftovers(workspace)
+        with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=SCRATCH_PREFIX) as scratch:
+            report.start_phase("scan")
+            corpus = Path(scratch) / "corpus"
+            ingest(workspace.root, corpus, corpus_config(run.corpus_path))
+            report.start_phase("update")
+            return update_memory(run, corpus, fork_server)
 
 
 def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str] | None = None) -> dict[str, Any]:
@@ -158,9 +179,10 @@ def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str]
     for text in compressors or ():
         parse_external(text)  # reject invalid ones now, not after the scorecard
     job = Job(workspace.root, TrainOptions(), report)
+    job.adopt_options(options_of(run))  # the same files are scored, in the same time
     with InterruptHandler(), MemorySampler() as memory_sampler, workspace.lock(), start_fork_server() as fork_server:
         load_kernels(fork_server)
-        model, corpus = verify_scored_model(run), Corpus.open(run.corpus)
+        model, corpus = open_scored_model(run), Corpus.open(run.corpus_path)
         scores = score(job, model, corpus, fork_server)
         if compressors is not None:
             scores["baselines"] = score_baselines(job, model, corpus, fork_server, compressors)
@@ -170,6 +192,6 @@ def evaluate_repository(root: Path, report: Reporter, compressors: Sequence[str]
         except ArtifactError:  # it is rebuilt, except for the total cost of the training
             before = run_metadata(job, run, memory_sampler)
         card = {**before, **scores}
-        write_json(run.scorecard, card)
-        write_json(workspace.scorecard, card)
+        write_scorecard(run.scorecard_path, card)
+        write_scorecard(workspace.scorecard, card)
     return card

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes <= WEEK_MINUTES:
-            raise UsageError(f"--minutes {self.minutes:g} is not between 0 and {WEEK_MINUTES} (one week)")
+            raise UsageError(
+                f"--minutes {self.minutes:g} is not allowed: give more than 0 and at most {WEEK_MINUTES} (one week)"
+            )
         if self.steps is not None and not 1 <= self.steps <= 10_000_000:
             raise UsageError(f"--steps {self.steps} is not between 1 and 10,000,000")
         if self.workers is not None and not 1 <= self.workers <= MAX_TOTAL_WORKERS:
@@ -59,11 +62,18 @@ class TrainOptions:
             raise UsageError(f"--seed {self.seed} is not between 0 and {(1 << 31) - 1}")
 
     @property
-    def new_run_options(self) -> list[str]:
-        """The given options that apply only to a new run."""
-        defaults = TrainOptions()
-        option_names = ("minutes", "steps", "plan", "seed", "config")
-        return [f"--{name}" for name in option_names if getattr(self, name) != getattr(defaults, name)]
+    def new_run_options(self) -> dict[str, Any]:
+        """The options that apply only to a new run, as JSON values."""
+        paths = {
+            name: None if path is None else str(path.resolve())
+            for name, path in (("plan", self.plan), ("config", self.config))
+        }
+        return {"minutes": self.minutes, "steps": self.steps, "seed": self.seed, **paths}
+
+    def unused_options(self, options_of_run: Mapping[str, Any]) -> list[str]:
+        """The given options that apply only to a new run, and differ from those that a run was started with."""
+        defaults, given = TrainOptions().new_run_options, self.new_run_options
+        return [f"--{name}" for name, value in given.items() if value not in (defaults[name], options_of_run.get(name))]
 
 
 def parse_endpoint(option: str, text: str) -> tuple[str, int]:
@@ -126,6 +136,9 @@ SECTIONS: dict[str, list[str]] = {
 }
 
 
+PLAN_SECTIONS = frozenset({"model", "training", "engine", "optimizer"})  # a plan has their values
+
+
 def user_plan(path: Path) -> Plan:
     """Load the plan in a file given with --plan; UsageError if it is not a valid plan."""
     try:
@@ -144,6 +157,7 @@ class Job:
     machine: Machine = field(default_factory=detect_machine)
     started_at: float = field(default_factory=time.monotonic)
     seconds_before_resume: float = 0.0  # used by the run's earlier commands
+    phase_seconds: dict[str, float] = field(default_factory=dict)  # of each phase so far
 
     def __post_init__(self) -> None:
         self.settings: Settings = load_settings(self.options.config, SECTIONS) if self.options.config else {}
@@ -159,7 +173,14 @@ class Job:
         )  # reject invalid values now, not after the scan
         self.corpus_config = override(CorpusConfig(), self.section("corpus"), "corpus")
         self.user_plan: Plan | None = user_plan(self.options.plan) if self.options.plan else None
+        if self.user_plan is not None and (sections := PLAN_SECTIONS & self.settings.keys()):
+            raise UsageError(
+                f"--plan has its own values of [{min(sections)}]: remove that section from {self.options.config}, "
+                "or change the plan"
+            )
         self.cores = self.machine.cores  # can change while the command runs
+        self._extension_seconds = 0.0
+        self._phase: tuple[str, float] | None = None  # the present phase, and its begin by time.monotonic()
 
     @property
     def num_workers(self) -> int:
@@ -192,9 +213,28 @@ class Job:
             return 1 / self.cores
         return 1 - rounds_per_step(self.num_workers) / rounds_per_step(self.num_workers - self.num_idle)
 
+    def start_phase(self, name: str) -> None:
+        """Report the begin of a phase, and count its seconds from here on; the previous phase has ended."""
+        now = time.monotonic()
+        if self._phase is not None:
+            before, began = self._phase
+            self.phase_seconds[before] = self.phase_seconds.get(before, 0.0) + now - began
+        self._phase = name, now
+        self.report.start_phase(name)
+
     def section(self, name: str) -> dict[str, Any]:
         """The values of one section of the configuration file; empty if there is none."""
         return self.settings.get(name, {})
+
+    @property
+    def budget_seconds(self) -> float:
+        """The wall-clock time of the whole run."""
+        return self.options.minutes * 60 + self._extension_seconds
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the run has to end in time: not with a given number of steps, or a given plan."""
+        return self.options.steps is None and self.options.plan is None
 
     @property
     def elapsed_seconds(self) -> float:
@@ -208,5 +248,20 @@ class Job:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds that remain of the whole budget."""
-        return self.options.minutes * 60 - self.elapsed_seconds
+        """Seconds that remain of the budget, in all commands of the run; negative if it is exceeded."""
+        return self.budget_seconds - self.total_seconds
+
+    def adopt_options(self, options_of_run: Mapping[str, Any]) -> None:
+        """Use the options that a run was started with, as far as they apply only to a new run."""
+        names = ("minutes", "steps", "seed")
+        values = {name: options_of_run[name] for name in names if name in options_of_run}
+        plan = options_of_run.get("plan")
+        self.options = dataclasses.replace(self.options, **values, plan=None if plan is None else Path(plan))
+
+    def extend_budget(self, seconds: float) -> None:
+        """Let at least `seconds` be left of the budget: a resumed run lost an unknown time."""
+        self._extension_seconds += max(0.0, seconds - self.seconds_left)
+
+    def seconds_before(self, reserved: float) -> float | None:
+        """The limit, in seconds, of work after which `reserved` seconds of the budget must be left; None: no limit."""
+        return max(0.0, self.seconds_left - reserved) if self.has_budget else None

@@ -6,14 +6,17 @@ from typing import Any, Self
 
 from cllm.artifacts import sha256_of
 from cllm.corpus import Corpus
+from cllm.machine import WorkTimer
 from cllm.spheres import ForkServer, Sphere, WorkerLost
 from cllm.stages.job import Job
 from cllm.stages.memory_plan import (
     ALONE_BYTES_PER_SECOND,
+    WITH_NETWORK_BYTES_PER_SECOND,
     MemoryPlan,
     build_seconds,
     describe_memory_plan,
 )
+from cllm.stages.reserve import Reserve, reserve_for
 from cllm.stages.trained_model import TrainedModel
 from cllm.workspace.run import Run
 
@@ -47,7 +50,7 @@ class MemoryBuild:
 
     def calibrate(self, plan: MemoryPlan) -> float:
         """Build the first part of a plan; returns this machine's speed, relative to the constants of `memory_plan`."""
-        self._start(plan, CALIBRATION_BYTES)
+        self._start(plan, first_bytes=CALIBRATION_BYTES)
         assert self._sphere is not None
         self._calibration = self._sphere.wait_result()
         if self._calibration["bytes"] >= CALIBRATION_BYTES:
@@ -56,25 +59,30 @@ class MemoryBuild:
         return self._speed
 
     def begin(self, plan: MemoryPlan) -> None:
-        """Build the rest of a plan, or all of it, in the background during the training."""
+        """Build the rest of a plan, or all of it, in the background, until the training has to end."""
         self._job.report.log(describe_memory_plan(plan, self._corpus))
+        seconds = self._job.seconds_before(self._reserve(plan).total)
         if self._sphere is not None and plan == self._plan:
-            self._sphere.start_call("build_rest")
+            self._sphere.start_call("build_rest", seconds=seconds)
         else:
-            self._start(plan, None)  # restart, as the plan differs now that the machine's speed is known
+            self._start(plan, seconds=seconds)  # restart, as the plan differs now that the machine's speed is known
         self._builds_until = time.monotonic() + build_seconds(plan, self._corpus) / self._speed
 
-    def _start(self, plan: MemoryPlan, first_bytes: int | None) -> None:
-        """Start the process, and build the first `first_bytes` of a plan, or everything if None."""
+    def _reserve(self, plan: MemoryPlan) -> Reserve:
+        return reserve_for(self._job, self._corpus, plan, self._speed)
+
+    def _start(self, plan: MemoryPlan, first_bytes: int | None = None, seconds: float | None = None) -> None:
+        """Start the process, and build a plan, within the limits of `MemoryWorker.build`."""
         self._plan, self._calibration = plan, {}
         self._sphere = self._sphere or Sphere(self._fork_server, WORKER, 1)
         self._sphere.start_call(
             "build",
-            corpus=str(self._run.corpus),
-            tokenizer=str(self._run.tokenizer),
+            corpus=str(self._run.corpus_path),
+            tokenizer=str(self._run.tokenizer_path),
             documents=plan.alone,
             with_network=plan.with_network,
             first_bytes=first_bytes,
+            seconds=seconds,
         )
 
     def num_idle(self) -> int:
@@ -110,8 +118,8 @@ class MemoryBuild:
         if self._sphere is None:
             self.begin(plan)
         assert self._sphere is not None
-        report, run = self._job.report, self._run
-        report.start_phase("memory")
+        run = self._run
+        self._job.start_phase("memory")
         began = time.monotonic()
         if self._is_building():
             self._collect()
@@ -119,20 +127,47 @@ class MemoryBuild:
             raise self._failure
         waited = time.monotonic() - began
         threads = max(1, self._job.num_workers - 1)
-        self._sphere.call_one("load_network", model=str(run.model), dtype=model.dtype, threads=threads)
-        with_network = []
-        for number, document in enumerate(plan.with_network):
-            report.update(number / len(plan.with_network))
-            with_network.append(self._sphere.call_one("build_with_network", document=document))
+        self._sphere.call_one("load_network", model=str(run.model_path), dtype=model.dtype, threads=threads)
+        reserve = self._reserve(plan)
+        with_network = self._build_with_network(plan, reserve.save + reserve.update + reserve.scorecard)
         metadata = {
             "weights_sha256": model.weights_sha256,
-            "tokenizer_sha256": sha256_of(run.tokenizer),
+            "tokenizer_sha256": sha256_of(run.tokenizer_path),
             "alone": self._alone,
             "with_network": {key: sum(each[key] for each in with_network) for key in ("bits", "bytes")},
             "seconds": {"wait": waited, "with_network": time.monotonic() - began - waited},
         }
-        self._sphere.call_one("save", directory=str(run.memory), metadata=metadata)
-        self._sphere.call_one("update", **update_memory_arguments(run, run.corpus))
+        self._sphere.call_one("save", directory=str(run.memory_path), metadata=metadata)
+        seconds = self._job.seconds_before(reserve.scorecard)
+        updated = self._sphere.call_one("update", **update_memory_arguments(run, run.corpus_path), seconds=seconds)
+        self._report_left_out(len(plan.with_network) - len(with_network), updated["not_trained_on"])
+
+    def _build_with_network(self, plan: MemoryPlan, reserved_seconds: float) -> list[dict[str, float]]:
+        """Train on documents with the network, except those that the time before the rest does not suffice for.
+
+        Returns `bits` and `bytes` of each.
+        """
+        assert self._sphere is not None
+        rate = WITH_NETWORK_BYTES_PER_SECOND * self._job.num_workers * self._speed
+        timer, found = WorkTimer(self._job.seconds_before(reserved_seconds), rate), []
+        for number, document in enumerate(plan.with_network):
+            self._job.report.update(number / len(plan.with_network))
+            size = self._corpus.train[document].bytes
+            if timer.has_time_for(size):
+                found.append(self._sphere.call_one("build_with_network", document=document))
+                timer.add(size)
+        return found
+
+    def _report_left_out(self, num_with_network: int, num_held_out: int) -> None:
+        """Log what there was no time for."""
+        num_alone = int(self._alone.get("left_out", 0))
+        if num_alone + num_with_network:
+            self._job.report.log(
+                f"no time for {num_alone + num_with_network} files that the memory was to be trained on: they can be "
+                "copied from, but do not shape its predictions"
+            )
+        if num_held_out:
+            self._job.report.log(f"no time to train on {num_held_out} held-out files: `cllm update` does it")
 
 
 def update_memory(run: Run, corpus: Path, fork_server: ForkServer) -> dict[str, Any]:
@@ -143,5 +178,5 @@ def update_memory(run: Run, corpus: Path, fork_server: ForkServer) -> dict[str, 
 
 
 def update_memory_arguments(run: Run, corpus: Path) -> dict[str, str]:
-    paths = {"memory": run.memory, "tokenizer": run.tokenizer, "corpus": corpus, "directory": run.update}
+    paths = {"memory": run.memory_path, "tokenizer": run.tokenizer_path, "corpus": corpus, "directory": run.update_path}
     return {name: str(path) for name, path in paths.items()}

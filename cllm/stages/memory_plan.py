@@ -18,7 +18,6 @@ from cllm.workspace.run import Run
 OVERHEAD_SECONDS = 20.0  # of any run, without training
 ALONE_SHARE, ALONE_BYTES_PER_SECOND = 0.5, 48_000
 WITH_NETWORK_SHARE, WITH_NETWORK_BYTES_PER_SECOND = 0.04, 12_000
-LOAD_AND_SAVE_SECONDS = 10.0  # to load the network, save the memory and write the update: 9 to 15 s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +57,14 @@ def _documents_within(max_bytes: float, numbers: Sequence[int], documents: Seque
 
 def load_memory_plan(run: Run, corpus: Corpus) -> MemoryPlan:
     """Load a run's memory plan; ArtifactError if it does not match the corpus."""
-    value = read_object(run.memory_plan)
+    value = read_object(run.memory_plan_path)
     try:
         numbers = [*value["alone"], *value["with_network"]]
         fits = len(value) == 2 and set(numbers) <= set(range(len(corpus.train))) and len(set(numbers)) == len(numbers)
     except (KeyError, TypeError):
         fits = False
     if not fits:
-        raise ArtifactError(f"{run.memory_plan} does not list documents of this run: train again with --fresh")
+        raise ArtifactError(f"{run.memory_plan_path} does not list documents of this run: train again with --fresh")
     return MemoryPlan(alone=value["alone"], with_network=value["with_network"])
 
 
@@ -75,19 +74,8 @@ def build_seconds(plan: MemoryPlan, corpus: Corpus) -> float:
     return sum(documents[number].bytes for number in plan.alone) / ALONE_BYTES_PER_SECOND
 
 
-def seconds_after_training(plan: MemoryPlan, corpus: Corpus, num_workers: int) -> float:
-    """Seconds that the memory needs after the training: with the network, and for the held-out files."""
-    documents = corpus.train
-    with_network = sum(documents[number].bytes for number in plan.with_network) / (
-        WITH_NETWORK_BYTES_PER_SECOND * num_workers
-    )
-    return (
-        LOAD_AND_SAVE_SECONDS + with_network + sum(document.bytes for document in corpus.val) / ALONE_BYTES_PER_SECOND
-    )
-
-
 def save_memory_plan(plan: MemoryPlan, run: Run) -> None:
-    write_json(run.memory_plan, asdict(plan))
+    write_json(run.memory_plan_path, asdict(plan))
 
 
 def describe_memory_plan(plan: MemoryPlan, corpus: Corpus) -> str:

@@ -30,6 +30,7 @@ class TrainingMonitor:
 
     def __init__(
         self,
+        *,
         job: Job,
         run: Run,
         plan: Plan,
@@ -81,7 +82,7 @@ class TrainingMonitor:
         used = sum(self._cpu.values()) - sum(self._cpu_before.values())
         return ResourceUsage(
             seconds=self.budget.used_seconds,
-            command_seconds=self._job.total_seconds,
+            run_seconds=self._job.total_seconds,
             cpu_seconds=self._usage_before.cpu_seconds + used,
             worker_seconds=self._usage_before.worker_seconds + self._worker_seconds,
             dev_bits_per_byte=tuple(self._dev_bits_per_byte),
@@ -105,7 +106,7 @@ class TrainingMonitor:
             "tokens": plan.tokens,
             "tokens_per_second": plan.tokens / usage.seconds,
             "seconds": usage.seconds,
-            "command_seconds": usage.command_seconds,
+            "run_seconds": usage.run_seconds,
             "resumed_from_step": resumed_from_step,
             "workers": self._workers.num_workers,
             "worker_utilisation": usage.cpu_seconds / usage.worker_seconds,
@@ -149,7 +150,7 @@ class TrainingMonitor:
             reason for worker in sample["workers"] for reason in worker.get("replacement_reasons", ())
         ]:
             self._job.report.log(f"{reason}; its tasks were given to a new worker")
-        write_json(self._run.status, {"run": run, **sample}, durable=False)
+        write_json(self._run.status_path, {"run": run, **sample}, durable=False)
         if self.budget.used_seconds - self._recorded_at >= HISTORY_SECONDS:
             self._recorded_at = self.budget.used_seconds
             self._history.add(self.budget.used_seconds, run, sample)

@@ -12,7 +12,7 @@ from cllm.corpus import Corpus
 from cllm.errors import UsageError
 from cllm.machine import default_dtype
 from cllm.model.config import TransformerConfig, num_parameters
-from cllm.spheres import Sphere
+from cllm.spheres import ForkServer, Sphere
 from cllm.stages.job import Job
 from cllm.stages.memory_build import MemoryBuild
 from cllm.stages.memory_plan import (
@@ -21,19 +21,15 @@ from cllm.stages.memory_plan import (
     load_memory_plan,
     plan_memory,
     save_memory_plan,
-    seconds_after_training,
 )
 from cllm.stages.prepare import Dataset
+from cllm.stages.reserve import reserve_for
 from cllm.training.choose import SHAPES, PlanRequest, Speed, choose_model, plan_of_seconds, plan_of_steps
 from cllm.training.engine import engine_of
+from cllm.training.launch import launch_measurers
 from cllm.training.plan import OptimizerConfig, Plan, TrainingConfig, load_plan, save_plan
 from cllm.workspace.run import Run
 
-# Time for the scorecard, on a 2-core machine: processes start in 4 s, the prompts take 4 s, the decoding speed 4 s. On
-# EPYC Zen 3 libuv's 378 KB took 43 s in total (2026-11-25), on Zen 4 20 s.
-SCORECARD_SECONDS = 12.0
-SCORED_BYTES_PER_SECOND = 8_000
-SCORECARD_SHARE = 0.2  # maximum, of the budget: if it is exceeded, a sample of the held-out files is scored
 RESERVED_BYTES = 1_000_000_000  # of memory, for the memory's build process and the fork server
 
 
@@ -47,26 +43,27 @@ class RunPlans:
 
 def load_plans(run: Run, corpus: Corpus) -> RunPlans:
     """Load the plans of a planned run; ArtifactError if one is not valid or does not match the corpus."""
-    return RunPlans(training=load_plan(run.plan), memory=load_memory_plan(run, corpus))
+    return RunPlans(training=load_plan(run.plan_path), memory=load_memory_plan(run, corpus))
 
 
-def plan_run(job: Job, run: Run, dataset: Dataset, sphere: Sphere, memory_build: MemoryBuild) -> RunPlans:
+def plan_run(job: Job, run: Run, dataset: Dataset, fork_server: ForkServer, memory_build: MemoryBuild) -> RunPlans:
     """Make and save the plans of a prepared run."""
-    job.report.start_phase("plan")
+    job.start_phase("plan")
     corpus = dataset.corpus
-    memory_plan_arguments = (corpus, job.options.minutes * 60, job.num_workers, job.options.seed)
+    memory_plan_arguments = (corpus, job.budget_seconds, job.num_workers, job.options.seed)
     memory_plan = plan_memory(*memory_plan_arguments)
     if job.user_plan is not None:
         plan = plan_without_budget(job, job.user_plan, dataset)
     else:
         speed = 1.0 if job.options.steps is not None else memory_build.calibrate(memory_plan)
         memory_plan = plan_memory(*memory_plan_arguments, speed)
-        reserve_seconds = reserved_seconds(job, corpus, memory_plan, speed)
+        reserve_seconds = reserve_for(job, corpus, memory_plan, speed).total
         training_seconds = max(0.0, job.seconds_left - reserve_seconds)
         lost_seconds = job.memory_build_share * min(build_seconds(memory_plan, corpus) / speed, training_seconds)
-        plan = network_plan(job, dataset, sphere, reserve_seconds, lost_seconds)
+        with launch_measurers(job.num_workers, fork_server) as sphere:
+            plan = network_plan(job, dataset, sphere, reserve_seconds, lost_seconds)
     save_memory_plan(memory_plan, run)
-    save_plan(plan, run.plan)  # last: a run with this file is planned
+    save_plan(plan, run.plan_path)  # last: a run with this file is planned
     return RunPlans(training=plan, memory=memory_plan)
 
 
@@ -122,14 +119,6 @@ def plan_without_budget(job: Job, plan: Plan, dataset: Dataset) -> Plan:
             f"{vocab_size}: use a plan that was made for this repository"
         )
     return dataclasses.replace(plan, seconds=None)
-
-
-def reserved_seconds(job: Job, corpus: Corpus, memory: MemoryPlan, speed: float) -> float:
-    """Seconds to reserve for the stages after the training; `speed` is relative to the machine of the constants."""
-    size = sum(document.bytes for document in corpus.val)
-    scorecard = SCORECARD_SECONDS + size / (SCORED_BYTES_PER_SECOND * job.num_workers)
-    max_seconds = SCORECARD_SHARE * job.options.minutes * 60
-    return min(max_seconds, scorecard / speed) + seconds_after_training(memory, corpus, job.num_workers) / speed
 
 
 def measure_speed(

@@ -16,6 +16,7 @@ from cllm.training.choose import vocab_size_for
 from cllm.workspace.run import Run
 
 TOKENIZER_SAMPLE_BYTES = 32_000_000  # of text, on which the tokenizer's merges are trained
+MIN_TRAIN_BYTES = 20_000  # a warning is shown for less
 PATH_LINE_INTERVAL = 2  # one document in 2 starts with a line that has its path
 
 
@@ -30,20 +31,20 @@ class Dataset:
 
 def open_dataset(run: Run) -> Dataset:
     """Open what `prepare` wrote; ArtifactError if a file was altered, or the ids are of another tokenizer."""
-    if verify_directory(run.dataset).get("tokenizer_sha256") != sha256_of(run.tokenizer):
-        raise ArtifactError(f"{run.tokenizer} is not the tokenizer that {run.dataset} was written with")
+    if verify_directory(run.dataset_path).get("tokenizer_sha256") != sha256_of(run.tokenizer_path):
+        raise ArtifactError(f"{run.tokenizer_path} is not the tokenizer that {run.dataset_path} was written with")
     return Dataset(
-        corpus=Corpus.open(run.corpus),
-        tokenizer=Tokenizer.load(run.tokenizer),
-        shard=Shard.open(run.dataset, "train"),
+        corpus=Corpus.open(run.corpus_path),
+        tokenizer=Tokenizer.load(run.tokenizer_path),
+        shard=Shard.open(run.dataset_path, "train"),
     )
 
 
 def prepare(job: Job, run: Run) -> Dataset:
     """Write a new run's corpus, tokenizer and dataset."""
     report = job.report
-    report.start_phase("scan")
-    corpus = ingest(job.root, run.corpus, job.corpus_config, scan_progress(job))
+    job.start_phase("scan")
+    corpus = ingest(job.root, run.corpus_path, job.corpus_config, scan_progress(job))
     train_bytes = sum(document.bytes for document in corpus.train)
     val_bytes = sum(document.bytes for document in corpus.val)
     report.log(
@@ -52,18 +53,18 @@ def prepare(job: Job, run: Run) -> Dataset:
     )
     for sentence in corpus_warnings(corpus):
         report.log(sentence)
-    report.start_phase("tokenizer")
+    job.start_phase("tokenizer")
     vocab_size = job.tokenizer_config.vocab_size or vocab_size_for(train_bytes)
     tokenizer = Tokenizer.train(sampled_texts(corpus, job.options.seed), vocab_size)
-    tokenizer.save(run.tokenizer)
-    report.start_phase("dataset")
+    tokenizer.save(run.tokenizer_path)
+    job.start_phase("dataset")
     write_directory(
-        run.dataset,
+        run.dataset_path,
         lambda folder: write_dataset(folder, corpus, tokenizer, job),
         kind="dataset",
-        tokenizer_sha256=sha256_of(run.tokenizer),
+        tokenizer_sha256=sha256_of(run.tokenizer_path),
     )
-    return Dataset(corpus=corpus, tokenizer=tokenizer, shard=Shard.open(run.dataset, "train"))
+    return Dataset(corpus=corpus, tokenizer=tokenizer, shard=Shard.open(run.dataset_path, "train"))
 
 
 def scan_progress(job: Job) -> Callable[[int, int], None]:
@@ -102,6 +103,15 @@ def corpus_warnings(corpus: Corpus) -> Iterator[str]:
     """Warnings about a corpus, to be shown before the training: small, truncated, near duplicates, redacted secrets."""
     if corpus.report["split_fallback"]:
         yield f"small repository: {corpus.report['split_fallback']}"
+    train_bytes = sum(document.bytes for document in corpus.train)
+    val_bytes = sum(document.bytes for document in corpus.val)
+    if train_bytes < MIN_TRAIN_BYTES:
+        yield (
+            f"only {train_bytes:,} bytes to train on: the model will repeat them, and its scores say little; "
+            f"{MIN_TRAIN_BYTES:,} bytes or more are recommended"
+        )
+    elif val_bytes > train_bytes:
+        yield "more text is held out than trained on: a few files have most of the text, so the scores say little"
     for sentence in corpus.report["truncated"]:
         yield f"the repository was not read completely: {sentence}"
     num_near_duplicates = sum(document.near_duplicate_of is not None for document in corpus.val)

@@ -22,23 +22,25 @@ from cllm.evaluation.scorecard import (
     score_files,
 )
 from cllm.machine import MemorySampler
-from cllm.spheres import ForkServer
+from cllm.spheres import FANOUT, ForkServer
 from cllm.stages.job import Job
-from cllm.stages.plan import SCORECARD_SHARE
 from cllm.workspace.run import Run
 
+PUBLISH_SECONDS = 0.5  # to end the processes and write the scorecard
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors", "tree-sitter")
 
 
 def score(job: Job, scored_model: ScoredModel, corpus: Corpus, fork_server: ForkServer) -> dict[str, Any]:
     """Measure the scores of a model on the held-out files of its corpus."""
-    job.report.start_phase("scorecard")
-    seconds = max(SCORECARD_SHARE * job.options.minutes * 60, job.seconds_left)
-    with launch_evaluation_workers(max(1, job.num_workers // CORES_PER_EVALUATION_WORKER), fork_server) as sphere:
-        results = score_files(sphere, scored_model, corpus, seconds, job.options.seed, job.report.update)
+    job.start_phase("scorecard")
+    num_workers = min(FANOUT, max(1, job.num_workers // CORES_PER_EVALUATION_WORKER))
+    with launch_evaluation_workers(num_workers, fork_server) as sphere:
         language = main_language(corpus)
         syntax = complete_prompts(sphere, scored_model, language) if language else {}
         generation = measure_speed(sphere, scored_model, corpus)
+        # Last, as a sample of the files can be scored if there is little time.
+        seconds = job.seconds_before(PUBLISH_SECONDS)
+        results = score_files(sphere, scored_model, corpus, seconds, job.options.seed, job.report.update)
         for reason in sphere.replacement_reasons:
             job.report.log(f"{reason}; its tasks were given to a new worker")
     return {
@@ -54,8 +56,8 @@ def score_baselines(
     job: Job, scored_model: ScoredModel, corpus: Corpus, fork_server: ForkServer, compressors: Sequence[str]
 ) -> dict[str, Any]:
     """Measure the scores of the baselines on the same files."""
-    job.report.start_phase("baselines")
-    with launch_evaluation_workers(job.num_workers, fork_server) as sphere:
+    job.start_phase("baselines")
+    with launch_evaluation_workers(min(FANOUT, job.num_workers), fork_server) as sphere:
         return evaluate_baselines(sphere, scored_model, corpus, compressors, job.options.seed, job.report.update)
 
 
@@ -71,8 +73,8 @@ def run_metadata(job: Job, run: Run, memory_sampler: MemorySampler) -> dict[str,
     """The cost of the whole command (seconds, bytes of memory), the machine, and the versions."""
     machine = dataclasses.asdict(job.machine)
     return {
-        "train": read_object(run.training),
-        "seconds": {"total": job.total_seconds},
+        "train": read_object(run.training_path),
+        "seconds": {"total": job.total_seconds, "phases": job.phase_seconds},
         "peak_memory_bytes": memory_sampler.peak_bytes,
         "machine": {**machine, "features": sorted(job.machine.features or ())},
         "versions": {"cllm": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}},

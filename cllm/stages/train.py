@@ -41,25 +41,33 @@ def train_run(
         job.report.log(sentence)
     check_available_memory(plan, job.machine)
     dev_documents = [number for number, document in enumerate(dataset.corpus.train) if document.split == "dev"]
-    shared = workers.load_run(run.folder, plan, run.plan, dev_documents)
-    checkpoint = newest_checkpoint(run.checkpoints, job.report.log)
+    shared = workers.load_run(run.folder, plan, run.plan_path, dev_documents)
+    checkpoint = newest_checkpoint(run.checkpoints_path, job.report.log)
     initialise_or_restore(job, plan, checkpoint, shared, workers)
     first_step, usage_before = (checkpoint.step, checkpoint.usage) if checkpoint else (0, ResourceUsage())
-    job.seconds_before_resume = usage_before.command_seconds
-    checkpointer = Checkpointer(run.checkpoints, shared, plan, first_step)
-    with History(run.history) as history:
+    job.seconds_before_resume = usage_before.run_seconds
+    checkpointer = Checkpointer(run.checkpoints_path, shared, plan, first_step)
+    with History(run.history_path) as history:
         monitor = TrainingMonitor(
-            job, run, plan, workers, memory_build, checkpointer, history, usage_before, bool(dev_documents)
+            job=job,
+            run=run,
+            plan=plan,
+            workers=workers,
+            memory_build=memory_build,
+            checkpointer=checkpointer,
+            history=history,
+            usage_before=usage_before,
+            has_dev=bool(dev_documents),
         )
         worker_scaler = WorkerScaler(job, workers.sphere, memory_build)
         num_active = worker_scaler.num_active if plan.levels == 1 else lambda: len(workers.sphere.workers)
         run_step = workers.step_runner(job.report.log)
-        steps = train(workers.sphere, plan, run.plan, first_step, monitor.budget.amend, num_active, run_step)
+        steps = train(workers.sphere, plan, run.plan_path, first_step, monitor.budget.amend, num_active, run_step)
         run_steps(job, steps, monitor, interrupt_handler)
     workers.end()
-    write_json(run.training, monitor.training_summary(first_step))
+    write_json(run.training_path, monitor.training_summary(first_step))
     weights = named_arrays(shared, "weights", plan.model, monitor.plan.steps)
-    digest = save_model(run.model, plan.model, weights, run.tokenizer, engine=asdict(plan.engine))
+    digest = save_model(run.model_path, plan.model, weights, run.tokenizer_path, engine=asdict(plan.engine))
     return TrainedModel(dtype=plan.engine.dtype, weights_sha256=digest)
 
 
@@ -91,7 +99,7 @@ def run_steps(
     job: Job, steps: Iterator[StepReport], monitor: TrainingMonitor, interrupt_handler: InterruptHandler
 ) -> None:
     """Run the steps; at their end, and at a signal before it is raised, the last state is saved."""
-    job.report.start_phase("train")
+    job.start_phase("train")
     interrupt_handler.deferred = True
     try:
         for step in steps:

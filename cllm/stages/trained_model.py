@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cllm.artifacts import read_object, verify_directory
+from cllm.artifacts import MANIFEST, read_object, sha256_of, verify_directory
 from cllm.errors import ArtifactError, UsageError
 from cllm.evaluation.scorecard import ScoredModel
 from cllm.training.plan import Engine
@@ -18,52 +18,60 @@ class TrainedModel:
     weights_sha256: str
 
 
-def trained_model(run: Run) -> TrainedModel | None:
+def find_trained_model(run: Run) -> TrainedModel | None:
     """The run's model, verified; None if it is not trained yet, or a file of it is damaged."""
     try:
-        model = verify_model(run)
-        read_object(run.training)
+        model = open_trained_model(run)
+        read_object(run.training_path)
     except ArtifactError:
         return None
     return model
 
 
-def verify_model(run: Run) -> TrainedModel:
+def open_trained_model(run: Run) -> TrainedModel:
     """The run's model; ArtifactError if a file of it is missing or damaged, or its manifest lacks a key."""
-    manifest = verify_directory(run.model)
+    manifest = verify_directory(run.model_path)
     return TrainedModel(dtype=_dtype(manifest, run), weights_sha256=_weights_sha256(manifest, run))
 
 
 def has_memory(run: Run, model: TrainedModel) -> bool:
     """Whether the run's memory exists, verifies, and belongs to its model."""
     try:
-        return bool(verify_directory(run.memory).get("weights_sha256") == model.weights_sha256)
+        return bool(verify_directory(run.memory_path).get("weights_sha256") == model.weights_sha256)
     except ArtifactError:
+        return False
+
+
+def has_update(run: Run) -> bool:
+    """Whether the update of the run's memory exists, and belongs to it."""
+    try:
+        return bool(read_object(run.update_path / MANIFEST).get("base") == sha256_of(run.memory_path / MANIFEST))
+    except (ArtifactError, FileNotFoundError):
         return False
 
 
 def scored_model(run: Run, model: TrainedModel) -> ScoredModel:
     """The run's model with its memory and corpus, for evaluation."""
     return ScoredModel(
-        model=run.model,
+        model=run.model_path,
         dtype=model.dtype,
         weights_sha256=model.weights_sha256,
-        memory=run.memory,
-        corpus=run.corpus,
+        memory=run.memory_path,
+        corpus=run.corpus_path,
     )
 
 
-def verify_scored_model(run: Run) -> ScoredModel:
+def open_scored_model(run: Run) -> ScoredModel:
     """As `scored_model`, verified; ArtifactError also if the memory belongs to another model."""
-    model = verify_model(run)
-    if verify_directory(run.memory).get("weights_sha256") != model.weights_sha256:
-        raise ArtifactError(f"{run.memory} is not the memory of {run.model}: train again with --fresh")
+    model = open_trained_model(run)
+    if verify_directory(run.memory_path).get("weights_sha256") != model.weights_sha256:
+        raise ArtifactError(f"{run.memory_path} is not the memory of {run.model_path}: train again with --fresh")
     return scored_model(run, model)
 
 
 def _weights_sha256(manifest: dict[str, Any], run: Run) -> str:
     if not isinstance(digest := manifest.get("weights_sha256"), str):
-        raise ArtifactError(f"the manifest of {run.model} has no weights_sha256: train again with --fresh")
+        raise ArtifactError(f"the manifest of {run.model_path} has no weights_sha256: train again with --fresh")
     return digest
 
 
@@ -72,5 +80,5 @@ def _dtype(manifest: dict[str, Any], run: Run) -> str:
         return Engine(**manifest["engine"]).dtype
     except (KeyError, TypeError, UsageError) as error:
         raise ArtifactError(
-            f"the manifest of {run.model} does not give the engine that the model was trained with: {error}"
+            f"the manifest of {run.model_path} does not give the engine that the model was trained with: {error}"
         ) from None

@@ -33,7 +33,7 @@ class ResourceUsage:
     """Resources that a run has used so far, including before a resume."""
 
     seconds: float = 0.0  # wall-clock time of training
-    command_seconds: float = 0.0  # wall-clock time since the first file was read
+    run_seconds: float = 0.0  # wall-clock time since the first file was read
     cpu_seconds: float = 0.0  # CPU time of the workers during training
     worker_seconds: float = 0.0  # sum over workers of the time that they were active in training
     dev_bits_per_byte: tuple[tuple[int, float], ...] = ()  # (step, bits per byte)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from cllm import __version__
 from cllm.artifacts import write_file
 from cllm.errors import ArtifactError, TrainingError
 from cllm.machine import detect_machine
@@ -73,6 +74,10 @@ class Follower(Peer):
 
     def _handshake(self) -> None:
         message = self.group.broadcast_object()
+        if (version := message["cllm"]) != __version__:
+            raise TrainingError(
+                f"the machine at {self._address} runs CLLM {version}, this one {__version__}: install the same version"
+            )
         step = message["step"]
         engine = Engine(**message["engine"])
         is_same_engine = not list(differences(engine, engine_of(detect_machine(), engine.dtype)))

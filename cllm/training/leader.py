@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cllm import __version__
 from cllm.machine import detect_machine
 from cllm.spheres.group import CHUNK_BYTES, MAX_FOLLOWERS, GroupLost, RendezvousServer
 from cllm.spheres.telemetry import control_node_row
@@ -117,7 +118,9 @@ class Leader(Peer):
     def _greet(self, step: int) -> None:
         """Compare engines and state with all members, and send the files and state that are missing or differ."""
         engine = engine_of(detect_machine(), self._control.plan.engine.dtype)
-        self.group.broadcast_object({"run": self._identity, "step": step, "engine": dataclasses.asdict(engine)})
+        self.group.broadcast_object(
+            {"cllm": __version__, "run": self._identity, "step": step, "engine": dataclasses.asdict(engine)}
+        )
         found = self.group.all_gather_values([True, self.state_digest(step), self._speed, self._num_workers, True])
         self._compare_engines(found)
         if not found[:, 0].all():

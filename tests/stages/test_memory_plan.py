@@ -70,7 +70,7 @@ def test_plan_round_trip_and_rejection_of_invalid_plans(corpus: Corpus, tmp_path
         {"alone": [10_000], "with_network": []},
         {"alone": 3, "with_network": 4},
     ):
-        run.memory_plan.write_text(json.dumps(invalid))
+        run.memory_plan_path.write_text(json.dumps(invalid))
         with pytest.raises(ArtifactError, match="memory-plan"):
             load_memory_plan(run, corpus)
 

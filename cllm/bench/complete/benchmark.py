@@ -8,28 +8,29 @@ import importlib.util
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cllm.bench.shared.config import machine_report
 from cllm.corpus import Corpus
 from cllm.errors import UsageError
-from cllm.evaluation.rest_of_line import draw_cursors
+from cllm.evaluation.rest_of_line import Cursor, draw_cursors
 from cllm.export import TrainedNetwork, write_gguf, write_huggingface
+from cllm.generation.predict.prompt import Window
 from cllm.machine import default_dtype, detect_machine
 from cllm.progress import Reporter
 from cllm.spheres import ForkServer, Sphere
-from cllm.stages.trained_model import verify_scored_model
+from cllm.stages.trained_model import open_scored_model
 from cllm.training.launch import worker_environment
-from cllm.workspace.run import current_run, existing_directory
-from cllm.workspace.workspace import Workspace
+from cllm.workspace.run import current_run_of
 
 GGUF_TYPES = ("f32", "f16", "q8_0")
 NUM_TOKENS = 64  # generated after each prompt
-WINDOW_BYTES = [3200, 800]  # bytes before and after a cursor: 1,000 tokens of libuv at 3.9 bytes each
+# Bytes before the cursor, of the windows on the curve of accuracy and time; a quarter as many after it.
+CURVE_PREFIX_BYTES = (1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 16)
 MAX_CURSORS = 10_000
 CLLM_MODULE, LLAMA_CPP_MODULE, TRANSFORMERS_MODULE = (
     "cllm.bench.complete.cllm_backend",
@@ -51,13 +52,13 @@ class DecodeBackend:
 
 
 def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[str, Any]:
-    """Return tokens/s of each backend, and the latency of cllm's lines in seconds.
+    """Return tokens/s of each backend, the latency and accuracy of cllm's lines, and both by the size of the window.
 
     Raises UsageError if `count` is out of range or no file is held out.
     """
     if not 1 <= count <= MAX_CURSORS:
         raise UsageError(f"-n {count} is not between 1 and {MAX_CURSORS:,}")
-    scored_model, machine = verify_scored_model(current_run(Workspace(existing_directory(root)))), detect_machine()
+    scored_model, machine = open_scored_model(current_run_of(root)), detect_machine()
     corpus, trained = Corpus.open(scored_model.corpus), TrainedNetwork.load(scored_model.model)
     cursors = draw_cursors(corpus, corpus.val, count, seed)
     if not cursors:
@@ -67,44 +68,84 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
         "memory": str(scored_model.memory),
         "prefill_dtype": default_dtype(machine),
     }
-    rates: dict[str, list[dict[str, float]]] = {}
-    lines: list[dict[str, float]] = []
-    is_identical = []
     with start_backends(trained, ours, machine.cores, report) as backends:
         report.start_phase("tokens")
-        for number, cursor in enumerate(cursors):
-            report.update(number / len(cursors), f"cursor {number} of {count}")
-            text = corpus.text(corpus.val[cursor.document])
-            prompt = trained.tokenizer.encode(text[: cursor.begin])[-(trained.config.context_length - NUM_TOKENS - 1) :]
-            decoded_tokens = {}
-            for name, backend in backends.items() if prompt else ():
-                drafted = {"drafts": name.endswith("drafts")} if name.startswith("ours") else {}
-                found = backend.request("decode", prompt=prompt, count=NUM_TOKENS, **drafted)
-                decoded_tokens[name] = found["tokens"]
-                rate = {
-                    "prefill": found["num_prompt_tokens"] / found["prefill_seconds"],
-                    "decode": NUM_TOKENS / found["decode_seconds"],
-                }
-                rates.setdefault(name, []).append(rate)
-            is_identical.append(decoded_tokens.get("ours") == decoded_tokens.get("ours with drafts"))
+        decoding = measure_decoding(backends, trained, corpus, cursors, report)
     with ExitStack() as stack:  # the other backends have ended; lines are not compared
         report.start_phase("lines")
-        backend = start_backend(CLLM_MODULE, {**ours, "threads": 1}, stack)
-        for number, cursor in enumerate([*cursors[:1], *cursors]):  # the first request loads kernels
-            report.update(number / len(cursors), f"cursor {number} of {count}")
-            document = corpus.val[cursor.document]
-            text = corpus.text(document)
-            texts = {"prefix": text[: cursor.begin], "suffix": text[cursor.end :], "typed": text[cursor.begin :][:1]}
-            decoded = {name: part.decode("latin-1") for name, part in texts.items()}
-            lines.append(backend.request("line", **decoded, path=document.path, window=WINDOW_BYTES))
-        del lines[0]
+        lines = measure_lines(start_backend(CLLM_MODULE, {**ours, "threads": 1}, stack), corpus, cursors, report)
+    default = Window()
     return {
         "cursors": len(cursors),
-        "tokens_per_second": {name: median_rates(found) for name, found in rates.items()},
-        "are_drafts_lossless": all(is_identical),
-        "seconds": {name: percentiles([line[name] for line in lines]) for name in lines[0]},
+        **decoding,
+        **line_summary(default, lines[default]),
+        "windows": [line_summary(window, found) for window, found in lines.items()],
         "seed": seed,
         **machine_report(machine),
+    }
+
+
+def measure_decoding(
+    backends: dict[str, DecodeBackend],
+    trained: TrainedNetwork,
+    corpus: Corpus,
+    cursors: Sequence[Cursor],
+    report: Reporter,
+) -> dict[str, Any]:
+    """Return the median tokens/s of each backend over the cursors, and whether drafts change no token."""
+    rates: dict[str, list[dict[str, float]]] = {}
+    is_identical = []
+    for number, cursor in enumerate(cursors):
+        report.update(number / len(cursors), f"cursor {number} of {len(cursors)}")
+        text = corpus.text(corpus.val[cursor.document])
+        prompt = trained.tokenizer.encode(text[: cursor.begin])[-(trained.config.context_length - NUM_TOKENS - 1) :]
+        decoded_tokens = {}
+        for name, backend in backends.items() if prompt else ():
+            drafted = {"drafts": name.endswith("drafts")} if name.startswith("ours") else {}
+            found = backend.request("decode", prompt=prompt, count=NUM_TOKENS, **drafted)
+            decoded_tokens[name] = found["tokens"]
+            rate = {
+                "prefill": found["num_prompt_tokens"] / found["prefill_seconds"],
+                "decode": NUM_TOKENS / found["decode_seconds"],
+            }
+            rates.setdefault(name, []).append(rate)
+        is_identical.append(decoded_tokens.get("ours") == decoded_tokens.get("ours with drafts"))
+    return {
+        "tokens_per_second": {name: median_rates(found) for name, found in rates.items()},
+        "are_drafts_lossless": all(is_identical),
+    }
+
+
+def measure_lines(
+    backend: DecodeBackend, corpus: Corpus, cursors: Sequence[Cursor], report: Reporter
+) -> dict[Window, list[dict[str, float]]]:
+    """Return by window the result of `cllm_backend.line` at each cursor; the windows are measured in turn."""
+    windows = {Window(prefix_bytes=size, suffix_bytes=size // 4) for size in CURVE_PREFIX_BYTES}
+    sizes = sorted({Window(), *windows}, key=lambda window: window.prefix_bytes)
+    found: dict[Window, list[dict[str, float]]] = {window: [] for window in sizes}
+    for number, cursor in enumerate([*cursors[:1], *cursors]):  # the first requests load kernels
+        report.update(number / len(cursors), f"cursor {number} of {len(cursors)}")
+        document = corpus.val[cursor.document]
+        text = corpus.text(document)
+        texts = {
+            "prefix": text[: cursor.begin],
+            "suffix": text[cursor.end :],
+            "expected": text[cursor.begin : cursor.end],
+        }
+        decoded = {name: part.decode("latin-1") for name, part in texts.items()}
+        for window, lines in found.items():
+            size = [window.prefix_bytes, window.suffix_bytes]
+            lines.append(backend.request("line", **decoded, path=document.path, window=size))
+    return {window: lines[1:] for window, lines in found.items()}
+
+
+def line_summary(window: Window, lines: list[dict[str, float]]) -> dict[str, Any]:
+    """Return the window, the share of exact lines with it, and the latencies in seconds."""
+    names = [name for name in lines[0] if name != "exact_match"]
+    return {
+        "window": asdict(window),
+        "exact_match": statistics.fmean(line["exact_match"] for line in lines),
+        "seconds": {name: percentiles([line[name] for line in lines]) for name in names},
     }
 
 

@@ -2,15 +2,17 @@
 
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cllm.evaluation.rest_of_line import MAX_LINE_TOKENS
 from cllm.generation import Completer, Prompt, SamplingParams
-from cllm.generation.predict import prompt as prompt_limits
 from cllm.generation.predict.predictors import MAX_DRAFTED
+from cllm.generation.predict.prompt import Window
 from cllm.generation.predict.sequence import NetworkSequence
 from cllm.generation.session import CompletionSession
 from cllm.memory.continuation import Continuation
@@ -67,31 +69,38 @@ def line(
     threads: int,
     prefix: str,
     suffix: str,
-    typed: str,
+    expected: str,
     path: str,
     window: list[int],
 ) -> dict[str, float]:
-    """Return the seconds to a finished line (mixture, guide, drafts) in a file just opened, and after `typed` is added.
+    """Return the seconds to a finished line in a file just opened, and after the first byte of `expected` is typed.
 
-    Also returned: the seconds to the first token, and to a line without the guide after `typed`. `window`: the number
-    of bytes before and after the cursor that are used.
+    Also returned: the seconds to the first token, and to a line without the guide after typing; and whether the line is
+    exactly `expected`, the rest of the line (1.0 or 0.0). `window`: bytes before and after the cursor that are read.
     """
-    prompt_limits.MAX_PREFIX_BYTES, prompt_limits.MAX_SUFFIX_BYTES = window
     session, found = session_of(model, memory, prefill_dtype, threads), dict[str, float]()
-    before, after = (text.encode("latin-1") for text in (prefix, suffix))
-    session.reset()
+    before, after, rest = (text.encode("latin-1") for text in (prefix, suffix, expected))
+    guided = SamplingParams(max_tokens=MAX_LINE_TOKENS, until="line", valid=True)
     cases = {
         "first_token": (b"", SamplingParams(max_tokens=1)),
-        "cold": (b"", SamplingParams(max_tokens=48, until="line", valid=True)),
-        "after_typing": (typed.encode("latin-1"), SamplingParams(max_tokens=48, until="line", valid=True)),
-        "after_typing_without_guide": (typed.encode("latin-1"), SamplingParams(max_tokens=48, until="line")),
+        "cold": (b"", guided),
+        "after_typing": (rest[:1], guided),
+        "after_typing_without_guide": (rest[:1], replace(guided, valid=False)),
     }
-    for name, (more, params) in cases.items():
-        if name == "cold":
+    for name, (typed, params) in cases.items():
+        if name in ("first_token", "cold"):
             session.reset()
+        prompt = Prompt(
+            prefix=before + typed,
+            suffix=after,
+            path=path,
+            window=Window(prefix_bytes=window[0], suffix_bytes=window[1]),
+        )
         began = time.perf_counter()
-        session.complete(Prompt(prefix=before + more, suffix=after, path=path), params)
+        (completion,) = session.complete(prompt, params)
         found[name] = time.perf_counter() - began
+        if name == "cold":
+            found["exact_match"] = float(completion.text.encode("utf-8", "surrogateescape").rstrip() == rest.rstrip())
     return found
 
 

@@ -171,9 +171,17 @@ def complete_table(found: dict[str, Any]) -> str:
     times += [
         [names[name], *(f"{each[p] * 1e3:.0f}" for p in ("p50", "p95"))] for name, each in found["seconds"].items()
     ]
+    windows = [["window (bytes)", "exact lines", "cold p50 (ms)", "p95", "typed p50 (ms)", "p95"]]
+    for each in found["windows"]:
+        latencies = [each["seconds"][name][p] for name in ("cold", "after_typing") for p in ("p50", "p95")]
+        size = f"{each['window']['prefix_bytes']:,} + {each['window']['suffix_bytes']:,}"
+        default = " (default)" if each["window"] == found["window"] else ""
+        windows.append(
+            [size + default, f"{each['exact_match']:.1%}", *(f"{seconds * 1e3:.0f}" for seconds in latencies)]
+        )
     machine, versions = found["machine"], found["versions"]
     sentence = f"{found['cursors']} cursors, {machine['cores']} cores, {machine['cpu']}, PyTorch {versions['torch']}"
-    return "\n".join([columns(rows), "", columns(times), "", f"{sentence}; seed {found['seed']}"])
+    return "\n".join([columns(rows), "", columns(times), "", columns(windows), "", f"{sentence}; seed {found['seed']}"])
 
 
 def environment_text(found: dict[str, Any]) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 
 from cllm.bench.shared.config import BenchmarkConfig, corpus_report, environment_report
 from cllm.bench.shared.dataset import BenchmarkDataset, prepare_dataset
+from cllm.operations.simulate import measure_costs
 from cllm.progress import Reporter
 from cllm.spheres import ForkServer
 from cllm.spheres.cost import Costs, Link, Topology, levels_for, radices, step_cost
-from cllm.stages.simulate import measure_costs
 from cllm.stages.workers import load_kernels, start_fork_server
 from cllm.training.choose import config_of_size
 from cllm.training.launch import Workers, launch_measurers, worker_environment

@@ -12,10 +12,9 @@ from cllm.evaluation.scorecard import launch_evaluation_workers
 from cllm.evaluation.validity import Trial, draw_trials, summary_of
 from cllm.machine import default_dtype, detect_machine
 from cllm.progress import Reporter
-from cllm.stages.trained_model import verify_scored_model
+from cllm.stages.trained_model import open_scored_model
 from cllm.stages.workers import start_fork_server
-from cllm.workspace.run import current_run, existing_directory
-from cllm.workspace.workspace import Workspace
+from cllm.workspace.run import current_run_of
 
 MAX_COMPLETIONS = 100_000
 
@@ -27,7 +26,7 @@ def bench_valid(root: Path, count: int, seed: int, report: Reporter) -> dict[str
     """
     if not 1 <= count <= MAX_COMPLETIONS:
         raise UsageError(f"-n {count} is not between 1 and {MAX_COMPLETIONS:,}")
-    scored_model = verify_scored_model(current_run(Workspace(existing_directory(root))))
+    scored_model = open_scored_model(current_run_of(root))
     corpus, machine = Corpus.open(scored_model.corpus), detect_machine()
     trials = draw_trials(corpus, count, seed)
     if not trials:

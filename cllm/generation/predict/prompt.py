@@ -7,21 +7,36 @@ cut occurs in no training data. So the last pre-token is removed, and the comple
 
 from dataclasses import dataclass
 
+from cllm.config import check_bounds
 from cllm.dataset.fim import arrange_spm
 from cllm.syntax.grammars import language_with_grammar
 from cllm.tokenizer import Tokenizer
 
 PARAGRAPH = b"\n\n"
-MAX_PREFIX_BYTES = 1 << 16  # bytes of the prefix that are used: the memory's prefill takes 1.5 s
-MAX_SUFFIX_BYTES = 1 << 14
+MAX_WINDOW_BYTES = 1 << 20
 MAX_HEALED_BYTES = 48  # most bytes of the last pre-token that are removed for healing
 WINDOW_STEPS = 8  # a window's start moves in steps of 1/8 of its size, so that it rarely moves as the text grows
 SUFFIX_SHARE = 4  # at most one part in this many of the network's context is text after the cursor
 
 
 @dataclass(frozen=True, kw_only=True)
+class Window:
+    """How many bytes before and after the cursor are read; UsageError if a number is out of range.
+
+    The guide parses the whole file regardless. The default is the largest window with a first line in 100 ms (p50) on
+    two cores; a larger one gives few more exact lines (`cllm bench complete` measures both).
+    """
+
+    prefix_bytes: int = 1 << 12
+    suffix_bytes: int = 1 << 10
+
+    def __post_init__(self) -> None:
+        check_bounds(self, prefix_bytes=(1, MAX_WINDOW_BYTES), suffix_bytes=(0, MAX_WINDOW_BYTES))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """The bytes before and after the cursor; the file's path, relative to the repository; its language.
+    """The bytes before and after the cursor; the file's path, relative to the repository; its language; the window.
 
     `language` is one that has a grammar (`cllm.syntax`). It defaults to the language of the path; None if unknown.
     """
@@ -30,6 +45,7 @@ class Prompt:
     suffix: bytes = b""
     path: str | None = None
     language: str | None = None
+    window: Window = Window()
 
     def __post_init__(self) -> None:
         if self.language is None and self.path is not None:
@@ -60,14 +76,14 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max
     a file, where most training rows begin; the beginning of a file would call for a licence or imports.
     """
     special = tokenizer.special
-    text = prompt.prefix[_window_start(prompt.prefix) :]
+    text = prompt.prefix[_window_start(prompt.prefix, prompt.window.prefix_bytes) :]
     header: list[int] = []
     if prompt.path is not None:
         path = f"{prompt.path}\n".encode("utf-8", "surrogateescape")
         header = [special["<|file_sep|>"], *tokenizer.encode(path)]
     elif not prompt.suffix:
         text = PARAGRAPH + text
-    prefix_ids, suffix_ids = tokenizer.encode(text), tokenizer.encode(prompt.suffix[:MAX_SUFFIX_BYTES])
+    prefix_ids, suffix_ids = tokenizer.encode(text), tokenizer.encode(prompt.suffix[: prompt.window.suffix_bytes])
     if suffix_ids:
         header += arrange_spm([], suffix_ids[: context_length // SUFFIX_SHARE], special)
     token_prefix, piece_length = b"", min(tokenizer.last_pretoken_bytes(text), MAX_HEALED_BYTES)
@@ -86,9 +102,9 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max
     )
 
 
-def _window_start(prefix: bytes) -> int:
+def _window_start(prefix: bytes, max_bytes: int) -> int:
     """Start of the window of a prefix that is used: the start of a line, which rarely moves as the prefix grows."""
-    begin = _round_up_to_step(len(prefix) - MAX_PREFIX_BYTES, MAX_PREFIX_BYTES // WINDOW_STEPS)
+    begin = _round_up_to_step(len(prefix) - max_bytes, max(1, max_bytes // WINDOW_STEPS))
     return prefix.find(b"\n", begin - 1) + 1 if begin and b"\n" in prefix[begin - 1 :] else begin
 
 
