@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "lattice": set(),
     "model": set(),
     "spheres": {"machine"},
-    "memory": {"corpus", "tokenizer", "model", "spheres", "machine"},
+    "memory": {"corpus", "tokenizer", "dataset", "model", "spheres", "machine"},
     "training": {"dataset", "tokenizer", "model", "spheres", "machine", "__init__"},
     "syntax": set(),
     "generation": {"dataset", "tokenizer", "model", "memory", "syntax"},

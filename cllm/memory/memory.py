@@ -71,32 +71,32 @@ class Memory:
         `network_probs`: a network's distributions of the document's tokens and its end, in chunks of any length;
         empty to train without a network. `path`: the document's file.
         """
-        return sum(self._train_in_chunks(document, network_probs, path))
+        return sum(self._train_in_chunks(self.tokenizer.encode(document), network_probs, path))
 
     def _train_in_chunks(
-        self, document: bytes, network_probs: Iterable[TokenDistributions], path: str
+        self, ids: Sequence[int], network_probs: Iterable[TokenDistributions], path: str
     ) -> Iterator[float]:
-        """Train on a document chunk by chunk; yields the cost of each in bits."""
-        begin = self._append_document(document)
+        """Train on a document's ids chunk by chunk; yields the cost of each in bits."""
+        begin = self._append_document(ids)
         reset_text_state(self._text_state, begin, path_hashes(path))
         for chunk in self._chunks(begin, network_probs):
             yield self.run_coder(self._text_state, *chunk)
 
     def add_document(
-        self, document: Document, content: bytes, network_probs: Iterable[TokenDistributions] = ()
+        self, document: Document, ids: Sequence[int], network_probs: Iterable[TokenDistributions] = ()
     ) -> Iterator[float]:
-        """Train on a document, as `train_on`, and index it as a source; yields the cost of each chunk in bits."""
+        """Train on a document's ids, as `train_on`, and index it as a source; yields the cost of each chunk in bits."""
         begin = self.size
-        yield from self._train_in_chunks(content, network_probs, document.path)
+        yield from self._train_in_chunks(ids, network_probs, document.path)
         self.index.sources.append(source_of(document, begin, self.size - 1))
 
     def init_network_weights(self) -> None:
         """Initialise the mixer weights that network distributions select; call once, before the first are used."""
         init_network_rows(self.state.weights)
 
-    def index_document(self, document: Document, content: bytes) -> None:
-        """Make a document available to matches and citations without training on it."""
-        begin = self._append_document(content)
+    def index_document(self, document: Document, ids: Sequence[int]) -> None:
+        """Make a document, given by its ids, available to matches and citations without training on it."""
+        begin = self._append_document(ids)
         insert_matches(self.state.match_slots, self.text, begin, self.size - 1)
         self.index.sources.append(source_of(document, begin, self.size - 1))
 
@@ -213,9 +213,9 @@ class Memory:
         """Cost in bits of the text from `begin` to `end` (`coder.code_span`); `text_state` advances to `end`."""
         return code_span(self.arrays, self.journal, self.trie, text_state, begin, end, network_probs, is_learning)
 
-    def _append_document(self, document: bytes) -> int:
+    def _append_document(self, ids: Sequence[int]) -> int:
         """Append a document and its end mark to the text; returns its begin."""
-        begin = self.append_tokens(self.tokenizer.encode(document))
+        begin = self.append_tokens(ids)
         self.reserve(1)
         self.text[self.size], self.token_marks[self.size] = 0, MARK_END
         self.size += 1

@@ -71,6 +71,6 @@ def index_new_documents(memory: Memory, corpus: Corpus) -> list[str]:
     known = {(source.path, source.sha256) for source in memory.index.sources if not source.is_stale}
     new = [document for document in corpus.documents if (document.path, document.sha256) not in known]
     for document in new:
-        memory.index_document(document, corpus.text(document))
+        memory.index_document(document, memory.tokenizer.encode(corpus.text(document)))
     memory.index.add_segment(memory.text, begin, memory.size)
     return sorted({document.path for document in new})

@@ -9,13 +9,15 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cllm.background_iterator import background_iterator
 from cllm.corpus import Corpus, Document
+from cllm.dataset import Shard, text_ids
 from cllm.machine import WorkTimer, trim_heap
 from cllm.memory.continuation import Continuation
-from cllm.memory.distributions import PREFETCH_CHUNKS, encode_document, to_token_distributions
+from cllm.memory.distributions import PREFETCH_CHUNKS, to_token_distributions
 from cllm.memory.memory import Memory
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.update import update_memory
@@ -32,6 +34,7 @@ class MemoryWorker:
     def __init__(self) -> None:
         self._corpus: Corpus | None = None
         self._documents: list[Document] = []
+        self._shard: Shard | None = None
         self._memory: Memory | None = None
         self._network: Transformer | None = None
         self._pending: deque[int] = deque()
@@ -39,6 +42,7 @@ class MemoryWorker:
     def build(
         self,
         corpus: str,
+        dataset: str,
         tokenizer: str,
         documents: list[int],
         with_network: list[int],
@@ -47,11 +51,11 @@ class MemoryWorker:
     ) -> dict[str, float]:
         """Create the memory and train it on `documents`, until `first_bytes` were processed (None: on all).
 
-        `documents` and `with_network` are indices into the corpus's `train` documents; the tables are sized for both.
-        `seconds` and the result: as in `build_rest`.
+        `documents` and `with_network` are indices into the corpus's `train` documents, whose ids are in the shard of
+        `dataset`; the tables are sized for both. `seconds` and the result: as in `build_rest`.
         """
         self._corpus = self._opened(Path(corpus))
-        self._documents = self._corpus.train
+        self._documents, self._shard = self._corpus.train, Shard.open(Path(dataset), "train")
         size = sum(self._documents[number].bytes for number in [*documents, *with_network])
         self._memory = None  # freed first: two memories need not fit into RAM
         self._memory = Memory.new(Tokenizer.load(Path(tokenizer)), size)
@@ -71,9 +75,10 @@ class MemoryWorker:
         assert self._corpus is not None and self._memory is not None
         bits, left_out, timer = 0.0, 0, WorkTimer(seconds)
         while self._pending and timer.done < max_bytes:
-            document = self._documents[self._pending.popleft()]
+            number = self._pending.popleft()
+            document = self._documents[number]
             if timer.has_time_for(document.bytes):
-                bits += sum(self._memory.add_document(document, self._corpus.text(document)))
+                bits += sum(self._memory.add_document(document, self._ids(number)))
                 timer.add(document.bytes)
             else:
                 left_out += 1
@@ -90,21 +95,20 @@ class MemoryWorker:
     def build_with_network(self, document: int) -> dict[str, float]:
         """Train on a document that neither memory nor network was trained on; returns `bits` and `bytes`."""
         assert self._corpus is not None and self._memory is not None and self._network is not None
-        chosen = self._documents[document]
-        text = self._corpus.text(chosen)
-        tokenizer, trie = self._memory.tokenizer, self._memory.trie
-        logits = document_logits(self._network, encode_document(text, tokenizer), tokenizer.end_of_text)
-        network_probs = background_iterator(to_token_distributions(logits, trie), PREFETCH_CHUNKS)
-        return {"bits": sum(self._memory.add_document(chosen, text, network_probs)), "bytes": len(text)}
+        chosen, ids = self._documents[document], self._ids(document)
+        end_of_text = self._memory.tokenizer.end_of_text
+        logits = document_logits(self._network, np.append(ids, end_of_text), end_of_text)
+        network_probs = background_iterator(to_token_distributions(logits, self._memory.trie), PREFETCH_CHUNKS)
+        return {"bits": sum(self._memory.add_document(chosen, ids, network_probs)), "bytes": chosen.bytes}
 
     def save(self, directory: str, metadata: dict[str, Any]) -> None:
         """Index the `train` documents that were not trained on, and save the memory with `metadata` in its manifest."""
         assert self._memory is not None and self._corpus is not None
         memory = self._memory
         known = {(source.path, source.sha256) for source in memory.index.sources}
-        for document in self._documents:
+        for number, document in enumerate(self._documents):
             if (document.path, document.sha256) not in known:
-                memory.index_document(document, self._corpus.text(document))
+                memory.index_document(document, self._ids(number))
         memory.index.add_segment(memory.text, 0, memory.size)
         save_memory(memory, Path(directory), **metadata)
 
@@ -117,6 +121,11 @@ class MemoryWorker:
         """
         loaded = self._memory or load_memory(Path(memory), Tokenizer.load(Path(tokenizer)))
         return update_memory(loaded, Path(memory), self._opened(Path(corpus)), Path(directory), seconds)
+
+    def _ids(self, number: int) -> list[int]:
+        """Ids of a `train` document's text."""
+        assert self._memory is not None and self._shard is not None
+        return text_ids(self._shard.document(number), self._documents[number].path, self._memory.tokenizer)
 
     def _opened(self, directory: Path) -> Corpus:
         """The corpus in `directory`: the one that is open, if it is that one."""

@@ -78,6 +78,7 @@ class MemoryBuild:
         self._sphere.start_call(
             "build",
             corpus=str(self._run.corpus_path),
+            dataset=str(self._run.dataset_path),
             tokenizer=str(self._run.tokenizer_path),
             documents=plan.alone,
             with_network=plan.with_network,
@@ -137,7 +138,9 @@ class MemoryBuild:
             "with_network": {key: sum(each[key] for each in with_network) for key in ("bits", "bytes")},
             "seconds": {"wait": waited, "with_network": time.monotonic() - began - waited},
         }
+        self._job.start_phase("save memory")
         self._sphere.call_one("save", directory=str(run.memory_path), metadata=metadata)
+        self._job.start_phase("update memory")
         seconds = self._job.seconds_before(reserve.scorecard)
         updated = self._sphere.call_one("update", **update_memory_arguments(run, run.corpus_path), seconds=seconds)
         self._report_left_out(len(plan.with_network) - len(with_network), updated["not_trained_on"])

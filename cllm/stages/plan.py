@@ -1,6 +1,7 @@
 """Plans of a new run, made from the options, the configuration, the corpus and the speed of this machine."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from cllm.stages.memory_plan import (
     save_memory_plan,
 )
 from cllm.stages.prepare import Dataset
-from cllm.stages.reserve import reserve_for
+from cllm.stages.reserve import SCORECARD_SHARE, reserve_for
 from cllm.training.choose import SHAPES, PlanRequest, Speed, choose_model, plan_of_seconds, plan_of_steps
 from cllm.training.engine import engine_of
 from cllm.training.launch import launch_measurers
@@ -62,6 +63,12 @@ def plan_run(job: Job, run: Run, dataset: Dataset, fork_server: ForkServer, memo
         lost_seconds = job.memory_build_share * min(build_seconds(memory_plan, corpus) / speed, training_seconds)
         with launch_measurers(job.num_workers, fork_server) as sphere:
             plan = network_plan(job, dataset, sphere, reserve_seconds, lost_seconds)
+        if plan.seconds is not None and (share := plan.tokens / dataset.shard.num_tokens) < 1:
+            enough = (job.elapsed_seconds + plan.seconds / share + reserve_seconds) / (1 - SCORECARD_SHARE)
+            job.report.log(
+                f"{job.options.minutes:g} minutes are short for this repository: they train the network on about "
+                f"{share:.0%} of its text; {math.ceil(enough / 60)} minutes are enough to train on all of it once"
+            )
     save_memory_plan(memory_plan, run)
     save_plan(plan, run.plan_path)  # last: a run with this file is planned
     return RunPlans(training=plan, memory=memory_plan)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cllm.artifacts import sha256_of, verify_directory, write_directory
 from cllm.corpus import Corpus, ingest
-from cllm.dataset import Shard, write_shard
+from cllm.dataset import Shard, path_header, write_shard
 from cllm.errors import ArtifactError
 from cllm.stages.job import Job
 from cllm.tokenizer import Tokenizer
@@ -92,8 +92,7 @@ def write_dataset(folder: Path, corpus: Corpus, tokenizer: Tokenizer, job: Job) 
             job.report.update(number / len(documents))
             document_ids = tokenizer.encode(corpus.text(document))
             if int(document.sha256, 16) % PATH_LINE_INTERVAL == 0:
-                path_ids = tokenizer.encode(f"{document.path}\n".encode("utf-8", "surrogateescape"))
-                document_ids = [tokenizer.special["<|file_sep|>"], *path_ids, *document_ids]
+                document_ids = [*path_header(document.path, tokenizer), *document_ids]
             yield document_ids
 
     write_shard(folder, "train", ids(), tokenizer.vocab_size, tokenizer.end_of_text)

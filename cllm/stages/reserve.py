@@ -17,7 +17,8 @@ SCORED_BYTES_PER_SECOND = 8_000  # and worker
 SCORECARD_SHARE = 0.2  # maximum, of the budget: if it is exceeded, a sample of the held-out files is scored
 LOAD_SECONDS = 2.0  # to load the network into the memory's process
 SAVE_SECONDS, SAVED_BYTES_PER_SECOND = 3.0, 4_000_000  # to index the memory's text and save the memory
-UPDATE_SECONDS = 3.0  # to save the update twice
+UPDATE_SECONDS = 3.0  # to index the held-out files, and save the update twice
+UPDATE_SHARE = 0.1  # maximum, of the budget, to train the memory on the held-out files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ def reserve_for(job: Job, corpus: Corpus, plan: MemoryPlan, speed: float = 1.0) 
     return Reserve(
         with_network=(LOAD_SECONDS + with_network_bytes / (WITH_NETWORK_BYTES_PER_SECOND * job.num_workers)) / speed,
         save=(SAVE_SECONDS + sum(document.bytes for document in train) / SAVED_BYTES_PER_SECOND) / speed,
-        update=(UPDATE_SECONDS + val_bytes / ALONE_BYTES_PER_SECOND) / speed,
+        update=UPDATE_SECONDS / speed
+        + min(UPDATE_SHARE * job.budget_seconds, val_bytes / ALONE_BYTES_PER_SECOND / speed),
         scorecard=min(SCORECARD_SHARE * job.budget_seconds, scorecard / speed),
     )

@@ -12,7 +12,7 @@ def built_memory() -> Memory:
     memory = Memory.new(TOKENIZER, len(TEXT) * 2)
     for path, content in (("a.c", TEXT.encode()), ("b.c", b"long speed_of_sound_in_air(void);\n")):
         document = Document(path=path, language="C", split="train", offset=0, bytes=len(content), sha256="")
-        memory.index_document(document, content)
+        memory.index_document(document, memory.tokenizer.encode(content))
     memory.index.add_segment(memory.text, 0, memory.size)
     return memory
 

@@ -31,7 +31,7 @@ def document(path: str, content: bytes, lines: tuple[int, int] | None = None) ->
 
 
 def train_on_document(memory: Memory, path: str, content: bytes, lines: tuple[int, int] | None = None) -> None:
-    for _ in memory.add_document(document(path, content, lines), content):
+    for _ in memory.add_document(document(path, content, lines), memory.tokenizer.encode(content)):
         pass
 
 

@@ -23,7 +23,7 @@ def test_match_does_not_cross_the_end_of_a_document(memory: Memory) -> None:
 
 def test_added_document_is_found_and_stale_document_is_not(memory: Memory) -> None:
     begin, new = memory.size, b"double speed_of_light(void);\n"
-    memory.index_document(document("later.c", new), new)
+    memory.index_document(document("later.c", new), memory.tokenizer.encode(new))
     memory.index.add_segment(memory.text, begin, memory.size)
     assert memory.index.longest_match(memory.text, new).length == len(new)
     memory.index.mark_stale("later.c")

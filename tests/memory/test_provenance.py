@@ -44,7 +44,7 @@ def test_licence_is_read_from_spdx_or_copyright_lines() -> None:
 
 def test_copied_span_has_the_licence_of_its_source(memory: Memory) -> None:
     begin, content = memory.size, b"// SPDX-License-Identifier: BSD-3-Clause\nlong unusual_name_of_things(void);\n"
-    memory.index_document(document("licensed.c", content), content)
+    memory.index_document(document("licensed.c", content), memory.tokenizer.encode(content))
     memory.index.add_segment(memory.text, begin, memory.size)
     (found,) = find_copied_spans(memory.index, memory.text, b"", b"long unusual_name_of_things(void);\n")
     assert (found.location, found.licence) == ("licensed.c:2", "BSD-3-Clause")

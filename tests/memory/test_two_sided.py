@@ -16,7 +16,7 @@ BEFORE, AFTER = b"void one_more(void) {\n  open(colour);\n  int way = ", b"\n  c
 def index_examples(memory: Memory) -> Memory:
     begin = memory.size
     for number, example in enumerate(EXAMPLES):
-        memory.index_document(document(f"way{number}.c", example), example)
+        memory.index_document(document(f"way{number}.c", example), memory.tokenizer.encode(example))
     memory.index.add_segment(memory.text, begin, memory.size)
     return memory
 
@@ -38,14 +38,14 @@ def test_no_match_for_unknown_or_short_context(memory: Memory) -> None:
 
 def test_no_match_with_an_empty_gap(memory: Memory) -> None:
     begin, content = memory.size, BEFORE + AFTER
-    memory.index_document(document("whole.c", content), content)
+    memory.index_document(document("whole.c", content), memory.tokenizer.encode(content))
     memory.index.add_segment(memory.text, begin, memory.size)
     assert find_two_sided_match(memory.index, memory.text, BEFORE, AFTER) is None
 
 
 def test_indexed_version_of_the_completed_file_is_excluded(memory: Memory) -> None:
     begin, content = memory.size, BEFORE + b"old" + AFTER
-    memory.index_document(document("whole.c", content), content)
+    memory.index_document(document("whole.c", content), memory.tokenizer.encode(content))
     memory.index.add_segment(memory.text, begin, memory.size)
     for path, is_at_old in ((None, True), ("other.c", True), ("whole.c", False)):
         with memory.rollback_on_exit(200):

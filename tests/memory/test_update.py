@@ -24,7 +24,7 @@ def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
     tokenizer.save(tmp_path / "tokenizer.json")
     memory = Memory.new(tokenizer, sum(document.bytes for document in corpus.train))
     for document in corpus.train:
-        sum(memory.add_document(document, corpus.text(document)))
+        sum(memory.add_document(document, memory.tokenizer.encode(corpus.text(document))))
     memory.index.add_segment(memory.text, 0, memory.size)
     save_memory(memory, tmp_path / "memory")
     return repository, tmp_path / "tokenizer.json", tmp_path / "memory"

@@ -8,6 +8,7 @@ cut occurs in no training data. So the last pre-token is removed, and the comple
 from dataclasses import dataclass
 
 from cllm.config import check_bounds
+from cllm.dataset import path_header
 from cllm.dataset.fim import arrange_spm
 from cllm.syntax.grammars import language_with_grammar
 from cllm.tokenizer import Tokenizer
@@ -79,8 +80,7 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max
     text = prompt.prefix[_window_start(prompt.prefix, prompt.window.prefix_bytes) :]
     header: list[int] = []
     if prompt.path is not None:
-        path = f"{prompt.path}\n".encode("utf-8", "surrogateescape")
-        header = [special["<|file_sep|>"], *tokenizer.encode(path)]
+        header = path_header(prompt.path, tokenizer)
     elif not prompt.suffix:
         text = PARAGRAPH + text
     prefix_ids, suffix_ids = tokenizer.encode(text), tokenizer.encode(prompt.suffix[: prompt.window.suffix_bytes])
