@@ -21,8 +21,8 @@ from cllm.errors import ArtifactError, WorkspaceError
 MANIFEST = "MANIFEST.json"
 SCHEMA_VERSION = 2  # of the manifest, and of all files that a directory lists; 2: names of 2026-11-30
 
-# A full disk, a quota, a limit on the size of files, a failing or read-only disk. None: NumPy reports a short write.
-WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, None)
+# A full disk, a quota, a limit on the size of files, a failing or read-only disk.
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def sha256_of(path: Path) -> str:
@@ -66,7 +66,8 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in WRITE_ERRORS:
+        is_short_write = error.errno is None and "requested and" in str(error)  # as NumPy reports it
+        if error.errno not in WRITE_ERRORS and not is_short_write:
             raise
         problem = os.strerror(error.errno or errno.ENOSPC)
         raise WorkspaceError(

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "operations": {
         *("corpus", "tokenizer", "model", "memory", "syntax", "training", "generation", "evaluation", "export"),
-        *("stages", "machine", "interrupt", "progress", "workspace"),
+        *("spheres", "stages", "machine", "interrupt", "progress", "workspace"),
     },
     "bench": {
         *("corpus", "tokenizer", "dataset", "lattice", "model", "spheres", "training", "evaluation", "stages"),

@@ -17,7 +17,7 @@ from cllm.artifacts import (
     write_file,
     write_json,
 )
-from cllm.errors import ArtifactError
+from cllm.errors import ArtifactError, WorkspaceError
 
 
 def fill(folder: Path) -> None:
@@ -61,10 +61,34 @@ def test_failed_write_keeps_the_old_directory(directory: Path) -> None:
         (folder / "half").write_bytes(b"h")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WorkspaceError, match=f"{directory} cannot be written .No space .*free some space"):
         write_directory(directory, fail)
     assert verify_directory(directory)["kind"] == "test"
     assert [path.name for path in directory.parent.iterdir()] == ["made"]
+
+
+def test_short_write_of_numpy_is_a_full_disk(directory: Path) -> None:
+    """NumPy raises this error, without a number, when a disk fills up."""
+
+    def fail(folder: Path) -> None:
+        raise OSError("1000 requested and 10 written")
+
+    with pytest.raises(WorkspaceError, match="No space"):
+        write_directory(directory, fail)
+
+
+def test_other_errors_of_the_writer_are_raised_as_they_are(directory: Path) -> None:
+    def fail(folder: Path) -> None:
+        raise FileNotFoundError(2, "No such file")
+
+    with pytest.raises(FileNotFoundError):
+        write_directory(directory, fail)
+
+
+def test_fifo_instead_of_a_file_is_reported(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "current.json")
+    with pytest.raises(ArtifactError, match="is not a regular file"):
+        read_json(tmp_path / "current.json")
 
 
 @pytest.mark.parametrize("call", ["rename", "fsync"])

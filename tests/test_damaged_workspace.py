@@ -100,6 +100,16 @@ def test_eval_recreates_a_missing_scorecard(trained_copy: Cllm) -> None:
     assert after["bits_per_byte"] == before["bits_per_byte"] and after["train"] == before["train"]
 
 
+def test_altered_scorecard_is_refused_until_eval_makes_a_new_one(trained_copy: Cllm) -> None:
+    path = trained_copy.repository / ".cllm" / "runs" / "0001" / "scorecard.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "bits_per_byte": {**card["bits_per_byte"], "mixed": 0.1}}))
+    done = trained_copy("info")
+    assert done.returncode == 1 and "was altered" in done.stderr and "cllm eval" in done.stderr
+    assert trained_copy("eval").returncode == 0
+    assert trained_copy("info").returncode == 0
+
+
 INVALID_CONFIGS = (
     "[model]\nn_layer = 0\n",
     "[model]\nn_embd = -4\n",

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commandline import make_repository
@@ -30,10 +31,12 @@ def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
     return repository, tmp_path / "tokenizer.json", tmp_path / "memory"
 
 
-def update_and_load(saved: tuple[Path, Path, Path], folder: Path) -> tuple[dict[str, list[str]], Memory]:
+def update_and_load(
+    saved: tuple[Path, Path, Path], folder: Path, seconds: float | None = None
+) -> tuple[dict[str, Any], Memory]:
     repository, tokenizer, memory = saved
     corpus = ingest(repository, folder / "now", CorpusConfig())
-    found = update_memory(load_memory(memory, Tokenizer.load(tokenizer)), memory, corpus, folder / "update")
+    found = update_memory(load_memory(memory, Tokenizer.load(tokenizer)), memory, corpus, folder / "update", seconds)
     return found, load_memory(memory, Tokenizer.load(tokenizer), folder / "update")
 
 
@@ -42,7 +45,7 @@ def test_update_adds_held_out_files_only_to_view_all(saved: tuple[Path, Path, Pa
     text = corpus.text(corpus.val[0])
     found, after = update_and_load(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
-    assert found == {"new": sorted(document.path for document in corpus.val), "stale": []}
+    assert found == {"new": sorted(document.path for document in corpus.val), "stale": [], "not_trained_on": 0}
     assert (
         after.index.longest_match(after.text, text).length
         == len(text)
@@ -50,6 +53,18 @@ def test_update_adds_held_out_files_only_to_view_all(saved: tuple[Path, Path, Pa
     )
     assert after.score(text) < 0.7 * before.score(text)
     assert {source.path for source in before.index.sources} == {document.path for document in corpus.train}
+
+
+def test_update_without_time_indexes_files_but_does_not_train_on_them(
+    saved: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    corpus = Corpus.open(tmp_path / "corpus")
+    text = corpus.text(corpus.val[0])
+    found, after = update_and_load(saved, tmp_path, seconds=0.0)
+    before = load_memory(saved[2], Tokenizer.load(saved[1]))
+    assert found["not_trained_on"] == len(corpus.val) == len(found["new"])
+    assert after.index.longest_match(after.text, text).length == len(text)
+    assert (after.state.slots == before.state.slots).all()
 
 
 def test_update_applies_changed_new_and_deleted_files(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
