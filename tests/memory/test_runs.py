@@ -10,7 +10,7 @@ from cllm.memory.mixer.hashing import combine
 from cllm.memory.mixer.histories import all_histories, history_tables, next_history, run_histories
 from cllm.memory.mixer.journal import Journal, new_journal, rollback
 from cllm.memory.mixer.runs import MAX_RUN_COUNT, RUNS_PER_BUCKET, find_runs, learn_run
-from cllm.memory.mixer.slots import find_slot, node_in_slot, slot_key_of
+from cllm.memory.mixer.slots import find_slot, history_in_slot, slot_key_of
 from cllm.memory.mixer.state import (
     NON_DETERMINISTIC,
     UNKNOWN,
@@ -76,7 +76,7 @@ def test_another_byte_makes_the_lines_that_histories_alone_would_be(one: int, ot
         for decision in range(9):
             bit = symbol >> (8 - decision) & 1
             if decision != HIGH_BIT:
-                place = slot_key_of(decision, partial), node_in_slot(decision, partial)
+                place = slot_key_of(decision, partial), history_in_slot(decision, partial)
                 histories[place] = NEXT_HISTORY[histories.get(place, 0), bit]
             partial = partial * 2 + bit
     journal = new_journal(state.slots, 0)

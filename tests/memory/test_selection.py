@@ -12,7 +12,7 @@ from cllm.memory.mixer.mixing import APM_BINS
 from cllm.memory.mixer.selection import (
     MIXER_ROWS,
     NETWORK,
-    NUM_SELECTED,
+    NUM_SELECTORS,
     OTHER_ROWS,
     ROW_OFFSETS,
     init_network_rows,
@@ -48,7 +48,7 @@ def test_every_row_is_its_contexts(
         advance(text_state, np.int64(byte), np.int64(position))
     text_state.match_length[:], match_bit = match[:2], match[2]
     partial = (1 << decision) | before >> (8 - decision)
-    rows = np.full(NUM_SELECTED, -1)
+    rows = np.full(NUM_SELECTORS, -1)
     select_rows(
         rows,
         text_state,

@@ -34,10 +34,18 @@ from cllm.memory.mixer.indirect import (
 )
 from cllm.memory.mixer.journal import Journal
 from cllm.memory.mixer.matches import find_matches, follow_matches
-from cllm.memory.mixer.prediction import BIT, DECISION, PARTIAL, clamp_probability, learn, predict
+from cllm.memory.mixer.prediction import clamp_probability, learn, predict
 from cllm.memory.mixer.runs import learn_runs, learn_token_end, look_up_contexts, record_runs
 from cllm.memory.mixer.slots import find_slots, prefetch_slots, slot_key_of
-from cllm.memory.mixer.state import NUM_INDIRECT_UPDATES, NUM_TRACED, MixerState, PredictionTrace
+from cllm.memory.mixer.state import (
+    NUM_INDIRECT_UPDATES,
+    NUM_TRACED,
+    TRACE_BIT,
+    TRACE_DECISION,
+    TRACE_PARTIAL,
+    MixerState,
+    PredictionTrace,
+)
 from cllm.memory.mixer.text_state import (
     DEPTH,
     NODE,
@@ -126,13 +134,13 @@ def _code(
 ) -> float:
     """Cost in bits of an open decision, which is `bit`; it is appended to the trace."""
     trace = memory.trace
-    number = trace.counts[NUM_TRACED]
+    traced = trace.counts[NUM_TRACED]
     if decision.index == HIGH_BIT:
-        p_one = predict_high_bit(memory, text_state, position, number, decision.partial)
+        p_one = predict_high_bit(memory, text_state, position, traced, decision.partial)
     else:
-        p_one = predict(memory, text_state, position, number, decision, network_p, confidence_bin)
-    trace.decisions[number, BIT] = bit
-    trace.counts[NUM_TRACED] = number + 1
+        p_one = predict(memory, text_state, position, traced, decision, network_p, confidence_bin)
+    trace.decisions[traced, TRACE_BIT] = bit
+    trace.counts[NUM_TRACED] = traced + 1
     return -math.log2(p_one if bit else 1 - p_one)
 
 
@@ -191,13 +199,13 @@ def _record_indirect(trace: PredictionTrace, table: Number, slot: Number, value:
 @inlined
 def learn_token(state: MixerState, trace: PredictionTrace) -> None:
     """Train on the traced decisions."""
-    for number in range(trace.counts[NUM_TRACED]):
-        if trace.decisions[number, DECISION] == HIGH_BIT:
-            index, bit = trace.decisions[number, PARTIAL], trace.decisions[number, BIT]
+    for traced in range(trace.counts[NUM_TRACED]):
+        if trace.decisions[traced, TRACE_DECISION] == HIGH_BIT:
+            index, bit = trace.decisions[traced, TRACE_PARTIAL], trace.decisions[traced, TRACE_BIT]
             p_one = state.high_bit_p_one[index >> 1, index & 1]
             state.high_bit_p_one[index >> 1, index & 1] += HIGH_BIT_RATE * (np.float32(bit) - p_one)
         else:
-            learn(state, trace, number)
+            learn(state, trace, traced)
 
 
 @compiled
@@ -221,12 +229,12 @@ def predict_p_one(
 
 @inlined
 def predict_high_bit(
-    memory: MemoryArrays, text_state: TextState, position: Number, number: Number, partial: Number
+    memory: MemoryArrays, text_state: TextState, position: Number, traced: Number, partial: Number
 ) -> Number:
     """Probability that a byte is not ASCII, by the byte before it and whether a token begins."""
     decisions = memory.trace.decisions
     before = np.int64(byte_at(memory.text, position - 1, text_state.numbers[TEXT_START]))
-    decisions[number, DECISION], decisions[number, PARTIAL] = HIGH_BIT, before << 1 | partial & 1
+    decisions[traced, TRACE_DECISION], decisions[traced, TRACE_PARTIAL] = HIGH_BIT, before << 1 | partial & 1
     return clamp_probability(memory.state.high_bit_p_one[before, partial & 1])
 
 

@@ -57,12 +57,12 @@ MAX_WORD_BYTES = 20  # positions in longer words are not distinguished
 # Indices of the contexts, named after what they hash.
 ORDER_0, ORDER_1, ORDER_2, ORDER_3, ORDER_5, ORDER_9, ORDER_24 = range(7)
 WORDS_0_2, WORDS_0_2_3, WORD_SHAPE, WORD_BRACKET, WORD_ARGUMENT, WORD_INDENT = range(7, 13)
-WORD_FIRST, WORDS_0_1_FIRST, WORD_ABOVE, WORD_FOLDER, WORD_FILE = range(13, 18)
+WORD_FIRST, WORDS_0_1_FIRST, WORD_TWO_ABOVE, WORD_FOLDER, WORD_FILE = range(13, 18)
 SUBWORD_ONLY, SUBWORD_QUOTE, SUBWORD_FILE, SUBWORD_WORD_1 = range(18, 22)
 SHAPE_ORDER_2, SHAPE_QUOTE, SHAPE_BRACKET, SHAPE_FIRST, SHAPES_0_1, INDENTS_SHAPE, SHAPE_LENGTH = range(22, 29)
 FIRST_WORDS, COLUMN_ABOVE, ORDER_3_ABOVE, BRACKET_DEPTH, COLUMN_INDENT, LENGTH_QUOTE, LENGTH_INDENT = range(29, 36)
 ORDER_2_QUOTE, BYTES_2_3, FILE_ORDER_3, FILE_ORDER_5, INDIRECT_PAIR, INDIRECT_WORD = range(36, 42)
-TOKENS_0_1, TOKENS_0_2, TOKENS_0_3 = range(FIRST_TOKEN_CONTEXT, NUM_CONTEXTS)
+TOKENS_0_1, TOKENS_0_1_2, TOKENS_0_1_2_3 = range(FIRST_TOKEN_CONTEXT, NUM_CONTEXTS)
 FIRST_HIGH_ORDER, LAST_HIGH_ORDER = ORDER_3, ORDER_24  # the rarer ones of the orders
 
 
@@ -161,7 +161,7 @@ def _set_word_contexts(contexts: Array, near: NearbyText, text_state: TextState)
     contexts[WORD_INDENT] = combine(numbers[INDENT], word)
     contexts[WORD_FIRST] = combine(near.first, word)
     contexts[WORDS_0_1_FIRST] = combine(combine(near.first, near.word_1), word)
-    contexts[WORD_ABOVE] = combine(combine(near.above, near.above_next), word)
+    contexts[WORD_TWO_ABOVE] = combine(combine(near.above, near.above_next), word)
     contexts[WORD_FOLDER] = combine(combine(hashes[FOLDER], word), one)
     contexts[WORD_FILE] = combine(file, word)
     contexts[SUBWORD_ONLY] = combine(subword, 0)
@@ -208,8 +208,8 @@ def _set_token_contexts(contexts: Array, text_state: TextState) -> None:
     two = combine(combine(hashes[TOKEN_2], hashes[TOKEN_1]), node)
     three = combine(combine(combine(hashes[TOKEN_3], hashes[TOKEN_2]), hashes[TOKEN_1]), node)
     contexts[TOKENS_0_1] = combine(one, TOKENS_0_1)
-    contexts[TOKENS_0_2] = combine(two, TOKENS_0_2)
-    contexts[TOKENS_0_3] = combine(three, TOKENS_0_3)
+    contexts[TOKENS_0_1_2] = combine(two, TOKENS_0_1_2)
+    contexts[TOKENS_0_1_2_3] = combine(three, TOKENS_0_1_2_3)
 
 
 @inlined

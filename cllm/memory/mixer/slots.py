@@ -103,7 +103,7 @@ def find_slot(state: MixerState, journal: Journal, hash_: Number, is_learning: b
 
 
 @inlined
-def node_in_slot(decision: Number, partial: Number) -> Number:
+def history_in_slot(decision: Number, partial: Number) -> Number:
     """Index of a decision's history in its slot, 1 to 15."""
     if decision == TOKEN_BEGINS:
         return 1

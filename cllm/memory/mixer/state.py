@@ -11,7 +11,7 @@ from cllm.memory.mixer.decisions import NUM_DECISIONS
 from cllm.memory.mixer.histories import history_tables
 from cllm.memory.mixer.indirect import INDIRECT_UPDATES_PER_BYTE, NUM_INDIRECT_SLOTS, NUM_INDIRECT_TABLES
 from cllm.memory.mixer.mixing import APM_BINS, APM_INIT
-from cllm.memory.mixer.selection import EXPECTED, MIXER_ROWS, NUM_MIXERS, NUM_SELECTED, OTHER_ROWS, VOTES
+from cllm.memory.mixer.selection import MATCH_BYTE, MIXER_ROWS, NUM_MIXERS, NUM_SELECTORS, OTHER_ROWS, VOTES
 
 NUM_MATCHES = 2
 NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # two inputs of each, and two of the network
@@ -21,7 +21,7 @@ assert NUM_INPUTS % 16 == 0 and NUM_MIXERS < NUM_OUTPUTS
 # Rows of the adaptive probability maps (APMs): by the last byte and by three (2^16 rows: the same bits, training
 # a third slower), by the match's expected byte and by the votes.
 HASHED_ROWS = 1 << 14
-APM_ROWS = (HASHED_ROWS, HASHED_ROWS, MIXER_ROWS[EXPECTED], OTHER_ROWS[VOTES - NUM_MIXERS])
+APM_ROWS = (HASHED_ROWS, HASHED_ROWS, MIXER_ROWS[MATCH_BYTE], OTHER_ROWS[VOTES - NUM_MIXERS])
 NUM_APMS = len(APM_ROWS)
 APM_OFFSETS = tuple(APM_BINS * int(start) for start in np.cumsum([0, *APM_ROWS[:-1]]))
 MATCH_SLOTS = 1 << 20
@@ -88,7 +88,7 @@ class PredictionTrace(NamedTuple):
     slots             (R, C) int64   slots of the contexts' histories, or -1
     histories         (R, C) int64   the histories at the time of prediction
     inputs            (R, inputs)    of the mixers
-    rows              (R, selected)  selected rows of weights
+    rows              (R, S)         rows of weights, by selector (`selection`)
     outputs           (R, 16)        of the mixers, stretched; and the network's probability, stretched
     probabilities     (R, mixers)    of the mixers, squashed
     apm_bins          (R, maps)      indices in `apms`
@@ -118,7 +118,10 @@ class PredictionTrace(NamedTuple):
     counts: Array
 
 
-NUM_TRACED, NUM_INDIRECT_UPDATES, NUM_BYTES = range(3)  # indices of `PredictionTrace.counts`
+# Columns of `PredictionTrace.decisions` and `PredictionTrace.final`; indices of `PredictionTrace.counts`.
+TRACE_DECISION, TRACE_PARTIAL, TRACE_BIT = range(3)
+TRACE_PROBABILITY, TRACE_FRACTION = range(2)
+NUM_TRACED, NUM_INDIRECT_UPDATES, NUM_BYTES = range(3)
 
 
 def aligned_zeros(count: int, width: int, dtype: npt.DTypeLike) -> Array:
@@ -176,7 +179,7 @@ def new_prediction_trace(num_bytes: int) -> PredictionTrace:
         slots=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),
         histories=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),
         inputs=aligned_zeros(num_decisions, NUM_INPUTS, np.float32),
-        rows=np.zeros((num_decisions, NUM_SELECTED), np.int64),
+        rows=np.zeros((num_decisions, NUM_SELECTORS), np.int64),
         outputs=aligned_zeros(num_decisions, NUM_OUTPUTS, np.float32),
         probabilities=np.zeros((num_decisions, NUM_MIXERS), np.float32),
         apm_bins=np.zeros((num_decisions, NUM_APMS), np.int64),
