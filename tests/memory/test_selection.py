@@ -10,6 +10,8 @@ from cllm.memory.mixer.contexts import NUM_CONTEXTS
 from cllm.memory.mixer.decisions import Decision
 from cllm.memory.mixer.mixing import APM_BINS
 from cllm.memory.mixer.selection import (
+    APM_OFFSETS,
+    APM_ROWS,
     MIXER_ROWS,
     NETWORK,
     NUM_SELECTORS,
@@ -20,7 +22,7 @@ from cllm.memory.mixer.selection import (
     select_rows,
 )
 from cllm.memory.mixer.simd import train_weights
-from cllm.memory.mixer.state import APM_OFFSETS, APM_ROWS, NUM_MATCHES, new_mixer_state
+from cllm.memory.mixer.state import NUM_MATCHES, new_mixer_state
 from cllm.memory.mixer.text_state import advance, new_text_state, path_hashes, reset_text_state
 
 

@@ -9,27 +9,23 @@ import numpy as np
 
 from cllm.jit.compiled import Array, Number, inlined
 from cllm.memory.mixer.arrays import MemoryArrays
-from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, NUM_CONTEXTS, ORDER_3, byte_at
+from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, NUM_CONTEXTS, byte_at
 from cllm.memory.mixer.decisions import TOKEN_BEGINS, Decision
-from cllm.memory.mixer.hashing import combine
 from cllm.memory.mixer.matches import match_inputs
 from cllm.memory.mixer.mixing import APM_BINS, LINEAR_INPUT_SCALE, clamp, dot_product, squash, stretch
 from cllm.memory.mixer.runs import NEXT_HISTORY, RUN_HISTORY
 from cllm.memory.mixer.selection import (
-    MATCH_BYTE,
+    APM_OFFSETS,
+    NUM_APMS,
     NUM_MIXERS,
     NUM_SELECTORS,
-    ROW_OFFSETS,
-    VOTES,
+    select_apm_rows,
     select_late_rows,
     select_rows,
 )
 from cllm.memory.mixer.simd import train_weights
 from cllm.memory.mixer.slots import history_in_slot
 from cllm.memory.mixer.state import (
-    APM_OFFSETS,
-    HASHED_ROWS,
-    NUM_APMS,
     NUM_INPUTS,
     NUM_MATCHES,
     NUM_OUTPUTS,
@@ -147,13 +143,10 @@ def _mix(memory: MemoryArrays, traced: Number, partial: Number, last_byte: Numbe
     low = int(place)
     fraction = place - np.float32(low)
     apm_bins = trace.apm_bins[traced]
-    apm_bins[0] = np.int64(combine(last_byte, partial)) & (HASHED_ROWS - 1)
-    apm_bins[1] = np.int64(combine(memory.context_state.contexts[ORDER_3], partial)) & (HASHED_ROWS - 1)
-    apm_bins[2] = rows[MATCH_BYTE] - ROW_OFFSETS[MATCH_BYTE]
-    apm_bins[3] = rows[VOTES] - ROW_OFFSETS[VOTES]
+    apm_rows = select_apm_rows(rows, memory.context_state.contexts, partial, last_byte)
     refined = np.float32(0)
     for apm in range(NUM_APMS):
-        at = APM_OFFSETS[apm] + apm_bins[apm] * APM_BINS + low
+        at = APM_OFFSETS[apm] + apm_rows[apm] * APM_BINS + low
         apm_bins[apm] = at
         refined += state.apms[at] * (np.float32(1) - fraction) + state.apms[at + 1] * fraction
     trace.final[traced, TRACE_PROBABILITY] = mixed

@@ -4,14 +4,19 @@ A selector is a small context of the decision; "context" alone always means one 
 Twelve of the selectors have a mixer each, with weights of the inputs in each row. The mixers' outputs are mixed by the
 sum of the rows that these selectors and eleven more select. This sum makes many mixers worthwhile: of thirteen, three
 had no benefit while two rows mixed them (docs/LOG.md, 2026-11-25).
+
+The rows of the adaptive probability maps (APMs), which refine the result, are selected here, too.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from cllm.jit.compiled import Array, Number, inlined
-from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, byte_at
+from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, ORDER_3, byte_at
 from cllm.memory.mixer.decisions import NUM_DECISIONS, TOKEN_BEGINS, Decision
 from cllm.memory.mixer.hashing import combine
+from cllm.memory.mixer.mixing import APM_BINS
 from cllm.memory.mixer.text_state import (
     BRACKET,
     COLUMN,
@@ -70,8 +75,7 @@ OTHER_ROWS = (
     7 * 7 * NUM_DECISIONS,  # numbers of contexts that were always followed by a one here, and by a zero
 )
 NUM_MIXERS, NUM_SELECTORS = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
-# Index of each selector: those with a mixer, then the others. MATCH_BYTE and VOTES also select rows of adaptive
-# probability maps; KNOWN and VOTES are selected late.
+# Index of each selector: those with a mixer, then the others. KNOWN and VOTES are selected late.
 BYTE_SO_FAR, BYTE_1, BYTES_1_2, BYTE_2, BYTE_1_SO_FAR, WORD_POSITION, IN_BRACKET = range(7)
 LINE_SHAPE, NETWORK, QUOTED, MATCH_BYTE, ABOVE = range(7, NUM_MIXERS)
 MATCH, INDENTATION, TOKENS, FIRST_AND_SHAPE, IN_FOLDER, CURRENT_WORD = range(12, 18)
@@ -79,6 +83,41 @@ PREVIOUS_WORD, ARGUMENT, RUN_BYTE, KNOWN, VOTES = range(18, NUM_SELECTORS)
 FIRST_LATE_SELECTOR = KNOWN
 # First row of each selector, in `weights` for those with mixers and in `final_weights` for the others.
 ROW_OFFSETS = tuple(int(start) for rows in (MIXER_ROWS, OTHER_ROWS) for start in np.cumsum([0, *rows[:-1]]))
+
+HASHED_ROWS = 1 << 14  # with 2^16 rows: the same bits, training a third slower
+
+
+class ApmRows(NamedTuple):
+    """One number for each adaptive probability map: its number of rows, or the index of a row in it."""
+
+    last_byte: Number  # by the last byte, with the byte's decisions so far
+    order_3: Number  # by the context ORDER_3, with the byte's decisions so far
+    match_byte: Number  # the rows of the selector MATCH_BYTE
+    votes: Number  # the rows of the selector VOTES
+
+
+APM_ROWS = ApmRows(
+    last_byte=HASHED_ROWS,
+    order_3=HASHED_ROWS,
+    match_byte=MIXER_ROWS[MATCH_BYTE],
+    votes=OTHER_ROWS[VOTES - NUM_MIXERS],
+)
+NUM_APMS = len(APM_ROWS)
+APM_OFFSETS = tuple(APM_BINS * int(start) for start in np.cumsum([0, *APM_ROWS[:-1]]))  # first bin of each map
+
+
+@inlined
+def select_apm_rows(rows: Array, contexts: Array, partial: Number, last_byte: Number) -> ApmRows:
+    """Select a row of each adaptive probability map.
+
+    `rows` (S,): the selected rows of weights; `contexts` (C,): the hashes of the contexts.
+    """
+    return ApmRows(
+        last_byte=np.int64(combine(last_byte, partial)) & (HASHED_ROWS - 1),
+        order_3=np.int64(combine(contexts[ORDER_3], partial)) & (HASHED_ROWS - 1),
+        match_byte=rows[MATCH_BYTE] - ROW_OFFSETS[MATCH_BYTE],
+        votes=rows[VOTES] - ROW_OFFSETS[VOTES],
+    )
 
 
 @inlined

@@ -10,20 +10,14 @@ from cllm.memory.mixer.contexts import NUM_CONTEXTS
 from cllm.memory.mixer.decisions import NUM_DECISIONS
 from cllm.memory.mixer.histories import history_tables
 from cllm.memory.mixer.indirect import INDIRECT_UPDATES_PER_BYTE, NUM_INDIRECT_SLOTS, NUM_INDIRECT_TABLES
-from cllm.memory.mixer.mixing import APM_BINS, APM_INIT
-from cllm.memory.mixer.selection import MATCH_BYTE, MIXER_ROWS, NUM_MIXERS, NUM_SELECTORS, OTHER_ROWS, VOTES
+from cllm.memory.mixer.mixing import APM_INIT
+from cllm.memory.mixer.selection import APM_ROWS, MIXER_ROWS, NUM_APMS, NUM_MIXERS, NUM_SELECTORS, OTHER_ROWS
 
 NUM_MATCHES = 2
 NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # two inputs of each, and two of the network
 NUM_OUTPUTS = 16  # of mixers, the network's probability, and zeros: one cache line
 NUM_WEIGHTS = NUM_INPUTS + NUM_OUTPUTS  # in a row: those of a mixer, then those of the final mixer
 assert NUM_INPUTS % 16 == 0 and NUM_MIXERS < NUM_OUTPUTS
-# Rows of the adaptive probability maps (APMs): by the last byte and by three (2^16 rows: the same bits, training
-# a third slower), by the match's expected byte and by the votes.
-HASHED_ROWS = 1 << 14
-APM_ROWS = (HASHED_ROWS, HASHED_ROWS, MIXER_ROWS[MATCH_BYTE], OTHER_ROWS[VOTES - NUM_MIXERS])
-NUM_APMS = len(APM_ROWS)
-APM_OFFSETS = tuple(APM_BINS * int(start) for start in np.cumsum([0, *APM_ROWS[:-1]]))
 MATCH_SLOTS = 1 << 20
 SLOT_BYTES = 16
 RUNS_PER_ROW = 4  # 4 bytes each
@@ -41,7 +35,7 @@ class MixerState(NamedTuple):
     p_one, rate          (2, C, 256)       probability of a one after a history; its learning rate
     weights              (rows, 112)       of a mixer, and then of the final mixer, in each row (`selection`)
     final_weights        (rows, 16)        further rows of the final mixer
-    apms                 (bins,)           adaptive probability maps, concatenated, of rows with 33 bins each
+    apms                 (bins,)           adaptive probability maps, concatenated, of rows with 33 bins (`selection`)
     match_slots          (2, 2^20) int32   last position of each hash of the last bytes
     match_p_one          (2, 2, 64, 2)     probability of a one, by match, kind of decision, length and predicted bit
     high_bit_p_one       (256, 2)          probability that a byte is not ASCII, by last byte and token start
@@ -91,7 +85,7 @@ class PredictionTrace(NamedTuple):
     rows              (R, S)         rows of weights, by selector (`selection`)
     outputs           (R, 16)        of the mixers, stretched; and the network's probability, stretched
     probabilities     (R, mixers)    of the mixers, squashed
-    apm_bins          (R, maps)      indices in `apms`
+    apm_bins          (R, maps)      indices in `apms` of the lower of the two bins that a map interpolates
     matches           (R, 2)         places in `match_p_one`, or -1
     final             (R, 2)         the final mixer's probability, and its fraction between two bins of the maps
     indirect_updates  (N, 3) int64   updates of the indirect contexts (`indirect`)
