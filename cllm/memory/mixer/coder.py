@@ -108,7 +108,8 @@ def code_span(
                 _end_last_token(memory, journal, text_state, is_learning)
                 if is_end:
                     return bits
-                look_up_contexts(state, context_state, text, position, text_state)  # training may have changed them
+                # The end of the token has changed the token contexts, and training the runs.
+                look_up_contexts(state, context_state, text, position, text_state)
                 slot_key = NO_SLOT_KEY
                 token += 1
                 ends = 1 if token_marks[position] == MARK_END else 0
@@ -157,7 +158,10 @@ def _code_end(memory: MemoryArrays, text_state: TextState, position: Number, end
 
 @inlined
 def _end_last_token(memory: MemoryArrays, journal: Journal, text_state: TextState, is_learning: bool) -> None:
-    """Train on the traced token, which has ended, and clear the trace."""
+    """Train on the traced token, which has ended, clear the trace, and enter the token into the text state.
+
+    Without `is_learning`, the token is not trained on.
+    """
     state, trace = memory.state, memory.trace
     node = text_state.numbers[NODE]
     if is_learning and node:  # at the begin of the text no token has ended
@@ -219,8 +223,7 @@ def predict_p_one(
 ) -> Number:
     """Probability of a one of an open decision, whose slots were found; row 0 of the trace is overwritten.
 
-    `code_span` inlines the same code, which gains a tenth of its speed and takes 6 s of compiling per kernel; here it
-    is called.
+    Inlining in `code_span` makes it 10% faster and adds 6 s of compilation per kernel; a search calls this instead.
     """
     if decision.index == HIGH_BIT:
         return predict_high_bit(memory, text_state, position, ZERO, decision.partial)

@@ -1,5 +1,7 @@
 """Runs: for contexts that were always followed by the same byte, that byte and its count, in 24 bits.
 
+A run is kept in 4 bytes, of which the high one is always 0 and is not saved.
+
 Most contexts are followed by one byte only, once or repeatedly. A run then holds the same information as bit histories
 in an eighth of the space; when another byte follows, the run is written to slots of histories (`slots`), where the
 context is looked up from then on.

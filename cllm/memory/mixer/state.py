@@ -23,14 +23,14 @@ SLOT_BYTES = 16
 RUNS_PER_ROW = 4  # 4 bytes each
 CACHE_LINE_BYTES = 64
 UNKNOWN, NON_DETERMINISTIC = 0, -1  # of `expected`; else a 1 bit, whether a token begins, and the byte
-NUM_DECISION_KINDS = 2  # of decisions, each with its own probabilities: where a token ends, and bits of bytes
+NUM_DECISION_KINDS = 2  # of decisions, each with its own probabilities: whether a token begins, and the bits of bytes
 
 
 class MixerState(NamedTuple):
     """All that training changes.
 
-    slots                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte; the
-                                           last M / 4 of them hold the runs
+    slots                (N, 16) uint8     a check byte, then 15 bit histories (`slots`); the last M / 4 rows hold the
+                                           runs
     runs                 (M,) uint32       contexts that were always followed by the same byte (`runs`)
     p_one, rate          (2, C, 256)       probability of a one after a history; its learning rate
     weights              (rows, 112)       of a mixer, and then of the final mixer, in each row (`selection`)
@@ -78,7 +78,8 @@ class ContextState(NamedTuple):
 class PredictionTrace(NamedTuple):
     """Trace of the at most R decisions and B bytes of one token, which is trained on after all were predicted.
 
-    decisions         (R, 3) int64   the decision, the partial byte before it, its bit
+    decisions         (R, 3) int64   the decision, the partial byte before it, its bit; for HIGH_BIT the partial byte
+                                     is replaced by the last byte << 1 | whether a token begins
     slots             (R, C) int64   slots of the contexts' histories, or -1
     histories         (R, C) int64   the histories at the time of prediction
     inputs            (R, inputs)    of the mixers
@@ -88,7 +89,7 @@ class PredictionTrace(NamedTuple):
     apm_bins          (R, maps)      indices in `apms` of the lower of the two bins that a map interpolates
     matches           (R, 2)         places in `match_p_one`, or -1
     final             (R, 2)         the final mixer's probability, and its fraction between two bins of the maps
-    indirect_updates  (N, 3) int64   updates of the indirect contexts (`indirect`)
+    indirect_updates  (2 B, 3) int64 updates of the indirect contexts (`indirect`)
     contexts          (B, C) uint64  context hashes of the bytes
     runs              (B, C) int64   their runs, or -1
     symbols           (B,) int64     the bytes, with the bit for whether a token begins, as in runs
@@ -179,7 +180,7 @@ def new_prediction_trace(num_bytes: int) -> PredictionTrace:
         apm_bins=np.zeros((num_decisions, NUM_APMS), np.int64),
         matches=np.zeros((num_decisions, NUM_MATCHES), np.int64),
         final=np.zeros((num_decisions, 2), np.float32),
-        indirect_updates=np.zeros((INDIRECT_UPDATES_PER_BYTE * num_decisions, 3), np.int64),
+        indirect_updates=np.zeros((INDIRECT_UPDATES_PER_BYTE * num_bytes, 3), np.int64),
         contexts=np.zeros((num_bytes, NUM_CONTEXTS), np.uint64),
         runs=np.zeros((num_bytes, NUM_CONTEXTS), np.int64),
         symbols=np.zeros(num_bytes, np.int64),
