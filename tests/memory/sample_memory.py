@@ -1,10 +1,13 @@
 """What the memories of these tests have read, and a network that says anything."""
 
 import hashlib
+import json
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from cllm.artifacts import MANIFEST
 from cllm.corpus import Document
 from cllm.memory.distributions import token_distributions
 from cllm.memory.memory import Memory
@@ -33,6 +36,15 @@ def document(path: str, content: bytes, lines: tuple[int, int] | None = None) ->
 def learn(memory: Memory, path: str, content: bytes, lines: tuple[int, int] | None = None) -> None:
     for _ in memory.add_document(document(path, content, lines), content):
         pass
+
+
+def set_mixer_version(directory: Path, version: int | None) -> None:
+    """Change `mixer_version` in the manifest of a memory or update; None removes it."""
+    manifest = json.loads((directory / MANIFEST).read_text())
+    del manifest["mixer_version"]
+    (directory / MANIFEST).write_text(
+        json.dumps(manifest if version is None else {**manifest, "mixer_version": version})
+    )
 
 
 def random_network(memory: Memory, seed: int, tokens: int) -> TokenDistributions:

@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sample_memory import NEW, RANDOM, random_network
+from sample_memory import NEW, RANDOM, random_network, set_mixer_version
 from slow_search import slow_probabilities
 
 from cllm.artifacts import MANIFEST
 from cllm.errors import ArtifactError
 from cllm.memory.distributions import token_distributions
 from cllm.memory.memory import Memory, mark_tokens
-from cllm.memory.mixer.state import TABLES, new_mixer_state
+from cllm.memory.mixer.state import MIXER_VERSION, TABLES, new_mixer_state
 from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
 from cllm.memory.store import copy_arrays, load_memory, save_memory
 from cllm.tokenizer import Tokenizer
@@ -130,6 +130,27 @@ def test_a_damaged_memory_is_refused_by_name(memory: Memory, tmp_path: Path, har
         (folder / MANIFEST).write_text(json.dumps({**manifest, what: manifest[what] * 2}))
     with pytest.raises(ArtifactError, match=str(folder)):
         load_memory(folder, memory.tokenizer)
+
+
+@pytest.mark.parametrize("version", [None, 0, MIXER_VERSION + 1])
+def test_a_memory_of_another_mixer_version_is_refused(memory: Memory, tmp_path: Path, version: int | None) -> None:
+    save_memory(memory, tmp_path / "memory")
+    set_mixer_version(tmp_path / "memory", version)
+    message = (
+        rf"another version of the mixer \(found {version or 0}, expected {MIXER_VERSION}\): train again with --fresh"
+    )
+    with pytest.raises(ArtifactError, match=message):
+        load_memory(tmp_path / "memory", memory.tokenizer)
+
+
+def test_a_memory_of_another_tokenizer_is_refused(memory: Memory, tmp_path: Path) -> None:
+    for name, tokenizer in (("own", memory.tokenizer), ("other", Tokenizer.train([NEW], 300))):
+        tokenizer.save(tmp_path / f"{name}.json")
+    own, other = (Tokenizer.load(tmp_path / f"{name}.json") for name in ("own", "other"))
+    save_memory(memory, tmp_path / "memory", tokenizer_sha256=own.sha256)
+    assert load_memory(tmp_path / "memory", own).score(NEW) == memory.score(NEW)
+    with pytest.raises(ArtifactError, match="belongs to another tokenizer: train again with --fresh"):
+        load_memory(tmp_path / "memory", other)
 
 
 @pytest.mark.parametrize("change", ["less", "more"])

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 from commandline import make_repository
+from sample_memory import set_mixer_version
 
 from cllm.artifacts import verify_directory
 from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import ArtifactError
 from cllm.memory.memory import Memory
+from cllm.memory.mixer.state import MIXER_VERSION
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.update import update_memory
 from cllm.tokenizer import Tokenizer
@@ -92,6 +94,13 @@ def test_an_update_is_no_memory_to_score_with(saved: tuple[Path, Path, Path], tm
     updated(saved, tmp_path)
     with pytest.raises(ArtifactError, match="expected a memory of view 'train'"):
         load_memory(tmp_path / "update", Tokenizer.load(saved[1]))
+
+
+def test_an_update_of_another_mixer_version_is_refused(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    updated(saved, tmp_path)
+    set_mixer_version(tmp_path / "update", MIXER_VERSION + 1)
+    with pytest.raises(ArtifactError, match=r"update was trained by another version of the mixer"):
+        load_memory(saved[2], Tokenizer.load(saved[1]), tmp_path / "update")
 
 
 @pytest.mark.parametrize("name", ["slots.bin", "arrays.safetensors", "suffix_array.bin", "sources.json"])

@@ -54,8 +54,8 @@ MAX_ORDER = ORDERS[-1]
 FIRST_TOKEN_CONTEXT = 42  # contexts from here on are of tokens
 MAX_WORD_BYTES = 20  # positions in longer words are not distinguished
 
-# Indices of the contexts, named after what they hash; several also hash the last byte. Numbers count backwards: 0 is the
-# current word, token or line as far as it goes, 1 the one before it.
+# Indices of the contexts, named after what they hash; several also hash the last byte. Numbers count backwards: 0 is
+# the current word, token or line as far as it goes, 1 the one before it.
 #
 #   ORDER_N           the last N bytes
 #   BYTES_2_3         the second and the third last byte

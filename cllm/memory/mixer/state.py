@@ -13,6 +13,7 @@ from cllm.memory.mixer.indirect import INDIRECT_UPDATES_PER_BYTE, NUM_INDIRECT_S
 from cllm.memory.mixer.mixing import APM_INIT
 from cllm.memory.mixer.selection import APM_ROWS, MIXER_ROWS, NUM_APMS, NUM_MIXERS, NUM_SELECTORS, OTHER_ROWS
 
+MIXER_VERSION = 1  # of the meaning of the arrays: raise when a context, selector, row or map changes its meaning
 NUM_MATCHES = 2
 NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # two inputs of each, and two of the network
 NUM_OUTPUTS = 16  # of mixers, the network's probability, and zeros: one cache line
