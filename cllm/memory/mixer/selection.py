@@ -43,8 +43,8 @@ from cllm.memory.mixer.text_state import (
 )
 
 NUM_HIGH_ORDERS = LAST_HIGH_ORDER - FIRST_HIGH_ORDER + 1
-# Number of rows of each selector that has a mixer, in the order of the indices below. Most have a row for each
-# decision; some have one for each kind of decision instead, or do not depend on the decision otherwise. The position in
+# Number of rows of each selector that has a mixer, in the order of the indices below. Most have rows for each decision,
+# some for each kind of decision instead (whether a token begins, or a bit), some for each partial byte. The position in
 # a word is the number of bytes since the current word began, or since the last one ended.
 MIXER_ROWS = (
     512,  # the byte's decisions so far
