@@ -1,4 +1,4 @@
-"""What the memories of these tests have read, and a network that says anything."""
+"""Documents that the memories of these tests are trained on, random network distributions, and other helpers."""
 
 import hashlib
 import json
@@ -11,6 +11,8 @@ from cllm.artifacts import MANIFEST
 from cllm.corpus import Document
 from cllm.memory.distributions import token_distributions
 from cllm.memory.memory import Memory
+from cllm.memory.mixer.state import NUM_MATCHES
+from cllm.memory.mixer.text_state import TextState, advance, new_text_state, path_hashes, reset_text_state
 from cllm.memory.mixer.trie import TokenDistributions
 
 DOCUMENTS = [
@@ -45,6 +47,15 @@ def set_mixer_version(directory: Path, version: int | None) -> None:
     (directory / MANIFEST).write_text(
         json.dumps(manifest if version is None else {**manifest, "mixer_version": version})
     )
+
+
+def text_state_after(text: bytes, path: str = "") -> TextState:
+    """State of a text after all of its bytes."""
+    text_state = new_text_state(NUM_MATCHES)
+    reset_text_state(text_state, np.int64(0), path_hashes(path))
+    for position, byte in enumerate(text):
+        advance(text_state, np.int64(byte), np.int64(position))
+    return text_state
 
 
 def random_network(memory: Memory, seed: int, tokens: int) -> TokenDistributions:
