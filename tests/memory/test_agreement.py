@@ -1,4 +1,4 @@
-"""Places that agree with both sides of a cursor."""
+"""Matches that agree with the text before and after the cursor."""
 
 from sample_memory import document
 
@@ -21,7 +21,7 @@ def with_indexed_examples(memory: Memory) -> Memory:
     return memory
 
 
-def test_what_comes_after_decides(memory: Memory) -> None:
+def test_the_text_after_the_cursor_selects_the_position(memory: Memory) -> None:
     memory = with_indexed_examples(memory)
     found = find_two_sided_match(memory.index, memory.text, BEFORE, AFTER)
     assert found is not None
@@ -29,21 +29,21 @@ def test_what_comes_after_decides(memory: Memory) -> None:
     assert found.before == len(b");\n  int way = ") and found.after == len(b"close_green(way);\n")
 
 
-def test_nothing_agrees_with_what_is_not_there_or_too_short(memory: Memory) -> None:
+def test_no_match_for_an_absent_or_too_short_context(memory: Memory) -> None:
     memory = with_indexed_examples(memory)
     for after in (b"", b"\n}\n", b"\n  paint_it_black();\n"):
         assert find_two_sided_match(memory.index, memory.text, BEFORE, after) is None
     assert find_two_sided_match(memory.index, memory.text, b"@", AFTER) is None
 
 
-def test_a_place_where_nothing_stands_between_is_none(memory: Memory) -> None:
+def test_no_match_where_no_text_is_between_both_sides(memory: Memory) -> None:
     begin, content = memory.size, BEFORE + AFTER
     memory.index_document(document("whole.c", content), content)
     memory.index.add_segment(memory.text, begin, memory.size)
     assert find_two_sided_match(memory.index, memory.text, BEFORE, AFTER) is None
 
 
-def test_the_file_that_is_completed_is_not_looked_at_as_it_was(memory: Memory) -> None:
+def test_the_indexed_version_of_the_completed_file_is_excluded(memory: Memory) -> None:
     begin, content = memory.size, BEFORE + b"old" + AFTER
     memory.index_document(document("whole.c", content), content)
     memory.index.add_segment(memory.text, begin, memory.size)
@@ -58,7 +58,7 @@ def test_the_file_that_is_completed_is_not_looked_at_as_it_was(memory: Memory) -
     assert not any(source.is_stale for source in memory.index.sources)
 
 
-def test_a_text_goes_on_as_the_agreeing_place_does_and_all_is_put_back(memory: Memory) -> None:
+def test_match_both_sides_sets_the_match_and_is_rolled_back(memory: Memory) -> None:
     memory = with_indexed_examples(memory)
     segments, sources, size = len(memory.index.segments), len(memory.index.sources), memory.size
     for number, colour in enumerate((b"red", b"green", b"blue")):

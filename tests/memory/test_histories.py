@@ -12,7 +12,7 @@ def test_every_history_fits_into_a_byte() -> None:
 
 
 @given(BITS)
-def test_counts_are_bounded_and_the_table_follows_the_rule(bits: list[int]) -> None:
+def test_counts_are_bounded_and_the_tables_follow_next_history(bits: list[int]) -> None:
     histories = all_histories()
     next_, num_seen, initial_p_one = history_tables()
     history, number = (0, 0, 0), 0
@@ -24,12 +24,12 @@ def test_counts_are_bounded_and_the_table_follows_the_rule(bits: list[int]) -> N
         assert (initial_p_one[number] > 0.5) == (history[1] > history[0]) or history[0] == history[1]
 
 
-def test_short_histories_are_exact_but_for_their_order() -> None:
+def test_short_histories_have_exact_counts_and_the_last_bit() -> None:
     assert next_history(next_history((0, 0, 0), 0), 1) == (1, 1, 1)
     assert next_history(next_history((0, 0, 0), 1), 0) == (1, 1, 0)
 
 
-def test_a_context_that_changes_its_mind_is_believed_soon() -> None:
+def test_a_history_adapts_quickly_to_a_change() -> None:
     history = (0, 0, 0)
     for _ in range(40):
         history = next_history(history, 0)

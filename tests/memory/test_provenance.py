@@ -1,4 +1,4 @@
-"""Where written text comes from."""
+"""Sources of the copied spans of a completion."""
 
 from sample_memory import DOCUMENTS, document
 
@@ -13,14 +13,14 @@ def test_a_copy_is_cited_with_its_lines(memory: Memory) -> None:
     assert found[0].location == "src/6.c:2-3"
 
 
-def test_what_stands_before_decides_between_places(memory: Memory) -> None:
+def test_the_text_before_a_copy_selects_among_its_sources(memory: Memory) -> None:
     # All thirty documents have this line, some with the same field; only one has it after this function's name.
     completion = b"struct node *node) {\n"
     (found,) = find_copied_spans(memory.index, memory.text, b"int field_11(", completion)
     assert found.path == "src/11.c"
 
 
-def test_new_text_is_new(memory: Memory) -> None:
+def test_new_text_is_not_cited(memory: Memory) -> None:
     completion = b"zebra crossings, zigzag ways" + DOCUMENTS[2]
     found = find_copied_spans(memory.index, memory.text, b"", completion)
     assert [(s.path, s.begin) for s in found] == [("src/2.c", len(b"zebra crossings, zigzag ways"))]
@@ -28,7 +28,7 @@ def test_new_text_is_new(memory: Memory) -> None:
     assert find_copied_spans(memory.index, memory.text, b"", b"") == [] and new_share([], b"") == 0.0
 
 
-def test_stretches_are_long_do_not_overlap_and_are_true(memory: Memory) -> None:
+def test_copied_spans_are_long_disjoint_and_copies(memory: Memory) -> None:
     text = memory.text[: memory.size].tobytes()
     completion = DOCUMENTS[3][10:60] + b"?" + DOCUMENTS[4][:40] + DOCUMENTS[5][20:70]
     found = find_copied_spans(memory.index, memory.text, b"", completion)
@@ -36,7 +36,7 @@ def test_stretches_are_long_do_not_overlap_and_are_true(memory: Memory) -> None:
     assert all(s.end - s.begin >= MIN_COPY_BYTES and completion[s.begin : s.end] in text for s in found)
 
 
-def test_licences() -> None:
+def test_licence_of_a_file() -> None:
     assert licence_of(b"/* SPDX-License-Identifier: MIT */\nint x;") == "MIT"
     assert licence_of(b"/* Copyright Joyent, Inc.\n * Permission is granted */\n") == "Copyright Joyent, Inc."
     assert licence_of(b"int main(void) {}\n") is None

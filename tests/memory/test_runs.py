@@ -1,4 +1,4 @@
-"""Runs, which stand for lines of histories, against those lines."""
+"""Runs against the slots of bit histories that they replace."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ HASH = np.uint64(0xABCDEF0123456789)
 
 
 def learn_symbols(state: MixerState, hash_: np.uint64, symbols: list[int], journal: Journal | None = None) -> None:
-    """Let a context with this hash be followed by these bytes, one after another."""
+    """Train the context with this hash on these symbols, one after another."""
     for symbol in symbols:
         learn_run(state, journal or new_journal(state.slots, 0), hash_, -1, symbol)
 
@@ -38,7 +38,7 @@ def look_up_runs(state: MixerState, hash_: np.uint64) -> ContextState:
     return context_state
 
 
-def test_equal_bits_have_the_history_that_they_lead_to() -> None:
+def test_run_histories_are_the_histories_of_equal_bits() -> None:
     histories = all_histories()
     for bit in (0, 1):
         history = (0, 0, 0)
@@ -47,7 +47,7 @@ def test_equal_bits_have_the_history_that_they_lead_to() -> None:
             assert histories[run_histories()[count, bit]] == history
 
 
-def test_what_was_always_the_same_is_expected() -> None:
+def test_a_run_expects_its_symbol() -> None:
     state = new_mixer_state(64, 1024)
     learn_symbols(state, HASH, [256 | 65] * 3)
     context_state = look_up_runs(state, HASH)
@@ -56,7 +56,7 @@ def test_what_was_always_the_same_is_expected() -> None:
     assert context_state.runs[1] == -1
 
 
-def test_a_count_is_bounded() -> None:
+def test_the_count_of_a_run_is_bounded() -> None:
     state = new_mixer_state(64, 1024)
     learn_symbols(state, HASH, [65] * (MAX_RUN_COUNT + 5))
     assert look_up_runs(state, HASH).counts[0] == MAX_RUN_COUNT
@@ -64,8 +64,8 @@ def test_a_count_is_bounded() -> None:
 
 @pytest.mark.parametrize("one,other", [(65, 256 | 65), (65, 66), (65, 200), (256 | 200, 255)])
 @pytest.mark.parametrize("count", [1, 2, MAX_RUN_COUNT])
-def test_another_byte_makes_the_lines_that_histories_alone_would_be(one: int, other: int, count: int) -> None:
-    """The slow twin: every decision of every byte, entered one by one."""
+def test_a_run_followed_by_another_byte_is_written_to_slots(one: int, other: int, count: int) -> None:
+    """Reference implementation: the histories are updated by each decision of each byte."""
     state = new_mixer_state(1 << 12, 1024)
     learn_symbols(state, HASH, [one] * count)
     learn_symbols(state, HASH, [other])
@@ -80,13 +80,13 @@ def test_another_byte_makes_the_lines_that_histories_alone_would_be(one: int, ot
                 histories[place] = NEXT_HISTORY[histories.get(place, 0), bit]
             partial = partial * 2 + bit
     journal = new_journal(state.slots, 0)
-    for (key, node), history in histories.items():
+    for (key, history_index), history in histories.items():
         slot = find_slot(state, journal, HASH if key == 0 else np.uint64(combine(HASH, key)), False)
-        assert state.slots[slot, node] == history
+        assert state.slots[slot, history_index] == history
 
 
-def test_the_least_seen_makes_room() -> None:
-    state = new_mixer_state(1 << 12, RUNS_PER_BUCKET)  # all runs share one place
+def test_a_run_with_the_lowest_count_is_evicted() -> None:
+    state = new_mixer_state(1 << 12, RUNS_PER_BUCKET)  # all runs share one bucket
     learn_symbols(state, HASH, [65] * 5)
     for number in range(40):
         learn_symbols(state, np.uint64(combine(number, 3)), [66])
@@ -94,7 +94,7 @@ def test_the_least_seen_makes_room() -> None:
     assert look_up_runs(state, HASH).counts[0] == 5
 
 
-def test_a_journal_puts_runs_back() -> None:
+def test_the_journal_restores_runs() -> None:
     state = new_mixer_state(1 << 12, 1024)
     learn_symbols(state, HASH, [65])
     before = state.slots.copy()
@@ -106,7 +106,7 @@ def test_a_journal_puts_runs_back() -> None:
 
 
 @given(st.lists(st.integers(0, (1 << 24) - 1), max_size=40))
-def test_runs_on_disk_are_those_in_memory_and_no_others_fit(
+def test_runs_are_read_as_written_and_other_sizes_are_refused(
     tmp_path_factory: pytest.TempPathFactory, runs: list[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("runs")

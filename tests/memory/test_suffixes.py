@@ -1,4 +1,4 @@
-"""Every context is found, and only where it is."""
+"""The suffix array against a search of all positions."""
 
 import numpy as np
 from hypothesis import given
@@ -14,27 +14,27 @@ def bytes_array(content: bytes) -> np.ndarray:
 
 
 @given(TEXTS, TEXTS)
-def test_the_longest_end_of_a_context_is_found_at_all_its_places(text: bytes, context: bytes) -> None:
+def test_the_longest_suffix_of_a_context_is_found_at_all_its_positions(text: bytes, context: bytes) -> None:
     suffix_array = build_suffix_array(bytes_array(text))
     assert sorted(suffix_array.tolist()) == list(range(1, len(text) + 1))
     found = longest_suffix_range(bytes_array(text), suffix_array, bytes_array(context))
     assert found.length == max(n for n in range(len(context) + 1) if context[len(context) - n :] in text)
-    assert sorted(suffix_array[found.low : found.high].tolist()) == slow_positions(text, context, found.length)
+    assert sorted(suffix_array[found.low : found.high].tolist()) == reference_positions(text, context, found.length)
 
 
 @given(TEXTS, TEXTS, st.integers(0, 60))
-def test_so_are_shorter_ends(text: bytes, context: bytes, length: int) -> None:
+def test_shorter_suffixes_are_found_at_all_their_positions(text: bytes, context: bytes, length: int) -> None:
     length = min(length, len(context))
     suffix_array = build_suffix_array(bytes_array(text))
     found = suffix_range(bytes_array(text), suffix_array, bytes_array(context), length)
-    assert sorted(suffix_array[found.low : found.high].tolist()) == slow_positions(text, context, length)
+    assert sorted(suffix_array[found.low : found.high].tolist()) == reference_positions(text, context, length)
 
 
-def slow_positions(text: bytes, context: bytes, length: int) -> list[int]:
+def reference_positions(text: bytes, context: bytes, length: int) -> list[int]:
     end = context[len(context) - length :]
     return [position for position in range(max(1, length), len(text) + 1) if text[position - length : position] == end]
 
 
-def test_an_empty_text_has_no_places() -> None:
+def test_an_empty_text_has_no_matches() -> None:
     suffix_array = build_suffix_array(bytes_array(b""))
     assert longest_suffix_range(bytes_array(b""), suffix_array, bytes_array(b"abc")) == SuffixRange(0, 0, 0)

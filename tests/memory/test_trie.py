@@ -15,7 +15,7 @@ def trie(tokenizer: Tokenizer) -> Trie:
     return build_trie(tokenizer)
 
 
-def test_every_token_is_a_path_that_ends(tokenizer: Tokenizer, trie: Trie) -> None:
+def test_each_token_has_a_node_and_the_id_at_its_range_start(tokenizer: Tokenizer, trie: Trie) -> None:
     for place, number in enumerate(trie.ids.tolist()):
         node = 0
         for byte in tokenizer.token_bytes(number):
@@ -25,7 +25,7 @@ def test_every_token_is_a_path_that_ends(tokenizer: Tokenizer, trie: Trie) -> No
         assert trie.range_starts[node, 0] - 1 == place
 
 
-def test_a_nodes_stretches_hold_the_tokens_that_go_on_with_each_byte(tokenizer: Tokenizer, trie: Trie) -> None:
+def test_the_ranges_of_a_node_hold_the_tokens_that_continue_with_each_byte(tokenizer: Tokenizer, trie: Trie) -> None:
     tokens = [tokenizer.token_bytes(number) for number in trie.ids.tolist()]
     assert tokens == sorted(tokens)
     prefixes = {token[:length] for token in tokens for length in range(len(token) + 1)}
@@ -38,7 +38,7 @@ def test_a_nodes_stretches_hold_the_tokens_that_go_on_with_each_byte(tokenizer: 
             assert found == [token for token in tokens if token.startswith(prefix + bytes([byte]))]
 
 
-def test_special_tokens_are_no_text(tokenizer: Tokenizer, trie: Trie) -> None:
+def test_special_tokens_are_not_in_the_trie(tokenizer: Tokenizer, trie: Trie) -> None:
     assert not set(tokenizer.special.values()) & set(trie.ids.tolist())
     assert len(trie.ids) == tokenizer.vocab_size - len(tokenizer.special)
     assert np.array_equal(np.sort(trie.range_starts[0]), trie.range_starts[0]) and trie.range_starts[0, 256] == len(

@@ -1,7 +1,8 @@
-"""A memory that comes to know what changed."""
+"""Updates of a memory to changed files."""
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commandline import make_repository
@@ -19,7 +20,7 @@ from cllm.tokenizer import Tokenizer
 
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A repository, its tokenizer, and its saved memory, which has not read the held-out files."""
+    """A repository, its tokenizer, and its saved memory, which was not trained on the held-out files."""
     repository = make_repository(tmp_path / "repository")
     corpus = ingest(repository, tmp_path / "corpus", CorpusConfig())
     tokenizer = Tokenizer.train([corpus.text(document) for document in corpus.train], 400)
@@ -32,21 +33,19 @@ def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
     return repository, tmp_path / "tokenizer.json", tmp_path / "memory"
 
 
-def updated(saved: tuple[Path, Path, Path], folder: Path) -> tuple[dict[str, list[str]], Memory]:
+def updated(saved: tuple[Path, Path, Path], folder: Path) -> tuple[dict[str, Any], Memory]:
     repository, tokenizer, memory = saved
     corpus = ingest(repository, folder / "now", CorpusConfig())
     found = update_memory(load_memory(memory, Tokenizer.load(tokenizer)), memory, corpus, folder / "update")
     return found, load_memory(memory, Tokenizer.load(tokenizer), folder / "update")
 
 
-def test_held_out_files_are_known_to_what_completes_and_not_to_what_scores(
-    saved: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
+def test_held_out_files_are_in_the_view_all_and_not_in_train(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     corpus = Corpus.open(tmp_path / "corpus")
     text = corpus.text(corpus.val[0])
     found, after = updated(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
-    assert found == {"new": sorted(document.path for document in corpus.val), "stale": []}
+    assert found == {"new": sorted(document.path for document in corpus.val), "stale": [], "not_trained_on": 0}
     assert (
         after.index.longest_match(after.text, text).length
         == len(text)
@@ -56,7 +55,9 @@ def test_held_out_files_are_known_to_what_completes_and_not_to_what_scores(
     assert {source.path for source in before.index.sources} == {document.path for document in corpus.train}
 
 
-def test_changed_new_and_deleted_files(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_an_update_indexes_changed_and_new_files_and_marks_old_ones_stale(
+    saved: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
     repository = saved[0]
     first, second = sorted(repository.rglob("*.c"))[:2]
     gone = second.read_bytes()
@@ -75,7 +76,7 @@ def test_changed_new_and_deleted_files(saved: tuple[Path, Path, Path], tmp_path:
         assert source is not None and source.path != paths[1]
 
 
-def test_what_mixes_stays_as_it_was(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_an_update_changes_slots_and_no_mixer_weights(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     _, after = updated(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
     assert (after.state.weights == before.state.weights).all()
@@ -90,7 +91,7 @@ def test_an_update_of_another_memory_is_refused(saved: tuple[Path, Path, Path], 
         load_memory(saved[2], tokenizer, tmp_path / "update")
 
 
-def test_an_update_is_no_memory_to_score_with(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_an_update_alone_cannot_be_loaded_as_a_memory(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     updated(saved, tmp_path)
     with pytest.raises(ArtifactError, match="expected a memory of view 'train'"):
         load_memory(tmp_path / "update", Tokenizer.load(saved[1]))
@@ -111,7 +112,7 @@ def test_a_damaged_update_is_refused_by_name(saved: tuple[Path, Path, Path], tmp
         load_memory(saved[2], Tokenizer.load(saved[1]), tmp_path / "update")
 
 
-def test_the_manifest_says_which_view_it_is(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_manifests_have_the_view_and_the_updates_base(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     updated(saved, tmp_path)
     assert verify_directory(tmp_path / "memory")["view"] == "train"
     about = verify_directory(tmp_path / "update")
