@@ -10,6 +10,9 @@
 
 A memory alone is the view `train`: it holds no held-out file, and all scores are computed with it. A memory with its
 update is the view `all`, which completions use.
+
+The manifests of both have `mixer_version`: the shapes of all arrays can be those of another version of the mixer, whose
+memory would predict wrongly without an error. `tokenizer_sha256` is checked where manifest and tokenizer have it.
 """
 
 from collections.abc import Iterator
@@ -27,7 +30,7 @@ from cllm.errors import ArtifactError
 from cllm.jit.compiled import Array, compiled
 from cllm.memory.index.index import Index, Segment, Source
 from cllm.memory.memory import Memory
-from cllm.memory.mixer.state import TABLES, MixerState, new_mixer_state, num_slots
+from cllm.memory.mixer.state import MIXER_VERSION, TABLES, MixerState, new_mixer_state, num_slots
 from cllm.tokenizer import Tokenizer
 
 RUN_BYTES = 3  # of 4: the high byte is 0
@@ -56,19 +59,23 @@ def save_memory(memory: Memory, directory: Path, **metadata: Any) -> None:
         memory.index.segments[0].suffix_array.tofile(folder / SUFFIX_ARRAY)
         write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
 
-    write_directory(
-        directory, fill, kind="memory", view="train", slots=num_slots(state), runs=len(state.runs), **metadata
-    )
+    sizes = {"slots": num_slots(state), "runs": len(state.runs)}
+    write_directory(directory, fill, kind="memory", view="train", mixer_version=MIXER_VERSION, **sizes, **metadata)
 
 
 def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = None) -> Memory:
     """Load a memory: the view `train`, or with `update` the view `all`.
 
-    ArtifactError: the directory is not a view `train`, or a file is missing, damaged or does not fit.
+    ArtifactError: the directory is not a view `train`, is of another version of the mixer or of another tokenizer, or
+    a file is missing, damaged or does not fit.
     """
     manifest = verify_directory(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES)
     if manifest.get("view") != "train":
         raise ArtifactError(f"{directory} holds kind {manifest.get('kind')!r}, expected a memory of view 'train'")
+    check_mixer_version(directory, manifest)
+    expected = manifest.get("tokenizer_sha256")
+    if None not in (expected, tokenizer.sha256) and expected != tokenizer.sha256:
+        raise ArtifactError(f"{directory} belongs to another tokenizer: train again with --fresh")
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, token_marks = arrays.pop("text"), arrays.pop("token_marks")
@@ -104,17 +111,20 @@ def save_update(memory: Memory, begin: int, directory: Path, base: Path, **metad
         memory.index.segments[1].suffix_array.tofile(folder / SUFFIX_ARRAY)
         write_json(folder / SOURCES, [asdict(source) for source in memory.index.sources])
 
-    write_directory(directory, fill, kind="update", view="all", base=sha256_of(base / MANIFEST), **metadata)
+    versions = {"mixer_version": MIXER_VERSION, "base": sha256_of(base / MANIFEST)}
+    write_directory(directory, fill, kind="update", view="all", **versions, **metadata)
 
 
 def apply_update(memory: Memory, directory: Path, base: str) -> None:
     """Apply an update to the memory whose manifest has the SHA-256 `base`.
 
-    ArtifactError: the update is of another memory, or a file is missing, damaged or does not fit.
+    ArtifactError: the update is of another memory or version of the mixer, or a file is missing, damaged or does not
+    fit.
     """
     manifest = verify_directory(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES)
     if manifest.get("base") != base:
         raise ArtifactError(f"the update {directory} is not of this memory: run `cllm update`, or train with --fresh")
+    check_mixer_version(directory, manifest)
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, changed, slots = arrays["text"], arrays["changed"], memory.state.slots
@@ -127,6 +137,16 @@ def apply_update(memory: Memory, directory: Path, base: str) -> None:
         memory.index.segments.append(Segment(begin, load_suffix_array(directory, len(text))))
         memory.index.sources = load_sources(directory)
         memory.drop_stale_matches()
+
+
+def check_mixer_version(directory: Path, manifest: dict[str, Any]) -> None:
+    """ArtifactError if a memory or update with this manifest was written by another version of the mixer."""
+    found = manifest.get("mixer_version", 0)
+    if found != MIXER_VERSION:
+        raise ArtifactError(
+            f"{directory} was trained by another version of the mixer (found {found}, expected {MIXER_VERSION}): "
+            "train again with --fresh"
+        )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ The pre-tokenizer is one that llama.cpp knows by name (it rejects or silently mi
 measurement (docs/LOG.md, 2026-11-24).
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,6 +62,7 @@ class Tokenizer:
         except Exception as error:  # the library raises plain Exception for any malformed definition
             raise ArtifactError(f"the tokenizer's definition cannot be parsed: {error}") from None
         self._tokenizer.encode_special_tokens = True
+        self.sha256: str | None = None  # of the file that it was loaded from
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
         self._bytes: list[bytes] = [b""] * len(vocabulary)
@@ -96,9 +98,12 @@ class Tokenizer:
     def load(cls, path: Path) -> "Tokenizer":
         """Load a `tokenizer.json`; ArtifactError: the file cannot be read or is not a tokenizer of this program."""
         try:
-            return cls(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+            tokenizer = cls(content.decode("utf-8"))
         except (OSError, UnicodeDecodeError, KeyError, ArtifactError) as error:
             raise ArtifactError(f"{path} is not a tokenizer of this program: {error}") from None
+        tokenizer.sha256 = hashlib.sha256(content).hexdigest()
+        return tokenizer
 
     def save(self, path: Path) -> None:
         """Write the definition as `tokenizer.json`, atomically."""

@@ -1,13 +1,18 @@
-"""The documents that the memories of these tests are trained on, and random network distributions."""
+"""Documents that the memories of these tests are trained on, random network distributions, and other helpers."""
 
 import hashlib
+import json
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from cllm.artifacts import MANIFEST
 from cllm.corpus import Document
 from cllm.memory.distributions import token_distributions
 from cllm.memory.memory import Memory
+from cllm.memory.mixer.state import NUM_MATCHES
+from cllm.memory.mixer.text_state import TextState, advance, new_text_state, path_hashes, reset_text_state
 from cllm.memory.mixer.trie import TokenDistributions
 
 DOCUMENTS = [
@@ -33,6 +38,24 @@ def document(path: str, content: bytes, lines: tuple[int, int] | None = None) ->
 def train_on_document(memory: Memory, path: str, content: bytes, lines: tuple[int, int] | None = None) -> None:
     for _ in memory.add_document(document(path, content, lines), memory.tokenizer.encode(content)):
         pass
+
+
+def set_mixer_version(directory: Path, version: int | None) -> None:
+    """Change `mixer_version` in the manifest of a memory or update; None removes it."""
+    manifest = json.loads((directory / MANIFEST).read_text())
+    del manifest["mixer_version"]
+    (directory / MANIFEST).write_text(
+        json.dumps(manifest if version is None else {**manifest, "mixer_version": version})
+    )
+
+
+def text_state_after(text: bytes, path: str = "") -> TextState:
+    """State of a text after all of its bytes."""
+    text_state = new_text_state(NUM_MATCHES)
+    reset_text_state(text_state, np.int64(0), path_hashes(path))
+    for position, byte in enumerate(text):
+        advance(text_state, np.int64(byte), np.int64(position))
+    return text_state
 
 
 def random_network(memory: Memory, seed: int, tokens: int) -> TokenDistributions:

@@ -1,9 +1,9 @@
-"""The search through the trie against its slow twin, and texts that go on."""
+"""The next-token search against its reference implementation, and the tokens accepted after a prompt."""
 
 import numpy as np
 import pytest
+from reference_search import reference_probabilities
 from sample_memory import NEW, random_network
-from slow_search import slow_probabilities
 
 from cllm.memory.continuation import Continuation
 from cllm.memory.memory import Memory
@@ -11,7 +11,7 @@ from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
 
 # The same source, compiled as a part of two kernels, may sum in two orders; it depends on what was compiled before in
 # the same process. Sums are looked up in tables, so a last bit can be the next entry: one of twelve mixers by 0.6%. In
-# three orders of compiling the chances were the same bits or 0.0006 apart.
+# three orders of compiling the probabilities were bit-identical or 0.0006 apart.
 KERNEL_RTOL = 2e-3
 
 
@@ -25,10 +25,10 @@ def all_but_next(network_probs: TokenDistributions) -> list[TokenDistributions]:
 
 @pytest.mark.parametrize("prefix", [b"", b"int field_3(str", b"int field_3(struct node *node) {\n  re", b"\xc3\xa9 zz"])
 @pytest.mark.parametrize("seed", [None, 1])
-def test_the_search_finds_every_chance(memory: Memory, prefix: bytes, seed: int | None) -> None:
+def test_the_search_equals_the_reference_implementation(memory: Memory, prefix: bytes, seed: int | None) -> None:
     ids = memory.tokenizer.encode(prefix)
     network_probs = NO_DISTRIBUTIONS if seed is None else random_network(memory, seed, len(ids) + 1)
-    expected = slow_probabilities(memory, prefix, network_probs)
+    expected = reference_probabilities(memory, prefix, network_probs)
     with memory.rollback_on_exit(len(prefix)):
         text = Continuation(memory, ids, all_but_next(network_probs) if seed else ())
         found = text.probabilities(of_next(network_probs) if seed else NO_DISTRIBUTIONS).copy()
@@ -40,7 +40,7 @@ def test_the_search_finds_every_chance(memory: Memory, prefix: bytes, seed: int 
         np.testing.assert_array_equal(some, np.where(found >= 0.01, found, 0))
 
 
-def test_forced_bytes_give_the_conditional_chances(memory: Memory) -> None:
+def test_forced_bytes_give_conditional_probabilities(memory: Memory) -> None:
     ids = memory.tokenizer.encode(b"int fie")
     tokens = [memory.tokenizer.token_bytes(token) for token in memory.trie.ids.tolist()]
     for forced in (b"l", b"re", b" "):
@@ -51,7 +51,7 @@ def test_forced_bytes_give_the_conditional_chances(memory: Memory) -> None:
         np.testing.assert_allclose(bound, np.where(fits, free, 0) / free[fits].sum(), rtol=1e-5)
 
 
-def test_a_given_chance_of_the_end_is_taken(memory: Memory) -> None:
+def test_a_given_end_probability_is_used(memory: Memory) -> None:
     with memory.rollback_on_exit(100):
         text = Continuation(memory, memory.tokenizer.encode(b"int fie"))
         free, given = text.probabilities().copy(), text.probabilities(end_probability=0.25).copy()
@@ -59,7 +59,7 @@ def test_a_given_chance_of_the_end_is_taken(memory: Memory) -> None:
     np.testing.assert_allclose(given[:-1], free[:-1] / free[:-1].sum() * 0.75, rtol=1e-5)
 
 
-def test_passing_tokens_moves_the_cursor_as_reading_them_does(memory: Memory) -> None:
+def test_accept_advances_the_text_state_as_the_coder_does(memory: Memory) -> None:
     ids = memory.tokenizer.encode(NEW)
     with memory.rollback_on_exit(200):
         text = Continuation(memory, ids[:3])
@@ -75,7 +75,7 @@ def test_passing_tokens_moves_the_cursor_as_reading_them_does(memory: Memory) ->
             np.testing.assert_array_equal(one, other)
 
 
-def test_the_network_may_be_silent_at_first(memory: Memory) -> None:
+def test_the_first_tokens_of_a_prompt_may_have_no_network_distributions(memory: Memory) -> None:
     ids = memory.tokenizer.encode(NEW)
     network_probs = random_network(memory, 5, len(ids) - 4)
     with memory.rollback_on_exit(100):
@@ -83,7 +83,7 @@ def test_the_network_may_be_silent_at_first(memory: Memory) -> None:
         assert probabilities.sum() == pytest.approx(1, abs=1e-6)
 
 
-def test_the_likeliest_tokens_go_on_as_the_repository_does(memory: Memory) -> None:
+def test_greedy_decoding_continues_as_the_trained_documents(memory: Memory) -> None:
     with memory.rollback_on_exit(200):
         text = Continuation(memory, memory.tokenizer.encode(b"int field_77(struct node *node) {\n  return"))
         written = b""

@@ -1,5 +1,3 @@
-"""Bit histories in one byte: their number, bounds and transitions."""
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,13 +6,13 @@ from cllm.memory.mixer.histories import MAX_COUNTS, all_histories, history_table
 BITS = st.lists(st.integers(0, 1), max_size=200)
 
 
-def test_number_of_histories_fits_into_a_byte() -> None:
+def test_every_history_fits_into_a_byte() -> None:
     assert len(all_histories()) <= 256
     assert all_histories()[0] == (0, 0, 0)
 
 
 @given(BITS)
-def test_counts_are_bounded_and_tables_follow_next_history(bits: list[int]) -> None:
+def test_counts_are_bounded_and_the_tables_follow_next_history(bits: list[int]) -> None:
     histories = all_histories()
     next_, num_seen, initial_p_one = history_tables()
     history, number = (0, 0, 0), 0
@@ -26,12 +24,12 @@ def test_counts_are_bounded_and_tables_follow_next_history(bits: list[int]) -> N
         assert (initial_p_one[number] > 0.5) == (history[1] > history[0]) or history[0] == history[1]
 
 
-def test_short_history_counts_both_bits_and_keeps_the_last() -> None:
+def test_short_histories_have_exact_counts_and_the_last_bit() -> None:
     assert next_history(next_history((0, 0, 0), 0), 1) == (1, 1, 1)
     assert next_history(next_history((0, 0, 0), 1), 0) == (1, 1, 0)
 
 
-def test_counts_of_the_opposite_bit_decay_quickly() -> None:
+def test_a_history_adapts_quickly_to_a_change() -> None:
     history = (0, 0, 0)
     for _ in range(40):
         history = next_history(history, 0)

@@ -1,4 +1,4 @@
-"""Suffix arrays against a linear search for every context."""
+"""The suffix array against a search of all positions."""
 
 import numpy as np
 from hypothesis import given
@@ -14,7 +14,7 @@ def bytes_array(content: bytes) -> np.ndarray:
 
 
 @given(TEXTS, TEXTS)
-def test_longest_suffix_of_a_context_is_found_at_all_positions(text: bytes, context: bytes) -> None:
+def test_the_longest_suffix_of_a_context_is_found_at_all_its_positions(text: bytes, context: bytes) -> None:
     suffix_array = build_suffix_array(bytes_array(text))
     assert sorted(suffix_array.tolist()) == list(range(1, len(text) + 1))
     found = longest_suffix_range(bytes_array(text), suffix_array, bytes_array(context))
@@ -23,7 +23,7 @@ def test_longest_suffix_of_a_context_is_found_at_all_positions(text: bytes, cont
 
 
 @given(TEXTS, TEXTS, st.integers(0, 60))
-def test_suffix_of_a_given_length_is_found_at_all_positions(text: bytes, context: bytes, length: int) -> None:
+def test_shorter_suffixes_are_found_at_all_their_positions(text: bytes, context: bytes, length: int) -> None:
     length = min(length, len(context))
     suffix_array = build_suffix_array(bytes_array(text))
     found = suffix_range(bytes_array(text), suffix_array, bytes_array(context), length)
@@ -35,6 +35,6 @@ def reference_positions(text: bytes, context: bytes, length: int) -> list[int]:
     return [position for position in range(max(1, length), len(text) + 1) if text[position - length : position] == end]
 
 
-def test_empty_text_has_an_empty_range() -> None:
+def test_an_empty_text_has_no_matches() -> None:
     suffix_array = build_suffix_array(bytes_array(b""))
     assert longest_suffix_range(bytes_array(b""), suffix_array, bytes_array(b"abc")) == SuffixRange(0, 0, 0)

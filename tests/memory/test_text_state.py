@@ -1,9 +1,8 @@
-"""The text state: parts of names, quotes and comments, the line above, and the path."""
+"""The state of a text before the next byte."""
 
-import numpy as np
 import pytest
+from sample_memory import text_state_after
 
-from cllm.memory.mixer.state import NUM_MATCHES
 from cllm.memory.mixer.text_state import (
     BLOCK_COMMENT,
     FILE,
@@ -16,30 +15,17 @@ from cllm.memory.mixer.text_state import (
     SHAPE,
     SHAPE_BEFORE,
     SUBWORD,
-    TextState,
-    advance,
-    new_text_state,
-    path_hashes,
-    reset_text_state,
 )
 
 
-def state_after(text: bytes, path: str = "") -> TextState:
-    text_state = new_text_state(NUM_MATCHES)
-    reset_text_state(text_state, np.int64(0), path_hashes(path))
-    for position, byte in enumerate(text):
-        advance(text_state, np.int64(byte), np.int64(position))
-    return text_state
-
-
 @pytest.mark.parametrize("text", [b"read_cb", b"readCb", b"READ_CB", b"x = a.cb", b"read2_Cb", b"Cb", b"UV_readCb"])
-def test_subword_hash_is_independent_of_case_and_separator(text: bytes) -> None:
-    assert state_after(text).hashes[SUBWORD] == state_after(b"cb").hashes[SUBWORD] != 0
+def test_subwords_are_equal_in_all_naming_conventions(text: bytes) -> None:
+    assert text_state_after(text).hashes[SUBWORD] == text_state_after(b"cb").hashes[SUBWORD] != 0
 
 
-def test_subword_ends_with_the_word() -> None:
-    assert state_after(b"read_cb ").hashes[SUBWORD] == 0
-    assert state_after(b"read_cb").hashes[SUBWORD] != state_after(b"readcb").hashes[SUBWORD]
+def test_a_subword_ends_with_its_word() -> None:
+    assert text_state_after(b"read_cb ").hashes[SUBWORD] == 0
+    assert text_state_after(b"read_cb").hashes[SUBWORD] != text_state_after(b"readcb").hashes[SUBWORD]
 
 
 @pytest.mark.parametrize(
@@ -59,18 +45,22 @@ def test_subword_ends_with_the_word() -> None:
         (b"a / b", NOT_QUOTED),
     ],
 )
-def test_open_quote_or_comment_is_tracked(text: bytes, expected: int) -> None:
-    assert state_after(text).numbers[QUOTE] == expected
+def test_kind_of_open_quote_or_comment(text: bytes, expected: int) -> None:
+    assert text_state_after(text).numbers[QUOTE] == expected
 
 
-def test_shape_and_indent_of_the_line_above_are_kept() -> None:
-    above, text_state = state_after(b"  if (x) {"), state_after(b"  if (x) {\n    y")
+def test_shape_and_indentation_of_the_line_above() -> None:
+    above, text_state = text_state_after(b"  if (x) {"), text_state_after(b"  if (x) {\n    y")
     assert text_state.hashes[SHAPE_BEFORE] == above.hashes[SHAPE]
     assert text_state.numbers[INDENT_BEFORE] == above.numbers[INDENT] == 2
-    assert state_after(b"  if (abc) {").hashes[SHAPE] == above.hashes[SHAPE] != state_after(b"  if x {").hashes[SHAPE]
+    assert (
+        text_state_after(b"  if (abc) {").hashes[SHAPE]
+        == above.hashes[SHAPE]
+        != text_state_after(b"  if x {").hashes[SHAPE]
+    )
 
 
-def test_path_hashes_of_file_and_folder() -> None:
-    one, other = state_after(b"", "src/a.c").hashes, state_after(b"", "src/b.c").hashes
+def test_hashes_of_file_and_folder() -> None:
+    one, other = text_state_after(b"", "src/a.c").hashes, text_state_after(b"", "src/b.c").hashes
     assert one[FILE] != other[FILE]
-    assert one[FOLDER] == other[FOLDER] != state_after(b"", "a.c").hashes[FOLDER]
+    assert one[FOLDER] == other[FOLDER] != text_state_after(b"", "a.c").hashes[FOLDER]

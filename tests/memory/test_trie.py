@@ -1,5 +1,3 @@
-"""The trie of the vocabulary: its nodes, and the ranges of tokens that continue with each byte."""
-
 import numpy as np
 import pytest
 
@@ -17,18 +15,18 @@ def trie(tokenizer: Tokenizer) -> Trie:
     return build_trie(tokenizer)
 
 
-def test_every_token_is_a_path_in_the_trie(tokenizer: Tokenizer, trie: Trie) -> None:
-    for index, token_id in enumerate(trie.ids.tolist()):
+def test_each_token_has_a_node_and_the_id_at_its_range_start(tokenizer: Tokenizer, trie: Trie) -> None:
+    for place, number in enumerate(trie.ids.tolist()):
         node = 0
-        for byte in tokenizer.token_bytes(token_id):
+        for byte in tokenizer.token_bytes(number):
             node = int(trie.children[node, byte])
             assert node > 0
         assert trie.is_token[node]
-        assert trie.range_starts[node, 0] - 1 == index
+        assert trie.range_starts[node, 0] - 1 == place
 
 
-def test_ranges_of_a_node_contain_the_tokens_that_continue_with_each_byte(tokenizer: Tokenizer, trie: Trie) -> None:
-    tokens = [tokenizer.token_bytes(token_id) for token_id in trie.ids.tolist()]
+def test_the_ranges_of_a_node_hold_the_tokens_that_continue_with_each_byte(tokenizer: Tokenizer, trie: Trie) -> None:
+    tokens = [tokenizer.token_bytes(number) for number in trie.ids.tolist()]
     assert tokens == sorted(tokens)
     prefixes = {token[:length] for token in tokens for length in range(len(token) + 1)}
     for prefix in prefixes:

@@ -1,4 +1,4 @@
-"""Two-sided matches: positions that agree with the text before and after the cursor."""
+"""Matches that agree with the text before and after the cursor."""
 
 from sample_memory import document
 
@@ -6,44 +6,44 @@ from cllm.memory.continuation import Continuation
 from cllm.memory.index.two_sided import find_two_sided_match
 from cllm.memory.memory import Memory
 
-EXAMPLES = [
+WAYS = [
     b"  open(%s);\n  int way = %d;\n  close_%s(way);\n" % (name, number, name)
     for number, name in enumerate((b"red", b"green", b"blue"))
 ]
 BEFORE, AFTER = b"void one_more(void) {\n  open(colour);\n  int way = ", b"\n  close_green(way);\n}\n"
 
 
-def index_examples(memory: Memory) -> Memory:
+def with_indexed_examples(memory: Memory) -> Memory:
     begin = memory.size
-    for number, example in enumerate(EXAMPLES):
-        memory.index_document(document(f"way{number}.c", example), memory.tokenizer.encode(example))
+    for number, way in enumerate(WAYS):
+        memory.index_document(document(f"way{number}.c", way), memory.tokenizer.encode(way))
     memory.index.add_segment(memory.text, begin, memory.size)
     return memory
 
 
-def test_text_after_the_cursor_selects_the_position(memory: Memory) -> None:
-    memory = index_examples(memory)
+def test_the_text_after_the_cursor_selects_the_position(memory: Memory) -> None:
+    memory = with_indexed_examples(memory)
     found = find_two_sided_match(memory.index, memory.text, BEFORE, AFTER)
     assert found is not None
     assert memory.text[found.position : found.position + 2].tobytes() == b"1;"
     assert found.before == len(b");\n  int way = ") and found.after == len(b"close_green(way);\n")
 
 
-def test_no_match_for_unknown_or_short_context(memory: Memory) -> None:
-    memory = index_examples(memory)
+def test_no_match_for_an_absent_or_too_short_context(memory: Memory) -> None:
+    memory = with_indexed_examples(memory)
     for after in (b"", b"\n}\n", b"\n  paint_it_black();\n"):
         assert find_two_sided_match(memory.index, memory.text, BEFORE, after) is None
     assert find_two_sided_match(memory.index, memory.text, b"@", AFTER) is None
 
 
-def test_no_match_with_an_empty_gap(memory: Memory) -> None:
+def test_no_match_where_no_text_is_between_both_sides(memory: Memory) -> None:
     begin, content = memory.size, BEFORE + AFTER
     memory.index_document(document("whole.c", content), memory.tokenizer.encode(content))
     memory.index.add_segment(memory.text, begin, memory.size)
     assert find_two_sided_match(memory.index, memory.text, BEFORE, AFTER) is None
 
 
-def test_indexed_version_of_the_completed_file_is_excluded(memory: Memory) -> None:
+def test_the_indexed_version_of_the_completed_file_is_excluded(memory: Memory) -> None:
     begin, content = memory.size, BEFORE + b"old" + AFTER
     memory.index_document(document("whole.c", content), memory.tokenizer.encode(content))
     memory.index.add_segment(memory.text, begin, memory.size)
@@ -59,7 +59,7 @@ def test_indexed_version_of_the_completed_file_is_excluded(memory: Memory) -> No
 
 
 def test_match_both_sides_sets_the_match_and_is_rolled_back(memory: Memory) -> None:
-    memory = index_examples(memory)
+    memory = with_indexed_examples(memory)
     segments, sources, size = len(memory.index.segments), len(memory.index.sources), memory.size
     for number, colour in enumerate((b"red", b"green", b"blue")):
         with memory.rollback_on_exit(200):

@@ -1,4 +1,4 @@
-"""Updates of a memory to changed files, and the files in which they are stored."""
+"""Updates of a memory to changed files."""
 
 import hashlib
 from pathlib import Path
@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from commandline import make_repository
+from sample_memory import set_mixer_version
 
 from cllm.artifacts import verify_directory
 from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.errors import ArtifactError
 from cllm.memory.memory import Memory
+from cllm.memory.mixer.state import MIXER_VERSION
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.update import update_memory
 from cllm.tokenizer import Tokenizer
@@ -18,7 +20,7 @@ from cllm.tokenizer import Tokenizer
 
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Paths of a repository, its tokenizer, and its saved memory, which is trained on the `train` and `dev` files."""
+    """A repository, its tokenizer, and its saved memory, which was not trained on the held-out files."""
     repository = make_repository(tmp_path / "repository")
     corpus = ingest(repository, tmp_path / "corpus", CorpusConfig())
     tokenizer = Tokenizer.train([corpus.text(document) for document in corpus.train], 400)
@@ -31,7 +33,7 @@ def saved(tmp_path: Path) -> tuple[Path, Path, Path]:
     return repository, tmp_path / "tokenizer.json", tmp_path / "memory"
 
 
-def update_and_load(
+def updated(
     saved: tuple[Path, Path, Path], folder: Path, seconds: float | None = None
 ) -> tuple[dict[str, Any], Memory]:
     repository, tokenizer, memory = saved
@@ -40,10 +42,10 @@ def update_and_load(
     return found, load_memory(memory, Tokenizer.load(tokenizer), folder / "update")
 
 
-def test_update_adds_held_out_files_only_to_view_all(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_held_out_files_are_in_the_view_all_and_not_in_train(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     corpus = Corpus.open(tmp_path / "corpus")
     text = corpus.text(corpus.val[0])
-    found, after = update_and_load(saved, tmp_path)
+    found, after = updated(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
     assert found == {"new": sorted(document.path for document in corpus.val), "stale": [], "not_trained_on": 0}
     assert (
@@ -55,72 +57,77 @@ def test_update_adds_held_out_files_only_to_view_all(saved: tuple[Path, Path, Pa
     assert {source.path for source in before.index.sources} == {document.path for document in corpus.train}
 
 
-def test_update_without_time_indexes_files_but_does_not_train_on_them(
-    saved: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
+def test_without_time_files_are_indexed_but_not_trained_on(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
     corpus = Corpus.open(tmp_path / "corpus")
     text = corpus.text(corpus.val[0])
-    found, after = update_and_load(saved, tmp_path, seconds=0.0)
+    found, after = updated(saved, tmp_path, seconds=0.0)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
     assert found["not_trained_on"] == len(corpus.val) == len(found["new"])
     assert after.index.longest_match(after.text, text).length == len(text)
     assert (after.state.slots == before.state.slots).all()
 
 
-def test_update_applies_changed_new_and_deleted_files(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_an_update_indexes_changed_and_new_files_and_marks_old_ones_stale(
+    saved: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
     repository = saved[0]
     first, second = sorted(repository.rglob("*.c"))[:2]
-    deleted_content = second.read_bytes()
+    gone = second.read_bytes()
     second.unlink()
     first.write_bytes(first.read_bytes() + b"int quite_another_thing(void) { return 42; }\n")
     (repository / "brand_new.c").write_bytes(b"int brand_new_thing(void) { return 43; }\n")
-    found, after = update_and_load(saved, tmp_path)
+    found, after = updated(saved, tmp_path)
     paths = [path.relative_to(repository).as_posix() for path in (first, second)]
     assert {paths[0], "brand_new.c"} <= set(found["new"]) and paths[1] not in found["new"]
     assert set(paths) & set(found["stale"])
     for line in (b"int quite_another_thing(void) { return 42; }", b"int brand_new_thing(void) { return 43; }"):
         assert after.index.longest_match(after.text, line).length == len(line)
-    assert after.index.longest_match(after.text, deleted_content).length < len(deleted_content)
+    assert after.index.longest_match(after.text, gone).length < len(gone)
     for position in after.index.longest_match(after.text, b"return 4").positions:
         source = after.index.source_at(position)
         assert source is not None and source.path != paths[1]
 
 
-def test_update_keeps_mixer_weights_and_trains_slots(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    _, after = update_and_load(saved, tmp_path)
+def test_an_update_changes_slots_and_no_mixer_weights(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, after = updated(saved, tmp_path)
     before = load_memory(saved[2], Tokenizer.load(saved[1]))
     assert (after.state.weights == before.state.weights).all()
     assert (after.state.slots != before.state.slots).any()
 
 
-def test_update_of_another_memory_is_rejected(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    update_and_load(saved, tmp_path)
+def test_an_update_of_another_memory_is_refused(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    updated(saved, tmp_path)
     tokenizer = Tokenizer.load(saved[1])
     save_memory(load_memory(saved[2], tokenizer), tmp_path / "memory", more="facts")
     with pytest.raises(ArtifactError, match="not of this memory"):
         load_memory(saved[2], tokenizer, tmp_path / "update")
 
 
-def test_update_cannot_be_loaded_as_a_memory(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    update_and_load(saved, tmp_path)
+def test_an_update_alone_cannot_be_loaded_as_a_memory(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    updated(saved, tmp_path)
     with pytest.raises(ArtifactError, match="expected a memory of view 'train'"):
         load_memory(tmp_path / "update", Tokenizer.load(saved[1]))
 
 
+def test_an_update_of_another_mixer_version_is_refused(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    updated(saved, tmp_path)
+    set_mixer_version(tmp_path / "update", MIXER_VERSION + 1)
+    with pytest.raises(ArtifactError, match=r"update was trained by another version of the mixer"):
+        load_memory(saved[2], Tokenizer.load(saved[1]), tmp_path / "update")
+
+
 @pytest.mark.parametrize("name", ["slots.bin", "arrays.safetensors", "suffix_array.bin", "sources.json"])
-def test_damaged_update_raises_an_error_naming_the_file(
-    saved: tuple[Path, Path, Path], tmp_path: Path, name: str
-) -> None:
-    update_and_load(saved, tmp_path)
+def test_a_damaged_update_is_refused_by_name(saved: tuple[Path, Path, Path], tmp_path: Path, name: str) -> None:
+    updated(saved, tmp_path)
     (tmp_path / "update" / name).write_bytes(b"harm")
     with pytest.raises(ArtifactError, match=name):
         load_memory(saved[2], Tokenizer.load(saved[1]), tmp_path / "update")
 
 
-def test_manifests_contain_the_view_and_the_base(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    update_and_load(saved, tmp_path)
+def test_manifests_have_the_view_and_the_updates_base(saved: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    updated(saved, tmp_path)
     assert verify_directory(tmp_path / "memory")["view"] == "train"
-    update_manifest = verify_directory(tmp_path / "update")
-    memory_manifest = (tmp_path / "memory" / "MANIFEST.json").read_bytes()
-    assert (update_manifest["view"], update_manifest["is_trained"]) == ("all", True)
-    assert update_manifest["base"] == hashlib.sha256(memory_manifest).hexdigest()
+    about = verify_directory(tmp_path / "update")
+    manifest = (tmp_path / "memory" / "MANIFEST.json").read_bytes()
+    assert (about["view"], about["is_trained"]) == ("all", True)
+    assert about["base"] == hashlib.sha256(manifest).hexdigest()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cllm.artifacts import sha256_of
 from cllm.errors import ArtifactError
 from cllm.tokenizer import SPECIAL_TOKENS, Tokenizer
 
@@ -52,6 +53,12 @@ def test_loaded_tokenizer_gives_the_same_ids(tmp_path: Path) -> None:
     loaded = Tokenizer.load(tmp_path / "tokenizer.json")
     assert loaded.encode(TEXT) == TOKENIZER.encode(TEXT)
     assert loaded.token_lengths().tolist() == TOKENIZER.token_lengths().tolist()
+
+
+def test_only_a_loaded_tokenizer_has_the_hash_of_its_file(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    assert Tokenizer.load(tmp_path / "tokenizer.json").sha256 == sha256_of(tmp_path / "tokenizer.json")
+    assert TOKENIZER.sha256 is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"{", b"\xff", b'{"version": "1.0"}'])

@@ -34,10 +34,18 @@ from cllm.memory.mixer.indirect import (
 )
 from cllm.memory.mixer.journal import Journal
 from cllm.memory.mixer.matches import find_matches, follow_matches
-from cllm.memory.mixer.prediction import BIT, DECISION, PARTIAL, clamp_probability, learn, predict
+from cllm.memory.mixer.prediction import clamp_probability, learn, predict
 from cllm.memory.mixer.runs import learn_runs, learn_token_end, look_up_contexts, record_runs
 from cllm.memory.mixer.slots import find_slots, prefetch_slots, slot_key_of
-from cllm.memory.mixer.state import NUM_INDIRECT_UPDATES, NUM_TRACED, MixerState, PredictionTrace
+from cllm.memory.mixer.state import (
+    NUM_INDIRECT_UPDATES,
+    NUM_TRACED,
+    TRACE_BIT,
+    TRACE_DECISION,
+    TRACE_PARTIAL,
+    MixerState,
+    PredictionTrace,
+)
 from cllm.memory.mixer.text_state import (
     DEPTH,
     NODE,
@@ -100,7 +108,8 @@ def code_span(
                 _end_last_token(memory, journal, text_state, is_learning)
                 if is_end:
                     return bits
-                look_up_contexts(state, context_state, text, position, text_state)  # training may have changed them
+                # The end of the token has changed the token contexts, and training the runs.
+                look_up_contexts(state, context_state, text, position, text_state)
                 slot_key = NO_SLOT_KEY
                 token += 1
                 ends = 1 if token_marks[position] == MARK_END else 0
@@ -126,13 +135,13 @@ def _code(
 ) -> float:
     """Cost in bits of an open decision, which is `bit`; it is appended to the trace."""
     trace = memory.trace
-    number = trace.counts[NUM_TRACED]
+    traced = trace.counts[NUM_TRACED]
     if decision.index == HIGH_BIT:
-        p_one = predict_high_bit(memory, text_state, position, number, decision.partial)
+        p_one = predict_high_bit(memory, text_state, position, traced, decision.partial)
     else:
-        p_one = predict(memory, text_state, position, number, decision, network_p, confidence_bin)
-    trace.decisions[number, BIT] = bit
-    trace.counts[NUM_TRACED] = number + 1
+        p_one = predict(memory, text_state, position, traced, decision, network_p, confidence_bin)
+    trace.decisions[traced, TRACE_BIT] = bit
+    trace.counts[NUM_TRACED] = traced + 1
     return -math.log2(p_one if bit else 1 - p_one)
 
 
@@ -149,7 +158,10 @@ def _code_end(memory: MemoryArrays, text_state: TextState, position: Number, end
 
 @inlined
 def _end_last_token(memory: MemoryArrays, journal: Journal, text_state: TextState, is_learning: bool) -> None:
-    """Train on the traced token, which has ended, and clear the trace."""
+    """Train on the traced token, which has ended, clear the trace, and enter the token into the text state.
+
+    Without `is_learning`, the token is not trained on.
+    """
     state, trace = memory.state, memory.trace
     node = text_state.numbers[NODE]
     if is_learning and node:  # at the begin of the text no token has ended
@@ -191,13 +203,13 @@ def _record_indirect(trace: PredictionTrace, table: Number, slot: Number, value:
 @inlined
 def learn_token(state: MixerState, trace: PredictionTrace) -> None:
     """Train on the traced decisions."""
-    for number in range(trace.counts[NUM_TRACED]):
-        if trace.decisions[number, DECISION] == HIGH_BIT:
-            index, bit = trace.decisions[number, PARTIAL], trace.decisions[number, BIT]
+    for traced in range(trace.counts[NUM_TRACED]):
+        if trace.decisions[traced, TRACE_DECISION] == HIGH_BIT:
+            index, bit = trace.decisions[traced, TRACE_PARTIAL], trace.decisions[traced, TRACE_BIT]
             p_one = state.high_bit_p_one[index >> 1, index & 1]
             state.high_bit_p_one[index >> 1, index & 1] += HIGH_BIT_RATE * (np.float32(bit) - p_one)
         else:
-            learn(state, trace, number)
+            learn(state, trace, traced)
 
 
 @compiled
@@ -211,8 +223,7 @@ def predict_p_one(
 ) -> Number:
     """Probability of a one of an open decision, whose slots were found; row 0 of the trace is overwritten.
 
-    `code_span` inlines the same code, which gains a tenth of its speed and takes 6 s of compiling per kernel; here it
-    is called.
+    Inlining in `code_span` makes it 10% faster and adds 6 s of compilation per kernel; a search calls this instead.
     """
     if decision.index == HIGH_BIT:
         return predict_high_bit(memory, text_state, position, ZERO, decision.partial)
@@ -221,12 +232,12 @@ def predict_p_one(
 
 @inlined
 def predict_high_bit(
-    memory: MemoryArrays, text_state: TextState, position: Number, number: Number, partial: Number
+    memory: MemoryArrays, text_state: TextState, position: Number, traced: Number, partial: Number
 ) -> Number:
     """Probability that a byte is not ASCII, by the byte before it and whether a token begins."""
     decisions = memory.trace.decisions
     before = np.int64(byte_at(memory.text, position - 1, text_state.numbers[TEXT_START]))
-    decisions[number, DECISION], decisions[number, PARTIAL] = HIGH_BIT, before << 1 | partial & 1
+    decisions[traced, TRACE_DECISION], decisions[traced, TRACE_PARTIAL] = HIGH_BIT, before << 1 | partial & 1
     return clamp_probability(memory.state.high_bit_p_one[before, partial & 1])
 
 

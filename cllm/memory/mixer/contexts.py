@@ -1,4 +1,4 @@
-"""The 45 contexts of the next byte: one hash each, computed from the text before it.
+"""The C = 45 contexts of the next byte: one hash each, computed from the text before it.
 
 A context predicts what followed its earlier occurrences. Short contexts are frequent and uncertain, long ones rare and
 certain; those of words, lines, brackets and tokens add what plain orders miss. The mixers weigh them.
@@ -49,20 +49,44 @@ from cllm.memory.mixer.text_state import (
 )
 
 NUM_CONTEXTS = 45
-MAX_ORDER = 24
 ORDERS = (1, 2, 3, 5, 9, 24)  # numbers of bytes before the cursor, of contexts ORDER_1 to ORDER_24
+MAX_ORDER = ORDERS[-1]
 FIRST_TOKEN_CONTEXT = 42  # contexts from here on are of tokens
 MAX_WORD_BYTES = 20  # positions in longer words are not distinguished
 
-# Indices of the contexts, named after what they hash.
+# Indices of the contexts, named after what they hash; several also hash the last byte. Numbers count backwards: 0 is
+# the current word, token or line as far as it goes, 1 the one before it.
+#
+#   ORDER_N           the last N bytes
+#   BYTES_2_3         the second and the third last byte
+#   WORD              the current word
+#   WORDS_0_2         the current word and the second before it
+#   SUBWORD           the current part of a word
+#   TOKENS_0_1        the current token and the one before it
+#   SHAPE, SHAPES     the line's shape; and that of the line above
+#   FIRST             the line's first word
+#   FIRST_WORDS       the line's first word, and that of the last line that was not empty
+#   INDENT, INDENTS   the line's indentation; and that of the line above
+#   COLUMN            number of bytes of the line so far
+#   ABOVE, TWO_ABOVE  the byte in the same column of the line above; and the byte after it
+#   LENGTH            `NearbyText.length`
+#   QUOTE             kind of quote or comment that is open
+#   BRACKET           the innermost open bracket; in WORD_BRACKET also the word before it
+#   ARGUMENT          the innermost open bracket, the word before it, and the commas in it
+#   DEPTH             number of open brackets
+#   FILE, FOLDER      of the text's path
+#   INDIRECT          what last followed the last two bytes (PAIR), or the last word (`indirect`)
+#
+# Exceptions: SHAPE_LENGTH and LENGTH_INDENT also hash the bracket, SUBWORD_WORD_1 also the quote; in INDENTS_SHAPE the
+# shape is that of the line above.
 ORDER_0, ORDER_1, ORDER_2, ORDER_3, ORDER_5, ORDER_9, ORDER_24 = range(7)
 WORDS_0_2, WORDS_0_2_3, WORD_SHAPE, WORD_BRACKET, WORD_ARGUMENT, WORD_INDENT = range(7, 13)
-WORD_FIRST, WORDS_0_1_FIRST, WORD_ABOVE, WORD_FOLDER, WORD_FILE = range(13, 18)
+WORD_FIRST, WORDS_0_1_FIRST, WORD_TWO_ABOVE, WORD_FOLDER, WORD_FILE = range(13, 18)
 SUBWORD_ONLY, SUBWORD_QUOTE, SUBWORD_FILE, SUBWORD_WORD_1 = range(18, 22)
 SHAPE_ORDER_2, SHAPE_QUOTE, SHAPE_BRACKET, SHAPE_FIRST, SHAPES_0_1, INDENTS_SHAPE, SHAPE_LENGTH = range(22, 29)
 FIRST_WORDS, COLUMN_ABOVE, ORDER_3_ABOVE, BRACKET_DEPTH, COLUMN_INDENT, LENGTH_QUOTE, LENGTH_INDENT = range(29, 36)
 ORDER_2_QUOTE, BYTES_2_3, FILE_ORDER_3, FILE_ORDER_5, INDIRECT_PAIR, INDIRECT_WORD = range(36, 42)
-TOKENS_0_1, TOKENS_0_2, TOKENS_0_3 = range(FIRST_TOKEN_CONTEXT, NUM_CONTEXTS)
+TOKENS_0_1, TOKENS_0_1_2, TOKENS_0_1_2_3 = range(FIRST_TOKEN_CONTEXT, NUM_CONTEXTS)
 FIRST_HIGH_ORDER, LAST_HIGH_ORDER = ORDER_3, ORDER_24  # the rarer ones of the orders
 
 
@@ -84,7 +108,7 @@ class NearbyText(NamedTuple):
     commas: Number
     above: Number  # the byte in the same column of the line above, and the one after it
     above_next: Number
-    length: Number  # of the current word so far
+    length: Number  # bytes since the current word began, or since the last one ended; at most MAX_WORD_BYTES
 
 
 @inlined
@@ -95,7 +119,7 @@ def byte_at(text: Array, position: Number, start: Number) -> Number:
 
 @compiled
 def set_contexts(contexts: Array, indirect: Array, text: Array, position: Number, text_state: TextState) -> None:
-    """Fill in the hashes (45,) uint64 of the contexts of the byte at `position`.
+    """Fill in the hashes (C,) uint64 of the contexts of the byte at `position`.
 
     The contexts were chosen by ablations, each removed and others added, on libuv and networkx (docs/LOG.md).
     """
@@ -161,7 +185,7 @@ def _set_word_contexts(contexts: Array, near: NearbyText, text_state: TextState)
     contexts[WORD_INDENT] = combine(numbers[INDENT], word)
     contexts[WORD_FIRST] = combine(near.first, word)
     contexts[WORDS_0_1_FIRST] = combine(combine(near.first, near.word_1), word)
-    contexts[WORD_ABOVE] = combine(combine(near.above, near.above_next), word)
+    contexts[WORD_TWO_ABOVE] = combine(combine(near.above, near.above_next), word)
     contexts[WORD_FOLDER] = combine(combine(hashes[FOLDER], word), one)
     contexts[WORD_FILE] = combine(file, word)
     contexts[SUBWORD_ONLY] = combine(subword, 0)
@@ -208,8 +232,8 @@ def _set_token_contexts(contexts: Array, text_state: TextState) -> None:
     two = combine(combine(hashes[TOKEN_2], hashes[TOKEN_1]), node)
     three = combine(combine(combine(hashes[TOKEN_3], hashes[TOKEN_2]), hashes[TOKEN_1]), node)
     contexts[TOKENS_0_1] = combine(one, TOKENS_0_1)
-    contexts[TOKENS_0_2] = combine(two, TOKENS_0_2)
-    contexts[TOKENS_0_3] = combine(three, TOKENS_0_3)
+    contexts[TOKENS_0_1_2] = combine(two, TOKENS_0_1_2)
+    contexts[TOKENS_0_1_2_3] = combine(three, TOKENS_0_1_2_3)
 
 
 @inlined

@@ -71,13 +71,13 @@ def follow_matches(text_state: TextState, text: Array, position: Number) -> None
 
 
 @inlined
-def match_inputs(memory: MemoryArrays, text_state: TextState, row: Number, decision: Decision) -> Number:
-    """Set the matches' inputs in row `row` of the trace, and their places in `match_p_one`, or -1.
+def match_inputs(memory: MemoryArrays, text_state: TextState, traced: Number, decision: Decision) -> Number:
+    """Set the matches' inputs in row `traced` of the trace, and their places in `match_p_one`, or -1.
 
     Returns the prediction of the longer match: 0 for none, 1 for a zero, 2 for a one.
     """
     state, text, token_marks = memory.state, memory.text, memory.token_marks
-    inputs, places = memory.trace.inputs[row], memory.trace.matches[row]
+    inputs, places = memory.trace.inputs[traced], memory.trace.matches[traced]
     index, partial = decision.index, decision.partial
     kind = 0 if index == TOKEN_BEGINS else 1
     longer = 0 if text_state.match_length[0] >= text_state.match_length[1] else 1

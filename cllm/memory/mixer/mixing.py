@@ -1,6 +1,7 @@
 """Logistic mixing: probabilities are stretched to ln(p / (1 - p)), weighted, summed, and squashed back.
 
-Both functions are tables, for speed; squash is accurate to 0.3%. The theory is in Mahoney 2005, "Adaptive weighing of
+Both functions are tables, for speed. Squash is accurate to 0.3%; stretch is coarse, in steps of 1/4096 of the
+probability, so that its values lie between -9.02 and 9.02. The theory is in Mahoney 2005, "Adaptive weighing of
 context models for lossless data compression", and Mattern 2016, "On Statistical Data Compression": a step of online
 gradient descent on the cost of each bit.
 """
@@ -10,7 +11,7 @@ import numpy as np
 from cllm.jit.compiled import Array, Number, inlined
 
 LINEAR_INPUT_SCALE = np.float32(4)  # factor of the second input, p - 1/2
-LIMIT = np.float32(11.99)  # of a stretched probability
+LIMIT = np.float32(11.99)  # of the argument of squash
 TABLE_SIZE = 4096
 SQUASH_SCALE = np.float32(TABLE_SIZE / 24)
 _CENTRES = (np.arange(TABLE_SIZE) + 0.5) / TABLE_SIZE

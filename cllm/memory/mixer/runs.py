@@ -1,5 +1,7 @@
 """Runs: for contexts that were always followed by the same byte, that byte and its count, in 24 bits.
 
+A run is kept in 4 bytes, of which the high one is always 0 and is not saved.
+
 Most contexts are followed by one byte only, once or repeatedly. A run then holds the same information as bit histories
 in an eighth of the space; when another byte follows, the run is written to slots of histories (`slots`), where the
 context is looked up from then on.
@@ -17,7 +19,7 @@ from cllm.memory.mixer.decisions import HIGH_BIT, NUM_DECISIONS
 from cllm.memory.mixer.hashing import combine
 from cllm.memory.mixer.histories import history_tables, run_histories
 from cllm.memory.mixer.journal import Journal, record
-from cllm.memory.mixer.slots import bucket_start, find_slot, node_in_slot, slot_key_of
+from cllm.memory.mixer.slots import bucket_start, find_slot, history_in_slot, slot_key_of
 from cllm.memory.mixer.state import (
     NON_DETERMINISTIC,
     NUM_BYTES,
@@ -186,10 +188,10 @@ def write_run_to_slots(state: MixerState, journal: Journal, hash_: Number, symbo
             if needed != key:
                 key = needed
                 slot = find_slot(state, journal, hash_ if key == 0 else combine(hash_, key), True)
-            node = node_in_slot(decision, partial)
-            history = state.slots[slot, node]
+            history_index = history_in_slot(decision, partial)
+            history = state.slots[slot, history_index]
             if count == 0:
-                state.slots[slot, node] = NEXT_HISTORY[history, bit]
+                state.slots[slot, history_index] = NEXT_HISTORY[history, bit]
             elif history == 0:
-                state.slots[slot, node] = RUN_HISTORY[count, bit]
+                state.slots[slot, history_index] = RUN_HISTORY[count, bit]
         partial = partial * 2 + bit

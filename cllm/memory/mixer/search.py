@@ -32,7 +32,7 @@ from cllm.memory.mixer.text_state import NODE, TextState, advance, copy_text_sta
 from cllm.memory.mixer.trie import TokenDistributions, Trie, implied_bit, is_open, network_p_one
 
 # Columns of `SearchBuffers.branches`: index of the byte in the token, and the decision that comes next.
-LEVEL, INDEX, PARTIAL, LOW, HIGH = range(5)
+BRANCH_LEVEL, BRANCH_INDEX, BRANCH_PARTIAL, BRANCH_LOW, BRANCH_HIGH = range(5)
 BRANCHES_PER_BYTE = 8
 NEAR_BEST_MARGIN = 1e-3  # `only_best` also finds tokens whose probability is this fraction below the best
 NEAR_BEST_FACTOR = 1 - NEAR_BEST_MARGIN
@@ -76,7 +76,7 @@ def next_token_probabilities(
     probability = 1.0
     if len(forced) == 0:
         end = _end_probability(memory, _state_at(text_states, 0), begin, end_probability)
-        min_probability = _record(probabilities, -1, end, only_best, min_probability)
+        min_probability = _write_probability(probabilities, -1, end, only_best, min_probability)
         probability -= end
     level, decision, num_branches = ZERO, first_decision(), ZERO
     while True:
@@ -93,7 +93,7 @@ def next_token_probabilities(
                 bit = 1 if p_one >= 0.5 else 0  # the likelier one
             if decision.index == TOKEN_BEGINS and level > 0:
                 found, token = probability * p_one, trie.range_starts[state.numbers[NODE], 0] - 1
-                min_probability = _record(probabilities, token, found, only_best, min_probability)
+                min_probability = _write_probability(probabilities, token, found, only_best, min_probability)
                 probability -= found
                 bit = 0
             elif decision.index > TOKEN_BEGINS:
@@ -110,7 +110,8 @@ def next_token_probabilities(
         if num_branches < 0:
             return
         branch, probability = buffers.branches[num_branches], np.float64(buffers.branch_probabilities[num_branches])
-        level, decision = branch[LEVEL], Decision(branch[INDEX], branch[PARTIAL], branch[LOW], branch[HIGH])
+        level = branch[BRANCH_LEVEL]
+        decision = Decision(branch[BRANCH_INDEX], branch[BRANCH_PARTIAL], branch[BRANCH_LOW], branch[BRANCH_HIGH])
 
 
 @compiled
@@ -178,7 +179,9 @@ def _end_probability(memory: MemoryArrays, text_state: TextState, position: Numb
 
 
 @inlined
-def _record(probabilities: Array, place: Number, found: Number, only_best: bool, min_probability: Number) -> Number:
+def _write_probability(
+    probabilities: Array, place: Number, found: Number, only_best: bool, min_probability: Number
+) -> Number:
     """Write a probability to its place of (V + 1,) if it reaches the bound; returns the bound from then on."""
     if found > 0 and found >= min_probability:
         probabilities[place] = found
@@ -234,8 +237,8 @@ def _push_branch(
 ) -> Number:
     """Push a branch onto the stack at `place`; returns the place after it."""
     branch = buffers.branches[place]
-    branch[LEVEL], branch[INDEX], branch[PARTIAL] = level, decision.index, decision.partial
-    branch[LOW], branch[HIGH] = decision.low, decision.high
+    branch[BRANCH_LEVEL], branch[BRANCH_INDEX], branch[BRANCH_PARTIAL] = level, decision.index, decision.partial
+    branch[BRANCH_LOW], branch[BRANCH_HIGH] = decision.low, decision.high
     buffers.branch_probabilities[place] = probability
     return place + 1
 

@@ -1,16 +1,22 @@
-"""Selection of mixer weights: small contexts, each of which selects a row of weights for a decision.
+"""Selection of mixer weights: S = 23 selectors, each of which selects a row of weights for a decision.
 
-Twelve of the contexts have a mixer each, with weights of the inputs in each row. The mixers' outputs are mixed by the
-sum of the rows that these contexts and eleven more select. This sum makes many mixers worthwhile: of thirteen, three
+A selector is a small context of the decision; "context" alone always means one of the C hashed ones (`contexts`).
+Twelve of the selectors have a mixer each, with weights of the inputs in each row. The mixers' outputs are mixed by the
+sum of the rows that these selectors and eleven more select. This sum makes many mixers worthwhile: of thirteen, three
 had no benefit while two rows mixed them (docs/LOG.md, 2026-11-25).
+
+The rows of the adaptive probability maps (APMs), which refine the result, are selected here, too.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from cllm.jit.compiled import Array, Number, inlined
-from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, byte_at
+from cllm.memory.mixer.contexts import FIRST_HIGH_ORDER, LAST_HIGH_ORDER, ORDER_3, byte_at
 from cllm.memory.mixer.decisions import NUM_DECISIONS, TOKEN_BEGINS, Decision
 from cllm.memory.mixer.hashing import combine
+from cllm.memory.mixer.mixing import APM_BINS
 from cllm.memory.mixer.text_state import (
     BRACKET,
     COLUMN,
@@ -36,22 +42,25 @@ from cllm.memory.mixer.text_state import (
     TextState,
 )
 
-# Number of rows of each context that has a mixer, in the order of `select_rows`; most have one for each decision.
+NUM_HIGH_ORDERS = LAST_HIGH_ORDER - FIRST_HIGH_ORDER + 1
+# Number of rows of each selector that has a mixer, in the order of the indices below. Most have rows for each decision,
+# some for each kind of decision instead (whether a token begins, or a bit), some for each partial byte. The position in
+# a word is the number of bytes since the current word began, or since the last one ended.
 MIXER_ROWS = (
     512,  # the byte's decisions so far
     256 * NUM_DECISIONS,  # the last byte
-    512 * NUM_DECISIONS,  # the last two
-    256 * 2,  # the one before the last
-    4096,  # the last one, with the byte's decisions so far
+    512 * NUM_DECISIONS,  # the last two bytes
+    256 * 2,  # the byte before the last, the kind of decision
+    4096,  # the last byte, with the byte's decisions so far
     16 * NUM_DECISIONS * 3,  # position in the word, and the match's bit
     4 * NUM_DECISIONS * 16,  # bracket, commas in it, indentation in fours
     128 * NUM_DECISIONS,  # the line's shape
-    12 * 9 * 3 * 2,  # the network's probability and confidence, the match's bit
+    12 * 9 * 3 * 2,  # the network's probability and confidence, the match's bit, the kind of decision
     6 * 21 * NUM_DECISIONS,  # kind of quote, position in the word
     1 + 256 * NUM_DECISIONS * 2,  # the byte that the match expects, whether it is long
     256 * NUM_DECISIONS,  # the byte above
 )
-# The same of the contexts without a mixer; the last two depend on what was found for the memory's contexts.
+# The same of the selectors without a mixer; the last two depend on what was found for the contexts.
 OTHER_ROWS = (
     60,  # the match's length and bit, whether a token has just begun, and the kind of decision
     32 * NUM_DECISIONS,  # indentation
@@ -62,18 +71,53 @@ OTHER_ROWS = (
     1024 * NUM_DECISIONS,  # the word before
     1024 * NUM_DECISIONS,  # the word before the bracket, commas in it
     512 * NUM_DECISIONS,  # the byte that the longest order with a run expects
-    5 * NUM_DECISIONS * 2,  # number of long contexts with a history, whether a token has just begun
+    (NUM_HIGH_ORDERS + 1) * NUM_DECISIONS * 2,  # number of high orders with a history, whether a token has just begun
     7 * 7 * NUM_DECISIONS,  # numbers of contexts that were always followed by a one here, and by a zero
 )
-NUM_MIXERS, NUM_SELECTED = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
-# Indices of the contexts, in the order of their rows: those with a mixer, then the others. EXPECTED and VOTES also
-# select APM rows; KNOWN and VOTES are selected late.
-SO_FAR, ONE, ONE_TWO, TWO, ONE_SO_FAR, WORD_POSITION, IN_BRACKET = range(7)
-LINE_SHAPE, NETWORK, QUOTED, EXPECTED, ABOVE = range(7, NUM_MIXERS)
+NUM_MIXERS, NUM_SELECTORS = len(MIXER_ROWS), len(MIXER_ROWS) + len(OTHER_ROWS)
+# Index of each selector: those with a mixer, then the others. KNOWN and VOTES are selected late.
+BYTE_SO_FAR, BYTE_1, BYTES_1_2, BYTE_2, BYTE_1_SO_FAR, WORD_POSITION, IN_BRACKET = range(7)
+LINE_SHAPE, NETWORK, QUOTED, MATCH_BYTE, ABOVE = range(7, NUM_MIXERS)
 MATCH, INDENTATION, TOKENS, FIRST_AND_SHAPE, IN_FOLDER, CURRENT_WORD = range(12, 18)
-LAST_WORD, ARGUMENT, RUN_BYTE, KNOWN, VOTES = range(18, NUM_SELECTED)
-# First row of each context, in `weights` for those with mixers and in `final_weights` for the others.
+PREVIOUS_WORD, ARGUMENT, RUN_BYTE, KNOWN, VOTES = range(18, NUM_SELECTORS)
+FIRST_LATE_SELECTOR = KNOWN
+# First row of each selector, in `weights` for those with mixers and in `final_weights` for the others.
 ROW_OFFSETS = tuple(int(start) for rows in (MIXER_ROWS, OTHER_ROWS) for start in np.cumsum([0, *rows[:-1]]))
+
+HASHED_ROWS = 1 << 14  # with 2^16 rows: the same bits, training a third slower
+
+
+class ApmRows(NamedTuple):
+    """One number for each adaptive probability map: its number of rows, or the index of a row in it."""
+
+    last_byte: Number  # by the last byte, with the byte's decisions so far
+    order_3: Number  # by the context ORDER_3, with the byte's decisions so far
+    match_byte: Number  # the rows of the selector MATCH_BYTE
+    votes: Number  # the rows of the selector VOTES
+
+
+APM_ROWS = ApmRows(
+    last_byte=HASHED_ROWS,
+    order_3=HASHED_ROWS,
+    match_byte=MIXER_ROWS[MATCH_BYTE],
+    votes=OTHER_ROWS[VOTES - NUM_MIXERS],
+)
+NUM_APMS = len(APM_ROWS)
+APM_OFFSETS = tuple(APM_BINS * int(start) for start in np.cumsum([0, *APM_ROWS[:-1]]))  # first bin of each map
+
+
+@inlined
+def select_apm_rows(rows: Array, contexts: Array, partial: Number, last_byte: Number) -> ApmRows:
+    """Select a row of each adaptive probability map.
+
+    `rows` (S,): the selected rows of weights; `contexts` (C,): the hashes of the contexts.
+    """
+    return ApmRows(
+        last_byte=np.int64(combine(last_byte, partial)) & (HASHED_ROWS - 1),
+        order_3=np.int64(combine(contexts[ORDER_3], partial)) & (HASHED_ROWS - 1),
+        match_byte=rows[MATCH_BYTE] - ROW_OFFSETS[MATCH_BYTE],
+        votes=rows[VOTES] - ROW_OFFSETS[VOTES],
+    )
 
 
 @inlined
@@ -88,7 +132,7 @@ def select_rows(
     network_bin: Number,
     confidence_bin: Number,
 ) -> None:
-    """Select the rows (23,) int64 of all contexts but the last two.
+    """Select the rows (S,) int64 of all selectors but the last two.
 
     `expected` (C,): as in `ContextState`. `match_bit`: 0 without a match, else 1 plus its bit. `network_bin`: 0 without
     a network, else 1 plus its probability in elevenths; `confidence_bin`: likewise, its confidence in eighths.
@@ -97,18 +141,18 @@ def select_rows(
     kind = 0 if index == TOKEN_BEGINS else 1
     one = np.int64(byte_at(text, position - 1, numbers[TEXT_START]))
     two = np.int64(byte_at(text, position - 2, numbers[TEXT_START]))
-    rows[SO_FAR] = partial
-    rows[ONE] = one * NUM_DECISIONS + index
-    rows[ONE_TWO] = _hash_bits(one, two, 9) * NUM_DECISIONS + index
-    rows[TWO] = two * 2 + kind
-    rows[ONE_SO_FAR] = _hash_bits(one, partial, 12)
+    rows[BYTE_SO_FAR] = partial
+    rows[BYTE_1] = one * NUM_DECISIONS + index
+    rows[BYTES_1_2] = _hash_bits(one, two, 9) * NUM_DECISIONS + index
+    rows[BYTE_2] = two * 2 + kind
+    rows[BYTE_1_SO_FAR] = _hash_bits(one, partial, 12)
     rows[NETWORK] = ((network_bin * 9 + confidence_bin) * 3 + match_bit) * 2 + kind
     rows[RUN_BYTE] = _run_byte(expected) * NUM_DECISIONS + index
     _select_match_rows(rows, text_state, text, index, match_bit)
     _select_line_rows(rows, text_state, text, position, index, match_bit)
     _select_hash_rows(rows, text_state, index)
-    for number in range(NUM_SELECTED - 2):
-        rows[number] += ROW_OFFSETS[number]
+    for selector in range(FIRST_LATE_SELECTOR):
+        rows[selector] += ROW_OFFSETS[selector]
 
 
 @inlined
@@ -123,17 +167,17 @@ def _run_byte(expected: Array) -> Number:
 
 @inlined
 def _select_match_rows(rows: Array, text_state: TextState, text: Array, index: Number, match_bit: Number) -> None:
-    """Select the rows (23,) of the longer match."""
+    """Select the rows (S,) of the longer match."""
     kind = 0 if index == TOKEN_BEGINS else 1
     is_token_start = 1 if text_state.numbers[NODE] == 0 else 0
     longer = 0 if text_state.match_length[0] >= text_state.match_length[1] else 1
     longest = text_state.match_length[longer]
     length = 0 if longest == 0 else (1 if longest < 12 else (2 if longest < 20 else (3 if longest < 32 else 4)))
-    expected_row: Number = 0
+    match_byte_row: Number = 0
     if match_bit:
         is_long = 1 if longest >= 20 else 0
-        expected_row = 1 + (np.int64(text[text_state.match_at[longer]]) * NUM_DECISIONS + index) * 2 + is_long
-    rows[EXPECTED] = expected_row
+        match_byte_row = 1 + (np.int64(text[text_state.match_at[longer]]) * NUM_DECISIONS + index) * 2 + is_long
+    rows[MATCH_BYTE] = match_byte_row
     rows[MATCH] = ((length * 3 + match_bit) * 2 + is_token_start) * 2 + kind
 
 
@@ -141,7 +185,7 @@ def _select_match_rows(rows: Array, text_state: TextState, text: Array, index: N
 def _select_line_rows(
     rows: Array, text_state: TextState, text: Array, position: Number, index: Number, match_bit: Number
 ) -> None:
-    """Select the rows (23,) of the position in word, line, brackets and quotes."""
+    """Select the rows (S,) of the position in word, line, brackets and quotes."""
     numbers = text_state.numbers
     depth, indent = numbers[DEPTH], min(numbers[INDENT], 31)
     bracket: Number = 0
@@ -168,21 +212,21 @@ def _select_line_rows(
 
 @inlined
 def _select_hash_rows(rows: Array, text_state: TextState, index: Number) -> None:
-    """Select the rows (23,) of shape, tokens, path and words."""
+    """Select the rows (S,) of shape, tokens, path and words."""
     hashes = text_state.hashes
     rows[LINE_SHAPE] = _hash_bits(hashes[SHAPE], 1, 7) * NUM_DECISIONS + index
     rows[TOKENS] = _hash_bits(hashes[TOKEN_1], text_state.numbers[NODE], 8) * NUM_DECISIONS + index
     rows[FIRST_AND_SHAPE] = _hash_bits(hashes[FIRST_WORD], hashes[SHAPE_BEFORE], 8) * NUM_DECISIONS + index
     rows[IN_FOLDER] = _hash_bits(hashes[FOLDER], 1, 8) * NUM_DECISIONS + index
     rows[CURRENT_WORD] = _hash_bits(hashes[WORD], 1, 10) * NUM_DECISIONS + index
-    rows[LAST_WORD] = _hash_bits(hashes[WORD_1], 1, 10) * NUM_DECISIONS + index
+    rows[PREVIOUS_WORD] = _hash_bits(hashes[WORD_1], 1, 10) * NUM_DECISIONS + index
 
 
 @inlined
 def select_late_rows(
     rows: Array, decision: Number, is_token_start: Number, num_known: Number, num_ones: Number, num_zeros: Number
 ) -> None:
-    """Select the last two of the rows (23,) int64.
+    """Select the last two of the rows (S,) int64.
 
     `num_known`: number of contexts FIRST_HIGH_ORDER to LAST_HIGH_ORDER with a history; `num_ones`, `num_zeros`: numbers
     of contexts with a run that expects a one, and a zero.

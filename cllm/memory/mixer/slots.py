@@ -1,7 +1,7 @@
 """Hash table of bit histories: slots of 16 bytes, in buckets of four.
 
-A slot holds a check byte and the histories of 15 nodes: of "does a token begin here" and the first half of a byte, or
-of its second half. So a byte touches two slots of each context, and consecutive decisions are in the same cache line.
+A slot holds a check byte and 15 histories: those of "does a token begin here" and the first half of a byte, or those of
+its second half. So a byte touches two slots of each context, and consecutive decisions are in the same cache line.
 """
 
 import numpy as np
@@ -21,7 +21,11 @@ assert SLOT_BYTES == 16
 
 @inlined
 def slot_key_of(decision: Number, partial: Number) -> Number:
-    """Key of the slot that holds a context's decision: 0 for the first half of ASCII bytes, else the partial byte."""
+    """Key of the slot that holds the history of a decision other than HIGH_BIT.
+
+    0 for whether a token begins and the first half of an ASCII byte, 1 for the first half of another byte; for the
+    second half the partial byte before it.
+    """
     if decision == TOKEN_BEGINS:
         return 0
     if decision >= LOW_NIBBLE:
@@ -103,7 +107,7 @@ def find_slot(state: MixerState, journal: Journal, hash_: Number, is_learning: b
 
 
 @inlined
-def node_in_slot(decision: Number, partial: Number) -> Number:
+def history_in_slot(decision: Number, partial: Number) -> Number:
     """Index of a decision's history in its slot, 1 to 15."""
     if decision == TOKEN_BEGINS:
         return 1

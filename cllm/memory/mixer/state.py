@@ -10,38 +10,33 @@ from cllm.memory.mixer.contexts import NUM_CONTEXTS
 from cllm.memory.mixer.decisions import NUM_DECISIONS
 from cllm.memory.mixer.histories import history_tables
 from cllm.memory.mixer.indirect import INDIRECT_UPDATES_PER_BYTE, NUM_INDIRECT_SLOTS, NUM_INDIRECT_TABLES
-from cllm.memory.mixer.mixing import APM_BINS, APM_INIT
-from cllm.memory.mixer.selection import EXPECTED, MIXER_ROWS, NUM_MIXERS, NUM_SELECTED, OTHER_ROWS, VOTES
+from cllm.memory.mixer.mixing import APM_INIT
+from cllm.memory.mixer.selection import APM_ROWS, MIXER_ROWS, NUM_APMS, NUM_MIXERS, NUM_SELECTORS, OTHER_ROWS
 
+MIXER_VERSION = 1  # of the meaning of the arrays: raise when a context, selector, row or map changes its meaning
 NUM_MATCHES = 2
 NUM_INPUTS = 2 * NUM_CONTEXTS + 2 * NUM_MATCHES + 2  # two inputs of each, and two of the network
 NUM_OUTPUTS = 16  # of mixers, the network's probability, and zeros: one cache line
 NUM_WEIGHTS = NUM_INPUTS + NUM_OUTPUTS  # in a row: those of a mixer, then those of the final mixer
 assert NUM_INPUTS % 16 == 0 and NUM_MIXERS < NUM_OUTPUTS
-# Rows of the adaptive probability maps (APMs): by the last byte and by three (2^16 rows: the same bits, training
-# a third slower), by the match's expected byte and by the votes.
-HASHED_ROWS = 1 << 14
-APM_ROWS = (HASHED_ROWS, HASHED_ROWS, MIXER_ROWS[EXPECTED], OTHER_ROWS[VOTES - NUM_MIXERS])
-NUM_APMS = len(APM_ROWS)
-APM_OFFSETS = tuple(APM_BINS * int(start) for start in np.cumsum([0, *APM_ROWS[:-1]]))
 MATCH_SLOTS = 1 << 20
 SLOT_BYTES = 16
 RUNS_PER_ROW = 4  # 4 bytes each
 CACHE_LINE_BYTES = 64
 UNKNOWN, NON_DETERMINISTIC = 0, -1  # of `expected`; else a 1 bit, whether a token begins, and the byte
-NUM_DECISION_KINDS = 2  # of decisions, each with its own probabilities: where a token ends, and bits of bytes
+NUM_DECISION_KINDS = 2  # of decisions, each with its own probabilities: whether a token begins, and the bits of bytes
 
 
 class MixerState(NamedTuple):
     """All that training changes.
 
-    slots                (N, 16) uint8     a check byte, then bit histories of the 15 nodes of a part of a byte; the
-                                           last M / 4 of them hold the runs
+    slots                (N, 16) uint8     a check byte, then 15 bit histories (`slots`); the last M / 4 rows hold the
+                                           runs
     runs                 (M,) uint32       contexts that were always followed by the same byte (`runs`)
     p_one, rate          (2, C, 256)       probability of a one after a history; its learning rate
     weights              (rows, 112)       of a mixer, and then of the final mixer, in each row (`selection`)
     final_weights        (rows, 16)        further rows of the final mixer
-    apms                 (bins,)           adaptive probability maps, concatenated, of rows with 33 bins each
+    apms                 (bins,)           adaptive probability maps, concatenated, of rows with 33 bins (`selection`)
     match_slots          (2, 2^20) int32   last position of each hash of the last bytes
     match_p_one          (2, 2, 64, 2)     probability of a one, by match, kind of decision, length and predicted bit
     high_bit_p_one       (256, 2)          probability that a byte is not ASCII, by last byte and token start
@@ -84,17 +79,18 @@ class ContextState(NamedTuple):
 class PredictionTrace(NamedTuple):
     """Trace of the at most R decisions and B bytes of one token, which is trained on after all were predicted.
 
-    decisions         (R, 3) int64   the decision, the partial byte before it, its bit
+    decisions         (R, 3) int64   the decision, the partial byte before it, its bit; for HIGH_BIT the partial byte
+                                     is replaced by the last byte << 1 | whether a token begins
     slots             (R, C) int64   slots of the contexts' histories, or -1
     histories         (R, C) int64   the histories at the time of prediction
     inputs            (R, inputs)    of the mixers
-    rows              (R, selected)  selected rows of weights
+    rows              (R, S)         rows of weights, by selector (`selection`)
     outputs           (R, 16)        of the mixers, stretched; and the network's probability, stretched
     probabilities     (R, mixers)    of the mixers, squashed
-    apm_bins          (R, maps)      indices in `apms`
+    apm_bins          (R, maps)      indices in `apms` of the lower of the two bins that a map interpolates
     matches           (R, 2)         places in `match_p_one`, or -1
     final             (R, 2)         the final mixer's probability, and its fraction between two bins of the maps
-    indirect_updates  (N, 3) int64   updates of the indirect contexts (`indirect`)
+    indirect_updates  (2 B, 3) int64 updates of the indirect contexts (`indirect`)
     contexts          (B, C) uint64  context hashes of the bytes
     runs              (B, C) int64   their runs, or -1
     symbols           (B,) int64     the bytes, with the bit for whether a token begins, as in runs
@@ -118,7 +114,10 @@ class PredictionTrace(NamedTuple):
     counts: Array
 
 
-NUM_TRACED, NUM_INDIRECT_UPDATES, NUM_BYTES = range(3)  # indices of `PredictionTrace.counts`
+# Columns of `PredictionTrace.decisions` and `PredictionTrace.final`; indices of `PredictionTrace.counts`.
+TRACE_DECISION, TRACE_PARTIAL, TRACE_BIT = range(3)
+TRACE_PROBABILITY, TRACE_FRACTION = range(2)
+NUM_TRACED, NUM_INDIRECT_UPDATES, NUM_BYTES = range(3)
 
 
 def aligned_zeros(count: int, width: int, dtype: npt.DTypeLike) -> Array:
@@ -176,13 +175,13 @@ def new_prediction_trace(num_bytes: int) -> PredictionTrace:
         slots=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),
         histories=np.zeros((num_decisions, NUM_CONTEXTS), np.int64),
         inputs=aligned_zeros(num_decisions, NUM_INPUTS, np.float32),
-        rows=np.zeros((num_decisions, NUM_SELECTED), np.int64),
+        rows=np.zeros((num_decisions, NUM_SELECTORS), np.int64),
         outputs=aligned_zeros(num_decisions, NUM_OUTPUTS, np.float32),
         probabilities=np.zeros((num_decisions, NUM_MIXERS), np.float32),
         apm_bins=np.zeros((num_decisions, NUM_APMS), np.int64),
         matches=np.zeros((num_decisions, NUM_MATCHES), np.int64),
         final=np.zeros((num_decisions, 2), np.float32),
-        indirect_updates=np.zeros((INDIRECT_UPDATES_PER_BYTE * num_decisions, 3), np.int64),
+        indirect_updates=np.zeros((INDIRECT_UPDATES_PER_BYTE * num_bytes, 3), np.int64),
         contexts=np.zeros((num_bytes, NUM_CONTEXTS), np.uint64),
         runs=np.zeros((num_bytes, NUM_CONTEXTS), np.int64),
         symbols=np.zeros(num_bytes, np.int64),

@@ -20,12 +20,23 @@ SHAPE_BEFORE, FIRST_BEFORE = 12, 13  # SHAPE of the line above, FIRST_WORD of th
 NUM_HASHES = 14
 
 # Indices in `TextState.numbers`.
-LINE_START, LINE_START_BEFORE, COLUMN, INDENT, INDENT_BEFORE, WORD_START, DEPTH, NODE, TEXT_START = range(9)
-QUOTE, LAST_BYTE = 9, 10  # kind of quote or comment that is open, and the last byte
+LINE_START = 0  # position of the line's first byte
+LINE_START_BEFORE = 1  # the same of the line above; in the first line LINE_START
+COLUMN = 2  # bytes of the line so far
+INDENT = 3  # of the line, in bytes: a tab counts 1
+INDENT_BEFORE = 4  # of the line above
+WORD_START = 5  # position of the current word's begin, or else of the last word's end; 0 before the first word
+DEPTH = 6  # open brackets, also those in strings and comments
+NODE = 7  # trie node of the current token so far; 0, the root, where a token begins
+TEXT_START = 8  # position of the text's first byte
+QUOTE = 9  # kind of quote or comment that is open
+LAST_BYTE = 10  # 0 at the begin of the text
 NUM_NUMBERS = 11
 
 # Columns of `TextState.brackets`.
-BRACKET, WORD_BEFORE, COMMAS = 0, 1, 2
+BRACKET = 0  # its byte
+WORD_BEFORE = 1  # WORD_1 when it was opened, which includes the bracket itself
+COMMAS = 2  # and semicolons, directly in it
 MAX_DEPTH = 64  # deeper brackets are counted but not stored
 
 NEW_LINE, TAB, SPACE, COMMA, SEMICOLON = 10, 9, 32, 44, 59

@@ -1,4 +1,4 @@
-"""Reference implementation of the next-token search: every token is coded separately."""
+"""Reference implementation of the next-token search: each token is coded separately."""
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from cllm.memory.mixer.text_state import copy_text_state, new_text_state
 from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
 
 
-def slow_probabilities(memory: Memory, prefix: bytes, network_probs: TokenDistributions = NO_DISTRIBUTIONS) -> Array:
-    """Probabilities (V + 1,) of each token of the trie, and last of the text's end, after the tokens of a prefix.
+def reference_probabilities(
+    memory: Memory, prefix: bytes, network_probs: TokenDistributions = NO_DISTRIBUTIONS
+) -> Array:
+    """Probability (V + 1,) of each token of the trie, and last of the text's end, after the tokens of a prefix.
 
     `network_probs` covers the prefix's tokens and the next one.
     """
