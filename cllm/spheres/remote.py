@@ -6,12 +6,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from cllm.machine import cpu_seconds, descendants
 from cllm.spheres.fork_server import ChildProcess, WorkerLost, describe_exit
 
-State = Literal["starting", "working", "waiting"]
 IDLE_CHECK_SECONDS = 1.0  # between two checks of a worker with a pending call
 MAX_IDLE_CHECKS = 10  # consecutive checks without CPU time during a pending call after which a worker counts as hung
 
@@ -107,13 +106,6 @@ class RemoteWorker:
                     return
             elif self.is_hung():
                 raise self.hung_failure()
-
-    @property
-    def state(self) -> State:
-        """Starting, working on a call, or waiting for one."""
-        if not self.process.is_started:
-            return "starting"
-        return "waiting" if self.pending is None else "working"
 
     def is_hung(self) -> bool:
         """Check whether the worker hangs: a call is pending and it used no CPU time in `max_idle_checks` checks.

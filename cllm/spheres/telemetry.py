@@ -1,7 +1,9 @@
 """Samples of what the processes of a sphere do during training, for the status file and the history.
 
 A worker's time is measured by its control node: from a call to its answer it computes (micro-batches, dev documents) or
-reduces (sums, updates); the rest of the time it waits. Each control node samples its own sphere and reports to the one
+reduces (sums, updates). The rest counts as waiting: it waits for a call, or answers another one (`load_run`, `amend`).
+`memory_bytes` is a process's resident memory, read from `/proc` by its control node; pages that processes share count
+for each of them, so a sum counts them repeatedly. Each control node samples its own sphere and reports to the one
 above, whose row for a control node aggregates the workers below it.
 """
 
@@ -43,7 +45,6 @@ class Telemetry:
                 {
                     "rank": worker.rank,
                     "pid": worker.process.pid,
-                    "state": worker.state,
                     "num_replacements": worker.num_replacements,
                     "num_micro_batches": micro_batches,
                     "tokens_per_second": micro_batches * tokens_per_micro_batch / seconds,
@@ -85,7 +86,6 @@ def control_node_row(rank: int, name: str, child_sample: Sample) -> dict[str, An
         "rank": rank,
         "name": name,
         "pid": child_sample["control"]["pid"],
-        "state": "control",
         **sums,
         **{key: sum(worker[key] for worker in workers) / len(workers) for key in AVERAGED_KEYS},
         "workers": workers,

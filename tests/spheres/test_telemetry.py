@@ -15,7 +15,6 @@ def worker(rank: int) -> Any:
     return FakeWorker(
         rank=rank,
         process=SimpleNamespace(pid=1),
-        state="working",
         num_replacements=rank,
         num_done=Counter(),
         seconds=defaultdict(float),
@@ -66,7 +65,7 @@ def child_sample(pid: int) -> Any:
 
 def test_a_control_node_is_what_is_below_it() -> None:
     row = control_node_row(1, "10.0.0.2", child_sample(70))
-    assert (row["rank"], row["name"], row["pid"], row["state"]) == (1, "10.0.0.2", 70, "control")
+    assert (row["rank"], row["name"], row["pid"]) == (1, "10.0.0.2", 70)
     assert (row["num_micro_batches"], row["tokens_per_second"], row["memory_bytes"], row["num_replacements"]) == (
         12,
         20.0,
