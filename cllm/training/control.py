@@ -41,8 +41,12 @@ class ControlNode:
     """The calls that a control node answers; `load_run` comes before all others."""
 
     def __init__(self, processes: ExitStack) -> None:
-        """`processes`: closes this node's fork server and workers at its exit."""
+        """Fork this node's fork server, before the process has other threads (`NestedForkServer`).
+
+        `processes`: closes the fork server and the workers at its exit.
+        """
         self._processes = processes
+        self._fork_server = processes.enter_context(NestedForkServer([WORKER]))
         self._sphere: Sphere | None = None
 
     @property
@@ -64,8 +68,7 @@ class ControlNode:
         check(self.plan)
         gradients_fd = create_shared_memory()  # stays open for replacement workers
         SharedArrays(gradient_layout(self.plan.model, self.plan.engine.dtype), gradients_fd)  # sizes the memory
-        fork_server = self._processes.enter_context(NestedForkServer([WORKER]))
-        self._sphere = Sphere(fork_server, WORKER, num_workers, [descriptor, gradients_fd], idempotent=True)
+        self._sphere = Sphere(self._fork_server, WORKER, num_workers, [descriptor, gradients_fd], idempotent=True)
         self._processes.enter_context(self._sphere)
         self._telemetry = Telemetry(self._sphere)
         self.sphere.prepare(

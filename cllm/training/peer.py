@@ -44,7 +44,7 @@ class Peer:
     """The control node of one machine of a group."""
 
     def __init__(self, processes: ExitStack) -> None:
-        """`processes`: closes this node's fork server and workers at its exit."""
+        """Before anything that starts threads: this forks. `processes`: closes the fork server and the workers."""
         self._control = ControlNode(processes)
         self._group: Group | None = None
         self._speeds: list[float] = []  # of the group's machines, in positions per second
