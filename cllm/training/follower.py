@@ -34,9 +34,12 @@ class Follower(Peer):
         self._identity = ""
 
     def configure(self, address: str, port: int, folder: str, descriptor: int, num_workers: int) -> None:
-        """Set the leader's address, the folder for the run's files, the shared memory, and the number of workers."""
+        """Set the leader's address, the folder for the run's files, and the number of workers.
+
+        `descriptor`: of the memory for the run's state, in this process.
+        """
         self._address, self._port, self._folder = address, port, Path(folder)
-        self._descriptor, self._num_workers = descriptor, num_workers
+        self._state_fd, self._num_workers = descriptor, num_workers
 
     def run_next(self) -> dict[str, Any]:
         """Join a group if there is none, or execute the leader's next message.
@@ -109,7 +112,7 @@ class Follower(Peer):
             self.load_run(
                 str(self._folder),
                 str(self._folder / "plan.json"),
-                self._descriptor,
+                self._state_fd,
                 message["dev"],
                 self._num_workers,
                 check_available_memory,

@@ -1,16 +1,17 @@
-"""The shared arrays of a run: weights, optimizer state, and the gradients of twelve micro-batches.
+"""The shared arrays of a run: weights, optimizer state, and the gradients of the twelve positions of a step.
 
-All parameters lie in one vector of P elements, each aligned to a cache line; a micro-batch's gradient is one vector.
+All parameters lie in one vector of P elements, each aligned to a cache line; a position's gradient is one vector.
 
     weights        fp32 (2, P)      trained, checkpointed and exported
     first_moment   fp32 (2, P)      momentum (Muon) or first moment (AdamW)
     second_moment  fp32 (2, P)      second moment (AdamW), unused for matrices
     compute        bf16 or fp32 (P,)      the weights in the dtype of the matrix products
-    gradients      bf16 or fp32 (12, P)   one row per micro-batch, written by the worker that computed it; fp32 with
-                                          two levels
+    gradients      bf16 or fp32 (12, P)   one row per position; fp32 with two levels
 
-With two levels each micro-batch is a sphere with gradient rows of its own (`gradient_layout`), whose sum is written
-into the row here.
+With one level a position is a micro-batch, and the worker that computed it writes its row. With two levels it is a
+sphere's twelve micro-batches: that sphere has gradient rows of its own (`gradient_layout`), whose sum is written into
+the row here. If several machines share a step, each reduces the rows into row 0 of its own memory first
+(`cllm.training.peer`): `is_summed` in calls means that row 0 holds the sum already, and the others are not added.
 
 Weights and moments are double-buffered: an update reads one buffer and writes the other, so it can be repeated if a
 worker ends in the middle of it. Before step s, counted from 0, the current buffer is s % 2 (`buffer_index`).

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cllm.spheres.order import FANOUT, blocks, ordered_sum, spans
-from cllm.training.learner import sum_micro_batches
+from cllm.training.learner import sum_rows
 
 
 def in_words(micro_batches: list[str]) -> str:
@@ -51,7 +51,7 @@ def test_blocks_cover_a_span_and_are_few(ends: list[int]) -> None:
 
 def test_whoever_sums_finds_the_same_bits() -> None:
     rows = torch.randn(FANOUT, 1, 1000, generator=torch.Generator().manual_seed(0))
-    whole = sum_micro_batches(rows, 0)
+    whole = sum_rows(rows, 0)
     for ends in ([0, 12], [0, 6, 12], [0, 4, 8, 12], [0, 3, 5, 7, 10, 12], list(range(13))):
         held = {}
         for first, end in pairwise(ends):

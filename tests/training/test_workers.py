@@ -180,15 +180,15 @@ def test_an_update_that_was_half_done_is_made_again(
         shared = workers.load_run(run, plan, path, [])
         workers.sphere.call_one("initialise")
         everything = shares(plan.model, 1)[0]
-        for micro_batch in range(FANOUT):
-            workers.sphere.call_one("compute", step=0, micro_batch=micro_batch)
-        workers.sphere.call_one("reduce", parts=everything)
-        workers.sphere.call_one("update", step=0, parts=everything)
+        for position in range(FANOUT):
+            workers.sphere.call_one("compute", step=0, position=position)
+        workers.sphere.call_one("reduce", part_indices=everything)
+        workers.sphere.call_one("update", step=0, part_indices=everything)
         done = {name: shared[name].copy() for name in ("weights", "first_moment", "second_moment", "compute")}
         for name in ("weights", "first_moment", "second_moment"):
             shared[name][buffer_index(1), ::3] = 7.0
         shared["compute"][::3] = 7
-        workers.sphere.call_one("update", step=0, parts=everything)
+        workers.sphere.call_one("update", step=0, part_indices=everything)
         for parameter in parameter_slices(plan.model):
             part = slice(parameter.offset, parameter.offset + parameter.size)
             assert np.array_equal(shared["compute"][part], done["compute"][part])
