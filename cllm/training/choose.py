@@ -110,11 +110,12 @@ def choose_model(request: PlanRequest, measure: Measure) -> TransformerConfig:
     for number in range(1, len(MODEL_SIZES)):
         config = config_of_size(number, request.vocab_size)
         has_few_epochs = max_tokens < MIN_TOKENS_PER_PARAMETER_ALL_EPOCHS * config.num_matrix_parameters
-        if has_few_epochs or needed_bytes(config, request.engine.dtype, request.levels) > request.free_bytes:
+        needed = needed_bytes(config, request.engine.dtype, request.levels, request.num_workers)
+        if has_few_epochs or needed > request.free_bytes:
             break
-        step = step_seconds(measure(config, SHAPES[:1]), request.num_workers, request.levels)[0]
+        seconds_per_step = step_seconds(measure(config, SHAPES[:1]), request.num_workers, request.levels)[0]
         min_tokens = min(max_tokens, MIN_TOKENS_PER_PARAMETER_IN_TIME * config.num_matrix_parameters)
-        if request.seconds * FANOUT**request.levels * CONTEXTS[0][0] / step < min_tokens:
+        if request.seconds * FANOUT**request.levels * CONTEXTS[0][0] / seconds_per_step < min_tokens:
             break
         best = config
     return best

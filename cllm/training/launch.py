@@ -11,7 +11,7 @@ from cllm.spheres import FANOUT, ForkServer, SharedArrays, Sphere, create_shared
 from cllm.spheres.remote import MAX_IDLE_CHECKS
 from cllm.spheres.telemetry import control_node_row
 from cllm.training.control import WORKER_STATE_FD
-from cllm.training.layout import layout
+from cllm.training.layout import layout, num_spheres
 from cllm.training.loop import StepResult, StepRunner, run_local_step
 from cllm.training.plan import Plan
 
@@ -56,7 +56,7 @@ class Workers:
     ) -> None:
         assert 1 <= num_workers <= FANOUT ** (levels if listen is None else 1)
         self.state_fd, self._levels, self._listen = create_shared_memory(), levels, listen
-        num_direct = num_workers if levels == 1 else -(-num_workers // FANOUT)
+        num_direct = num_workers if levels == 1 else num_spheres(num_workers)
         self._num_below = [num_workers // num_direct + (rank < num_workers % num_direct) for rank in range(num_direct)]
         if levels > 1:
             module = CONTROL if listen is None else LEADER

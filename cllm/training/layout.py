@@ -113,9 +113,19 @@ def buffer_index(step: int) -> int:
     return step % NUM_BUFFERS
 
 
-def needed_bytes(config: TransformerConfig, dtype: str, levels: int = 1) -> float:
-    """Bytes of memory that training needs: the shared arrays (of two spheres with two levels), and a margin."""
-    layouts = [layout(config, dtype, levels), *[gradient_layout(config, dtype)] * (2 * (levels - 1))]
+def num_spheres(num_workers: int) -> int:
+    """The fewest spheres that hold `num_workers` workers; with two levels each has gradients of its own."""
+    return -(-num_workers // FANOUT)
+
+
+def needed_bytes(config: TransformerConfig, dtype: str, levels: int, num_workers: int) -> float:
+    """Bytes of memory that training with `num_workers` workers on this machine needs.
+
+    These are the shared arrays of the run, with two levels those of each sphere of workers, and a margin.
+    """
+    layouts = [layout(config, dtype, levels)]
+    if levels > 1:
+        layouts += [gradient_layout(config, dtype)] * num_spheres(num_workers)
     sizes = [np.dtype(kind).itemsize * prod(shape) for arrays in layouts for kind, shape in arrays.values()]
     return MEMORY_MARGIN * sum(sizes)
 

@@ -82,6 +82,12 @@ def test_a_network_that_the_memory_does_not_hold_is_not_even_measured() -> None:
     assert measured == [192]
 
 
+def test_more_spheres_need_more_memory() -> None:
+    many = {"seconds": 3000.0, "tokens": 10**9, "levels": 2, "free_bytes": 1e9}
+    sizes = [choose_model(request(**many, num_workers=number), machine(1e12)).n_embd for number in (12, 144)]
+    assert sizes[0] > sizes[1]
+
+
 def test_a_tiny_repository_gets_enough_tokens_and_no_more() -> None:
     plan = planned(request(seconds=300.0, tokens=1000), machine(1e11))
     assert MIN_TOKENS * 0.9 <= plan.tokens <= MIN_TOKENS * 1.1
