@@ -26,7 +26,7 @@ MAX_SAMPLES, MAX_SECONDS = 5, 1.0
 def measure(
     model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], training: dict[str, Any]
 ) -> dict[str, Any]:
-    """The fields of a `Speed`, measured in this process."""
+    """The fields of a `Timing`, measured in this process."""
     config = TransformerConfig(**model)
     network = Transformer(config)
     initialise(network, torch.Generator().manual_seed(0))

@@ -8,7 +8,7 @@ from cllm.training.choose import (
     SHAPES,
     Measure,
     PlanRequest,
-    Speed,
+    Timing,
     choose_model,
     max_training_tokens,
     plan_of_seconds,
@@ -22,9 +22,9 @@ ENGINE = Engine(dtype="float32", instruction_set="", torch_version="", numba_ver
 
 
 def machine(flops_per_second: float) -> Measure:
-    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         micro_batch_seconds = [config.training_flops_per_token(c) * c * rows / flops_per_second for c, rows in shapes]
-        return Speed(micro_batch_seconds=tuple(micro_batch_seconds), update_seconds=0.01)
+        return Timing(micro_batch_seconds=tuple(micro_batch_seconds), update_seconds=0.01)
 
     return measure
 
@@ -63,7 +63,7 @@ def test_a_longer_budget_gives_a_larger_network() -> None:
 def test_networks_are_measured_until_one_is_too_large() -> None:
     measured = []
 
-    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         measured.append(config.n_embd)
         return machine(1e9 if config.n_embd > 256 else 1e12)(config, shapes)  # slower than operations say
 
@@ -74,7 +74,7 @@ def test_networks_are_measured_until_one_is_too_large() -> None:
 def test_a_network_that_the_memory_does_not_hold_is_not_even_measured() -> None:
     measured = []
 
-    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         measured.append(config.n_embd)
         return machine(1e12)(config, shapes)
 
@@ -123,7 +123,7 @@ def test_what_is_learned_many_times_is_learned_with_dropout() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 40, 1000])
 def test_steps_that_are_asked_for_are_the_steps(steps: int) -> None:
-    def never(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def never(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         raise AssertionError("a run by steps measures nothing")
 
     plan = planned(request(steps=steps), never)
@@ -132,8 +132,8 @@ def test_steps_that_are_asked_for_are_the_steps(steps: int) -> None:
 
 
 def test_a_step_takes_as_long_as_its_busiest_worker() -> None:
-    speed = Speed(micro_batch_seconds=(1.0,), update_seconds=6.0)
-    one, two, five = (step_seconds(speed, workers)[0] for workers in (1, 2, 5))
+    timing = Timing(micro_batch_seconds=(1.0,), update_seconds=6.0)
+    one, two, five = (step_seconds(timing, workers)[0] for workers in (1, 2, 5))
     assert one == pytest.approx(2 * two)
     assert five > one / 5
 
