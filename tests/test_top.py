@@ -8,7 +8,7 @@ import pytest
 from commandline import Cllm, wait_for
 from rich.console import Console
 
-from cllm.commands.top_view import render, sparkline, time_bar
+from cllm.commands.top_view import WIDE_COLUMNS, render, sparkline, time_bar
 
 
 def test_time_bar_shares_sum_to_100_percent() -> None:
@@ -30,7 +30,6 @@ def test_render_lists_node_zero_and_its_workers(tmp_path: Path) -> None:
     worker = {
         "rank": 0,
         "pid": 77,
-        "state": "working",
         "num_replacements": 2,
         "num_micro_batches": 6,
         "tokens_per_second": 1_024.0,
@@ -48,13 +47,37 @@ def test_render_lists_node_zero_and_its_workers(tmp_path: Path) -> None:
     assert first == "here" and second.startswith("step 30 of 40 (75%)  12,346 tokens/s  loss 2.500")
     assert control.split() == ["Node", "Zero", "5", "control", "3.1%", "of", "a", "core"]
     assert row.split() == [
-        *["worker", "0", "77", "working", "6", "1,024"],
+        *["worker", "0", "77", "6", "1,024"],
         "█" * 20,
         *["75%", "25%", "0%", "5", "MB", "2"],
     ]
     narrow = Console(width=80, file=io.StringIO(), record=True)
     narrow.print(render(tmp_path, found, narrow.width))
     assert len(narrow.export_text().splitlines()) == 6  # no line wraps
+
+
+@pytest.mark.parametrize("width", [80, WIDE_COLUMNS])
+@pytest.mark.parametrize("name", ["", "192.168.100.100", "fd12:3456:789a:bcde:f012:3456:789a:bcde"])
+def test_the_longest_values_fit(tmp_path: Path, width: int, name: str) -> None:
+    shares = {"compute_share": 1.0, "reduce_share": 0.0, "num_replacements": 3}
+    counts = {"num_micro_batches": 1728, "tokens_per_second": 123_456.0, "memory_bytes": 16_312_000_000}
+    worker = {"rank": 11, "pid": 4_194_303, **shares, **counts}
+    run = {"step": 30, "steps": 40, "progress": 0.75, "tokens_per_second": 1.0, "loss": 2.5, "gradient_norm": 0.5}
+    found = {
+        "repository": "here",
+        "state": "training",
+        "run": {**run, "last_checkpoint_step": 20},
+        "control": {"pid": 5, "cpu_share": 0.031},
+        "workers": [{**worker, "name": name, "workers": [worker]}],
+    }
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(render(tmp_path, found, width))
+    *_, columns, machine, row = lines = console.export_text().splitlines()
+    assert len(lines) == 7 and max(map(len, lines)) <= width
+    assert "…" not in columns + row and "memory" in columns
+    for line in (machine, row):
+        assert " ".join(line.split()).removesuffix(" 3").endswith("100% 0% 0% 16,312 MB") and " 1728 " in line
+    assert name[:12] in machine
 
 
 def test_top_reports_never_started_running_and_finished_runs(cllm: Cllm) -> None:

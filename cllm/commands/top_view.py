@@ -21,7 +21,6 @@ BAR_WIDTH, NARROW_BAR_WIDTH = 20, 8
 WIDE_COLUMNS = 112  # minimum width for all columns; narrower terminals omit `process` and `replaced`
 NUMBERS = ("micro-batches", "batches", "tokens/s", "memory", "replaced")  # right-justified
 BLOCKS = "▁▂▃▄▅▆▇█"
-COLOURS = {"working": "green", "waiting": "yellow", "starting": "blue", "control": "magenta"}
 
 
 def show_top(root: Path, console: Console, once: bool) -> None:
@@ -66,20 +65,19 @@ def worker_table(found: dict[str, Any], is_wide: bool) -> list[Any]:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     rows = [worker_cells(sphere, worker, is_wide) for sphere, worker in flatten(found["workers"])]
     for name in rows[0] if rows else ():
-        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
+        is_name = not name  # the only column that is cut, if a machine's address is long
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=not is_name, overflow="ellipsis")
     for row in rows:
         table.add_row(*row.values())
     return [Text(f"Node Zero  {control['pid']}  control  {control['cpu_share']:.1%} of a core"), table]
 
 
 def worker_cells(sphere: str, worker: dict[str, Any], is_wide: bool) -> dict[str, str | Text]:
-    """A worker's row, by column."""
-    state = worker["state"]
+    """A worker's row, by column. `memory` is resident memory, shared pages included."""
     bar = time_bar(worker["compute_share"], worker["reduce_share"], BAR_WIDTH if is_wide else NARROW_BAR_WIDTH)
     cells: dict[str, str | Text] = {"": f"{'  ' if sphere else ''}{worker_name(worker)}"}
     if is_wide:
         cells["process"] = str(worker["pid"])
-    cells["state"] = Text(state, COLOURS.get(state, ""))
     cells["micro-batches" if is_wide else "batches"] = str(worker["num_micro_batches"])
     cells["tokens/s"] = f"{worker['tokens_per_second']:,.0f}"
     cells["compute, reduce, wait"] = bar

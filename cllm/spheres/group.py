@@ -33,7 +33,7 @@ REENTRY_TIMEOUT_SECONDS = 3.0  # for the members of the previous round to enter 
 POLL_SECONDS = 0.02
 CHUNK_BYTES = 16 << 20  # of a file or tensor, sent at a time
 MAX_OBJECT_BYTES = 16 << 20  # of one machine's JSON in `all_gather_object`
-MAX_FOLLOWERS = 11  # with the leader 12 machines: one micro-batch each
+MAX_FOLLOWERS = 11  # with the leader 12 machines: one position, of 12 micro-batches, each
 # `Any`, as its classes have no type annotations. `init_process_group` is not used: it supports one default group, and
 # takes a network interface's name from the environment instead of an address.
 dist: Any = torch.distributed

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -34,9 +35,13 @@ class ForkedProcess:
 
 
 class NestedForkServer(ForkServer):
-    """A fork server forked from this process; construct it while the process has a single thread."""
+    """A fork server forked from this process; construct it while the process has a single thread.
+
+    A fork has only the thread that made it: a lock that another thread holds at that moment stays locked for ever.
+    """
 
     def __init__(self, modules: Sequence[str]) -> None:
+        assert threading.active_count() == 1, "forked from a process with several threads"
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         if (pid := os.fork()) == 0:
@@ -51,6 +56,7 @@ def run_fork_server(parent: int, modules: Sequence[str], calls: socket.socket) -
     code = 1
     try:
         die_with_parent(parent)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the owner answers its calls on its standard output
         freeze()
         serve_requests({name: import_module(name) for name in modules}, calls)
         code = 0

@@ -2,17 +2,17 @@
 
     ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)) + ((8 + 9) + (10 + 11))
 
-A step of a sphere has twelve positions, 0 to 11, one per micro-batch. Floating-point addition is not associative, so
-the order is fixed and does not depend on which process holds which position. Neighbouring positions can be summed
-locally before they are sent: with three machines of four positions each, three sums give the same bits as twelve
-gradients, with a quarter of the bytes sent.
+A step of a sphere has twelve positions, 0 to 11, each a micro-batch or the twelve of a sphere below. Floating-point
+addition is not associative, so the order is fixed and does not depend on which process holds which position.
+Neighbouring positions can be summed locally before they are sent: with three machines of four positions each, three
+sums give the same bits as twelve gradients, with a quarter of the bytes sent.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol, Self, TypeVar
 
-FANOUT = 12  # micro-batches of a sphere in a step, and the maximum number of its workers
+FANOUT = 12  # positions of a sphere in a step, and the maximum number of its workers
 FOUR = 4
 
 Block = tuple[int, int]  # (first, end): positions first to end - 1

@@ -6,12 +6,12 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from cllm.machine import cpu_seconds, descendants
 from cllm.spheres.fork_server import ChildProcess, WorkerLost, describe_exit
 
-State = Literal["starting", "working", "waiting"]
+ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
 IDLE_CHECK_SECONDS = 1.0  # between two checks of a worker with a pending call
 MAX_IDLE_CHECKS = 10  # consecutive checks without CPU time during a pending call after which a worker counts as hung
 
@@ -34,26 +34,27 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """The results of a call, one per task."""
+    """The results of a call, one per task, and the seconds from the call to them."""
 
     worker: "RemoteWorker"
     call: Call
     results: list[Any]
+    seconds: float
 
 
 class RemoteWorker:
     """A child process that answers calls; `rank` is its number in the sphere.
 
     `send` and `receive` raise WorkerFailure if the process has ended; `receive` also if the answer is malformed, and
-    WorkerLost if the call failed with an error.
+    WorkerLost if the call failed with an error, and AssertionError with the worker's traceback if it has a bug.
     """
 
     def __init__(self, rank: int, process: ChildProcess, max_idle_checks: int = MAX_IDLE_CHECKS) -> None:
         self.rank, self.process, self._max_idle_checks = rank, process, max_idle_checks
         self.pending: Call | None = None  # sent and not answered yet
         self.retried = False  # whether an invalid result of the pending call was rejected before
-        self.num_done: Counter[str] = Counter()  # completed tasks, by the name of the call
-        self.seconds: defaultdict[str, float] = defaultdict(float)  # from call to answer, by the name of the call
+        self.num_done: Counter[str] = Counter()  # tasks with an accepted result, by the name of the call
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # of these, from call to answer
         self.num_replacements = 0
         self._sent_at = 0.0
         self._call_number = 0
@@ -90,36 +91,39 @@ class RemoteWorker:
             raise self.failure(f"answered call {number}, expected call {self._call_number}")
         if "error" in reply:
             raise WorkerLost(reply["error"])
-        assert "bug" not in reply, f"worker {self.rank} failed:\n{reply.get('bug')}"
+        if "bug" in reply:  # not a WorkerFailure: another process would fail, too
+            raise AssertionError(f"worker {self.rank} failed:\n{reply['bug']}")
         results = reply.get("results")
         if not isinstance(results, list) or len(results) != len(call.tasks):
             raise self.failure(f"answered {len(call.tasks)} tasks of {call.name} with {str(results)[:40]}")
         self.pending = None
-        self.num_done[call.name] += len(call.tasks)
-        self.seconds[call.name] += time.monotonic() - self._sent_at
-        return Answer(self, call, results)
+        return Answer(self, call, results, time.monotonic() - self._sent_at)
+
+    def accept(self, answer: Answer) -> None:
+        """Count an answer whose results are used."""
+        self.num_done[answer.call.name] += len(answer.results)
+        self.seconds[answer.call.name] += answer.seconds
 
     def await_answer(self) -> None:
-        """Wait for the answer to the pending call; WorkerFailure if the worker hangs or ends."""
+        """Wait for the answer to the pending call.
+
+        Raises WorkerFailure if the worker hangs or ends, and WorkerLost after `ANSWER_DEADLINE_SECONDS`.
+        """
+        deadline = time.monotonic() + ANSWER_DEADLINE_SECONDS
         while True:
             if select.select([self.process.answers], [], [], IDLE_CHECK_SECONDS)[0]:
-                if self.receive() is not None:
-                    return
-            elif self.is_hung():
+                if (answer := self.receive()) is not None:
+                    return self.accept(answer)
+            elif time.monotonic() > deadline:
+                raise deadline_error()
+            elif self.count_idle_check():
                 raise self.hung_failure()
 
-    @property
-    def state(self) -> State:
-        """Starting, working on a call, or waiting for one."""
-        if not self.process.is_started:
-            return "starting"
-        return "waiting" if self.pending is None else "working"
+    def count_idle_check(self) -> bool:
+        """Count a check of the worker's CPU time; whether it hangs: no CPU time in `max_idle_checks` checks in a row.
 
-    def is_hung(self) -> bool:
-        """Check whether the worker hangs: a call is pending and it used no CPU time in `max_idle_checks` checks.
-
-        To be called once per `IDLE_CHECK_SECONDS`. A worker with child processes (a control node) gets twice as many
-        checks: it may be replacing a worker of its own.
+        To be called once per `IDLE_CHECK_SECONDS`. Without a pending call nothing is counted. A worker with child
+        processes (a control node) gets twice as many checks: it may be replacing a worker of its own.
         """
         if self.pending is None or not self.process.is_started:
             return False
@@ -154,3 +158,8 @@ class RemoteWorker:
         self.process.kill()
         self.process.wait()
         self.process.close()
+
+
+def deadline_error() -> WorkerLost:
+    """The error for workers that answered nothing until the deadline."""
+    return WorkerLost(f"no worker answered for {ANSWER_DEADLINE_SECONDS:.0f} s; run the same command again")

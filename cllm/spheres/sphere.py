@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from cllm.spheres.fork_server import ForkServer, WorkerLost
+from cllm.spheres.fork_server import ForkServer
 from cllm.spheres.order import FANOUT
 from cllm.spheres.remote import (
+    ANSWER_DEADLINE_SECONDS,
     IDLE_CHECK_SECONDS,
     MAX_IDLE_CHECKS,
     Answer,
@@ -24,11 +25,11 @@ from cllm.spheres.remote import (
     InvalidResult,
     RemoteWorker,
     WorkerFailure,
+    deadline_error,
 )
 
-ANSWER_DEADLINE_SECONDS = 600.0  # the longest call compiles kernels first: a minute of one core
 EXIT_TIMEOUT_SECONDS = 2.0  # for a worker to exit after its input has closed
-MAX_CONSECUTIVE_FAILURES = 5  # without an answer in between
+MAX_CONSECUTIVE_FAILURES = 5  # lost workers that are replaced, without an answer in between; the next one is an error
 
 IsValid = Callable[[Mapping[str, Any], Any], bool]  # (a task's arguments, its result) -> whether the result is valid
 
@@ -176,7 +177,10 @@ class Sphere:
         self._send(self.workers[0], Call(call, [arguments]))
 
     def has_result(self) -> bool:
-        """Whether an answer to the call of `start_call` can be read without waiting."""
+        """Whether `wait_result` finds something to read: the answer, its first part, or the end of the worker.
+
+        It then waits for the rest of the answer, or replaces the worker and waits for the new one.
+        """
         return bool(self._selector.select(0))
 
     def wait_result(self) -> Any:
@@ -229,9 +233,9 @@ class Sphere:
         deadline = time.monotonic() + ANSWER_DEADLINE_SECONDS
         while not (ready := self._selector.select(IDLE_CHECK_SECONDS)):
             if time.monotonic() > deadline:
-                raise WorkerLost(f"no worker answered for {ANSWER_DEADLINE_SECONDS:.0f} s; run the same command again")
+                raise deadline_error()
             for worker in self.workers:
-                if self._idempotent and worker.is_hung():
+                if self._idempotent and worker.count_idle_check():
                     self._replace(worker, worker.hung_failure())
         answers: list[Answer] = []
         for key, _ in ready:
@@ -244,6 +248,7 @@ class Sphere:
                 continue
             if answer is not None:
                 self._consecutive_failures, answer.worker.retried = 0, False
+                answer.worker.accept(answer)
                 answers.append(answer)
         return answers
 
@@ -258,7 +263,7 @@ class Sphere:
     def _replace(self, worker: RemoteWorker, failure: WorkerFailure) -> None:
         """Replace a worker's process, repeat its preparation calls, and send the pending call again.
 
-        Raises `failure` if the sphere is not idempotent, or after `MAX_CONSECUTIVE_FAILURES`.
+        Raises `failure` if the sphere is not idempotent, or after `MAX_CONSECUTIVE_FAILURES` replacements.
         """
         pending = worker.pending
         while True:

@@ -20,11 +20,24 @@ CREATE TABLE IF NOT EXISTS steps (
     control_cpu_share REAL
 );
 CREATE TABLE IF NOT EXISTS workers (
-    seconds REAL, sphere TEXT, rank INTEGER, pid INTEGER, state TEXT, num_micro_batches INTEGER,
-    tokens_per_second REAL, compute_share REAL, reduce_share REAL, memory_bytes INTEGER,
+    seconds REAL, sphere TEXT, rank INTEGER, pid INTEGER, num_micro_batches INTEGER, tokens_per_second REAL,
+    compute_share REAL, reduce_share REAL, memory_bytes INTEGER,
     PRIMARY KEY (seconds, sphere, rank)
 );
 """
+WORKER_COLUMNS = (
+    "rank",
+    "pid",
+    "num_micro_batches",
+    "tokens_per_second",
+    "compute_share",
+    "reduce_share",
+    "memory_bytes",
+)
+# With the names of the columns: a file of an earlier version has one more.
+INSERT_WORKER = (
+    f"INSERT OR REPLACE INTO workers (seconds, sphere, {', '.join(WORKER_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 EVERY_OTHER_SAMPLE = """
 SELECT seconds FROM (SELECT seconds, ROW_NUMBER() OVER (ORDER BY seconds) AS number FROM steps) WHERE number % 2 = 0
 """
@@ -55,22 +68,13 @@ class History:
     def add(self, seconds: float, run: Mapping[str, Any], sample: Mapping[str, Any]) -> None:
         """Add a sample of the run, taken after `seconds` of training."""
         step = (run["step"], run["loss"], run["gradient_norm"], run["tokens_per_second"])
-        names = (
-            "rank",
-            "pid",
-            "state",
-            "num_micro_batches",
-            "tokens_per_second",
-            "compute_share",
-            "reduce_share",
-            "memory_bytes",
-        )
-        rows = [(seconds, sphere, *(worker[name] for name in names)) for sphere, worker in flatten(sample["workers"])]
+        workers = flatten(sample["workers"])
+        rows = [(seconds, sphere, *(worker[name] for name in WORKER_COLUMNS)) for sphere, worker in workers]
         control = sample["control"]["cpu_share"]
         with contextlib.suppress(sqlite3.Error), self._database:
             self._database.execute("BEGIN")
             self._database.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)", (seconds, *step, control))
-            self._database.executemany("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany(INSERT_WORKER, rows)
             (count,) = self._database.execute("SELECT COUNT(*) FROM steps").fetchone()
             if count > MAX_SAMPLES:
                 for table in ("workers", "steps"):

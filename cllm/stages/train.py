@@ -39,7 +39,7 @@ def train_run(
     """Train a planned run to its end, from its newest checkpoint if there is one; the memory can be built meanwhile."""
     for sentence in describe_plan(plan, dataset.shard.num_tokens, workers.num_workers):
         job.report.log(sentence)
-    check_available_memory(plan, job.machine)
+    check_available_memory(plan, workers.num_workers, job.machine)
     dev_documents = [number for number, document in enumerate(dataset.corpus.train) if document.split == "dev"]
     shared = workers.load_run(run.folder, plan, run.plan_path, dev_documents)
     checkpoint = newest_checkpoint(run.checkpoints_path, job.report.log)
@@ -71,9 +71,9 @@ def train_run(
     return TrainedModel(dtype=plan.engine.dtype, weights_sha256=digest)
 
 
-def check_available_memory(plan: Plan, machine: Machine) -> None:
-    """Raise TrainingError if this machine does not have enough memory for a run."""
-    needed = needed_bytes(plan.model, plan.engine.dtype, plan.levels)
+def check_available_memory(plan: Plan, num_workers: int, machine: Machine) -> None:
+    """Raise TrainingError if this machine does not have enough memory for a run with `num_workers` workers."""
+    needed = needed_bytes(plan.model, plan.engine.dtype, plan.levels, num_workers)
     if needed > machine.available_bytes:
         raise TrainingError(
             f"a network of {num_parameters(plan.model) / 1e6:,.0f} M parameters needs {needed / 1e9:.1f} GB of memory "

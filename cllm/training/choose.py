@@ -48,14 +48,15 @@ STEP_OVERHEAD = 1.04  # beyond micro-batches and updates: the sum, and waiting f
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
+class Timing:
     """Seconds on one core: of one micro-batch at each requested (context, rows), and of updating all parameters."""
 
     micro_batch_seconds: tuple[float, ...]
     update_seconds: float
 
 
-Measure = Callable[[TransformerConfig, list[tuple[int, int]]], Speed]
+Speed = Timing  # the former name, still used in cllm/stages/plan.py and cllm/bench/shared/plans.py
+Measure = Callable[[TransformerConfig, list[tuple[int, int]]], Timing]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +111,12 @@ def choose_model(request: PlanRequest, measure: Measure) -> TransformerConfig:
     for number in range(1, len(MODEL_SIZES)):
         config = config_of_size(number, request.vocab_size)
         has_few_epochs = max_tokens < MIN_TOKENS_PER_PARAMETER_ALL_EPOCHS * config.num_matrix_parameters
-        if has_few_epochs or needed_bytes(config, request.engine.dtype, request.levels) > request.free_bytes:
+        needed = needed_bytes(config, request.engine.dtype, request.levels, request.num_workers)
+        if has_few_epochs or needed > request.free_bytes:
             break
-        step = step_seconds(measure(config, SHAPES[:1]), request.num_workers, request.levels)[0]
+        seconds_per_step = step_seconds(measure(config, SHAPES[:1]), request.num_workers, request.levels)[0]
         min_tokens = min(max_tokens, MIN_TOKENS_PER_PARAMETER_IN_TIME * config.num_matrix_parameters)
-        if request.seconds * FANOUT**request.levels * CONTEXTS[0][0] / step < min_tokens:
+        if request.seconds * FANOUT**request.levels * CONTEXTS[0][0] / seconds_per_step < min_tokens:
             break
         best = config
     return best
@@ -123,30 +125,29 @@ def choose_model(request: PlanRequest, measure: Measure) -> TransformerConfig:
 def plan_of_steps(request: PlanRequest, model: TransformerConfig) -> Plan:
     """A plan for a network and `request.steps` steps, without a time budget."""
     assert request.steps is not None
-    speed = Speed(
+    timing = Timing(
         micro_batch_seconds=tuple(model.training_flops_per_token(c) * c for c, _ in CONTEXTS), update_seconds=0.0
-    )
-    return _plan(
-        request, model, _phases_of_steps(request.steps, step_seconds(speed, request.num_workers, request.levels))
-    )
+    )  # in operations instead of seconds: only the ratio of the phases counts
+    seconds_per_step = step_seconds(timing, request.num_workers, request.levels)
+    return _plan(request, model, _phases_of_steps(request.steps, seconds_per_step))
 
 
-def plan_of_seconds(request: PlanRequest, model: TransformerConfig, speed: Speed) -> Plan:
-    """A plan for a network and a budget of `request.seconds`, from the network's speed at `SHAPES`."""
+def plan_of_seconds(request: PlanRequest, model: TransformerConfig, timing: Timing) -> Plan:
+    """A plan for a network and a budget of `request.seconds`, from the network's timing at `SHAPES`."""
     assert request.seconds is not None
-    seconds = step_seconds(speed, request.num_workers, request.levels)
-    phases = _phases_of_seconds(request.seconds, seconds)
+    seconds_per_step = step_seconds(timing, request.num_workers, request.levels)
+    phases = _phases_of_seconds(request.seconds, seconds_per_step)
     share = max_training_tokens(request) / _tokens(phases, request)
     max_steps = min(MAX_STEPS, math.ceil(share * sum(phase.steps for phase in phases)))
-    plan = _plan(request, model, _phases_of_seconds(request.seconds * min(1.0, share), seconds))
+    plan = _plan(request, model, _phases_of_seconds(request.seconds * min(1.0, share), seconds_per_step))
     return dataclasses.replace(plan, seconds=request.seconds, max_steps=max(plan.steps, max_steps))
 
 
-def step_seconds(speed: Speed, num_workers: int, levels: int = 1) -> list[float]:
+def step_seconds(timing: Timing, num_workers: int, levels: int = 1) -> list[float]:
     """Seconds of a step in each phase, with `num_workers` workers."""
     return [
-        (seconds * rounds_per_step(num_workers, levels) + speed.update_seconds / num_workers) * STEP_OVERHEAD
-        for seconds in speed.micro_batch_seconds
+        (seconds * rounds_per_step(num_workers, levels) + timing.update_seconds / num_workers) * STEP_OVERHEAD
+        for seconds in timing.micro_batch_seconds
     ]
 
 
@@ -155,19 +156,22 @@ def _tokens(phases: tuple[Phase, ...], request: PlanRequest) -> int:
     return int(FANOUT**request.levels) * sum(phase.steps * phase.tokens_per_micro_batch for phase in phases)
 
 
-def _phases_of_seconds(budget: float, seconds: list[float]) -> tuple[Phase, ...]:
+def _phases_of_seconds(budget: float, seconds_per_step: list[float]) -> tuple[Phase, ...]:
+    """Phases that fill `budget` seconds, given the seconds of a step in each."""
     phases, begin = [], 0.0
-    for (context, until), each in zip(CONTEXTS, seconds, strict=True):
+    for (context, until), each in zip(CONTEXTS, seconds_per_step, strict=True):
         steps = max(1, round(budget * (until - begin) / each))
         phases.append(Phase(context=context, rows=1, until=until, steps=steps))
         begin = until
     return tuple(phases)
 
 
-def _phases_of_steps(steps: int, seconds: list[float]) -> tuple[Phase, ...]:
+def _phases_of_steps(steps: int, seconds_per_step: list[float]) -> tuple[Phase, ...]:
     """Phases with `steps` steps in total, divided in proportion to each phase's share of the time."""
     begins = [0.0, *[until for _, until in CONTEXTS[:-1]]]
-    weights = [(until - begin) / each for (_, until), begin, each in zip(CONTEXTS, begins, seconds, strict=True)]
+    weights = [
+        (until - begin) / each for (_, until), begin, each in zip(CONTEXTS, begins, seconds_per_step, strict=True)
+    ]
     counts = [max(1, int(steps * weight / sum(weights))) for weight in weights]
     counts[0] = max(1, steps - sum(counts[1:]))
     used = counts[: max(1, steps)]  # with fewer steps than phases, the last phases are dropped

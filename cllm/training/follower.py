@@ -1,5 +1,6 @@
 """The control node of a follower: a machine that joined another machine's run and executes the leader's messages."""
 
+import functools
 import os
 import re
 from contextlib import ExitStack
@@ -34,9 +35,12 @@ class Follower(Peer):
         self._identity = ""
 
     def configure(self, address: str, port: int, folder: str, descriptor: int, num_workers: int) -> None:
-        """Set the leader's address, the folder for the run's files, the shared memory, and the number of workers."""
+        """Set the leader's address, the folder for the run's files, and the number of workers.
+
+        `descriptor`: of the memory for the run's state, in this process.
+        """
         self._address, self._port, self._folder = address, port, Path(folder)
-        self._descriptor, self._num_workers = descriptor, num_workers
+        self._state_fd, self._num_workers = descriptor, num_workers
 
     def run_next(self) -> dict[str, Any]:
         """Join a group if there is none, or execute the leader's next message.
@@ -109,10 +113,10 @@ class Follower(Peer):
             self.load_run(
                 str(self._folder),
                 str(self._folder / "plan.json"),
-                self._descriptor,
+                self._state_fd,
                 message["dev"],
                 self._num_workers,
-                check_available_memory,
+                functools.partial(check_available_memory, self._num_workers),
             )
             if self._identity != identity:
                 raise ArtifactError("the run received from the leader is corrupt: its hash does not match")
@@ -141,9 +145,10 @@ class Follower(Peer):
         return {"step": step + 1, "steps": self._control.plan.steps, **done}
 
 
-def check_available_memory(plan: Plan) -> None:
-    """Raise TrainingError if this machine does not have enough memory for a run."""
-    needed, free = needed_bytes(plan.model, plan.engine.dtype, plan.levels), detect_machine().available_bytes
+def check_available_memory(num_workers: int, plan: Plan) -> None:
+    """Raise TrainingError if this machine does not have enough memory for a run with `num_workers` workers."""
+    needed = needed_bytes(plan.model, plan.engine.dtype, plan.levels, num_workers)
+    free = detect_machine().available_bytes
     if needed > free:
         raise TrainingError(f"the run needs {needed / 1e9:.1f} GB of memory; this machine has {free / 1e9:.1f} GB free")
 

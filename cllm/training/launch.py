@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from cllm.machine import descendants
-from cllm.spheres import FANOUT, FIRST_EXTRA_FD, ForkServer, SharedArrays, Sphere, create_shared_memory
+from cllm.spheres import FANOUT, ForkServer, SharedArrays, Sphere, create_shared_memory
 from cllm.spheres.remote import MAX_IDLE_CHECKS
 from cllm.spheres.telemetry import control_node_row
-from cllm.training.layout import layout
-from cllm.training.loop import StepRunner, run_local_step
+from cllm.training.control import WORKER_STATE_FD
+from cllm.training.layout import layout, num_spheres
+from cllm.training.loop import StepResult, StepRunner, run_local_step
 from cllm.training.plan import Plan
 
 WORKER, CONTROL = "cllm.training.worker", "cllm.training.control"
@@ -54,14 +55,14 @@ class Workers:
         listen: tuple[str, int] | None = None,
     ) -> None:
         assert 1 <= num_workers <= FANOUT ** (levels if listen is None else 1)
-        self.descriptor, self._levels, self._listen = create_shared_memory(), levels, listen
-        num_direct = num_workers if levels == 1 else -(-num_workers // FANOUT)
+        self.state_fd, self._levels, self._listen = create_shared_memory(), levels, listen
+        num_direct = num_workers if levels == 1 else num_spheres(num_workers)
         self._num_below = [num_workers // num_direct + (rank < num_workers % num_direct) for rank in range(num_direct)]
         if levels > 1:
             module = CONTROL if listen is None else LEADER
         max_idle_checks = MAX_IDLE_CHECKS if listen is None else PEER_MAX_IDLE_CHECKS
         self.sphere = Sphere(
-            fork_server, module, num_direct, [self.descriptor], idempotent=True, max_idle_checks=max_idle_checks
+            fork_server, module, num_direct, [self.state_fd], idempotent=True, max_idle_checks=max_idle_checks
         )
 
     @property
@@ -80,15 +81,15 @@ class Workers:
 
     def __exit__(self, *error: Any) -> None:
         self.sphere.__exit__(*error)
-        os.close(self.descriptor)
+        os.close(self.state_fd)
 
     def load_run(self, run: Path, plan: Plan, plan_path: Path, dev: list[int]) -> SharedArrays:
         """Load the run's plan and data into every worker; returns the shared memory, zeroed."""
         assert plan.levels == self._levels
         if self._listen is not None:
             self.sphere.prepare("listen", address=self._listen[0], port=self._listen[1])
-        shared = SharedArrays(layout(plan.model, plan.engine.dtype, plan.levels), self.descriptor)
-        arguments = {"run": str(run), "plan": str(plan_path), "descriptor": FIRST_EXTRA_FD, "dev": dev}
+        shared = SharedArrays(layout(plan.model, plan.engine.dtype, plan.levels), self.state_fd)
+        arguments = {"run": str(run), "plan": str(plan_path), "descriptor": WORKER_STATE_FD, "dev": dev}
         if plan.levels == 1:
             self.sphere.prepare("load_run", **arguments)
         else:
@@ -118,14 +119,9 @@ class Workers:
             self.sphere.call_one("end")
 
 
-def run_group_step(
-    log: Callable[[str], None], sphere: Sphere, plan: Plan, step: int, num_workers: int
-) -> tuple[float, float, float]:
-    """Run one step on all machines of the group.
-
-    Returns its loss (nats per token), the squared norm of its gradient, and the seconds of failed attempts.
-    """
+def run_group_step(log: Callable[[str], None], sphere: Sphere, plan: Plan, step: int, num_workers: int) -> StepResult:
+    """Run one step on all machines of the group."""
     found = sphere.call_one("step", step=step)
     for sentence in found["messages"]:
         log(sentence)
-    return found["loss"], found["squared_norm"], found["retry_seconds"]
+    return StepResult(found["loss"], found["squared_norm"], found["retry_seconds"])

@@ -1,16 +1,17 @@
-"""The shared arrays of a run: weights, optimizer state, and the gradients of twelve micro-batches.
+"""The shared arrays of a run: weights, optimizer state, and the gradients of the twelve positions of a step.
 
-All parameters lie in one vector of P elements, each aligned to a cache line; a micro-batch's gradient is one vector.
+All parameters lie in one vector of P elements, each aligned to a cache line; a position's gradient is one vector.
 
     weights        fp32 (2, P)      trained, checkpointed and exported
     first_moment   fp32 (2, P)      momentum (Muon) or first moment (AdamW)
     second_moment  fp32 (2, P)      second moment (AdamW), unused for matrices
     compute        bf16 or fp32 (P,)      the weights in the dtype of the matrix products
-    gradients      bf16 or fp32 (12, P)   one row per micro-batch, written by the worker that computed it; fp32 with
-                                          two levels
+    gradients      bf16 or fp32 (12, P)   one row per position; fp32 with two levels
 
-With two levels each micro-batch is a sphere with gradient rows of its own (`gradient_layout`), whose sum is written
-into the row here.
+With one level a position is a micro-batch, and the worker that computed it writes its row. With two levels it is a
+sphere's twelve micro-batches: that sphere has gradient rows of its own (`gradient_layout`), whose sum is written into
+the row here. If several machines share a step, each reduces the rows into row 0 of its own memory first
+(`cllm.training.peer`): `is_summed` in calls means that row 0 holds the sum already, and the others are not added.
 
 Weights and moments are double-buffered: an update reads one buffer and writes the other, so it can be repeated if a
 worker ends in the middle of it. Before step s, counted from 0, the current buffer is s % 2 (`buffer_index`).
@@ -112,9 +113,19 @@ def buffer_index(step: int) -> int:
     return step % NUM_BUFFERS
 
 
-def needed_bytes(config: TransformerConfig, dtype: str, levels: int = 1) -> float:
-    """Bytes of memory that training needs: the shared arrays (of two spheres with two levels), and a margin."""
-    layouts = [layout(config, dtype, levels), *[gradient_layout(config, dtype)] * (2 * (levels - 1))]
+def num_spheres(num_workers: int) -> int:
+    """The fewest spheres that hold `num_workers` workers; with two levels each has gradients of its own."""
+    return -(-num_workers // FANOUT)
+
+
+def needed_bytes(config: TransformerConfig, dtype: str, levels: int, num_workers: int) -> float:
+    """Bytes of memory that training with `num_workers` workers on this machine needs.
+
+    These are the shared arrays of the run, with two levels those of each sphere of workers, and a margin.
+    """
+    layouts = [layout(config, dtype, levels)]
+    if levels > 1:
+        layouts += [gradient_layout(config, dtype)] * num_spheres(num_workers)
     sizes = [np.dtype(kind).itemsize * prod(shape) for arrays in layouts for kind, shape in arrays.values()]
     return MEMORY_MARGIN * sum(sizes)
 

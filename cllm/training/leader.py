@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from cllm import __version__
 from cllm.machine import detect_machine
 from cllm.spheres.group import CHUNK_BYTES, MAX_FOLLOWERS, GroupLost, RendezvousServer
-from cllm.spheres.telemetry import control_node_row
+from cllm.spheres.telemetry import checked_sample, control_node_row
 from cllm.spheres.worker import serve
 from cllm.training.control import exit_on_worker_lost
 from cllm.training.engine import engine_of
@@ -31,6 +32,7 @@ class Leader(Peer):
         super().__init__(processes)
         self._lock = threading.Lock()  # of the group: between steps the heartbeat thread uses it
         self._messages: list[str] = []
+        self._malformed_telemetry: set[str] = set()  # addresses of the machines that sent some, reported once each
         self._num_followers = 0  # in the last group
         self._sent_amendments: list[dict[str, int]] | None = None  # None: nothing was sent to this group yet
         self._is_bit_exact = True  # whether all machines have the same engine
@@ -80,12 +82,14 @@ class Leader(Peer):
                     self._group.broadcast_object(
                         {"call": "sample_telemetry", "tokens_per_micro_batch": tokens_per_micro_batch}
                     )
-                    samples = self._group.all_gather_object(own)
-                    pairs = enumerate(zip(self._group.addresses, samples, strict=True))
-                    return [control_node_row(rank, address, sample) for rank, (address, sample) in pairs]
+                    rows, malformed = telemetry_rows(self._group.addresses, self._group.all_gather_object(own))
+                    for address in malformed.keys() - self._malformed_telemetry:
+                        self._malformed_telemetry.add(address)
+                        self._messages.append(f"{address} sends malformed telemetry: {malformed[address]}")
+                    return rows
             except GroupLost as lost:
                 self._drop_group(lost)
-            except (KeyError, TypeError, ValueError) as error:
+            except ValueError as error:  # not JSON
                 self._drop_group(GroupLost(f"a machine sent malformed telemetry: {error!r}"[:120]))
             return [control_node_row(0, "this machine", own)]
 
@@ -171,6 +175,17 @@ class Leader(Peer):
                     self._drop_group(lost)
                 finally:
                     self._lock.release()
+
+
+def telemetry_rows(addresses: Sequence[str], samples: Sequence[Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Rows of the machines whose samples are well-formed, and what is wrong with the others, by address."""
+    rows, malformed = [], {}
+    for rank, (address, sample) in enumerate(zip(addresses, samples, strict=True)):
+        try:
+            rows.append(control_node_row(rank, address, checked_sample(sample)))
+        except ValueError as error:
+            malformed[address] = str(error)
+    return rows, malformed
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ class Learner:
         inputs, targets = self.batch(step, micro_batch)
         seed = (self.plan.seed * 1_000_003 + step) * self.plan.num_micro_batches + micro_batch
         scale = 1 / (targets.numel() * self.plan.num_micro_batches)
-        row = self.state.gradients[micro_batch % FANOUT]
+        row = self.state.sphere_rows[micro_batch % FANOUT]
         nats = self._gradient_for(inputs.shape).compute(inputs, targets, scale, row, seed)
         return nats / targets.numel()
 
@@ -116,35 +116,35 @@ class Learner:
         return self._gradient[1]
 
     @torch.no_grad()
-    def reduce(self, parts: list[int], is_summed: bool = False) -> list[float]:
-        """Sum the micro-batches' gradients of some parts, in the fixed order; returns the squared norm of each part.
+    def reduce(self, part_indices: list[int], is_summed: bool = False) -> list[float]:
+        """Sum the run's gradients of some parts, in the fixed order; returns the squared norm of each part.
 
-        `is_summed`: the first row holds the sum already, as in a run on several machines.
+        `is_summed`: row 0 holds the sum already, as in a run on several machines.
         """
         squared_norms = []
-        for index in parts:
+        for index in part_indices:
             self._gradient_sums[index] = self._gradient_sum(index, is_summed)
             flat = self._gradient_sums[index].view(-1)
             squared_norms.append(torch.dot(flat, flat).item())
         return squared_norms
 
     def _gradient_sum(self, index: int, is_summed: bool) -> Tensor:
-        rows = self.state.gradient_parts
-        return rows[0][index].clone() if is_summed else sum_micro_batches(rows, index)
+        rows = self.state.run_parts
+        return rows[0][index].clone() if is_summed else sum_rows(rows, index)
 
     @torch.no_grad()
-    def reduce_to_parent(self, parts: list[int], micro_batch: int) -> None:
-        """Sum the gradients of some parts in the worker's sphere into row `micro_batch` of the sphere above."""
-        for index in parts:
-            self.state.gradient_parts[micro_batch][index].copy_(sum_micro_batches(self.state.own_gradient_parts, index))
+    def reduce_to_parent(self, part_indices: list[int], position: int) -> None:
+        """Sum the gradients of some parts in the worker's sphere into row `position` of the run."""
+        for index in part_indices:
+            self.state.run_parts[position][index].copy_(sum_rows(self.state.sphere_parts, index))
 
     @torch.no_grad()
-    def update(self, step: int, parts: list[int], is_summed: bool = False) -> None:
+    def update(self, step: int, part_indices: list[int], is_summed: bool = False) -> None:
         """Update some parts, with the gradients that `reduce` summed or, in a replacement worker, summed again."""
         state, config = self.state, self.plan.optimizer
         before, after = state.parameter_state(step), state.parameter_state(step + 1)
         scale = learning_rate_scale(self.plan.training, timeline(self.plan)[step].progress)
-        for index in parts:
+        for index in part_indices:
             compute = state.compute_parts[index]
             is_reduced = index in self._gradient_sums
             gradient = self._gradient_sums.pop(index) if is_reduced else self._gradient_sum(index, is_summed)
@@ -173,10 +173,10 @@ class Learner:
         return self._rows[split, context]
 
 
-def sum_micro_batches(rows: Sequence[Sequence[Tensor]], index: int) -> Tensor:
-    """The sum of part `index` over twelve micro-batches, in fp32, in the fixed order (`cllm.spheres.order`).
+def sum_rows(rows: Sequence[Sequence[Tensor]], index: int) -> Tensor:
+    """The sum of part `index` over the twelve positions, in fp32, in the fixed order (`cllm.spheres.order`).
 
-    `rows[m][index]` is the part's gradient of micro-batch m, any shape; the sum has the same shape.
+    `rows[p][index]` is the part's gradient at position p, any shape; the sum has the same shape.
     """
     total = _four(rows, index, 0)
     for first in range(FOUR, FANOUT, FOUR):

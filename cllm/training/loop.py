@@ -1,7 +1,7 @@
-"""The training loop of Node Zero: distribute twelve micro-batches, sum, update, report.
+"""The training loop of Node Zero: distribute the twelve positions, sum, update, report.
 
 A generator that yields a report for each step; the caller prints, saves and stops. A step has three barriers: all
-micro-batches are computed before any gradient is summed, all sums are finite before any parameter is updated, and all
+positions are computed before any gradient is summed, all sums are finite before any parameter is updated, and all
 parameters are updated before the next step. Node Zero itself computes no batch. The result of a step does not depend on
 the number of workers, which can change between steps.
 """
@@ -22,7 +22,21 @@ from cllm.training.layout import parts
 from cllm.training.plan import Plan, save_plan, timeline
 
 Amend = Callable[[Plan, int], Plan]
-StepRunner = Callable[[Sphere, Plan, int, int], tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step gave: its mean loss (nats per token), the squared norm of its gradient, and the time it lost.
+
+    `retry_seconds` are those of attempts that failed because a machine was lost; they do not count as the step's.
+    """
+
+    loss: float
+    squared_norm: float
+    retry_seconds: float = 0.0
+
+
+StepRunner = Callable[[Sphere, Plan, int, int], StepResult]  # (sphere, plan, step, number of workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +67,7 @@ def train(
     """Run the plan's steps from `first_step` on, yielding a report after each.
 
     Before each step `amend` can change the remaining steps, and `num_active` returns the number of workers to use.
-    `run_step` runs a step and returns its loss, the squared norm of its gradient, and the seconds of failed attempts;
-    by default `run_local_step`.
+    `run_step` runs a step; by default `run_local_step`.
     """
     run_step, step = run_step or run_local_step, first_step
     while True:
@@ -65,8 +78,8 @@ def train(
         if step >= plan.steps:
             return
         began, num_workers = time.perf_counter(), num_active()
-        loss, squared_norm, retry_seconds = run_step(sphere, plan, step, num_workers)
-        seconds = time.perf_counter() - began - retry_seconds
+        result = run_step(sphere, plan, step, num_workers)
+        seconds = time.perf_counter() - began - result.retry_seconds
         step_info = timeline(plan)[step]
         step += 1
         progress = timeline(plan)[step].progress if step < plan.steps else 1.0
@@ -76,28 +89,25 @@ def train(
             progress=progress,
             progress_delta=progress - step_info.progress,
             phase=step_info.phase,
-            loss=loss,
-            gradient_norm=math.sqrt(squared_norm),
+            loss=result.loss,
+            gradient_norm=math.sqrt(result.squared_norm),
             tokens=plan.num_micro_batches * plan.phases[step_info.phase].tokens_per_micro_batch,
             seconds=seconds,
             num_workers=num_workers,
         )
 
 
-def run_local_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> tuple[float, float, float]:
-    """Run one step on the first `num_workers` workers of a sphere.
-
-    Returns the loss (nats per token), the squared norm of the gradient, and 0.0 seconds of failed attempts.
-    """
+def run_local_step(sphere: Sphere, plan: Plan, step: int, num_workers: int) -> StepResult:
+    """Run one step on the first `num_workers` workers of a sphere."""
     parts_of_each = shares(plan.model, num_workers)
-    micro_batches = [{"step": step, "micro_batch": micro_batch} for micro_batch in range(FANOUT)]
-    losses = sphere.map_tasks("compute", micro_batches, num_workers, is_finite_loss, chunked=True)
+    positions = [{"step": step, "position": position} for position in range(FANOUT)]
+    losses = sphere.map_tasks("compute", positions, num_workers, is_finite_loss, chunked=True)
     loss = math.fsum(losses) / FANOUT
-    squared_norms = sphere.call_all("reduce", [{"parts": share} for share in parts_of_each], are_squared_norms)
+    squared_norms = sphere.call_all("reduce", [{"part_indices": share} for share in parts_of_each], are_squared_norms)
     squared_norm = math.fsum(value for worker in squared_norms for value in worker)
     check_finite(step, loss, squared_norm)
-    sphere.call_all("update", [{"step": step, "parts": share} for share in parts_of_each])
-    return loss, squared_norm, 0.0
+    sphere.call_all("update", [{"step": step, "part_indices": share} for share in parts_of_each])
+    return StepResult(loss, squared_norm)
 
 
 def check_finite(step: int, loss: float, squared_norm: float) -> None:
@@ -110,7 +120,7 @@ def check_finite(step: int, loss: float, squared_norm: float) -> None:
 
 
 def is_finite_loss(arguments: Mapping[str, Any], result: Any) -> bool:
-    """Whether the loss of a micro-batch is a finite float; after a retry an infinite one is accepted as correct."""
+    """Whether the loss of a position is a finite float; after a retry an infinite one is accepted as correct."""
     return isinstance(result, float) and math.isfinite(result)
 
 
@@ -118,14 +128,17 @@ def are_squared_norms(arguments: Mapping[str, Any], result: Any) -> bool:
     """Whether the result is a list of finite floats, one per part."""
     return (
         isinstance(result, list)
-        and len(result) == len(arguments["parts"])
+        and len(result) == len(arguments["part_indices"])
         and all(isinstance(squared_norm, float) and math.isfinite(squared_norm) for squared_norm in result)
     )
 
 
 @functools.cache
 def shares(config: TransformerConfig, num_workers: int) -> list[list[int]]:
-    """The parts that each worker sums and updates: by descending cost, each goes to the least loaded worker."""
+    """Indices into `parts(config)` of the parts that each worker sums and updates.
+
+    By descending cost, each part goes to the least loaded worker.
+    """
     costs = part_costs(config)
     loads = [0] * num_workers
     result: list[list[int]] = [[] for _ in range(num_workers)]

@@ -15,7 +15,7 @@ from cllm.model.gradient import build_forward_backward
 from cllm.model.transformer import Transformer, initialise
 from cllm.spheres.order import FANOUT
 from cllm.training.layout import PART_ELEMENTS, parts, vector_size
-from cllm.training.learner import sum_micro_batches
+from cllm.training.learner import sum_rows
 from cllm.training.optimizer import adamw_step, muon_step
 from cllm.training.plan import OptimizerConfig, TrainingConfig
 
@@ -26,7 +26,7 @@ MAX_SAMPLES, MAX_SECONDS = 5, 1.0
 def measure(
     model: dict[str, Any], dtype: str, shapes: list[tuple[int, int]], training: dict[str, Any]
 ) -> dict[str, Any]:
-    """The fields of a `Speed`, measured in this process."""
+    """The fields of a `Timing`, measured in this process."""
     config = TransformerConfig(**model)
     network = Transformer(config)
     initialise(network, torch.Generator().manual_seed(0))
@@ -46,7 +46,7 @@ def measure_sum_bandwidth(model: dict[str, Any], dtype: str) -> float:
 
     def sum_all() -> None:
         for offset in offsets:
-            sum_micro_batches([[row[offset : offset + PART_ELEMENTS]] for row in rows], 0)
+            sum_rows([[row[offset : offset + PART_ELEMENTS]] for row in rows], 0)
 
     return len(offsets) * FANOUT * min(size, PART_ELEMENTS) * rows.element_size() / _median_seconds(sum_all)
 

@@ -49,10 +49,10 @@ def muon_step(
     """
     momentum.lerp_(gradient, 1 - config.matrix_momentum)
     direction = gradient.lerp(momentum, config.matrix_momentum).to(dtype)
-    step = config.matrix_lr * scale
-    weight.mul_(1 - step * config.matrix_weight_decay)
+    lr = config.matrix_lr * scale
+    weight.mul_(1 - lr * config.matrix_weight_decay)
     size = max(1.0, weight.size(0) / weight.size(1)) ** 0.5
-    weight.add_(orthogonalise(direction).float(), alpha=-step * size)
+    weight.add_(orthogonalise(direction).float(), alpha=-lr * size)
 
 
 def adamw_step(

@@ -44,7 +44,7 @@ class Peer:
     """The control node of one machine of a group."""
 
     def __init__(self, processes: ExitStack) -> None:
-        """`processes`: closes this node's fork server and workers at its exit."""
+        """Before anything that starts threads: this forks. `processes`: closes the fork server and the workers."""
         self._control = ControlNode(processes)
         self._group: Group | None = None
         self._speeds: list[float] = []  # of the group's machines, in positions per second
@@ -62,7 +62,7 @@ class Peer:
         num_workers: int,
         check: Callable[[Plan], None] = lambda plan: None,
     ) -> None:
-        """Start `num_workers` workers with the run; `descriptor` is of this machine's shared memory for the state.
+        """Start `num_workers` workers with the run; `descriptor`: of the run's state, in this process.
 
         Before that, `check` gets the plan, and can raise.
         """
@@ -118,10 +118,10 @@ class Peer:
         else:
             self._sum_own_gradients(peer_spans[self.group.rank])
         self._losses = {}  # the sum overwrote the first row
-        (parts,) = shares(plan.model, 1)
-        squared_norm = math.fsum(self._control.reduce(parts, is_summed=True))
+        (part_indices,) = shares(plan.model, 1)
+        squared_norm = math.fsum(self._control.reduce(part_indices, is_summed=True))
         check_finite(step, loss, squared_norm)
-        self._control.update(step, parts, is_summed=True)
+        self._control.update(step, part_indices, is_summed=True)
         if not is_synchronous and ((step + 1) % plan.training.sync_every == 0 or step + 1 == plan.steps):
             self._average_weights(step + 1, peer_spans)
         return {"loss": loss, "squared_norm": squared_norm}
@@ -153,15 +153,15 @@ class Peer:
                 if isinstance(lost := future.exception(), WorkerLost):  # takes precedence over GroupLost
                     raise lost
 
-    def _compute_all(self, step: int, micro_batches: Sequence[int], stop_event: threading.Event) -> None:
-        for micro_batch in micro_batches:
-            if micro_batch not in self._losses and not stop_event.is_set():
+    def _compute_all(self, step: int, positions: Sequence[int], stop_event: threading.Event) -> None:
+        for position in positions:
+            if position not in self._losses and not stop_event.is_set():
                 try:
-                    self._losses[micro_batch] = self._control.compute(step, micro_batch)
+                    self._losses[position] = self._control.compute(step, position)
                 except WorkerLost:
                     raise
                 except TrainingError:  # a loss that is not finite: reported to all machines as NaN
-                    self._losses[micro_batch] = math.nan
+                    self._losses[position] = math.nan
 
     def _sum_gradients(self, peer_spans: Sequence[Block]) -> None:
         """Sum the gradients of all positions into the first row of this machine's memory."""
@@ -223,7 +223,7 @@ class Peer:
 
 def block_sum(rows: Tensor, block: Block, columns: slice) -> Tensor:
     """The sum of a block's gradients at some columns: `rows` (12, P) -> (width,), in the fixed order."""
-    return ordered_sum({(micro_batch, micro_batch + 1): rows[micro_batch, columns] for micro_batch in range(*block)})
+    return ordered_sum({(position, position + 1): rows[position, columns] for position in range(*block)})
 
 
 def run_files(run: Path) -> dict[str, Path]:

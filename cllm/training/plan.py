@@ -250,13 +250,13 @@ def learning_rate_scale(training: TrainingConfig, progress: float) -> float:
     return up * (training.min_lr_ratio + (1 - training.min_lr_ratio) * down)
 
 
-def save_plan(plan: Plan, path: Path) -> None:
-    write_json(path, {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(plan)})
-
-
 def rounds_per_step(num_workers: int, levels: int = 1) -> int:
     """The number of micro-batches that a worker computes one after another in a step."""
     return math.ceil(int(FANOUT**levels) / num_workers)
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    write_json(path, {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(plan)})
 
 
 def load_plan(path: Path) -> Plan:

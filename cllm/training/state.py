@@ -23,25 +23,26 @@ class ParameterState:
 class TensorState:
     """The shared arrays as tensors: by name for computing micro-batches, by part for sums and updates.
 
-    `gradients`, by name, are the rows of the worker's sphere, and `own_gradient_parts` the same rows by part.
-    `gradient_parts` are the run's rows by part, which are summed for an update; with one level, the same rows too.
+    `sphere_rows` are the gradient rows of the worker's sphere, by name, into which micro-batches are computed;
+    `sphere_parts` the same rows by part. `run_parts` are the run's rows by part, which are summed for an update; with
+    one level the same rows too.
     """
 
     def __init__(
-        self, shared: SharedArrays, config: TransformerConfig, dtype: str, own_arrays: SharedArrays | None = None
+        self, shared: SharedArrays, config: TransformerConfig, dtype: str, in_sphere: SharedArrays | None = None
     ) -> None:
-        """`own_arrays`: gradients of the worker's sphere with two levels; the run's rows are then fp32 sums of them."""
+        """`in_sphere`: gradients of the worker's sphere with two levels; the run's rows are then fp32 sums of them."""
         self._parameters, self.parts = parameter_slices(config), parts(config)
         kind = getattr(torch, dtype)
         self._weights = torch.from_numpy(shared["weights"])
         compute = torch.from_numpy(shared["compute"]).view(kind)
-        run_gradients = torch.from_numpy(shared["gradients"]).view(torch.float32 if own_arrays else kind)
-        own_gradients = torch.from_numpy(own_arrays["gradients"]).view(kind) if own_arrays else run_gradients
+        run_gradients = torch.from_numpy(shared["gradients"]).view(torch.float32 if in_sphere else kind)
+        sphere_gradients = torch.from_numpy(in_sphere["gradients"]).view(kind) if in_sphere else run_gradients
         self.compute = self._named(compute)
-        self.gradients = [self._named(row) for row in own_gradients]
+        self.sphere_rows = [self._named(row) for row in sphere_gradients]
         self.compute_parts = views(compute, self.parts)
-        self.gradient_parts = [views(row, self.parts) for row in run_gradients]
-        self.own_gradient_parts = [views(row, self.parts) for row in own_gradients]
+        self.sphere_parts = [views(row, self.parts) for row in sphere_gradients]
+        self.run_parts = [views(row, self.parts) for row in run_gradients]
         self._buffers = [
             ParameterState(
                 *(

@@ -8,6 +8,7 @@ import torch
 
 from cllm.dataset import Shard
 from cllm.spheres import SharedArrays
+from cllm.spheres.order import FANOUT
 from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
 from cllm.training.layout import gradient_layout, layout
@@ -43,13 +44,14 @@ class TrainingWorker:
     def load_run(self, run: str, plan: str, descriptor: int, dev: list[int], gradients_fd: int | None = None) -> None:
         """Load a run's plan and data, and map its shared memory.
 
-        `gradients_fd`: descriptor of the gradient memory of the worker's sphere, with two levels.
+        `descriptor`: of the run's state, in this process; `gradients_fd`: of the gradients of the worker's sphere, with
+        two levels.
         """
         loaded = load_plan(Path(plan))
         dtype = loaded.engine.dtype
         shared = SharedArrays(layout(loaded.model, dtype, loaded.levels), descriptor)
-        own = None if gradients_fd is None else SharedArrays(gradient_layout(loaded.model, dtype), gradients_fd)
-        state = TensorState(shared, loaded.model, dtype, own)
+        in_sphere = None if gradients_fd is None else SharedArrays(gradient_layout(loaded.model, dtype), gradients_fd)
+        state = TensorState(shared, loaded.model, dtype, in_sphere)
         data = TrainingData(
             tokenizer=Tokenizer.load(Path(run) / "tokenizer.json"),
             shard=Shard.open(Path(run) / "dataset", "train"),
@@ -67,17 +69,18 @@ class TrainingWorker:
     def cast_weights(self, step: int) -> None:
         self.learner.cast_weights(step)
 
-    def compute(self, step: int, micro_batch: int) -> float:
-        return self.learner.compute(step, micro_batch)
+    def compute(self, step: int, position: int, sphere: int = 0) -> float:
+        """Compute the micro-batch at `position` of a sphere; `sphere`: with two levels, its position in the run's."""
+        return self.learner.compute(step, sphere * FANOUT + position)
 
-    def reduce_to_parent(self, parts: list[int], micro_batch: int) -> None:
-        self.learner.reduce_to_parent(parts, micro_batch)
+    def reduce_to_parent(self, part_indices: list[int], position: int) -> None:
+        self.learner.reduce_to_parent(part_indices, position)
 
-    def reduce(self, parts: list[int], is_summed: bool = False) -> list[float]:
-        return self.learner.reduce(parts, is_summed)
+    def reduce(self, part_indices: list[int], is_summed: bool = False) -> list[float]:
+        return self.learner.reduce(part_indices, is_summed)
 
-    def update(self, step: int, parts: list[int], is_summed: bool = False) -> None:
-        self.learner.update(step, parts, is_summed)
+    def update(self, step: int, part_indices: list[int], is_summed: bool = False) -> None:
+        self.learner.update(step, part_indices, is_summed)
 
     def dev_loss(self, context: int, first: int, count: int) -> tuple[float, int]:
         return self.learner.dev_loss(context, first, count)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cllm.spheres.order import FANOUT, blocks, ordered_sum, spans
-from cllm.training.learner import sum_micro_batches
+from cllm.training.learner import sum_rows
 
 
 def reference_order(micro_batches: list[str]) -> str:
@@ -53,7 +53,7 @@ def test_blocks_cover_a_span_with_at_most_five_blocks(ends: list[int]) -> None:
 
 def test_sums_are_bit_identical_for_any_division() -> None:
     rows = torch.randn(FANOUT, 1, 1000, generator=torch.Generator().manual_seed(0))
-    expected = sum_micro_batches(rows, 0)
+    expected = sum_rows(rows, 0)
     for ends in ([0, 12], [0, 6, 12], [0, 4, 8, 12], [0, 3, 5, 7, 10, 12], list(range(13))):
         partial_sums = {}
         for first, end in pairwise(ends):

@@ -211,7 +211,9 @@ def test_invalid_result_is_computed_again() -> None:
         assert len(sphere.replacement_reasons) == 1 and sphere.replacement_reasons[0].endswith(
             "answered square_wrongly with -1"
         )
+        assert sum(worker.num_done["square_wrongly"] for worker in sphere.workers) == 9, "only accepted results count"
     with launch(2, idempotent=True) as sphere_of_two:
+        sphere_of_two.prepare("remember", x=5)
         assert sphere_of_two.call_all("square", [{"x": 2}, {"x": 3}], lambda arguments, result: result == 4) == [4, 9]
         assert len(sphere_of_two.replacement_reasons) == 1, "the result of the retry is accepted"
 
@@ -230,7 +232,8 @@ def test_malformed_and_mismatched_answers_raise_worker_failure() -> None:
     worker.send(Call("square", [{"x": 2}]))
     os.write(answers[1], b'{"number": 1, "results": [4]}\n')
     answer = worker.receive()
-    assert answer is not None and answer.results == [4] and worker.pending is None
+    assert answer is not None and answer.results == [4] and worker.pending is None and worker.num_done.total() == 0
+    worker.accept(answer)
     worker.send(call := Call("square", [{"x": 3}, {"x": 4}]))
     os.write(answers[1], b'{"number": 1, "results": [4]}\n')
     with pytest.raises(WorkerFailure, match="answered call 1, expected call 2"):
@@ -248,6 +251,22 @@ def test_malformed_and_mismatched_answers_raise_worker_failure() -> None:
         end.close()
     os.close(calls[0])
     os.close(answers[1])
+
+
+def test_a_worker_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cllm.spheres.remote.ANSWER_DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr("cllm.spheres.remote.IDLE_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("cllm.spheres.sphere.IDLE_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("cllm.spheres.sphere.ANSWER_DEADLINE_SECONDS", 0.2)
+    with launch(1, idempotent=True) as one:
+        (worker,) = one.workers
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        worker.send(Call("square", [{"x": 2}]))
+        with pytest.raises(WorkerLost, match="no worker answered for"):
+            worker.await_answer()
+        with pytest.raises(WorkerLost, match="no worker answered for"):
+            one.call_one("square", x=2)
+        os.kill(worker.process.pid, signal.SIGCONT)
 
 
 def test_exit_ends_all_workers() -> None:

@@ -1,10 +1,15 @@
 """Telemetry: samples of workers, and rows of control nodes."""
 
+import copy
+import json
+import math
 from collections import Counter, defaultdict
 from types import SimpleNamespace
 from typing import Any
 
-from cllm.spheres.telemetry import Telemetry, control_node_row, flatten
+import pytest
+
+from cllm.spheres.telemetry import Telemetry, checked_sample, control_node_row, flatten
 
 
 class FakeWorker(SimpleNamespace):
@@ -17,7 +22,6 @@ def worker(rank: int) -> Any:
     return FakeWorker(
         rank=rank,
         process=SimpleNamespace(pid=1),
-        state="working",
         num_replacements=rank,
         num_done=Counter(),
         seconds=defaultdict(float),
@@ -66,9 +70,73 @@ def child_sample(pid: int) -> Any:
     }
 
 
+MISSING = object()
+HARMS = [
+    ("control", MISSING),
+    ("control", []),
+    ("control.pid", MISSING),
+    ("control.cpu_share", None),
+    ("control.memory_bytes", math.inf),
+    ("workers", MISSING),
+    ("workers", []),
+    ("workers", {}),
+    ("workers", [{}] * 13),
+    ("workers.1", None),
+    ("workers.1.rank", MISSING),
+    ("workers.1.rank", 1.5),
+    ("workers.1.pid", "1"),
+    ("workers.1.num_micro_batches", MISSING),
+    ("workers.1.num_micro_batches", -1),
+    ("workers.1.tokens_per_second", math.nan),
+    ("workers.1.memory_bytes", 1 << 80),
+    ("workers.1.num_replacements", True),
+    ("workers.1.compute_share", MISSING),
+    ("workers.1.reduce_share", []),
+    ("replacement_reasons", MISSING),
+    ("replacement_reasons", "why"),
+    ("replacement_reasons", [1]),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), HARMS)
+def test_what_another_machine_sends_is_checked(place: str, value: object) -> None:
+    sample = part = copy.deepcopy(child_sample(70))
+    *parents, last = [int(name) if name.isdecimal() else name for name in place.split(".")]
+    for name in parents:
+        part = part[name]
+    if value is MISSING:
+        del part[last]
+    else:
+        part[last] = value
+    with pytest.raises(ValueError):
+        checked_sample(sample)
+
+
+@pytest.mark.parametrize("value", [None, 4, "text", [], {}])
+def test_what_is_no_sample_is_refused(value: object) -> None:
+    with pytest.raises(ValueError):
+        checked_sample(value)
+
+
+def test_a_sample_passes_without_what_does_not_belong_to_it() -> None:
+    sample = child_sample(70)
+    assert checked_sample(json.loads(json.dumps(sample))) == sample
+    more = copy.deepcopy(sample)
+    more["workers"][0]["workers"] = [{}]
+    more["replacement_reasons"] = ["\x1b[2J" + "y" * 1000]
+    (reason,) = checked_sample(more).pop("replacement_reasons")
+    assert checked_sample(more)["workers"] == sample["workers"] and reason == "?[2J" + "y" * 196
+
+
+def test_a_real_sample_passes() -> None:
+    sphere = SimpleNamespace(workers=[worker(0), worker(1)], replacement_reasons=["one"])
+    sample = Telemetry(sphere).sample(512)  # type: ignore[arg-type]
+    assert checked_sample(sample) == sample
+
+
 def test_control_node_row_aggregates_its_workers() -> None:
     row = control_node_row(1, "10.0.0.2", child_sample(70))
-    assert (row["rank"], row["name"], row["pid"], row["state"]) == (1, "10.0.0.2", 70, "control")
+    assert (row["rank"], row["name"], row["pid"]) == (1, "10.0.0.2", 70)
     assert (row["num_micro_batches"], row["tokens_per_second"], row["memory_bytes"], row["num_replacements"]) == (
         12,
         20.0,

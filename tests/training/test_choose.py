@@ -10,7 +10,7 @@ from cllm.training.choose import (
     SHAPES,
     Measure,
     PlanRequest,
-    Speed,
+    Timing,
     choose_model,
     max_training_tokens,
     plan_of_seconds,
@@ -24,9 +24,9 @@ ENGINE = Engine(dtype="float32", instruction_set="", torch_version="", numba_ver
 
 
 def machine(flops_per_second: float) -> Measure:
-    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         micro_batch_seconds = [config.training_flops_per_token(c) * c * rows / flops_per_second for c, rows in shapes]
-        return Speed(micro_batch_seconds=tuple(micro_batch_seconds), update_seconds=0.01)
+        return Timing(micro_batch_seconds=tuple(micro_batch_seconds), update_seconds=0.01)
 
     return measure
 
@@ -65,7 +65,7 @@ def test_longer_budget_gives_a_larger_network() -> None:
 def test_networks_are_measured_until_one_is_too_slow() -> None:
     measured = []
 
-    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         measured.append(config.n_embd)
         return machine(1e9 if config.n_embd > 256 else 1e12)(config, shapes)  # slower than the operation count suggests
 
@@ -76,12 +76,18 @@ def test_networks_are_measured_until_one_is_too_slow() -> None:
 def test_network_that_does_not_fit_into_memory_is_not_measured() -> None:
     measured = []
 
-    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def measure(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         measured.append(config.n_embd)
         return machine(1e12)(config, shapes)
 
     assert choose_model(request(seconds=3000.0, free_bytes=250e6), measure).n_embd == 192
     assert measured == [192]
+
+
+def test_more_spheres_need_more_memory() -> None:
+    many = {"seconds": 3000.0, "tokens": 10**9, "levels": 2, "free_bytes": 1e9}
+    sizes = [choose_model(request(**many, num_workers=number), machine(1e12)).n_embd for number in (12, 144)]
+    assert sizes[0] > sizes[1]
 
 
 def test_tiny_repository_gets_min_tokens() -> None:
@@ -119,7 +125,7 @@ def test_many_epochs_use_dropout() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 40, 1000])
 def test_requested_steps_are_planned_without_measuring(steps: int) -> None:
-    def fail(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def fail(config: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         raise AssertionError("a run by steps must not measure")
 
     plan = planned(request(steps=steps), fail)
@@ -128,8 +134,8 @@ def test_requested_steps_are_planned_without_measuring(steps: int) -> None:
 
 
 def test_step_takes_as_long_as_its_busiest_worker() -> None:
-    speed = Speed(micro_batch_seconds=(1.0,), update_seconds=6.0)
-    one, two, five = (step_seconds(speed, workers)[0] for workers in (1, 2, 5))
+    timing = Timing(micro_batch_seconds=(1.0,), update_seconds=6.0)
+    one, two, five = (step_seconds(timing, workers)[0] for workers in (1, 2, 5))
     assert one == pytest.approx(2 * two)
     assert five > one / 5
 

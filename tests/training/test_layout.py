@@ -4,11 +4,21 @@ import dataclasses
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from cllm.model.config import TransformerConfig, is_matrix
 from cllm.training.choose import config_of_size
-from cllm.training.layout import ALIGNED_ELEMENTS, PART_ELEMENTS, layout, parameter_slices, parts
+from cllm.training.layout import (
+    ALIGNED_ELEMENTS,
+    MEMORY_MARGIN,
+    PART_ELEMENTS,
+    gradient_layout,
+    layout,
+    needed_bytes,
+    parameter_slices,
+    parts,
+)
 from cllm.training.loop import shares
 
 CONFIGS = [
@@ -55,3 +65,13 @@ def test_every_part_has_one_worker_and_shares_are_balanced(config: TransformerCo
     assert sorted(index for share in worker_parts for index in share) == list(range(len(parts(config))))
     sizes = [sum(math.prod(parts(config)[index].shape) for index in share) for share in worker_parts]
     assert max(sizes) < 2 * sum(sizes) / num_workers + PART_ELEMENTS
+
+
+@pytest.mark.parametrize(
+    ("levels", "num_workers", "num_below"), [(1, 12, 0), (2, 1, 1), (2, 12, 1), (2, 13, 2), (2, 25, 3), (2, 144, 12)]
+)
+def test_each_sphere_below_needs_memory_for_its_gradients(levels: int, num_workers: int, num_below: int) -> None:
+    config = CONFIGS[0]
+    layouts = [layout(config, "bfloat16", levels), *[gradient_layout(config, "bfloat16")] * num_below]
+    sizes = [np.dtype(kind).itemsize * math.prod(shape) for arrays in layouts for kind, shape in arrays.values()]
+    assert needed_bytes(config, "bfloat16", levels, num_workers) == pytest.approx(MEMORY_MARGIN * sum(sizes))

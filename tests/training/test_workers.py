@@ -178,15 +178,15 @@ def test_partial_update_can_be_repeated(run: Path, tmp_path: Path, fork_server: 
         shared = workers.load_run(run, plan, path, [])
         workers.sphere.call_one("initialise")
         all_parts = shares(plan.model, 1)[0]
-        for micro_batch in range(FANOUT):
-            workers.sphere.call_one("compute", step=0, micro_batch=micro_batch)
-        workers.sphere.call_one("reduce", parts=all_parts)
-        workers.sphere.call_one("update", step=0, parts=all_parts)
+        for position in range(FANOUT):
+            workers.sphere.call_one("compute", step=0, position=position)
+        workers.sphere.call_one("reduce", part_indices=all_parts)
+        workers.sphere.call_one("update", step=0, part_indices=all_parts)
         done = {name: shared[name].copy() for name in ("weights", "first_moment", "second_moment", "compute")}
         for name in ("weights", "first_moment", "second_moment"):
             shared[name][buffer_index(1), ::3] = 7.0
         shared["compute"][::3] = 7
-        workers.sphere.call_one("update", step=0, parts=all_parts)
+        workers.sphere.call_one("update", step=0, part_indices=all_parts)
         for parameter in parameter_slices(plan.model):
             part = slice(parameter.offset, parameter.offset + parameter.size)
             assert np.array_equal(shared["compute"][part], done["compute"][part])
