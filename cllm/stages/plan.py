@@ -25,7 +25,7 @@ from cllm.stages.memory_plan import (
 )
 from cllm.stages.prepare import Dataset
 from cllm.stages.reserve import SCORECARD_SHARE, reserve_for
-from cllm.training.choose import SHAPES, PlanRequest, Speed, choose_model, plan_of_seconds, plan_of_steps
+from cllm.training.choose import SHAPES, PlanRequest, Timing, choose_model, plan_of_seconds, plan_of_steps
 from cllm.training.engine import engine_of
 from cllm.training.launch import launch_measurers
 from cllm.training.plan import OptimizerConfig, Plan, TrainingConfig, load_plan, save_plan
@@ -95,7 +95,7 @@ def network_plan(job: Job, dataset: Dataset, sphere: Sphere, reserve_seconds: fl
         free_bytes=job.machine.available_bytes - RESERVED_BYTES,
     )
 
-    def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+    def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
         return measure_speed(sphere, model, engine.dtype, shapes, job.training)
 
     model = override(choose_model(request, measure), job.section("model"), "model")
@@ -130,13 +130,13 @@ def plan_without_budget(job: Job, plan: Plan, dataset: Dataset) -> Plan:
 
 def measure_speed(
     sphere: Sphere, model: TransformerConfig, dtype: str, shapes: list[tuple[int, int]], training: TrainingConfig
-) -> Speed:
+) -> Timing:
     """The mean speed of all workers, which measure at the same time, for a network and some (context, rows)."""
     arguments = {"model": dataclasses.asdict(model), "dtype": dtype, "shapes": shapes}
     arguments["training"] = dataclasses.asdict(training)
     found = sphere.call_all("measure", [arguments] * len(sphere.workers))
     micro_batch_seconds = np.mean([speed["micro_batch_seconds"] for speed in found], 0)
-    return Speed(
+    return Timing(
         micro_batch_seconds=tuple(micro_batch_seconds.tolist()),
         update_seconds=float(np.mean([speed["update_seconds"] for speed in found])),
     )

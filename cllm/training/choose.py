@@ -55,7 +55,6 @@ class Timing:
     update_seconds: float
 
 
-Speed = Timing  # the former name, still used in cllm/stages/plan.py and cllm/bench/shared/plans.py
 Measure = Callable[[TransformerConfig, list[tuple[int, int]]], Timing]
 
 

@@ -12,7 +12,7 @@ RUN = {"step": 3, "loss": 2.5, "gradient_norm": 0.5, "tokens_per_second": 1000.0
 
 
 def sample() -> dict[str, Any]:
-    fields = {"rank": 0, "pid": 7, "state": "working", "num_micro_batches": 6, "tokens_per_second": 10.0}
+    fields = {"rank": 0, "pid": 7, "num_micro_batches": 6, "tokens_per_second": 10.0}
     return {
         "control": {"pid": 1, "cpu_share": 0.02},
         "workers": [{**fields, "compute_share": 0.9, "reduce_share": 0.05, "memory_bytes": 5}],

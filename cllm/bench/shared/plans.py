@@ -9,7 +9,7 @@ from cllm.bench.shared.recipe import NanoGptRecipe
 from cllm.model.config import TransformerConfig
 from cllm.spheres import Sphere
 from cllm.stages.plan import measure_speed
-from cllm.training.choose import SHAPES, PlanRequest, Speed, choose_model, plan_of_seconds, step_seconds
+from cllm.training.choose import SHAPES, PlanRequest, Timing, choose_model, plan_of_seconds, step_seconds
 from cllm.training.plan import Engine, Phase, Plan, TrainingConfig
 
 PlanFactory = Callable[[Sphere], Plan]
@@ -68,7 +68,7 @@ def cllm_train_plan_factory(
             free_bytes=free_bytes,
         )
 
-        def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Speed:
+        def measure(model: TransformerConfig, shapes: list[tuple[int, int]]) -> Timing:
             return measure_speed(sphere, model, engine.dtype, shapes, TrainingConfig())
 
         model = choose_model(request, measure)
