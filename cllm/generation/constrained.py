@@ -48,7 +48,6 @@ class ConstrainedPredictor:
         for token in self._prefix_tokens:
             self._predictor.accept(token)
         self._matcher.restart()
-        self._num_tokens = 0
 
     def log_probabilities(
         self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
@@ -73,15 +72,13 @@ class ConstrainedPredictor:
     def accept(self, token: int) -> None:
         self._predictor.accept(token)
         self._matcher.accept(token)
-        self._num_tokens += 1
 
     def mark(self) -> tuple[Any, int]:
-        return self._predictor.mark(), self._num_tokens
+        return self._predictor.mark(), self._matcher.mark()
 
     def rewind(self, mark: tuple[Any, int]) -> None:
         self._predictor.rewind(mark[0])
-        self._matcher.rollback(self._num_tokens - mark[1])
-        self._num_tokens = mark[1]
+        self._matcher.rewind(mark[1])
 
     def __enter__(self) -> Self:
         return self

@@ -72,7 +72,7 @@ class KVCache:
         self.length += num_tokens
         self.position += num_tokens
 
-    def rewind(self, num_tokens: int) -> None:
+    def drop_last(self, num_tokens: int) -> None:
         """Drop the last `num_tokens`."""
         self.length -= num_tokens
         self.position -= num_tokens

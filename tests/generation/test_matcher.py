@@ -60,17 +60,17 @@ def test_mask_matches_a_bytewise_check_of_every_token(name: str) -> None:
         matcher.accept(rng.choice(sorted(found - {END})))
 
 
-def test_copy_rollback_and_restart_restore_the_state() -> None:
+def test_copy_rewind_and_restart_restore_the_state() -> None:
     matcher = Matcher(GRAMMARS["json"], TOKENIZER)
-    first = allowed_ids(matcher)
+    first, start = allowed_ids(matcher), matcher.mark()
     for byte in b'{"a':
         matcher.accept(TOKENIZER.id_of(bytes([byte])) or 0)
-    current, copy = allowed_ids(matcher), matcher.copy()
+    current, here, copy = allowed_ids(matcher), matcher.mark(), matcher.copy()
     copy.accept(TOKENIZER.id_of(b'"') or 0)
     assert allowed_ids(matcher) == current != allowed_ids(copy)
-    copy.rollback(1)
+    copy.rewind(here)
     assert allowed_ids(copy) == current
-    copy.rollback(3)
+    copy.rewind(start)
     assert allowed_ids(copy) == first
     matcher.restart()
     assert allowed_ids(matcher) == first

@@ -92,7 +92,9 @@ class Matcher:
 
     def try_accept(self, token: int) -> bool:
         """Accept a token if it is allowed; return whether it was."""
-        return self._matcher.try_consume_tokens([token]) == 1
+        is_accepted: bool = self._matcher.try_consume_tokens([token]) == 1
+        self._num_accepted += is_accepted
+        return is_accepted
 
     def accept(self, token: int) -> None:
         """Accept a token that is allowed. Raises UsageError if the grammar exceeds a limit."""
@@ -100,10 +102,14 @@ class Matcher:
         self._num_accepted += 1
         self._check()
 
-    def rollback(self, count: int) -> None:
-        """Undo the last `count` tokens."""
-        self._matcher.rollback(count)
-        self._num_accepted -= count
+    def mark(self) -> int:
+        """The present position, for `rewind`."""
+        return self._num_accepted
+
+    def rewind(self, mark: int) -> None:
+        """Undo the tokens accepted since a mark."""
+        self._matcher.rollback(self._num_accepted - mark)
+        self._num_accepted = mark
 
     @property
     def _location(self) -> str:

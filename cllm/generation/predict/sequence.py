@@ -142,14 +142,14 @@ class NetworkSequence:
         """
         if self._batched_token is None:
             return False
-        self._cache.rewind(1)
+        self._cache.drop_last(1)
         self._forward([self._batched_token])
         return True
 
     @torch.inference_mode()
     def _forward(self, ids: Sequence[int]) -> None:
         """Decode an accepted token and the draft tokens after it, as far as the cache has room."""
-        self._cache.rewind(len(self._drafted))
+        self._cache.drop_last(len(self._drafted))
         if self._cache.length == self._cache.capacity:
             self._cache.keep_last(self._cache.capacity // 2)
             self._num_evictions += 1
