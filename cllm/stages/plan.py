@@ -66,8 +66,8 @@ def plan_run(job: Job, run: Run, dataset: Dataset, fork_server: ForkServer, memo
         if plan.seconds is not None and (share := plan.tokens / dataset.shard.num_tokens) < 1:
             enough = (job.elapsed_seconds + plan.seconds / share + reserve_seconds) / (1 - SCORECARD_SHARE)
             job.report.log(
-                f"{job.options.minutes:g} minutes are short for this repository: they train the network on about "
-                f"{share:.0%} of its text; {math.ceil(enough / 60)} minutes are enough to train on all of it once"
+                f"--minutes {job.options.minutes:g} is short for this repository: the network is trained on about "
+                f"{share:.0%} of its text; --minutes {math.ceil(enough / 60)} is enough to train on all of it once"
             )
     save_memory_plan(memory_plan, run)
     save_plan(plan, run.plan_path)  # last: a run with this file is planned
