@@ -69,7 +69,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Complete; the exit code is 1 if every completion is empty."""
+    """Complete; the exit code is 1 if every completion is blank."""
     check_options(options)
     cursor = cursor_of(options)
     from cllm.generation.predict.prompt import Prompt
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         before = "" if options.file is not None or prompt.suffix else prompt.prefix.decode("utf-8", "replace")
         print_completions(completions, before, options.explain, grammar is not None)
-    return 0 if any(completion["text"] for completion in completions) else 1
+    return 0 if any(completion["text"].strip() for completion in completions) else 1
 
 
 def print_completions(completions: list[dict[str, Any]], before: str, with_sources: bool, has_grammar: bool) -> None:
@@ -105,7 +105,7 @@ def print_completions(completions: list[dict[str, Any]], before: str, with_sourc
         problem = ""
         if completion["valid"] is False:
             problem = "no end of the grammar was reached" if has_grammar else "nothing that parses was found"
-        elif not completion["text"]:
+        elif not completion["text"].strip():
             problem = "nothing was generated: the most probable continuation is the end of the text"
         if problem:
             print(f"cllm: completion {number + 1}: {problem}", file=sys.stderr)
