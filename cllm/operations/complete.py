@@ -27,10 +27,8 @@ from cllm.workspace.run import current_run_of
 MAX_SAMPLES = 64
 
 
-def window_of_size(prefix_bytes: int | None) -> Window:
-    """The window with this size before the cursor (None: the default); UsageError if it is out of range."""
-    if prefix_bytes is None:
-        return Window()
+def window_of_size(prefix_bytes: int) -> Window:
+    """The window with this size before the cursor, and a quarter of it after it; UsageError if it is out of range."""
     if not 1 <= prefix_bytes <= MAX_WINDOW_BYTES:
         raise UsageError(f"--window {prefix_bytes} is not between 1 and {MAX_WINDOW_BYTES:,}")
     return Window(prefix_bytes=prefix_bytes, suffix_bytes=prefix_bytes // 4)

@@ -24,8 +24,9 @@ SUFFIX_SHARE = 4  # at most one part in this many of the network's context is te
 class Window:
     """How many bytes before and after the cursor are read; UsageError if a number is out of range.
 
-    The guide parses the whole file regardless. The default is the largest window with a first line in 100 ms (p50) on
-    two cores; a larger one gives few more exact lines (`cllm bench complete` measures both).
+    The guide parses the whole file regardless. The default is the largest of the measured windows with a first line in
+    100 ms (p50, Zen 5); larger ones take longer to read a file that was just opened, no longer after that, and give
+    more exact lines (`cllm bench complete` measures all three).
     """
 
     prefix_bytes: int = 1 << 12
