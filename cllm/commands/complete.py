@@ -10,8 +10,8 @@ from cllm.commands.parser import Subparsers, add_json, add_repository, add_seed
 from cllm.errors import UsageError
 
 MAX_SHOWN_CHARACTERS = 40  # of a copied span
-# More than the default of a prompt: a command takes longer to load the model than to read this, and 45% instead of 32% of
-# libuv's lines are exact (docs/LOG.md).
+# More than the default of a prompt: a command takes longer to load the model than to read this, and 45% instead of 32%
+# of libuv's lines are exact (docs/LOG.md).
 WINDOW_BYTES = 1 << 16
 
 
