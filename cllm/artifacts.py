@@ -23,6 +23,8 @@ SCHEMA_VERSION = 2  # of the manifest, and of all files that a directory lists; 
 
 # A full disk, a quota, a limit on the size of files, a failing or read-only disk.
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+# How NumPy (before and during a write) and safetensors report a full disk, without an error number.
+FULL_DISK_TEXTS = ("Not enough free space to write", "requested and", "No space left on device")
 
 
 def sha256_of(path: Path) -> str:
@@ -65,11 +67,13 @@ def _write_errors(path: Path) -> Iterator[None]:
     """Context manager that turns a failed write, for want of space above all, into a WorkspaceError."""
     try:
         yield
-    except OSError as error:
-        is_short_write = error.errno is None and "requested and" in str(error)  # as NumPy reports it
-        if error.errno not in WRITE_ERRORS and not is_short_write:
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        if number is None and any(text in str(error) for text in FULL_DISK_TEXTS):
+            number = errno.ENOSPC
+        if number not in WRITE_ERRORS:
             raise
-        problem = os.strerror(error.errno or errno.ENOSPC)
+        problem = os.strerror(number)
         raise WorkspaceError(
             f"{path} cannot be written ({problem}): free some space, then run the same command again"
         ) from None

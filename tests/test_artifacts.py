@@ -67,11 +67,17 @@ def test_failed_write_keeps_the_old_directory(directory: Path) -> None:
     assert [path.name for path in directory.parent.iterdir()] == ["made"]
 
 
-def test_short_write_of_numpy_is_a_full_disk(directory: Path) -> None:
-    """NumPy raises this error, without a number, when a disk fills up."""
-
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("1000 requested and 10 written"),
+        OSError("Not enough free space to write 1000 bytes after offset 0"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_full_disk_is_recognised_as_numpy_and_safetensors_report_it(directory: Path, error: Exception) -> None:
     def fail(folder: Path) -> None:
-        raise OSError("1000 requested and 10 written")
+        raise error
 
     with pytest.raises(WorkspaceError, match="No space"):
         write_directory(directory, fail)

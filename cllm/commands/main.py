@@ -1,6 +1,7 @@
 """The entry point `cllm`: parse the arguments, run one command, turn errors into one sentence and an exit code."""
 
 import argparse
+import errno
 import io
 import sys
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"cllm: a library cannot be loaded: {printable(str(error))}; see `cllm doctor`", file=sys.stderr)
         return 1
     except (OSError, MemoryError) as error:
-        print(f"cllm: {printable(str(error)) or 'there is not enough memory'}", file=sys.stderr)
+        print(f"cllm: {printable(os_error_text(error)) or 'there is not enough memory'}", file=sys.stderr)
         return 1
 
 
@@ -68,6 +69,15 @@ def build_parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         command.add(subparsers)
     return parser
+
+
+def os_error_text(error: OSError | MemoryError) -> str:
+    """The message of an error of the operating system, with the file, and what to do if the disk is full."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = "; free some space, then run the same command again" if error.errno == errno.ENOSPC else ""
+    return f"{where}{error.strerror}{remedy}"
 
 
 def print_help(parser: argparse.ArgumentParser) -> int:
