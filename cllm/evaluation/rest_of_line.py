@@ -20,7 +20,7 @@ WORD = re.compile(r"\w+|\S")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cursor:
+class LineCursor:
     """A position in a held-out document: the document's index, and byte offsets of the cursor and its line's end."""
 
     document: int
@@ -28,12 +28,12 @@ class Cursor:
     end: int
 
 
-def draw_cursors(corpus: Corpus, documents: Sequence[Document], count: int, seed: int) -> list[Cursor]:
+def draw_cursors(corpus: Corpus, documents: Sequence[Document], count: int, seed: int) -> list[LineCursor]:
     """Sample `count` cursors in the documents with a seed; none if all documents are blank."""
     generator = np.random.default_rng(seed)
     ends = np.cumsum([document.bytes for document in documents])
     texts = [corpus.text(document) for document in documents]
-    cursors: list[Cursor] = []
+    cursors: list[LineCursor] = []
     if not any(text.strip() for text in texts):
         return cursors
     while len(cursors) < count:
@@ -45,7 +45,7 @@ def draw_cursors(corpus: Corpus, documents: Sequence[Document], count: int, seed
         end = len(text) if end < 0 else end
         is_inside_character = begin < len(text) and text[begin] & 0xC0 == 0x80
         if text[begin:end].strip() and not is_inside_character:
-            cursors.append(Cursor(document=number, begin=begin, end=end))
+            cursors.append(LineCursor(document=number, begin=begin, end=end))
     return cursors
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cllm.corpus import Corpus, Document
-from cllm.evaluation.rest_of_line import Cursor, draw_cursors
+from cllm.evaluation.rest_of_line import LineCursor, draw_cursors
 from cllm.syntax.closing import find_closing
 from cllm.syntax.error_count import count_errors, count_errors_in
 from cllm.syntax.grammars import language_with_grammar, parse
@@ -24,7 +24,7 @@ GUIDED = {"valid": True, "valid_without_guide": False}
 class Trial:
     """A cursor in a held-out document, and whether the text after its line is given."""
 
-    cursor: Cursor
+    cursor: LineCursor
     is_middle: bool
 
 
@@ -35,7 +35,7 @@ def draw_trials(corpus: Corpus, count: int, seed: int) -> list[Trial]:
     found = []
     for index, cursor in enumerate(draw_cursors(corpus, documents, count, seed)):
         number = numbers[documents[cursor.document].path]
-        val_cursor = Cursor(document=number, begin=cursor.begin, end=cursor.end)
+        val_cursor = LineCursor(document=number, begin=cursor.begin, end=cursor.end)
         found.append(Trial(cursor=val_cursor, is_middle=index % 2 == 0))
     return found
 

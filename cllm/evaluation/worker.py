@@ -17,7 +17,7 @@ from cllm.evaluation.compressors import size_function
 from cllm.evaluation.decode_speed import decode_speed
 from cllm.evaluation.likelihood import Likelihood
 from cllm.evaluation.ngram import Ngram
-from cllm.evaluation.rest_of_line import MAX_LINE_TOKENS, Cursor, copied_line
+from cllm.evaluation.rest_of_line import MAX_LINE_TOKENS, LineCursor, copied_line
 from cllm.evaluation.validity import GUIDED, Trial, is_valid_completion
 from cllm.generation import Completer, Prompt, SamplingParams
 from cllm.memory.distributions import PREFETCH_CHUNKS, encode_document, to_token_distributions
@@ -143,7 +143,7 @@ def complete_with_and_without_guide(
     completer, corpus_ = completer_of(model, memory, "float32", prefill_dtype), corpus_of(corpus)
     held_out = corpus_.val[document]
     text = corpus_.text(held_out)
-    trial = Trial(cursor=Cursor(document=document, begin=begin, end=end), is_middle=is_middle)
+    trial = Trial(cursor=LineCursor(document=document, begin=begin, end=end), is_middle=is_middle)
     prompt = Prompt(prefix=text[:begin], suffix=text[end:] if is_middle else b"", path=held_out.path)
     found: dict[str, dict[str, Any]] = {}
     for name, is_guided in GUIDED.items():

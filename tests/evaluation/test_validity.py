@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cllm.evaluation.rest_of_line import Cursor
+from cllm.evaluation.rest_of_line import LineCursor
 from cllm.evaluation.validity import Trial, is_valid_completion, summary_of
 
 TEXT = b"int f(int x) {\n  if (x) {\n    g(x);\n  }\n  return 0;\n}\n"
@@ -13,7 +13,7 @@ TEXT = b"int f(int x) {\n  if (x) {\n    g(x);\n  }\n  return 0;\n}\n"
 
 def trial(is_middle: bool, line: bytes = b"if (x) {") -> Trial:
     begin = TEXT.index(line) + 3
-    return Trial(cursor=Cursor(document=0, begin=begin, end=TEXT.index(b"\n", begin)), is_middle=is_middle)
+    return Trial(cursor=LineCursor(document=0, begin=begin, end=TEXT.index(b"\n", begin)), is_middle=is_middle)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_valid_completion_adds_no_errors(generated: bytes, in_the_middle: bool, 
 def test_earlier_errors_of_the_file_do_not_count() -> None:
     text_with_error = b"int h( {\n" + TEXT
     original = trial(True).cursor
-    shifted = Trial(cursor=Cursor(document=0, begin=original.begin + 9, end=original.end + 9), is_middle=True)
+    shifted = Trial(cursor=LineCursor(document=0, begin=original.begin + 9, end=original.end + 9), is_middle=True)
     document: Any = SimpleNamespace(path="a.c")
     assert is_valid_completion(document, text_with_error, shifted, b"(x) {")
 

@@ -17,7 +17,7 @@ from typing import Any
 from cllm.bench.shared.config import machine_report
 from cllm.corpus import Corpus
 from cllm.errors import UsageError
-from cllm.evaluation.rest_of_line import Cursor, draw_cursors
+from cllm.evaluation.rest_of_line import LineCursor, draw_cursors
 from cllm.export import TrainedNetwork, write_gguf, write_huggingface
 from cllm.generation.predict.prompt import Window
 from cllm.machine import default_dtype, detect_machine
@@ -89,7 +89,7 @@ def measure_decoding(
     backends: dict[str, DecodeBackend],
     trained: TrainedNetwork,
     corpus: Corpus,
-    cursors: Sequence[Cursor],
+    cursors: Sequence[LineCursor],
     report: Reporter,
 ) -> dict[str, Any]:
     """Return the median tokens/s of each backend over the cursors, and whether drafts change no token."""
@@ -117,7 +117,7 @@ def measure_decoding(
 
 
 def measure_lines(
-    backend: DecodeBackend, corpus: Corpus, cursors: Sequence[Cursor], report: Reporter
+    backend: DecodeBackend, corpus: Corpus, cursors: Sequence[LineCursor], report: Reporter
 ) -> dict[Window, list[dict[str, float]]]:
     """Return by window the result of `cllm_backend.line` at each cursor; the windows are measured in turn."""
     windows = {Window(prefix_bytes=size, suffix_bytes=size // 4) for size in CURVE_PREFIX_BYTES}
