@@ -76,7 +76,7 @@ def _write_errors(path: Path) -> Iterator[None]:
         problem = os.strerror(number)
         raise WorkspaceError(
             f"{path} cannot be written ({problem}): free some space, then run the same command again"
-        ) from None
+        ) from error
 
 
 def write_file(path: Path, content: bytes, durable: bool = True) -> None:

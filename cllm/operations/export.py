@@ -13,7 +13,7 @@ import torch
 
 from cllm.artifacts import atomic_file, sha256_of, write_directory
 from cllm.corpus import Corpus
-from cllm.errors import ArtifactError, ExportError, UsageError
+from cllm.errors import ArtifactError, ExportError, UsageError, WorkspaceError
 from cllm.export import (
     TrainedNetwork,
     build_verification_set,
@@ -78,8 +78,9 @@ def unused_path(path: Path) -> Iterator[Path]:
         raise UsageError(f"{path} cannot be written: there is no folder {target.parent}")
     try:
         yield target
-    except OSError as error:
-        raise ExportError(f"{path} cannot be written: {error.strerror or error}") from None
+    except (OSError, WorkspaceError) as error:
+        cause = error.__cause__ or error  # a WorkspaceError names a temporary file
+        raise ExportError(f"{path} cannot be written: {getattr(cause, 'strerror', None) or cause}") from None
 
 
 def load_run(run: Run, report: Reporter) -> tuple[TrainedNetwork, VerificationSet]:

@@ -173,11 +173,6 @@ class Job:
         )  # reject invalid values now, not after the scan
         self.corpus_config = override(CorpusConfig(), self.section("corpus"), "corpus")
         self.user_plan: Plan | None = user_plan(self.options.plan) if self.options.plan else None
-        if self.user_plan is not None and (sections := PLAN_SECTIONS & self.settings.keys()):
-            raise UsageError(
-                f"--plan has its own values of [{min(sections)}]: remove that section from {self.options.config}, "
-                "or change the plan"
-            )
         self.cores = self.machine.cores  # can change while the command runs
         self._extension_seconds = 0.0
         self._phase: tuple[str, float] | None = None  # the present phase, and its begin by time.monotonic()

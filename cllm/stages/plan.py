@@ -14,7 +14,7 @@ from cllm.errors import UsageError
 from cllm.machine import default_dtype
 from cllm.model.config import TransformerConfig, num_parameters
 from cllm.spheres import ForkServer, Sphere
-from cllm.stages.job import Job
+from cllm.stages.job import PLAN_SECTIONS, Job
 from cllm.stages.memory_build import MemoryBuild
 from cllm.stages.memory_plan import (
     MemoryPlan,
@@ -124,6 +124,10 @@ def plan_without_budget(job: Job, plan: Plan, dataset: Dataset) -> Plan:
         raise UsageError(
             f"{job.options.plan} is for a vocabulary of {plan.model.vocab_size} words, but this repository's has "
             f"{vocab_size}: use a plan that was made for this repository"
+        )
+    if sections := sorted(PLAN_SECTIONS & job.settings.keys()):
+        job.report.log(
+            f"{', '.join(f'[{name}]' for name in sections)} of --config not used: the plan has its own values"
         )
     return dataclasses.replace(plan, seconds=None)
 

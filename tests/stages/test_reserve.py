@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cllm.errors import UsageError
 from cllm.progress import PlainReporter
 from cllm.stages.job import Job, TrainOptions
 from cllm.stages.memory_plan import MemoryPlan
@@ -67,11 +66,3 @@ def test_resumed_run_keeps_its_options_and_has_time_for_the_rest(tmp_path: Path)
 def test_only_options_that_differ_from_those_of_the_run_are_unused(given: dict[str, Any], unused: list[str]) -> None:
     options_of_run = TrainOptions(minutes=1.0).new_run_options
     assert TrainOptions(**given).unused_options(options_of_run) == unused
-
-
-def test_configuration_of_what_a_plan_has_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tmp_path / "c.toml"
-    config.write_text("[training]\ndropout = 0.3\n")
-    monkeypatch.setattr("cllm.stages.job.user_plan", lambda path: object())
-    with pytest.raises(UsageError, match=r"--plan has its own values of \[training\]"):
-        job(tmp_path, plan=tmp_path / "plan.json", config=config)

@@ -1,5 +1,6 @@
 """The training plan of a run: the configuration file's values, and the time that other work takes."""
 
+import dataclasses
 import io
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from cllm.model.config import TransformerConfig
 from cllm.progress import PlainReporter
 from cllm.stages.job import Job, TrainOptions
-from cllm.stages.plan import apply_config, network_plan
+from cllm.stages.plan import apply_config, network_plan, plan_without_budget
 from cllm.training.plan import Engine, OptimizerConfig, Phase, Plan, TrainingConfig
 
 PLAN = Plan(
@@ -67,6 +68,15 @@ def test_lost_seconds_are_in_the_budget_but_not_in_the_steps(tmp_path: Path) -> 
 def test_plan_without_time_left_has_a_step(tmp_path: Path) -> None:
     plan = planned(tmp_path, 1000.0, 0.0, minutes=1)
     assert plan.steps >= 1 and plan.seconds == 1.0
+
+
+def test_sections_of_the_configuration_that_a_plan_has_are_reported_as_unused(tmp_path: Path) -> None:
+    config, log = tmp_path / "c.toml", io.StringIO()
+    config.write_text("[training]\ndropout = 0.3\n[run]\ncheckpoint_seconds = 1.0\n")
+    job = Job(tmp_path, TrainOptions(config=config), PlainReporter(log))
+    dataset: Any = SimpleNamespace(tokenizer=SimpleNamespace(vocab_size=61))
+    assert plan_without_budget(job, dataclasses.replace(PLAN, seconds=5.0), dataset) == PLAN
+    assert "[training] of --config not used" in log.getvalue() and "[run]" not in log.getvalue()
 
 
 def test_given_number_of_steps_has_no_budget(tmp_path: Path) -> None:
