@@ -10,9 +10,6 @@ from cllm.commands.parser import Subparsers, add_json, add_repository, add_seed
 from cllm.errors import UsageError
 
 MAX_SHOWN_CHARACTERS = 40  # of a copied span
-# More than the default of a prompt: a command takes longer to load the model than to read this, and 45% instead of 32%
-# of libuv's lines are exact (docs/LOG.md).
-WINDOW_BYTES = 1 << 16
 
 
 def add(subparsers: Subparsers) -> None:
@@ -37,8 +34,8 @@ def add_cursor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", type=Path, metavar="PATH", help="complete at a cursor in this file")
     parser.add_argument("--line", metavar="N[:COLUMN]", help="the cursor: before that column (default: end of line)")
     parser.add_argument("--language", metavar="NAME", help="the prompt's language, like C or Python")
-    window = parser.add_argument("--window", type=int, default=WINDOW_BYTES, metavar="BYTES")
-    window.help = f"bytes before the cursor that are read, and a quarter as many after it (default {WINDOW_BYTES})"
+    window = parser.add_argument("--window", type=int, metavar="BYTES")
+    window.help = "bytes before the cursor that are read, and a quarter as many after it (default 65536)"
 
 
 def add_stopping(parser: argparse.ArgumentParser) -> None:

@@ -66,7 +66,8 @@ def score_files(
 
     `progress` is called with the completed share (0 to 1).
     """
-    order = np.random.default_rng(seed).permutation(len(corpus.val)).tolist()
+    documents = corpus.val
+    order = np.random.default_rng(seed).permutation(len(documents)).tolist()
     timer = WorkTimer(seconds, SCORED_BYTES_PER_SECOND)  # of one worker
     num_workers = len(sphere.workers)
 
@@ -76,7 +77,7 @@ def score_files(
             progress(count / len(order))
             if len(in_progress) == num_workers:  # a worker is free, so the first of them, or a smaller one, is finished
                 timer.add(in_progress.popleft() / num_workers)
-            size = corpus.val[document].bytes
+            size = documents[document].bytes
             if count == 0 or timer.has_time_for(size):
                 in_progress.append(size)
                 yield {**scored_model.arguments, "corpus": str(scored_model.corpus), "document": document}

@@ -20,6 +20,7 @@ from cllm.evaluation.ngram import Ngram
 from cllm.evaluation.rest_of_line import MAX_LINE_TOKENS, LineCursor, copied_line
 from cllm.evaluation.validity import GUIDED, Trial, is_valid_completion
 from cllm.generation import Completer, Prompt, SamplingParams
+from cllm.generation.predict.prompt import LARGE_WINDOW
 from cllm.memory.distributions import PREFETCH_CHUNKS, encode_document, to_token_distributions
 from cllm.model.load import load_model
 from cllm.model.logits import document_logits
@@ -127,7 +128,7 @@ def suggest_line(
     }
     corpus_ = corpus_of(corpus)
     text = corpus_.text(corpus_.val[document])
-    prompt = Prompt(prefix=text[:begin], suffix=text[end:], path=corpus_.val[document].path)
+    prompt = Prompt(prefix=text[:begin], suffix=text[end:], path=corpus_.val[document].path, window=LARGE_WINDOW)
     params = SamplingParams(max_tokens=MAX_LINE_TOKENS, stop=("\n",))
     found = {name: each.complete(prompt, params)[0].text for name, each in completers.items()}
     return {**found, "copied": copied_line(train_text(corpus), text[:begin])}
@@ -144,7 +145,8 @@ def complete_with_and_without_guide(
     held_out = corpus_.val[document]
     text = corpus_.text(held_out)
     trial = Trial(cursor=LineCursor(document=document, begin=begin, end=end), is_middle=is_middle)
-    prompt = Prompt(prefix=text[:begin], suffix=text[end:] if is_middle else b"", path=held_out.path)
+    suffix = text[end:] if is_middle else b""
+    prompt = Prompt(prefix=text[:begin], suffix=suffix, path=held_out.path, window=LARGE_WINDOW)
     found: dict[str, dict[str, Any]] = {}
     for name, is_guided in GUIDED.items():
         began = time.perf_counter()

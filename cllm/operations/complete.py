@@ -16,7 +16,7 @@ from cllm.generation.constrained import complete_constrained
 from cllm.generation.explanation import explain
 from cllm.generation.grammar.grammar import Grammar
 from cllm.generation.guide.compiling_guide import CompilingGuide
-from cllm.generation.predict.prompt import MAX_WINDOW_BYTES, Window
+from cllm.generation.predict.prompt import LARGE_WINDOW, MAX_WINDOW_BYTES, Window
 from cllm.machine import default_dtype, detect_machine
 from cllm.memory.store import load_memory
 from cllm.syntax.compiler import Compiler
@@ -27,8 +27,13 @@ from cllm.workspace.run import current_run_of
 MAX_SAMPLES = 64
 
 
-def window_of_size(prefix_bytes: int) -> Window:
-    """The window with this size before the cursor, and a quarter of it after it; UsageError if it is out of range."""
+def window_of_size(prefix_bytes: int | None) -> Window:
+    """The window with this size before the cursor, and a quarter of it after it (None: LARGE_WINDOW).
+
+    Raises UsageError if the size is out of range.
+    """
+    if prefix_bytes is None:
+        return LARGE_WINDOW
     if not 1 <= prefix_bytes <= MAX_WINDOW_BYTES:
         raise UsageError(f"--window {prefix_bytes} is not between 1 and {MAX_WINDOW_BYTES:,}")
     return Window(prefix_bytes=prefix_bytes, suffix_bytes=prefix_bytes // 4)

@@ -153,9 +153,10 @@ class MemoryBuild:
         assert self._sphere is not None
         rate = WITH_NETWORK_BYTES_PER_SECOND * self._job.num_workers * self._speed
         timer, found = WorkTimer(self._job.seconds_before(reserved_seconds), rate), []
+        documents = self._corpus.train
         for number, document in enumerate(plan.with_network):
             self._job.report.update(number / len(plan.with_network))
-            size = self._corpus.train[document].bytes
+            size = documents[document].bytes
             if timer.has_time_for(size):
                 found.append(self._sphere.call_one("build_with_network", document=document))
                 timer.add(size)

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cllm.commands.main import build_parser
 from cllm.errors import UsageError
 from cllm.generation import Prompt
-from cllm.generation.predict.prompt import WINDOW_STEPS, Window, encode_prompt
+from cllm.generation.predict.prompt import LARGE_WINDOW, WINDOW_STEPS, Window, encode_prompt
 from cllm.tokenizer import Tokenizer
 
 LINES = b"".join(b"int value_%d = %d;\n" % (number, number) for number in range(2000))
@@ -41,3 +42,10 @@ def test_window_start_moves_rarely_as_the_text_grows() -> None:
 def test_window_of_an_impossible_size_is_rejected(sizes: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="must be between"):
         Window(prefix_bytes=sizes[0], suffix_bytes=sizes[1])
+
+
+def test_help_names_the_default_window_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["complete", "--help"])
+    assert f"(default {LARGE_WINDOW.prefix_bytes})" in " ".join(capsys.readouterr().out.split())
+    assert LARGE_WINDOW.suffix_bytes == LARGE_WINDOW.prefix_bytes // 4

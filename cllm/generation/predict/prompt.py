@@ -36,6 +36,11 @@ class Window:
         check_bounds(self, prefix_bytes=(1, MAX_WINDOW_BYTES), suffix_bytes=(0, MAX_WINDOW_BYTES))
 
 
+# For one completion of a file, by a command or in an evaluation: 45% instead of 32% of libuv's lines are exact, and the
+# model takes longer to load than this takes to read (docs/LOG.md).
+LARGE_WINDOW = Window(prefix_bytes=1 << 16, suffix_bytes=1 << 14)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     """The bytes before and after the cursor; the file's path, relative to the repository; its language; the window.
