@@ -86,6 +86,9 @@ def test_complete_with_a_grammar(trained: Cllm, tmp_path: Path) -> None:
     assert all(re.fullmatch(r"f\([0-9]\);", text) for text in texts("--grammar", str(tmp_path / "a.lark")))
     assert all(re.fullmatch(r"g\([a-z]+\);", text) for text in texts("--grammar", str(tmp_path / "a.gbnf")))
     assert trained("complete", "int x = ", "--regex", "3;").stdout == "int x = 3;\n"
+    (tmp_path / "format.json").write_text('{"type": "string", "format": "password", "maxLength": 4}')
+    noted = trained("complete", "x", "--json-schema", str(tmp_path / "format.json"), "-n", "2", "--json")
+    assert noted.stderr == "cllm: the JSON schema's format 'password' is not known and restricts nothing\n"
     endless = trained("complete", "x", "--regex", "a{3000}b", "--max-tokens", "4")
     assert endless.returncode == 0 and endless.stdout.startswith("xa")
     assert endless.stderr == "cllm: completion 1: no end of the grammar was reached\n"

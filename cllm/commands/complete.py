@@ -78,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
     window = window_of_size(options.window)
     prompt = Prompt(prefix=cursor.prefix, suffix=cursor.suffix, path=cursor.path, window=window)
     grammar, params = chosen_grammar(options), sampling_params(options)
+    for note in grammar.notes if grammar is not None else ():
+        print(f"cllm: {printable(note)}", file=sys.stderr)
     completions = complete_prompt(
         options.path,
         prompt,

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sample_text import TOKENIZER
 
 from cllm.errors import UsageError
 from cllm.generation.grammar.grammar import MAX_RULES, Grammar
 from cllm.generation.grammar.grammar_file import grammar_from_options
+from cllm.generation.grammar.json_schema import KNOWN_FORMATS
 from cllm.generation.grammar.matcher import Matcher
 
 
@@ -34,6 +37,30 @@ def matches(grammar: Grammar, text: str) -> bool:
             ["{}", '{"n": "3"}', '{"n": 1.5}', "[]"],
         ),
         (Grammar.schema("true"), ["1", "[]"], ["x"]),
+        # Schemas of real programs, as reported to other projects (llama.cpp#25923, #26930, #27397; llguidance#265).
+        (Grammar.schema('{"type": "object", "properties": {}, "additionalProperties": false}'), ["{}"], ['{"a": 1}']),
+        (
+            Grammar.schema('{"maxItems": 50, "items": {"type": "string", "minLength": 1, "maxLength": 65536}}'),
+            ['["x"]'],
+            ['[""]'],
+        ),
+        (Grammar.schema('{"type": "string", "pattern": "\\\\S"}'), ['" a "'], ['"  "']),
+        (Grammar.schema('{"type": "string", "pattern": "^(a:\\\\/)?b$"}'), ['"a:/b"', '"b"'], ['"a:b"']),
+        (
+            Grammar.schema(
+                '{"properties": {"n": {"type": "integer", "multipleOf": 5}}, "patternProperties": {"^n$": {}},'
+                ' "additionalProperties": false, "type": "object"}'
+            ),
+            ['{"n":5}'],
+            ['{"n":4}'],
+        ),
+        # An escape counts as one character; one for half a surrogate pair is none.
+        (
+            Grammar.schema('{"type": "string", "maxLength": 2}'),
+            ['"\\u0041\\u00e9"', '"\\"\\n"', '"\\ud83d\\ude00x"'],
+            ['"\\u0041bc"', '"\\ud83d"', '"\\u00"', '"\\q"'],
+        ),
+        (Grammar.schema('{"x-guidance": {"json_allowed_escapes": "n"}, "type": "string"}'), ['"\\n"'], ['"\\t"']),
         (Grammar.schema('{"x-guidance": {"whitespace_pattern": "_?"}, "type": "array"}'), ["[_]"], ["[ ]"]),
         (Grammar.regex("[a-c]+(/|é)?\n?"), ["a", "abc/", "cé\n"], ["", "ad", "é"]),
         (Grammar.regex("^a$"), ["a"], ["", "aa"]),
@@ -78,6 +105,19 @@ def nested(begin: str, end: str) -> str:
         (Grammar.schema, '{"const": "\\ud800"}', "hex escape"),
         (Grammar.schema, '{"x-guidance": 3}', "JsonCompileOptions"),
         (Grammar.schema, nested('{"items":', "}"), "recursion"),
+        (Grammar.schema, '{"items":' * 127 + "{}" + "}" * 127, "more than 127 objects and lists are nested"),
+        (Grammar.schema, '{"enum": []}', "anyOf is empty"),
+        (Grammar.schema, '{"required": ["x"], "properties": {"x": {"enum": []}}, "type": "object"}', "unsatisfiable"),
+        (Grammar.schema, '{"uniqueItems": true}', 'cannot be used: Unimplemented keys: ["uniqueItems"]'),
+        (Grammar.schema, '{"items": {"uniqueItems": true}}', "at /items: Unimplemented keys"),
+        (
+            Grammar.schema,
+            '{"anyOf": [{}, {"properties": {"a/b": {"not": {}}}}]}',
+            "at /anyOf/1/properties/a~1b: Unimpl",
+        ),
+        (Grammar.schema, '{"$ref": "#/$defs/x", "$defs": {"x": {"type": "text"}}}', "at /$defs/x: Invalid type: text"),
+        (Grammar.schema, '{"items": {"pattern": "(?=a)", "type": "string"}}', "at /items: look-around"),
+        (Grammar.schema, '{"items": {"format": 3}}', "at /items: Expected string for 'format'"),
         (Grammar.schema, "1" * 5000, "the JSON schema cannot be used"),
     ],
 )
@@ -85,6 +125,66 @@ def test_invalid_grammar_raises_a_one_line_error(make: Callable[[str], Grammar],
     with pytest.raises(UsageError) as raised:
         Matcher(make(text), TOKENIZER).allowed()
     assert message in str(raised.value) and "\n" not in str(raised.value) and len(str(raised.value)) < 500
+
+
+# Of the specification, and such as schemas of programs have.
+FORMATS = (
+    "date-time date time duration email idn-email hostname idn-hostname ipv4 ipv6 uri uri-reference iri iri-reference "
+    "uuid uri-template json-pointer relative-json-pointer regex password int32 int64 float double byte binary color"
+)
+
+
+@pytest.mark.parametrize("name", ["", "größer", *FORMATS.split()])
+def test_format_that_is_not_known_is_a_note(name: str) -> None:
+    grammar = Grammar.schema(json.dumps({"type": "string", "format": name}))
+    assert bool(grammar.notes) == (name not in KNOWN_FORMATS) == matches(grammar, '"any text"')
+    if grammar.notes:
+        assert grammar.notes == (f"the JSON schema's format {name!r} is not known and restricts nothing",)
+
+
+def test_one_note_names_all_formats_and_none_in_data() -> None:
+    schema = {
+        "properties": {"format": {"format": "regex"}, "enum": {"items": [{"format": "a"}, {"format": "regex"}]}},
+        "required": ["format"],
+        "anyOf": [{"allOf": [{"format": "b"}]}, {"const": {"format": "c"}}, {"enum": [{"format": "d"}]}],
+        "default": {"format": "e"},
+    }
+    (note,) = Grammar.schema(json.dumps(schema)).notes
+    assert note == "the JSON schema's formats 'regex', 'a', 'b' are not known and restrict nothing"
+    many = {"anyOf": [{"format": f"x{number}"} for number in range(9)]}
+    (note,) = Grammar.schema(json.dumps(many)).notes
+    assert "'x4' and 4 more are not known" in note
+
+
+def test_place_of_an_error_in_a_large_schema_is_found_or_left_open() -> None:
+    properties = {f"x{number}": {"description": "a" * 100} for number in range(20_000)}
+    for number, place in (("x9", "at /properties/x9: "), ("x19999", "cannot be used: Unimpl")):
+        with pytest.raises(UsageError, match=place):
+            Grammar.schema(json.dumps({"properties": {**properties, number: {"not": {}}}}))
+
+
+SCHEMA_KEYWORDS = st.sampled_from(
+    "type format enum const properties items anyOf $defs $ref required maxLength pattern x-guidance".split()  # noqa: SIM905
+)
+JSON_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-2, 9), st.sampled_from([*FORMATS.split(), "string", "a[", ""])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            SCHEMA_KEYWORDS,
+            inner,
+            max_size=4,
+        ),
+    ),
+)
+
+
+@given(JSON_VALUES)
+def test_any_schema_is_used_or_refused_in_one_sentence(schema: object) -> None:
+    try:
+        Grammar.schema(json.dumps(schema))
+    except UsageError as error:
+        assert str(error).startswith("the JSON schema cannot be used: ") and "\n" not in str(error)
 
 
 def test_grammar_with_too_many_rules_is_rejected() -> None:

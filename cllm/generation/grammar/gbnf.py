@@ -22,6 +22,7 @@ CHARACTER = re.compile(
     r"|(?P<plain>[^\\\r\n])"
 )
 ANY_CHARACTER = "/(?s:.)/"
+EMPTY = '""'
 
 
 def gbnf_to_lark(text: str) -> str:
@@ -89,19 +90,21 @@ class _GbnfParser:
             item = item_parsers.get(sign, self._rule_reference)()
             self._skip(space)
             if repetition := REPETITION.match(self._text, self._offset):
-                item += self._repetition(repetition)
+                item = self._repeated(item, repetition)
                 self._skip(space)
             items.append(item)
-        return " ".join(items) or '""'
+        return " ".join(items) or EMPTY
 
-    def _repetition(self, found: re.Match[str]) -> str:
+    def _repeated(self, item: str, found: re.Match[str]) -> str:
         self._offset = found.end()
         min_count, has_max, max_count = found.groups()
         if min_count is None:
-            return found[0]
+            return item + found[0]
         if max_count is not None and int(max_count) < int(min_count):
             self._fail(f"{found[0]} has a maximum below its minimum", found.start())
-        return f"{{{min_count},{max_count or ''}}}" if has_max else f"{{{min_count}}}"
+        if int(max_count or (1 if has_max else min_count)) == 0:
+            return EMPTY  # which Lark has no count for
+        return f"{item}{{{min_count},{max_count or ''}}}" if has_max else f"{item}{{{min_count}}}"
 
     def _rule_reference(self) -> str:
         offset, name = self._offset, self._name()
@@ -128,27 +131,29 @@ class _GbnfParser:
         self._expect('"')
         characters = []
         while not self._accept('"'):
-            characters.append(f"/{self._character()}/")
-        return f"({' '.join(characters)})" if characters else '""'
+            characters.append(f"/{_escape(self._character())}/")
+        return f"({' '.join(characters)})" if characters else EMPTY
 
     def _character_class(self) -> str:
         begin = self._offset
         self._expect("[")
         sign, parts = "^" if self._accept("^") else "", []
         while not self._accept("]"):
-            parts.append(self._character())
-            if (
-                self._text[self._offset : self._offset + 1] == "-"
-                and self._text[self._offset + 1 : self._offset + 2] != "]"
-            ):
+            offset, first = self._offset, self._character()
+            parts.append(_escape(first))
+            is_range = self._text.startswith("-", self._offset) and not self._text.startswith("-]", self._offset)
+            if is_range:
                 self._offset += 1
-                parts.append("-" + self._character())
+                last = self._character()
+                if last < first:
+                    self._fail(f"the range {self._text[offset : self._offset]} ends before it begins", offset)
+                parts.append("-" + _escape(last))
         if not parts:
             self._fail("the character class [] is empty", begin)
         return f"/[{sign}{''.join(parts)}]/"
 
-    def _character(self) -> str:
-        """Parse a character of a literal or a class; return its code point escape, valid anywhere in a regex."""
+    def _character(self) -> int:
+        """Parse a character of a literal or a class; return its code point."""
         found = CHARACTER.match(self._text, self._offset)
         if found is None:
             self._fail('expected a character, or \\ and one of n r t " \\ [ ] xNN uNNNN UNNNNNNNN')
@@ -158,7 +163,7 @@ class _GbnfParser:
         if number > 0x10FFFF or 0xD800 <= number < 0xE000:
             self._fail(f"{found[0]!r} is not a character")
         self._offset = found.end()
-        return f"\\u{{{number:x}}}"
+        return number
 
     def _name(self) -> str:
         found = NAME.match(self._text, self._offset)
@@ -185,3 +190,8 @@ class _GbnfParser:
         offset = self._offset if offset is None else offset
         line, column = self._text.count("\n", 0, offset) + 1, offset - self._text.rfind("\n", 0, offset)
         raise UsageError(f"the GBNF grammar cannot be used: line {line}, column {column}: {reason}")
+
+
+def _escape(code_point: int) -> str:
+    """The escape of a character, valid anywhere in a regex."""
+    return f"\\u{{{code_point:x}}}"
