@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "memory": {"corpus", "tokenizer", "dataset", "model", "spheres", "machine"},
     "training": {"dataset", "tokenizer", "model", "spheres", "machine", "__init__"},
     "syntax": set(),
-    "generation": {"dataset", "tokenizer", "model", "memory", "syntax"},
+    "generation": {"corpus", "dataset", "tokenizer", "model", "memory", "syntax"},
     "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres", "syntax", "machine"},
     "export": {"dataset", "tokenizer", "model"},
     "stages": {

@@ -76,7 +76,15 @@ def run(options: argparse.Namespace) -> int:
     from cllm.operations.complete import complete_prompt, window_of_size
 
     window = window_of_size(options.window)
-    prompt = Prompt(prefix=cursor.prefix, suffix=cursor.suffix, path=cursor.path, window=window)
+    form = cursor.form
+    prompt = Prompt(
+        prefix=cursor.prefix,
+        suffix=cursor.suffix,
+        path=cursor.path,
+        window=window,
+        newline=form.newline,
+        encoding=form.encoding,
+    )
     grammar, params = chosen_grammar(options), sampling_params(options)
     for note in grammar.notes if grammar is not None else ():
         print(f"cllm: {printable(note)}", file=sys.stderr)
@@ -91,9 +99,10 @@ def run(options: argparse.Namespace) -> int:
         grammar=grammar,
     )
     if options.json:
-        print_json({"prompt": prompt.prefix.decode("utf-8", "replace"), "completions": completions})
+        found = {"encoding": form.encoding, "has_bom": form.has_bom, "newline": form.newline.decode()}
+        print_json({"prompt": cursor.prefix.decode("utf-8", "replace"), "form": found, "completions": completions})
     else:
-        before = "" if options.file is not None or prompt.suffix else prompt.prefix.decode("utf-8", "replace")
+        before = "" if options.file is not None or prompt.suffix else cursor.prefix.decode("utf-8", "replace")
         print_completions(completions, before, options.explain, grammar is not None)
     return 0 if any(completion["text"].strip() for completion in completions) else 1
 
@@ -142,7 +151,8 @@ def cursor_of(options: argparse.Namespace) -> Any:
     elif sys.stdin is None:
         raise UsageError("there is no prompt, and standard input is closed")
     else:
-        text = sys.stdin.buffer.read().removesuffix(b"\n")  # which `echo` appends
+        text = sys.stdin.buffer.read()
+        text = text.removesuffix(b"\n").removesuffix(b"\r") if text.endswith(b"\n") else text  # which `echo` appends
     return cursor_in_text(text, options.suffix, options.language)
 
 

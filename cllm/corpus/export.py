@@ -1,4 +1,4 @@
-"""Export documents as files, byte for byte, to check a score with another program.
+"""Export documents as files, to check a score with another program: what was learned, UTF-8 with LF.
 
 `dev` is part of the training data and goes to `train/`.
 """

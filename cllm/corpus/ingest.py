@@ -148,7 +148,7 @@ def _ingest_file(
     path: str, top: str, config: CorpusConfig, sink: BinaryIO, tally: _Tally, stored: dict[bytes, StoredText]
 ) -> None:
     """Read one file and keep its text, or raise Skipped."""
-    content, encoding = read_text(f"{top}/{path}", config.max_file_bytes)
+    content, form = read_text(f"{top}/{path}", config.max_file_bytes)
     if reason := text_skip_reason(content, language_of(path, content)):
         raise Skipped(reason)
     secrets: Counter[str] = Counter()
@@ -165,7 +165,7 @@ def _ingest_file(
     sink.write(content)
     tally.bytes_kept += len(content)
     tally.redactions += secrets
-    tally.encodings[encoding] += 1
+    tally.encodings[form.name] += 1
 
 
 def _nothing_to_learn(root: Path, tally: _Tally) -> str:

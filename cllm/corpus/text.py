@@ -3,13 +3,13 @@
 A file is opened without following links and without blocking (a FIFO cannot hang the scan), must be regular, and is
 never read beyond the size limit. Then, in this order: a UTF-8, UTF-16 or UTF-32 byte order mark; a NUL in the first
 8 KiB means binary (git's rule); strict UTF-8; a guess among the legacy encodings below, from at most 64 KiB of the
-lines that are not ASCII, accepted only if the whole file decodes strictly and has no control characters. Line ends are
-kept; a byte order mark is dropped. The result is always valid UTF-8: it has no lone surrogates.
+lines that are not ASCII, accepted only if the whole file decodes strictly and has no control characters. Line ends
+become LF and a byte order mark is dropped, so that a text is the same in every form. The result is always valid UTF-8:
+it has no lone surrogates.
 
 A file that changes or vanishes while it is read is tried once more.
 """
 
-import codecs
 import os
 import re
 import stat
@@ -17,16 +17,12 @@ from typing import NamedTuple
 
 from charset_normalizer import from_bytes
 
+from cllm.corpus.newlines import dominant_newline, to_lf
+from cllm.corpus.text_form import BOMS, TextForm
+
 MAX_FILE_BYTES = 1_000_000  # the longest hand-written file of the Linux kernel has 0.7 MB; longer ones are tables
 NUL_WINDOW_BYTES = 8 << 10
 GUESS_WINDOW_BYTES = 64 << 10
-_BOMS = (  # in this order: the little-endian mark of UTF-32 begins with that of UTF-16
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 # Common before UTF-8. A guess of an 8-bit encoding is uncertain; cp1250 is left out because it wins over cp1252 on
 # Western text (French `è` became `č`).
 _LEGACY_ENCODINGS = ["cp1252", "cp1251", "koi8_r", "iso8859_15", "cp932", "euc_jp", "gb18030", "big5", "cp949"]
@@ -34,10 +30,10 @@ _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 
 
 class Text(NamedTuple):
-    """A file's text: `content` is valid UTF-8; `encoding` is the file's own."""
+    """A file's text: `content` is valid UTF-8; `form` is how the file writes it."""
 
     content: bytes
-    encoding: str
+    form: TextForm
 
 
 class Skipped(Exception):
@@ -96,30 +92,43 @@ def _read_up_to(descriptor: int, limit: int) -> bytes:
 
 
 def decode(data: bytes) -> Text:
-    """Decode `data` as text; Skipped with reason `binary`, `unknown encoding` or `corrupt UTF-8` if it is none."""
-    for bom, encoding in _BOMS:
+    """Decode `data` as text with LF.
+
+    Skipped with reason `binary`, `unknown encoding` or `corrupt UTF-8` if it is none.
+    """
+    content, form = to_utf8(data)
+    return Text(to_lf(content), form)
+
+
+def to_utf8(data: bytes) -> Text:
+    """As `decode`, but the line ends are those of `data`."""
+    for bom, encoding in BOMS:
         if data.startswith(bom):
-            return _decode_with_bom(data[len(bom) :], encoding)
+            return _text(_decode_with_bom(data[len(bom) :], encoding), encoding, has_bom=True)
     if b"\0" in data[:NUL_WINDOW_BYTES]:
         raise Skipped("binary")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
-        return _decode_legacy(data)
-    return Text(data, "utf-8")
+        return _text(*_decode_legacy(data))
+    return _text(data, "utf-8")
 
 
-def _decode_with_bom(data: bytes, encoding: str) -> Text:
+def _text(content: bytes, encoding: str, has_bom: bool = False) -> Text:
+    return Text(content, TextForm(encoding=encoding, has_bom=has_bom, newline=dominant_newline(content)))
+
+
+def _decode_with_bom(data: bytes, encoding: str) -> bytes:
     try:
         content = data.decode(encoding).encode()
     except UnicodeDecodeError:
         raise Skipped("unknown encoding") from None
     if b"\0" in content[:NUL_WINDOW_BYTES]:
         raise Skipped("binary")
-    return Text(content, f"{encoding} with BOM")
+    return content
 
 
-def _decode_legacy(data: bytes) -> Text:
+def _decode_legacy(data: bytes) -> tuple[bytes, str]:
     lenient = data.decode("utf-8", "replace")
     broken = lenient.count("\ufffd")
     if sum(character > "\x7f" for character in lenient) > 2 * broken:
@@ -135,4 +144,4 @@ def _decode_legacy(data: bytes) -> Text:
         raise Skipped("unknown encoding") from None
     if _CONTROLS.search(text):
         raise Skipped("binary")
-    return Text(content, best.encoding)
+    return content, best.encoding

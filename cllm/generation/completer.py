@@ -126,7 +126,9 @@ class Completer:
     ) -> list[Completion]:
         """As `complete`, with an entered predictor of the prompt and an optional guide."""
         guide = guide if params.valid else None
-        stopping = StoppingCriteria(params.until, params.stop, prompt.language, prompt.prefix, prompt.suffix)
+        stopping = StoppingCriteria(
+            params.until, params.stop, prompt.language, prompt.prefix, prompt.suffix, prompt.encoding
+        )
         found, remaining = (
             list[Completion](),
             [replace(params, seed=params.seed + sample) for sample in range(num_samples)],
@@ -138,7 +140,7 @@ class Completer:
             chunk, remaining = remaining[:count], remaining[count:]
             for state in self._decode_states(predictor, chunk, stopping):
                 *_, completion = stream(state, guide)
-                found.append(completion)
+                found.append(replace(completion, text=prompt.written(completion.text)))
         return found
 
     def _decode_states(

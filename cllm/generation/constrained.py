@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from cllm.corpus.newlines import LF
 from cllm.errors import UsageError
 from cllm.generation.completer import Completer
 from cllm.generation.completion import Completion, stream
@@ -22,6 +23,7 @@ from cllm.generation.grammar.shortest_end import shortest_end
 from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.predict.predictors import MIN_SAMPLED_PROBABILITY, Predictor
 from cllm.generation.predict.prompt import Prompt
+from cllm.generation.predict.prompt_text import whole_characters
 from cllm.generation.predict.sampling import SamplingParams
 from cllm.tokenizer import Tokenizer
 
@@ -99,7 +101,7 @@ def stream_constrained(state: DecodeState, matcher: Matcher, tokenizer: Tokenize
     shortest = shortest_end(matcher, tokenizer)
     if shortest == b"" and matcher.must_end:
         completion.finish_reason = "stop"
-    completion.text = (state.text + (shortest or b"")).decode("utf-8", "replace")
+    completion.text = whole_characters(state.text + (shortest or b""))
     completion.tokens += tokenizer.encode(shortest or b"")
     completion.valid = shortest is not None
     yield completion
@@ -110,7 +112,8 @@ def complete_constrained(
 ) -> list[Completion]:
     """As `Completer.complete`, but the grammar alone decides where a text ends and whether it is valid.
 
-    `valid` is False if no end was found. `finish_reason` is "length" in that case, and where an end was appended.
+    `valid` is False if no end was found. `finish_reason` is "length" in that case, and where an end was appended. The
+    grammar describes the text with LF, which is then written with the prompt's line ends.
     Raises UsageError if `params` has stop words.
     """
     if params.stop:
@@ -121,5 +124,7 @@ def complete_constrained(
         for sample in range(num_samples):
             sample_params = replace(params, seed=params.seed + sample, until="tokens", valid=False)
             *_, completion = stream_constrained(DecodeState(predictor, tokenizer, sample_params), matcher, tokenizer)
-            found.append(completion)
+            # A grammar's text is left as it is where the prompt has LF: the grammar may require CRLF.
+            text = completion.text if prompt.newline == LF else prompt.written(completion.text)
+            found.append(replace(completion, text=text))
     return found

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cllm.corpus.newlines import LF, to_lf
 from cllm.generation.predict.prompt import Prompt
 from cllm.memory.index.index import Index, Source
 from cllm.memory.index.provenance import find_copied_spans, new_share
@@ -14,7 +15,8 @@ from cllm.memory.memory import Memory
 def explain(memory: Memory, prompt: Prompt, generated: str) -> dict[str, Any]:
     """Return the `sources` of a completion's copied spans (`begin`, `end` in bytes) and its `novel_share` of bytes.
 
-    The file at the cursor is taken from the prompt; its older version in the memory's index is marked stale.
+    `generated` has the prompt's line ends, and `begin` and `end` are offsets in it; spans are found with LF. The file
+    at the cursor is taken from the prompt; its older version in the memory's index is marked stale.
     """
     index = Index(memory.index.segments, memory.index.sources)
     if prompt.path is not None:
@@ -30,8 +32,16 @@ def explain(memory: Memory, prompt: Prompt, generated: str) -> dict[str, Any]:
         line += part.count(b"\n")
     index.add_segment(text, memory.size, begin)
     content = generated.encode("utf-8", "replace")
+    content = content if prompt.newline == LF else to_lf(content)
     found = find_copied_spans(index, text, prompt.prefix, content)
+
+    def written(offset: int) -> int:
+        return offset + (len(prompt.newline) - 1) * content.count(LF, 0, offset)
+
     return {
-        "sources": [{**asdict(span), "location": span.location} for span in found],
+        "sources": [
+            {**asdict(span), "begin": written(span.begin), "end": written(span.end), "location": span.location}
+            for span in found
+        ],
         "novel_share": new_share(found, content),
     }

@@ -57,7 +57,7 @@ def by_path(corpus: Corpus) -> dict[str, bytes]:
 
 
 def test_documents_report_and_split_of_an_ordinary_repository(ingest_files: Callable[..., Corpus], root: Path) -> None:
-    files = {f"src/{number}.c": source(number) for number in range(60)} | {"README.md": b"# Title\r\n\r\ntext\r\n"}
+    files = {f"src/{number}.c": source(number) for number in range(60)} | {"README.md": b"# Title\n\ntext\n"}
     corpus = ingest_files(files | {"a.png": b"\x89PNG\r\n\0", "empty.c": b"\n", ".gitignore": b"*.o\n", "x.o": b"text"})
     assert by_path(corpus) == files | {".gitignore": b"*.o\n"}
     assert corpus.report["skipped"] == {"binary": 1, "empty": 1, "ignored": 1}
@@ -111,7 +111,7 @@ def test_repository_of_identical_files_is_split_by_lines(ingest_files: Callable[
     assert corpus.report["exact_duplicates"] == 32
 
 
-def test_encodings_are_converted_and_line_ends_kept(ingest_files: Callable[..., Corpus]) -> None:
+def test_encodings_and_line_ends_are_converted(ingest_files: Callable[..., Corpus]) -> None:
     corpus = ingest_files(
         {
             "utf16.c": "﻿int é;\r\n".encode("utf-16-le"),
@@ -125,10 +125,10 @@ def test_encodings_are_converted_and_line_ends_kept(ingest_files: Callable[..., 
         }
     )
     assert by_path(corpus) == {
-        "utf16.c": "int é;\r\n".encode(),
-        "utf8.c": b"int x;\r\n",
+        "utf16.c": "int é;\n".encode(),
+        "utf8.c": b"int x;\n",
         "latin.c": "// Jürgen Müller aus München\n".encode(),
-        "bidi.c": "int \u202ea\u200b;\r".encode(),
+        "bidi.c": "int \u202ea\u200b;\n".encode(),
     }
     assert corpus.report["skipped"]["binary"] >= 2 and sum(corpus.report["skipped"].values()) == 4
     assert corpus.report["encodings"]["cp1252"] == 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cllm.corpus import text
 from cllm.corpus.text import Skipped, Text, decode, read_text
+from cllm.corpus.text_form import TextForm
 
 SENTENCE = "// Jürgen Müller aus München\nint main(void) { return 0; }\n"
 
@@ -22,10 +23,27 @@ def skip_reason(data: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    "content", [b"a\r\nb\rc\n", "é\u202e\u200b🙂\n".encode(), b"", b"x", b"<|endoftext|>\n", b"\x1b[1m"]
+    "content", [b"a\n\nb\n", "é\u202e\u200b🙂\n".encode(), b"", b"x", b"<|endoftext|>\n", b"\x1b[1m"]
 )
 def test_utf8_is_unchanged(content: bytes) -> None:
-    assert decode(content) == Text(content, "utf-8")
+    assert decode(content) == Text(content, TextForm())
+
+
+@pytest.mark.parametrize(
+    ("data", "content", "newline"),
+    [
+        (b"a\r\nb\r\n", b"a\nb\n", b"\r\n"),
+        (b"a\rb\r\rc", b"a\nb\n\nc", b"\r"),
+        (b"a\r\nb\nc\r\n", b"a\nb\nc\n", b"\r\n"),
+        (b"a\r\nb\n", b"a\nb\n", b"\n"),
+        (b"\r\n\r\r\n\n\r\n", b"\n\n\n\n\n", b"\r\n"),
+        ("größer\r\n".encode("latin-1"), "größer\n".encode(), b"\r\n"),
+        (codecs.BOM_UTF16_LE + "a\r\n\u0d0a".encode("utf-16-le"), "a\n\u0d0a".encode(), b"\r\n"),
+    ],
+)
+def test_line_ends_become_lf_and_the_form_has_the_dominant_one(data: bytes, content: bytes, newline: bytes) -> None:
+    found = decode(data)
+    assert (found.content, found.form.newline) == (content, newline)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +57,9 @@ def test_utf8_is_unchanged(content: bytes) -> None:
     ],
 )
 def test_byte_order_mark_sets_the_encoding_and_is_removed(bom: bytes, encoding: str) -> None:
-    assert decode(bom + "é\r\n🙂".encode(encoding)) == Text("é\r\n🙂".encode(), f"{encoding} with BOM")
+    found = decode(bom + "é\r\n🙂".encode(encoding))
+    assert found == Text("é\n🙂".encode(), TextForm(encoding=encoding, has_bom=True, newline=b"\r\n"))
+    assert found.form.name == f"{encoding} with BOM"
     assert skip_reason(bom + b"\xd8\xff\xff") == "unknown encoding"
 
 
@@ -73,14 +93,14 @@ def test_western_single_byte_encodings_are_converted(encoding: str) -> None:
 )
 def test_other_legacy_encodings_are_converted(encoding: str, line: str) -> None:
     written = (line + "int x;\n") * 10
-    assert decode(written.encode(encoding)) == Text(written.encode(), encoding)
+    assert decode(written.encode(encoding)) == Text(written.encode(), TextForm(encoding=encoding))
 
 
 def test_binary_is_skipped() -> None:
     assert skip_reason(b"\x7fELF\x02\x01\x01\x00\x00") == "binary"
     assert skip_reason(b"int x;\n" * 1000 + b"\0") == "binary"
     assert skip_reason(codecs.BOM_UTF16_LE + b"a\0\0\0") == "binary"
-    assert decode(b"x" * 8192 + b"\0").encoding == "utf-8"  # git's rule: the first 8 KiB decide
+    assert decode(b"x" * 8192 + b"\0").form.encoding == "utf-8"  # git's rule: the first 8 KiB decide
     with pytest.raises(Skipped):
         decode(bytes(range(1, 256)) * 200)
 

@@ -5,14 +5,20 @@ the one that the first line opens, or else the one around the cursor; outside an
 construct.
 """
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 from tree_sitter import Node
 
+from cllm.corpus.newlines import CR, CRLF, LF
+from cllm.generation.predict.prompt_text import encodable_length
 from cllm.generation.predict.sampling import Until
 from cllm.syntax.closing import nesting_levels
 from cllm.syntax.error_count import complete_construct_end
+
+# Learned texts have LF only, yet a network can generate any byte.
+BLANK_LINE, LONE_CR = re.compile(rb"\r?\n\r?\n"), re.compile(rb"\r(?!\n)")
 
 
 class StoppingCriteria:
@@ -25,26 +31,34 @@ class StoppingCriteria:
         language: str | None = None,
         prefix: bytes = b"",
         suffix: bytes = b"",
+        encoding: str = "utf-8",
     ) -> None:
         """Set the criteria. The end of a block needs a language with a grammar; without one, an empty line ends it.
 
-        The bracket that closes the block around the cursor is left to the suffix, if there is one.
+        The bracket that closes the block around the cursor is left to the suffix, if there is one. The text ends before
+        a character that `encoding` lacks.
         """
+        self._encoding = encoding
         self._until, self._stop = until, [word.encode("utf-8", "surrogateescape") for word in stop]
         self._language, self._prefix, self._has_suffix = language, prefix, bool(suffix.strip())
 
     def stop_offset(self, generated: bytes, num_new_bytes: int) -> int | None:
         """Return the offset at which `generated` ends, or None; only its last `num_new_bytes` are unchecked."""
+        generated = LONE_CR.sub(LF, generated) if CR in generated else generated
         offsets = [offset for offset in (generated.find(word) for word in self._stop) if offset >= 0]
         if self._until != "tokens" and b"\n" in generated[-num_new_bytes:]:
             found = line_end(generated) if self._until == "line" else self._block_end(generated)
             offsets += [found] if found is not None else []
-        return min(offsets, default=None)
+        if not self._encoding.startswith("utf") and not generated[-num_new_bytes:].isascii():
+            found = encodable_length(generated, self._encoding)
+            offsets += [found] if found is not None else []
+        end = min(offsets, default=None)
+        return end - 1 if end and generated[end - 1 : end + 1] == CRLF else end
 
     def _block_end(self, generated: bytes) -> int | None:
         if self._language is None:
-            end = generated.find(b"\n\n", len(generated) - len(generated.lstrip()))
-            return end if end >= 0 else None
+            blank_line = BLANK_LINE.search(generated, len(generated) - len(generated.lstrip()))
+            return blank_line.start() if blank_line else None
         if self._language == "Python":
             return indented_block_end(self._prefix, generated)
         begin = len(self._prefix)

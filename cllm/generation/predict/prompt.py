@@ -8,8 +8,11 @@ cut occurs in no training data. So the last pre-token is removed, and the comple
 from dataclasses import dataclass
 
 from cllm.config import check_bounds
+from cllm.corpus.characters import complete_length, next_boundary
+from cllm.corpus.newlines import dominant_newline
 from cllm.dataset import path_header
 from cllm.dataset.fim import arrange_spm
+from cllm.generation.predict.prompt_text import as_learned, as_written
 from cllm.syntax.grammars import language_with_grammar
 from cllm.tokenizer import Tokenizer
 
@@ -43,9 +46,12 @@ LARGE_WINDOW = Window(prefix_bytes=1 << 16, suffix_bytes=1 << 14)
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """The bytes before and after the cursor; the file's path, relative to the repository; its language; the window.
+    """The text before and after the cursor; the file's path, relative to the repository; its language; the window.
 
-    `language` is one that has a grammar (`cllm.syntax`). It defaults to the language of the path; None if unknown.
+    The text is UTF-8 with any line ends; it becomes what would be learned of it (`prompt_text.as_learned`), and
+    completions are written with `newline`, by default the line end that the text has most of. They end before a
+    character that `encoding`, which is the file's, lacks. `language` is one that has a grammar (`cllm.syntax`). It
+    defaults to the language of the path; None if unknown.
     """
 
     prefix: bytes
@@ -53,10 +59,20 @@ class Prompt:
     path: str | None = None
     language: str | None = None
     window: Window = Window()
+    newline: bytes = b""
+    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
+        newline = self.newline or dominant_newline(self.prefix + self.suffix)
+        prefix, suffix = as_learned(self.prefix, self.suffix)
+        for name, value in (("newline", newline), ("prefix", prefix), ("suffix", suffix)):
+            object.__setattr__(self, name, value)
         if self.language is None and self.path is not None:
             object.__setattr__(self, "language", language_with_grammar(self.path))
+
+    def written(self, text: str) -> str:
+        """A completion's text with the line ends of this prompt."""
+        return as_written(text, self.newline)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +105,8 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max
         header = path_header(prompt.path, tokenizer)
     elif not prompt.suffix:
         text = PARAGRAPH + text
-    prefix_ids, suffix_ids = tokenizer.encode(text), tokenizer.encode(prompt.suffix[: prompt.window.suffix_bytes])
+    suffix_ids = tokenizer.encode(_first_bytes(prompt.suffix, prompt.window.suffix_bytes))
+    prefix_ids = tokenizer.encode(text)
     if suffix_ids:
         header += arrange_spm([], suffix_ids[: context_length // SUFFIX_SHARE], special)
     token_prefix, piece_length = b"", min(tokenizer.last_pretoken_bytes(text), MAX_HEALED_BYTES)
@@ -109,9 +126,20 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, context_length: int, max
 
 
 def _window_start(prefix: bytes, max_bytes: int) -> int:
-    """Start of the window of a prefix that is used: the start of a line, which rarely moves as the prefix grows."""
+    """Start of the window of a prefix that is used: the start of a line, which rarely moves as the prefix grows.
+
+    In a line that is longer than the window, it is the start of a character.
+    """
     begin = _round_up_to_step(len(prefix) - max_bytes, max(1, max_bytes // WINDOW_STEPS))
-    return prefix.find(b"\n", begin - 1) + 1 if begin and b"\n" in prefix[begin - 1 :] else begin
+    if begin and b"\n" in prefix[begin - 1 :]:
+        return prefix.find(b"\n", begin - 1) + 1
+    return next_boundary(prefix, begin) if begin else 0
+
+
+def _first_bytes(suffix: bytes, max_bytes: int) -> bytes:
+    """The first bytes of a suffix, without an incomplete character at their end."""
+    first = suffix[:max_bytes]
+    return first[: complete_length(first)] if len(first) < len(suffix) else first
 
 
 def _round_up_to_step(offset: int, step: int) -> int:

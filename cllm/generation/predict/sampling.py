@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from cllm.config import check_bounds, check_choice
+from cllm.corpus.newlines import LF
+from cllm.generation.predict.prompt_text import as_written
 
 Until = Literal["line", "block", "tokens"]
 
@@ -15,6 +17,7 @@ Until = Literal["line", "block", "tokens"]
 class SamplingParams:
     """Sampling parameters. Temperature 0 takes the most probable token; the other filters are off at their defaults.
 
+    `stop`: texts that a completion ends before; each line end in them stands for the prompt's.
     `until`: the stopping criterion (`guide.stopping`), after at most `max_tokens` tokens. `valid`: the text must be
     syntactically valid at the cursor if its language has a grammar (`guide.search`).
     """
@@ -40,6 +43,7 @@ class SamplingParams:
             seed=(0, (1 << 31) - 1),
         )
         check_choice("until", self.until, ("line", "block", "tokens"))
+        object.__setattr__(self, "stop", tuple(as_written(word, LF) for word in self.stop))
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
