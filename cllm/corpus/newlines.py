@@ -21,6 +21,8 @@ def with_newline(text: bytes, newline: bytes) -> bytes:
 
 def dominant_newline(text: bytes) -> bytes:
     """The line end that a text has most of; LF before CRLF before CR where they are equally many, or there are none."""
+    if CR not in text:
+        return LF
     num_crlf = text.count(CRLF)
     counts = {LF: text.count(LF) - num_crlf, CRLF: num_crlf, CR: text.count(CR) - num_crlf}
     return max(counts, key=lambda newline: counts[newline])
