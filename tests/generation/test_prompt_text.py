@@ -34,6 +34,7 @@ def test_any_cursor_sees_whole_characters_and_lf(text: str, cursor: int) -> None
         (b"a\r", b"", (b"a\n", b"")),
         (b"a\r\n", b"\r\nb", (b"a\n", b"\nb")),
         (codecs.BOM_UTF8 + b"a", b"", (b"a", b"")),
+        (b"", codecs.BOM_UTF8 + b"a", (b"", b"a")),
         (b"gr\xc3", b"\xb6\xc3\x9fe", (b"gr", "ße".encode())),
         (b"\xff\xfe", b"\xff", (b"\xff\xfe", b"\xff")),
         (b"\t ", b"\t", (b"\t ", b"\t")),

@@ -20,8 +20,9 @@ def as_learned(prefix: bytes, suffix: bytes) -> tuple[bytes, bytes]:
     """
     if prefix.endswith(CR) and suffix.startswith(LF):
         prefix = prefix[:-1]
-    prefix = to_lf(prefix).removeprefix(codecs.BOM_UTF8)
-    suffix = to_lf(suffix)
+    if not prefix:
+        suffix = suffix.removeprefix(codecs.BOM_UTF8)
+    prefix, suffix = to_lf(prefix).removeprefix(codecs.BOM_UTF8), to_lf(suffix)
     return prefix[: complete_length(prefix)], suffix[next_boundary(suffix, 0) :]
 
 
