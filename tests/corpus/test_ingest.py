@@ -111,6 +111,17 @@ def test_repository_of_identical_files_is_split_by_lines(ingest_files: Callable[
     assert corpus.report["exact_duplicates"] == 32
 
 
+@pytest.mark.parametrize("newline", [b"\r\n", b"\r"])
+def test_a_repository_is_the_same_corpus_with_any_line_ends(
+    ingest_files: Callable[..., Corpus], newline: bytes
+) -> None:
+    files = {f"src/{number}.c": source(number) for number in range(20)}
+    plain = ingest_files(files)
+    documents = [(document.path, document.split, document.sha256) for document in plain.documents]
+    found = ingest_files({path: content.replace(b"\n", newline) for path, content in files.items()})
+    assert [(document.path, document.split, document.sha256) for document in found.documents] == documents
+
+
 def test_encodings_and_line_ends_are_converted(ingest_files: Callable[..., Corpus]) -> None:
     corpus = ingest_files(
         {
