@@ -60,6 +60,12 @@ def matches(grammar: Grammar, text: str) -> bool:
             ['"\\u0041\\u00e9"', '"\\"\\n"', '"\\ud83d\\ude00x"'],
             ['"\\u0041bc"', '"\\ud83d"', '"\\u00"', '"\\q"'],
         ),
+        (Grammar.schema('{"type": "array", "uniqueItems": false}'), ["[1,1]"], ["1"]),
+        (
+            Grammar.schema('{"properties": {"uniqueItems": {"type": "null"}}, "propertyNames": {}, "type": "object"}'),
+            ['{"uniqueItems":null}'],
+            ['{"uniqueItems":1}'],
+        ),
         (Grammar.schema('{"x-guidance": {"json_allowed_escapes": "n"}, "type": "string"}'), ['"\\n"'], ['"\\t"']),
         (Grammar.schema('{"x-guidance": {"whitespace_pattern": "_?"}, "type": "array"}'), ["[_]"], ["[ ]"]),
         (Grammar.regex("[a-c]+(/|é)?\n?"), ["a", "abc/", "cé\n"], ["", "ad", "é"]),

@@ -14,7 +14,12 @@ from llguidance import LLMatcher, LLParserLimits
 
 from cllm.errors import UsageError
 from cllm.generation.grammar.gbnf import gbnf_to_lark
-from cllm.generation.grammar.json_schema import Schema, error_place, remove_unknown_formats, unknown_formats_note
+from cllm.generation.grammar.json_schema import (
+    Schema,
+    error_place,
+    remove_keywords_without_effect,
+    unknown_formats_note,
+)
 
 # llguidance resolves references recursively: a chain of 3,000 rules, or of 3,000 "$ref", overflows its stack and ends
 # the process; one of 1,500 does not.
@@ -64,7 +69,7 @@ class Grammar:
             return cls._validated(SCHEMA, _schema_to_lark(json.dumps(schema)))
         options = schema.get("x-guidance", {})
         schema["x-guidance"] = JSON_OPTIONS | options if isinstance(options, dict) else options
-        formats = remove_unknown_formats(schema)
+        formats = remove_keywords_without_effect(schema)
         lark = _schema_to_lark(json.dumps(schema))
         if (reason := _compile_error(lark)) is not None:
             place = error_place(schema, lambda inner: _compile_error(_schema_to_lark(inner)))

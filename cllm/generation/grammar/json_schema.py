@@ -1,8 +1,9 @@
 """A JSON schema before llguidance compiles it: its sub-schemas, its unknown formats, the place of an error.
 
 Formats that are not known restrict nothing (JSON Schema 2020-12, Validation, section 7.2.3); llguidance rejects them,
-so they are removed. Sub-schemas are what stands where a schema may stand, and below unknown keywords, since a "$ref"
-may lead there; the values of `const`, `enum`, `default` and `examples` are data.
+and some keywords even with a value that allows everything, so these are removed. Sub-schemas are what stands where a
+schema may stand, and below unknown keywords, since a "$ref" may lead there; the values of `const`, `enum`, `default`
+and `examples` are data.
 """
 
 import json
@@ -11,6 +12,14 @@ from typing import Any
 
 # Those that llguidance 1.9.1 checks.
 KNOWN_FORMATS = frozenset({"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"})
+# Of keywords that llguidance rejects, the values that restrict nothing; programs that generate schemas write them.
+VALUES_WITHOUT_EFFECT: dict[str, list[Any]] = {
+    "dependentRequired": [{}],
+    "propertyNames": [True, {}],
+    "unevaluatedItems": [True, {}],
+    "unevaluatedProperties": [True, {}],
+    "uniqueItems": [False],
+}
 DEFINITIONS = ("$defs", "definitions")
 KEYWORDS_WITH_NAMED_SCHEMAS = {*DEFINITIONS, "dependencies", "dependentSchemas", "patternProperties", "properties"}
 KEYWORDS_WITH_DATA = {"const", "default", "enum", "examples", "x-guidance"}
@@ -34,8 +43,8 @@ def subschemas(schema: Schema) -> Iterator[tuple[str, Schema]]:
         yield from ((f"/{_escaped(keyword)}{name}", inner) for name, inner in named if isinstance(inner, dict))
 
 
-def remove_unknown_formats(schema: Schema) -> list[str]:
-    """Remove formats that are not known from a schema, in place; return them, each once, in the schema's order."""
+def remove_keywords_without_effect(schema: Schema) -> list[str]:
+    """Remove what restricts nothing from a schema, in place; return the unknown formats, each once, in their order."""
     unknown: dict[str, None] = {}
     pending = [schema]
     while pending:  # without recursion: Python's limit is near the depth that its JSON parser accepts
@@ -44,6 +53,9 @@ def remove_unknown_formats(schema: Schema) -> list[str]:
         if isinstance(name, str) and name not in KNOWN_FORMATS:
             unknown[name] = None
             del inner["format"]
+        for keyword, values in VALUES_WITHOUT_EFFECT.items():
+            if keyword in inner and inner[keyword] in values:
+                del inner[keyword]
         pending += reversed([found for _, found in subschemas(inner)])
     return list(unknown)
 
