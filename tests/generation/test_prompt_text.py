@@ -36,7 +36,9 @@ def test_any_cursor_sees_whole_characters_and_lf(text: str, cursor: int) -> None
         (codecs.BOM_UTF8 + b"a", b"", (b"a", b"")),
         (b"", codecs.BOM_UTF8 + b"a", (b"", b"a")),
         (b"gr\xc3", b"\xb6\xc3\x9fe", (b"gr", "ße".encode())),
+        (b"\xb6x\xb6\xff", b"a\xc3", (b"x\xb6\xff", b"a")),
         (b"\xff\xfe", b"\xff", (b"\xff\xfe", b"\xff")),
+        (b"\xb6\xb6", b"\xe2\x82", (b"", b"")),
         (b"\t ", b"\t", (b"\t ", b"\t")),
     ],
 )

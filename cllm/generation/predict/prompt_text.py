@@ -14,7 +14,7 @@ LINE_END = re.compile(r"\r\n?|\n")
 
 
 def as_learned(prefix: bytes, suffix: bytes) -> tuple[bytes, bytes]:
-    """The text before and after a cursor with LF, without a byte order mark and without half characters at the cursor.
+    """The text before and after a cursor with LF, without a byte order mark and without half characters at any end.
 
     A cursor between CR and LF is before both.
     """
@@ -23,7 +23,11 @@ def as_learned(prefix: bytes, suffix: bytes) -> tuple[bytes, bytes]:
     if not prefix:
         suffix = suffix.removeprefix(codecs.BOM_UTF8)
     prefix, suffix = to_lf(prefix).removeprefix(codecs.BOM_UTF8), to_lf(suffix)
-    return prefix[: complete_length(prefix)], suffix[next_boundary(suffix, 0) :]
+    return _whole(prefix), _whole(suffix)
+
+
+def _whole(text: bytes) -> bytes:
+    return text[next_boundary(text, 0) : complete_length(text)]
 
 
 def as_written(text: str, newline: bytes) -> str:
