@@ -90,7 +90,7 @@ def is_between_characters(text: bytes, *offsets: int) -> bool:
 
 
 def _rest_of_line(text: bytes, position: int, _: np.random.Generator) -> Span | None:
-    _, end = line_at(text, position)
+    end = line_at(text, position)[1]
     return (position, end) if text[position:end].strip() else None
 
 
