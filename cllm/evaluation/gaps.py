@@ -19,13 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cllm.corpus import Corpus
+from cllm.syntax.delimiters import DELIMITER, scan_delimiters, track_delimiter
 
 MAX_LINES = 5  # missing lines of the kind `lines`
 MIN_NAME_BYTES = 4
 MAX_TRIES = 200  # sampled positions per wanted gap
 NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
-CLOSER_OF = {b"(": b")", b"[": b"]", b"{": b"}", b'"': b'"', b"'": b"'", b"`": b"`", b"/*": b"*/"}
-DELIMITER = re.compile(rb"\\.|/\*|\*/|[()\[\]{}\"'`]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,10 @@ def draw_gaps(corpus: Corpus, count: int, seed: int) -> Iterator[Gap]:
         for document, span in _sampled_spans(texts, find_span, count, generator):
             inserted = b"\n" if kind == "nothing_missing" else b""
             yield Gap(kind=kind, document=document, begin=span[0], end=span[1], inserted=inserted)
-    whole_file: tuple[tuple[str, Callable[[bytes], Span]], ...] = (("file_start", _first_line), ("file_end", _last_line))
+    whole_file: tuple[tuple[str, Callable[[bytes], Span]], ...] = (
+        ("file_start", _first_line),
+        ("file_end", _last_line),
+    )
     for kind, find_line in whole_file:
         spans = [(document, find_line(text)) for document, text in enumerate(texts) if text.strip()]
         for index in np.random.default_rng([seed, len(SPANS)]).permutation(len(spans))[:count].tolist():
@@ -158,23 +160,6 @@ def line_at(text: bytes, position: int) -> Span:
 def indent_length(line: bytes) -> int:
     """Number of blanks and tabs at the start of a line."""
     return len(line) - len(line.lstrip(b" \t"))
-
-
-def scan_delimiters(text: bytes) -> list[bytes]:
-    """Return the brackets, quotes and comments that are open at the end of a part of a line; a heuristic."""
-    open_delimiters: list[bytes] = []
-    for found in DELIMITER.finditer(text):
-        track_delimiter(found[0], open_delimiters)
-    return open_delimiters
-
-
-def track_delimiter(delimiter: bytes, open_delimiters: list[bytes]) -> None:
-    """Update the open delimiters, outermost first, by the next one of the text; a closer without opener is ignored."""
-    innermost = open_delimiters[-1] if open_delimiters else b""
-    if CLOSER_OF.get(innermost) == delimiter:
-        open_delimiters.pop()
-    elif innermost not in (b'"', b"'", b"`", b"/*") and delimiter in CLOSER_OF:
-        open_delimiters.append(delimiter)
 
 
 SPANS: dict[str, FindSpan] = {

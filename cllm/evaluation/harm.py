@@ -7,11 +7,12 @@ nobody knows, leaves a syntax error, or has line ends that the file has not. No 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cllm.evaluation.gaps import DELIMITER, Gap, line_at, scan_delimiters, track_delimiter
+from cllm.evaluation.gaps import Gap
 from cllm.syntax.closing import find_closing
+from cllm.syntax.delimiters import num_closed, scan_delimiters
 from cllm.syntax.error_count import count_errors
 from cllm.syntax.grammars import language_with_grammar
-from cllm.syntax.words import is_word_byte
+from cllm.syntax.words import first_word, is_word_byte, last_word
 
 MIN_REPEATED_BYTES = 2  # of the rest of the line: a single bracket may end both texts
 FAULTS = ("repeats", "closes", "breaks a name", "leaves an error", "has other line ends")
@@ -74,14 +75,7 @@ def repeats_rest(expected: bytes, suggested: bytes, after: bytes) -> bool:
 
 def closes_outer(before: bytes, suggested: bytes) -> bool:
     """Whether a suggestion closes a bracket, quote or comment that was opened before the cursor on its line."""
-    line_start, _ = line_at(before, len(before))
-    open_delimiters = scan_delimiters(before[line_start:])
-    depth = len(open_delimiters)
-    for found in DELIMITER.finditer(suggested):
-        track_delimiter(found[0], open_delimiters)
-        if len(open_delimiters) < depth:
-            return True
-    return False
+    return num_closed(scan_delimiters(before[before.rfind(b"\n") + 1 :]), suggested) > 0
 
 
 def breaks_name(before: bytes, suggested: bytes, after: bytes, is_known_name: Callable[[bytes], bool]) -> bool:
@@ -93,20 +87,6 @@ def breaks_name(before: bytes, suggested: bytes, after: bytes, is_known_name: Ca
     if not is_word_byte(suggested[-1]):
         return False
     return not is_known_name(last_word(before + suggested) + first_word(after))
-
-
-def first_word(text: bytes) -> bytes:
-    """The letters, digits and underscores at the start of a text."""
-    end = next((index for index, byte in enumerate(text) if not is_word_byte(byte)), len(text))
-    return text[:end]
-
-
-def last_word(text: bytes) -> bytes:
-    """The letters, digits and underscores at the end of a text."""
-    begin = len(text)
-    while begin and is_word_byte(text[begin - 1]):
-        begin -= 1
-    return text[begin:]
 
 
 def leaves_error(gap: Gap, text: bytes, path: str, suggested: bytes) -> bool:
