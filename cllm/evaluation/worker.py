@@ -68,10 +68,11 @@ def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> di
     }
 
 
-def complete_prompt(model: str, memory: str, dtype: str, prompt: str, max_tokens: int) -> str:
-    """Return a prompt with its greedy completion."""
+def complete_prompt(model: str, memory: str, dtype: str, language: str, prompt: str, max_tokens: int) -> str:
+    """Return a prompt with its greedy completion, as `cllm complete` writes it: a valid block."""
     completer = completer_of(model, memory, dtype)
-    (completion,) = completer.complete(Prompt(prefix=prompt.encode()), SamplingParams(max_tokens=max_tokens))
+    params = SamplingParams(max_tokens=max_tokens, until="block", valid=True)
+    (completion,) = completer.complete(Prompt(prefix=prompt.encode(), language=language), params)
     return prompt + completion.text
 
 

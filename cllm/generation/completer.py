@@ -15,8 +15,8 @@ from cllm.generation.guide.decode_state import DecodeState, decode_interleaved
 from cllm.generation.guide.guide import Guide
 from cllm.generation.guide.repetition import Repetition
 from cllm.generation.guide.stopping import StoppingCriteria
+from cllm.generation.infill.known_text import KnownText
 from cllm.generation.infill.right_context import RightContext
-from cllm.generation.known_text import KnownText
 from cllm.generation.predict.decoder import Decoder
 from cllm.generation.predict.predictors import MAX_DRAFTED, MemoryPredictor, NetworkPredictor, Predictor
 from cllm.generation.predict.prompt import EncodedPrompt, Prompt, encode_prompt
@@ -150,9 +150,7 @@ class Completer:
         """The text to the right of the cursor if there is any and a memory can price it."""
         if not prompt.suffix.strip() or not isinstance(predictor, MemoryPredictor):
             return None
-        return RightContext(
-            prefix=prompt.prefix, suffix=prompt.suffix, gap_cost=predictor.gap_cost, is_known_name=known.has_name
-        )
+        return RightContext(prefix=prompt.prefix, suffix=prompt.suffix, gap_cost=predictor.gap_cost, known=known)
 
     def _decode_states(
         self,

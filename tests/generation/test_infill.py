@@ -4,8 +4,8 @@ import pytest
 
 from cllm.corpus import Document
 from cllm.generation import Completer, Prompt, SamplingParams
+from cllm.generation.infill.known_text import KnownText
 from cllm.generation.infill.right_context import RightContext
-from cllm.generation.known_text import KnownText
 from cllm.memory.memory import Memory
 from cllm.tokenizer import Tokenizer
 
@@ -106,8 +106,8 @@ def right(prefix: bytes, suffix: bytes) -> RightContext:
     def no_cost(text: bytes, after: bytes, num_dropped: int = 0) -> float:
         raise AssertionError("not asked")
 
-    is_known = {b"config", b"total"}.__contains__
-    return RightContext(prefix=prefix, suffix=suffix, gap_cost=no_cost, is_known_name=is_known)
+    known = KnownText(b"config(total)", b"", None)
+    return RightContext(prefix=prefix, suffix=suffix, gap_cost=no_cost, known=known)
 
 
 def test_names_that_the_cursor_splits_stay_whole() -> None:
@@ -141,3 +141,13 @@ def test_known_names_are_whole_words(completer: Completer) -> None:
     for name in (b"her", b"ind_entry", b"find_entr", b"nowhere"):
         assert not known.has_name(name)
     assert not KnownText(b"", b"", None).has_name(b"find_entry")
+
+
+def test_name_middles_complete_a_split_name_to_a_known_one(completer: Completer) -> None:
+    known = KnownText(b"int release_all, re_try;", b"return release;", completer.memory)
+    assert known.name_middles(b"re", b"se") == [b"lea"]
+    assert known.name_middles(b"re", b"entry") == [b"lease_"]
+    assert known.name_middles(b"f", b"_entry") == [b"ind"]
+    assert known.name_middles(b"re", b"lease") == [], "nothing is missing in it"
+    assert known.name_middles(b"xy", b"z") == []
+    assert right(b"con", b"ig()").name_middles == [b"f"] and right(b"con", b"(ig)").name_middles == []

@@ -17,6 +17,8 @@ def offset(prefix: bytes, generated: bytes, repository: bytes = b"") -> int | No
         (b"", b"a();\nb();\na();\nb();", b"a();\nb();"),
         (b"x\n  a();\n  ", b"a();\n", b"a();\n"),
         (b"x\n  a();\n", b"  a();", b"  a();"),
+        (b"x\n  a();\n", b"    a();\n", b"a();\n"),
+        (b"f(\n  *,\n", b"  *,\n", b"*,\n"),
         (b"x\n  a();\n  y", b"\n  b();\n  b();", b"  b();"),
         (b"int f(", b"int a, int a, int a, int a)", b"int a, int a)"),
     ],
@@ -32,7 +34,6 @@ def test_the_offset_of_the_last_repeated_part(prefix: bytes, generated: bytes, r
     ("prefix", "generated"),
     [
         (b"", b"a();\nb();\na();\n"),
-        (b"x\n  a();\n", b"    a();\n"),
         (b"x\n  a();\n  ", b"b();\n"),
         (b"", b"}\n}\n}\n"),
         (b"", b"\n\n\n"),

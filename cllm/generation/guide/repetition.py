@@ -5,10 +5,12 @@ A repetition is wrong only if the repository has none like it: tables and tests 
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 MAX_PERIOD_LINES = 8
 TAIL_LINES = 16  # of the prompt, with which generated lines are compared
 WORD = re.compile(rb"\w")
+CLOSERS = re.compile(rb"[\s)\]};,]*")  # lines of these follow each other by nesting
 REPEATED_PART = re.compile(rb"(.{4,40}?)\1\1")  # within a line
 
 
@@ -36,17 +38,19 @@ class Repetition:
         return self._repeated_part(generated)
 
     def _repeated_lines(self, text: bytes, starts: list[int], period: int) -> int | None:
-        """The begin of the last `period` lines of a text if they repeat those before them."""
-        if len(starts) < 2 * period + 1 or self._line_start_of(starts[-1 - period]) < len(self._tail):
+        """The begin of the last `period` lines of a text if they repeat those before them, indentation aside."""
+        count = len(starts) - 1
+        if count < 2 * period or self._line_start_of(starts[count - period]) < len(self._tail):
             return None
-        part = text[starts[-1 - period] :]
-        if not WORD.search(part):
+        lines = [text[begin:end].strip() for begin, end in pairwise(starts)]
+        part = lines[count - period :]
+        if all(CLOSERS.fullmatch(line) for line in part):
             return None
-        begin = len(text) - len(part)
-        while text[:begin].endswith(part):
-            begin -= len(part)
-        is_repeated = begin < starts[-1 - period]
-        return starts[-1 - period] if is_repeated and not self._occurs(text[begin:]) else None
+        first = count - period
+        while first >= period and lines[first - period : first] == part:
+            first -= period
+        is_repeated = first < count - period
+        return starts[count - period] if is_repeated and not self._occurs(text[starts[first] :]) else None
 
     def _line_start_of(self, start: int) -> int:
         """A line that begins before the cursor counts as generated if only blanks stand before the cursor."""

@@ -49,7 +49,8 @@ def _continue_block(state: DecodeState, guide: Guide | None, right: RightContext
     for progress in decode_lines(state, guide):
         texts.append(progress.text)
         yield progress._replace(is_last=False)
-    yield Progress(min(texts, key=lambda text: right.cost(text.rstrip(b"\n"))), True)
+    texts.sort(key=lambda text: right.cost(text.rstrip(b"\n")))
+    yield Progress(next((text for text in texts if _fits(text, guide)), b""), True)
 
 
 def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightContext) -> bytes:
@@ -57,13 +58,13 @@ def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightConte
     search, priced = BranchSearch(state, guide), {b"": right.cost_of_nothing}
     for _ in range(MAX_FILL_BRANCHES):
         _decode_past_gap(state, right)
-        texts = [state.text[:end] for end in _candidate_ends(state, right)]
+        texts = [*(state.text[:end] for end in _candidate_ends(state, right)), *right.name_middles]
         new = {text: right.cost(text) for text in texts if text not in priced}
         priced |= new
         for text in sorted(new, key=lambda text: new[text])[:MAX_CHECKED]:
             if new[text] >= priced[b""]:
                 break
-            if right.joins(text) and (guide is None or (guide.fits(text) and guide.accepts(text))):
+            if right.joins(text) and _fits(text, guide):
                 return text
         search.push_alternatives(0, min(MAX_BRANCHED_STEPS, len(state.steps)) - 1)
         if not search.take_best():
@@ -86,13 +87,17 @@ def _candidate_ends(state: DecodeState, right: RightContext) -> list[int]:
     return sorted(end for end in after_tokens | before_rest if 0 < end <= len(line) and line[:end].strip())
 
 
+def _fits(text: bytes, guide: Guide | None) -> bool:
+    return guide is None or (guide.fits(text) and guide.accepts(text))
+
+
 def _propose_line(state: DecodeState, guide: Guide | None, right: RightContext) -> Progress | None:
-    """Decode a line that does not repeat the next one; None if none was found."""
+    """Decode a line for the cursor's line that does not repeat the next one; None if none was found."""
     search = BranchSearch(state, guide)
     for _ in range(MAX_FILL_BRANCHES):
         line = decode_line(state, guide)
-        if not right.repeats(line.text):
-            return line if line.text.strip() else None
+        if line.text.strip() and not right.leaves_blank(line.text) and not right.repeats(line.text):
+            return line
         search.push_alternatives(0, min(MAX_BRANCHED_STEPS, len(state.steps)) - 1)
         if not search.take_best():
             return None

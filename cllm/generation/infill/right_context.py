@@ -4,11 +4,11 @@ The predictor prices a candidate together with what follows it: the less the tex
 the better the candidate fits (a maximum a posteriori estimate by a left-to-right model). "Nothing" is a candidate, too.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from cllm.generation.infill.known_text import MAX_NAME_BYTES, KnownText
 from cllm.syntax.delimiters import num_closed, scan_delimiters
 from cllm.syntax.words import first_word, is_word_byte, last_word
 
@@ -24,15 +24,12 @@ class GapCost(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RightContext:
-    """Text before and after a cursor that is not at the end of its file.
-
-    `is_known_name`: whether a name occurs in the repository or the file.
-    """
+    """Text before and after a cursor that is not at the end of its file; what the repository and the file contain."""
 
     prefix: bytes
     suffix: bytes
     gap_cost: GapCost
-    is_known_name: Callable[[bytes], bool]
+    known: KnownText
 
     @cached_property
     def line_before(self) -> bytes:
@@ -79,6 +76,10 @@ class RightContext:
             return self.cost(b"")
         return self.gap_cost(b"", self.below[:MAX_BELOW_BYTES], len(self.line_before))
 
+    def leaves_blank(self, text: bytes) -> bool:
+        """Whether a text leaves the cursor's line blank."""
+        return self.is_on_blank_line and text.startswith(b"\n")
+
     def repeats(self, text: bytes) -> bool:
         """Whether a line is the next one that is not blank, leading and trailing blanks aside."""
         return text.strip() == self.below.strip()
@@ -91,13 +92,19 @@ class RightContext:
         """
         return self._joins_name(text) and self._leaves_closers(text)
 
+    @property
+    def name_middles(self) -> list[bytes]:
+        """Texts that complete the name that the cursor splits to a known one; none outside of a name."""
+        left, right = last_word(self.prefix[-MAX_NAME_BYTES:]), first_word(self.suffix[:MAX_NAME_BYTES])
+        return self.known.name_middles(left, right) if left and right else []
+
     def _joins_name(self, text: bytes) -> bool:
         if not is_word_byte(self.suffix[0]):
             return True
         if self.prefix and is_word_byte(self.prefix[-1]) and not all(is_word_byte(byte) for byte in text):
             return False
-        begin = last_word(self.prefix[-len(text) - 256 :] + text)
-        return not begin or self.is_known_name(begin + first_word(self.suffix))
+        begin = last_word(self.prefix[-MAX_NAME_BYTES:] + text)
+        return not begin or self.known.has_name(begin + first_word(self.suffix))
 
     def _leaves_closers(self, text: bytes) -> bool:
         outer = scan_delimiters(self.line_before)
