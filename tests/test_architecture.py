@@ -55,12 +55,18 @@ ALLOWED: dict[str, set[str]] = {
 # Subpackages: each may import the subpackages in its row; "" stands for the modules directly in the package.
 ALLOWED_INNER: dict[str, dict[str, set[str]]] = {
     "memory": {"mixer": set(), "index": set(), "": {"mixer", "index"}},
-    "generation": {"predict": set(), "grammar": set(), "guide": {"predict"}, "": {"predict", "grammar", "guide"}},
+    "generation": {
+        "predict": set(),
+        "grammar": set(),
+        "guide": {"predict"},
+        "infill": {"guide"},
+        "": {"predict", "grammar", "guide", "infill"},
+    },
     "bench": {
         "shared": set(),
         "ablation": {"shared"},
         **{name: {"shared", "ablation"} for name in ("training", "softmax", "lattice", "seed", "spheres")},
-        **{name: {"shared"} for name in ("valid", "complete")},
+        **{name: {"shared"} for name in ("valid", "complete", "cursors")},
         "": set(),
     },
 }

@@ -36,6 +36,9 @@ def add(subparsers: Subparsers) -> None:
     add_completion_benchmark(
         kinds, "complete", run_complete, 200, "cursors", "tokens/s and time to a line, beside llama.cpp (minutes)"
     )
+    add_completion_benchmark(
+        kinds, "cursors", run_cursors, 200, "gaps of each kind", "suggestions with text to the right, and their harm"
+    )
 
 
 def add_trainer_benchmark(
@@ -158,4 +161,13 @@ def run_complete(options: argparse.Namespace) -> int:
     from cllm.bench.shared.tables import complete_table
 
     measure(options, lambda report: bench_complete(options.path, options.count, options.seed, report), complete_table)
+    return 0
+
+
+def run_cursors(options: argparse.Namespace) -> int:
+    """`cllm bench cursors`."""
+    from cllm.bench.cursors.benchmark import bench_cursors
+    from cllm.bench.shared.tables import cursors_table
+
+    measure(options, lambda report: bench_cursors(options.path, options.count, options.seed, report), cursors_table)
     return 0

@@ -1,16 +1,34 @@
 """Fill in the middle (FIM): rows rearranged so that a left-to-right model learns to fill a gap between two texts.
 
-A row's text is cut at two random bytes into prefix, middle and suffix, as at a cursor (cuts fall inside words too),
-and each part is encoded separately. Half of the rows become prefix-suffix-middle (PSM), half suffix-prefix-middle
-(SPM), as in Bavarian et al. 2022, arXiv:2207.14255, with their context-level cut: the row, not the document, is
-rearranged. The row keeps its length: if the encoding is longer, the end of the suffix is cut; if it is shorter, ignored
-padding follows.
+A row's text is cut into prefix, middle and suffix as at a cursor (`gap`), and each part is encoded separately. Half of
+the rows become prefix-suffix-middle (PSM), half suffix-prefix-middle (SPM), as in Bavarian et al. 2022,
+arXiv:2207.14255, with their context-level cut: the row, not the document, is rearranged. The row keeps its length: if
+the encoding is longer, the end of the suffix is cut; if it is shorter, ignored padding follows.
 """
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cllm.tokenizer import Tokenizer
+
+MAX_LINES = 5  # of a gap of whole lines
+WORD_END = re.compile(rb"[^\w\x80-\xff]|$")
+CLOSER = re.compile(rb"[)\]}\"'`]|\n|$")
+
+
+class Cuts(NamedTuple):
+    """A gap from byte `first` to `second` of a text; `inserted` stands between the gap and the rest.
+
+    An opened line has its indentation on both sides: `second` is before `first`.
+    """
+
+    first: int
+    second: int
+    inserted: bytes = b""
 
 
 def fill_in_the_middle(
@@ -26,9 +44,7 @@ def fill_in_the_middle(
     if end - body < 32:
         return row
     header = row[begin:body].tolist()
-    text = tokenizer.decode(row[body:end])
-    first, second = sorted(int(cut) for cut in generator.integers(0, len(text) + 1, 2))
-    prefix, middle, suffix = (tokenizer.encode(part) for part in (text[:first], text[first:second], text[second:]))
+    prefix, middle, suffix = (tokenizer.encode(part) for part in gap(tokenizer.decode(row[body:end]), generator))
     special = tokenizer.special
     num_free_tokens = len(row) - len(header) - 4
     if len(prefix) > num_free_tokens:
@@ -37,6 +53,68 @@ def fill_in_the_middle(
     arrange = arrange_psm if generator.random() < 0.5 else arrange_spm
     ids = [*header, *arrange(prefix, suffix, special), *middle, tokenizer.end_of_text][: len(row)]
     return np.array(ids + [special["<|fim_pad|>"]] * (len(row) - len(ids)), np.int64)
+
+
+def gap(text: bytes, generator: np.random.Generator) -> tuple[bytes, bytes, bytes]:
+    """Cut a text into prefix, middle and suffix, by one of GAPS at a random position."""
+    position = int(generator.integers(0, len(text) + 1))
+    cuts = GAPS[int(generator.integers(len(GAPS)))](text, position, generator)
+    return text[: cuts.first], text[cuts.first : cuts.second], cuts.inserted + text[cuts.second :]
+
+
+def _anywhere(text: bytes, position: int, generator: np.random.Generator) -> Cuts:
+    first, second = sorted((position, int(generator.integers(0, len(text) + 1))))
+    return Cuts(first, second)
+
+
+def _within_line(text: bytes, position: int, generator: np.random.Generator) -> Cuts:
+    return Cuts(position, int(generator.integers(position, _line_end(text, position) + 1)))
+
+
+def _rest_of_word(text: bytes, position: int, generator: np.random.Generator) -> Cuts:
+    found = WORD_END.search(text, position)
+    end = found.start() if found else len(text)
+    return Cuts(position, int(generator.integers(position, end + 1)))
+
+
+def _before_closer(text: bytes, position: int, _: np.random.Generator) -> Cuts:
+    found = CLOSER.search(text, position)
+    return Cuts(position, found.start() if found else len(text))
+
+
+def _lines(text: bytes, position: int, generator: np.random.Generator) -> Cuts:
+    first, _ = _indentation(text, position)
+    second = _line_end(text, first)
+    for _number in range(int(generator.integers(MAX_LINES))):
+        second = _line_end(text, min(second + 1, len(text)))
+    return Cuts(first, second)
+
+
+def _nothing(_text: bytes, position: int, _: np.random.Generator) -> Cuts:
+    return Cuts(position, position)
+
+
+def _opened_line(text: bytes, position: int, _: np.random.Generator) -> Cuts:
+    first, line_start = _indentation(text, position)
+    return Cuts(first, line_start, b"\n")
+
+
+def _indentation(text: bytes, position: int) -> tuple[int, int]:
+    """End and begin of the indentation of the line at a position."""
+    begin = text.rfind(b"\n", 0, position) + 1
+    line = text[begin : _line_end(text, begin)]
+    return begin + len(line) - len(line.lstrip(b" \t")), begin
+
+
+def _line_end(text: bytes, position: int) -> int:
+    end = text.find(b"\n", position)
+    return len(text) if end < 0 else end
+
+
+# Each with the same probability.
+GAPS: tuple[Callable[[bytes, int, np.random.Generator], Cuts], ...] = (
+    *(_anywhere, _within_line, _rest_of_word, _before_closer, _lines, _lines, _nothing, _opened_line),
+)
 
 
 def longest_document_span(row: npt.NDArray[np.int64], end_of_text: int) -> tuple[int, int]:

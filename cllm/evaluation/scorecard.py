@@ -151,9 +151,9 @@ def main_language(corpus: Corpus) -> str | None:
 
 
 def complete_prompts(sphere: Sphere, scored_model: ScoredModel, language: str) -> dict[str, dict[str, Any]]:
-    """Complete each prompt of a language; return by prompt the text and whether it parses and compiles."""
+    """Complete each prompt of a language by a block; return by prompt the text and whether it parses and compiles."""
     prompts = prompts_for(language)
-    common = {**scored_model.arguments, "max_tokens": PROMPT_TOKENS}
+    common = {**scored_model.arguments, "language": language, "max_tokens": PROMPT_TOKENS}
     texts = sphere.map_tasks("complete_prompt", [{**common, "prompt": prompt} for prompt in prompts])
     return {prompt: judge_completion(language, prompt, text) for prompt, text in zip(prompts, texts, strict=True)}
 

@@ -3,8 +3,9 @@
 It serves calls of the main process.
 """
 
+import re
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from cllm.background_iterator import background_iterator
 from cllm.corpus import Corpus
 from cllm.evaluation.compressors import size_function
 from cllm.evaluation.decode_speed import decode_speed
+from cllm.evaluation.gaps import Gap
+from cllm.evaluation.harm import judge_suggestion
 from cllm.evaluation.likelihood import Likelihood
 from cllm.evaluation.ngram import Ngram
 from cllm.evaluation.rest_of_line import MAX_LINE_TOKENS, LineCursor, copied_line
@@ -28,6 +31,8 @@ from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
 
 SPEED_PREFIX_BYTES = 2_000
+MAX_BLOCK_TOKENS = 128  # generated in a gap of several lines
+WORD = re.compile(rb"\w+")
 
 
 @lru_cache(maxsize=1)
@@ -63,10 +68,11 @@ def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> di
     }
 
 
-def complete_prompt(model: str, memory: str, dtype: str, prompt: str, max_tokens: int) -> str:
-    """Return a prompt with its greedy completion."""
+def complete_prompt(model: str, memory: str, dtype: str, language: str, prompt: str, max_tokens: int) -> str:
+    """Return a prompt with its greedy completion, as `cllm complete` writes it: a valid block."""
     completer = completer_of(model, memory, dtype)
-    (completion,) = completer.complete(Prompt(prefix=prompt.encode()), SamplingParams(max_tokens=max_tokens))
+    params = SamplingParams(max_tokens=max_tokens, until="block", valid=True)
+    (completion,) = completer.complete(Prompt(prefix=prompt.encode(), language=language), params)
     return prompt + completion.text
 
 
@@ -165,8 +171,58 @@ def complete_with_and_without_guide(
     return found
 
 
+@lru_cache(maxsize=1)
+def known_names(corpus: str) -> frozenset[bytes]:
+    """Return all words of the repository's files, held-out ones included; cached."""
+    corpus_ = corpus_of(corpus)
+    return frozenset(word for each in (*corpus_.train, *corpus_.val) for word in WORD.findall(corpus_.text(each)))
+
+
+def fill_gap(
+    model: str,
+    memory: str,
+    prefill_dtype: str,
+    corpus: str,
+    kind: str,
+    document: int,
+    begin: int,
+    end: int,
+    inserted: str,
+    is_crlf: bool,
+) -> dict[str, Any]:
+    """Fill a gap (`evaluation.gaps.Gap`) as `cllm complete` does, and judge the suggestion.
+
+    `is_crlf`: the file has CR LF line ends; then the suggestion must have them, too.
+    """
+    completer, corpus_ = completer_of(model, memory, "float32", prefill_dtype), corpus_of(corpus)
+    held_out = corpus_.val[document]
+    text = corpus_.text(held_out)
+    gap = Gap(kind=kind, document=document, begin=begin, end=end, inserted=inserted.encode())
+    before, expected, after = gap.split(text)
+    newline = b"\r\n" if is_crlf else b"\n"
+    prompt = Prompt(
+        prefix=before.replace(b"\n", newline),
+        suffix=after.replace(b"\n", newline),
+        path=held_out.path,
+        window=LARGE_WINDOW,
+    )
+    params = SamplingParams(max_tokens=MAX_LINE_TOKENS, until="line", valid=True)
+    if kind == "lines":
+        params = replace(params, max_tokens=MAX_BLOCK_TOKENS, until="block")
+    began = time.perf_counter()
+    (completion,) = completer.complete(prompt, params)
+    seconds = time.perf_counter() - began
+    generated = completion.text.encode("utf-8", "surrogateescape")
+    suggested = generated.replace(newline, b"\n")
+    names = known_names(corpus)
+    verdict = asdict(judge_suggestion(gap, text, held_out.path, suggested, names.__contains__))
+    if suggested.replace(b"\n", newline) != generated or b"\r" in suggested:
+        verdict["harm"] = "has other line ends"
+    return {**verdict, "text": completion.text, "expected": expected.decode("utf-8", "replace"), "seconds": seconds}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     calls = (score, complete_prompt, measure_speed, compress, ngram, suggest_line, complete_with_and_without_guide)
-    serve({call.__name__: call for call in calls})
+    serve({call.__name__: call for call in (*calls, fill_gap)})

@@ -13,7 +13,10 @@ from cllm.config import check_choice
 from cllm.generation.completion import Completion, stream
 from cllm.generation.guide.decode_state import DecodeState, decode_interleaved
 from cllm.generation.guide.guide import Guide
+from cllm.generation.guide.repetition import Repetition
 from cllm.generation.guide.stopping import StoppingCriteria
+from cllm.generation.infill.known_text import KnownText
+from cllm.generation.infill.right_context import RightContext
 from cllm.generation.predict.decoder import Decoder
 from cllm.generation.predict.predictors import MAX_DRAFTED, MemoryPredictor, NetworkPredictor, Predictor
 from cllm.generation.predict.prompt import EncodedPrompt, Prompt, encode_prompt
@@ -126,6 +129,9 @@ class Completer:
     ) -> list[Completion]:
         """As `complete`, with an entered predictor of the prompt and an optional guide."""
         guide = guide if params.valid else None
+        known = KnownText(prompt.prefix, prompt.suffix, self.memory)
+        right = self._right_context(prompt, predictor, known)
+        repetition = Repetition(prompt.prefix, known.has_text) if params.until != "tokens" else None
         stopping = StoppingCriteria(
             params.until, params.stop, prompt.language, prompt.prefix, prompt.suffix, prompt.encoding
         )
@@ -134,21 +140,30 @@ class Completer:
             [replace(params, seed=params.seed + sample) for sample in range(num_samples)],
         )
         while remaining:
-            count = (
-                MAX_BATCH_SAMPLES if guide is None and isinstance(predictor, NetworkPredictor) and self.decoder else 1
-            )
+            is_batched = repetition is None and isinstance(predictor, NetworkPredictor) and self.decoder is not None
+            count = MAX_BATCH_SAMPLES if is_batched else 1
             chunk, remaining = remaining[:count], remaining[count:]
-            for state in self._decode_states(predictor, chunk, stopping):
-                *_, completion = stream(state, guide)
+            for state in self._decode_states(predictor, chunk, stopping, repetition):
+                *_, completion = stream(state, guide, right)
                 found.append(replace(completion, text=prompt.written(completion.text)))
         return found
 
+    def _right_context(self, prompt: Prompt, predictor: Predictor, known: KnownText) -> RightContext | None:
+        """The text to the right of the cursor if there is any and a memory can price it."""
+        if not prompt.suffix.strip() or not isinstance(predictor, MemoryPredictor):
+            return None
+        return RightContext(prefix=prompt.prefix, suffix=prompt.suffix, gap_cost=predictor.gap_cost, known=known)
+
     def _decode_states(
-        self, predictor: Predictor, params_list: list[SamplingParams], stopping: StoppingCriteria
+        self,
+        predictor: Predictor,
+        params_list: list[SamplingParams],
+        stopping: StoppingCriteria,
+        repetition: Repetition | None,
     ) -> Iterator[DecodeState]:
         """Yield a decode state for each of `params_list`; several states are decoded to their ends in one batch."""
         if len(params_list) == 1:
-            yield DecodeState(predictor, self.tokenizer, params_list[0], stopping)
+            yield DecodeState(predictor, self.tokenizer, params_list[0], stopping, repetition)
             return
         assert isinstance(predictor, NetworkPredictor) and self.decoder is not None
         forked = zip(predictor.forked(len(params_list), self.decoder), params_list, strict=True)

@@ -1,11 +1,13 @@
-"""A completion and its stream: token by token, or line by line with a guide."""
+"""A completion and its stream: token by token, or line by line with a guide or with text to the right."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.guide.guide import Guide
-from cllm.generation.guide.search import decode_valid
+from cllm.generation.guide.search import Progress, decode_lines
+from cllm.generation.infill.fill import decode_fill
+from cllm.generation.infill.right_context import RightContext
 from cllm.generation.predict.prompt_text import whole_characters
 
 
@@ -14,8 +16,9 @@ class Completion:
     """One sample: its text, its tokens, and the reason why generation ended.
 
     `finish_reason`: "stop" at a stopping criterion or the end of the text, "length" at the token limit, "" while
-    generation continues. `valid`: whether the text is syntactically valid at the cursor; None if validity was not
-    requested. `stopped_early`: the search found no valid continuation and the text was cut to a valid prefix.
+    generation continues. `valid`: whether the text is syntactically valid at the cursor, as an empty text is where
+    nothing seems to be missing; None if validity was not requested. `stopped_early`: the search found no valid
+    continuation and the text was cut to a valid prefix.
     """
 
     text: str = ""
@@ -25,26 +28,33 @@ class Completion:
     stopped_early: bool = False
 
 
-def stream(state: DecodeState, guide: Guide | None = None) -> Iterator[Completion]:
-    """Decode one completion; yield the same object, updated, after each token, or after each line with a guide.
+def stream(state: DecodeState, guide: Guide | None = None, right: RightContext | None = None) -> Iterator[Completion]:
+    """Decode one completion; yield the same object, updated, after each line, or after each token without a guide.
 
-    An incomplete UTF-8 character is withheld until its last byte, also at the end. With a guide, the final text may be
-    shorter than the text before. Line ends are LF, those of what was learned.
+    With text to the right, a line or block fills the gap before it (`infill.fill`). An incomplete UTF-8 character is
+    withheld until its last byte, also at the end. The final text of a line or block may be shorter than the text
+    before. Line ends are LF, those of what was learned.
     """
     completion = Completion()
-    for text, is_truncated in _decode_unguided(state) if guide is None else decode_valid(state, guide):
-        is_last = bool(state.finish_reason) or is_truncated
-        completion.text = whole_characters(text)
-        completion.tokens = state.tokens(len(text))
-        completion.stopped_early = is_truncated
-        if is_last:
-            completion.finish_reason = "stop" if is_truncated else state.finish_reason
-            completion.valid = bool(completion.text.strip()) if guide is not None else None
+    for progress in _decode(state, guide, right):
+        completion.text = whole_characters(progress.text)
+        completion.tokens = state.tokens(len(progress.text))
+        completion.stopped_early = progress.is_cut
+        if progress.is_last:
+            is_whole = not progress.is_cut and progress.text == state.text
+            completion.finish_reason = state.finish_reason if is_whole else "stop"
+            completion.valid = bool(completion.text.strip()) or not progress.is_cut if guide is not None else None
         yield completion
 
 
-def _decode_unguided(state: DecodeState) -> Iterator[tuple[bytes, bool]]:
+def _decode(state: DecodeState, guide: Guide | None, right: RightContext | None) -> Iterator[Progress]:
+    if right is not None and state.until != "tokens":
+        return decode_fill(state, guide, right)
+    return _decode_tokens(state) if guide is None and state.until == "tokens" else decode_lines(state, guide)
+
+
+def _decode_tokens(state: DecodeState) -> Iterator[Progress]:
     while not state.finish_reason:
         state.step()
-        yield state.text, False
-    yield state.text, False
+        yield Progress(state.text, False)
+    yield Progress(state.text, True)

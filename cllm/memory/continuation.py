@@ -11,7 +11,7 @@ from cllm.jit.compiled import Array
 from cllm.memory.drafts import draft
 from cllm.memory.index.index import MAX_CONTEXT_BYTES, Index, Source
 from cllm.memory.index.two_sided import find_two_sided_match
-from cllm.memory.memory import Memory
+from cllm.memory.memory import Memory, mark_tokens
 from cllm.memory.mixer.search import (
     BRANCHES_PER_BYTE,
     SearchBuffers,
@@ -52,6 +52,7 @@ class Continuation:
         )
         # The first of the stacked states: a search starts there, and leaves it as it is.
         self.text_state = TextState(*(array[0] for array in self._buffers.text_states))
+        self._cost_state = new_text_state(NUM_MATCHES)
         self.restart()
 
     def restart(self) -> None:
@@ -140,6 +141,20 @@ class Continuation:
         return (probability if count == len(token_prefix) else 0.0), [
             (id_, token_probability) for id_, token_probability in ids if id_ is not None
         ]
+
+    def cost(self, content: bytes) -> float:
+        """Cost in bits of a text right after the prompt, as if it were one document with it; nothing is trained on."""
+        memory, begin, end = self._memory, self._memory.size, self._memory.size + len(content)
+        if not content:
+            return 0.0
+        memory.reserve(len(content) + self._reserve_bytes)
+        kept = memory.text[begin:end].copy(), memory.token_marks[begin:end].copy()  # of accepted tokens
+        memory.text[begin:end] = np.frombuffer(content, np.uint8)
+        memory.token_marks[begin:end] = mark_tokens(memory.tokenizer, memory.tokenizer.encode(content))
+        copy_text_state(self._start_state, self._cost_state)
+        bits = memory.run_coder(self._cost_state, begin, end, NO_DISTRIBUTIONS, is_learning=False)
+        memory.text[begin:end], memory.token_marks[begin:end] = kept
+        return bits
 
     def draft(self, max_tokens: int) -> list[int]:
         """Ids of at most `max_tokens` likely next tokens (`drafts`)."""

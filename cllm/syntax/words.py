@@ -14,3 +14,17 @@ def word_ends(text: bytes) -> Iterator[int]:
         is_within = end < len(text) and is_word_byte(text[end - 1]) and is_word_byte(text[end])
         if not is_within and not text[end - 1 : end].isspace():
             yield end
+
+
+def first_word(text: bytes) -> bytes:
+    """The letters, digits and underscores at the start of a text."""
+    end = next((index for index, byte in enumerate(text) if not is_word_byte(byte)), len(text))
+    return text[:end]
+
+
+def last_word(text: bytes) -> bytes:
+    """The letters, digits and underscores at the end of a text."""
+    begin = len(text)
+    while begin and is_word_byte(text[begin - 1]):
+        begin -= 1
+    return text[begin:]

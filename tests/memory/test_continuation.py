@@ -93,3 +93,21 @@ def test_greedy_decoding_continues_as_the_trained_documents(memory: Memory) -> N
             written += memory.tokenizer.token_bytes(token)
             text.accept(token)
     assert written.startswith(b" node->field_")
+
+
+def test_the_cost_of_a_text_is_that_of_its_tokens_and_leaves_the_position(memory: Memory) -> None:
+    before, after = b"int field_77(struct node *node) {\n", b"  return node->field_7"
+    ids = memory.tokenizer.encode(after)
+    with memory.rollback_on_exit(200):
+        text = Continuation(memory, memory.tokenizer.encode(before))
+        expected = 0.0
+        for token in ids:
+            expected -= np.log2(text.probabilities()[memory.trie.ids.tolist().index(token)])
+            text.accept(token)
+        passed = text.probabilities().copy()
+        cost = text.cost(after)
+        np.testing.assert_array_equal(text.probabilities(), passed)
+        # The last token's end is priced, too, which the next token's distribution holds.
+        assert expected <= cost <= expected + 12
+        assert text.cost(b"") == 0 and text.cost(after) == cost
+        assert text.cost(b"  return node->field_7;\n}\n") < text.cost(b"  rnturn node->field_7;\n}\n")

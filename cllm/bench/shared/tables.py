@@ -184,6 +184,19 @@ def complete_table(found: dict[str, Any]) -> str:
     return "\n".join([columns(rows), "", columns(times), "", columns(windows), "", f"{sentence}; seed {found['seed']}"])
 
 
+def cursors_table(found: dict[str, Any]) -> str:
+    """Return the table of `cllm bench cursors`."""
+    rows = [["gap", "count", "exact", "silent", "harm", "repeats neighbour", "with CR LF: exact", "harm"]]
+    for kind, each in found["kinds"].items():
+        other = found["crlf"][kind]
+        shares = [each[name] for name in ("exact_match", "silent", "harm", "repeats_neighbour")]
+        shares += [other["exact_match"], other["harm"]]
+        rows.append([kind.replace("_", " "), f"{each['count']}", *(f"{share:.1%}" for share in shares)])
+    machine, versions = found["machine"], found["versions"]
+    sentence = f"{machine['cores']} cores, {machine['cpu']}, PyTorch {versions['torch']}; seed {found['seed']}"
+    return "\n".join([columns(rows), "", sentence])
+
+
 def environment_text(found: dict[str, Any]) -> str:
     """Return a sentence on the machine, the corpus and the versions."""
     machine, corpus, versions = found["machine"], found["corpus"], found["versions"]

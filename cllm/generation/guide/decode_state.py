@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from cllm.generation.guide.repetition import Repetition
 from cllm.generation.guide.stopping import StoppingCriteria
 from cllm.generation.predict.predictors import Predictor
 from cllm.generation.predict.sampling import SamplingParams, sample_token
@@ -40,14 +41,18 @@ class DecodeState:
         tokenizer: Tokenizer,
         params: SamplingParams,
         stopping: StoppingCriteria | None = None,
+        repetition: Repetition | None = None,
     ) -> None:
-        """Restart the predictor after its prompt. Without `stopping`, only the stop words of `params` apply."""
+        """Restart the predictor after its prompt. Without `stopping`, only the stop words of `params` apply.
+
+        `repetition`: finds needless repetitions, at which lines and blocks end.
+        """
         predictor.restart()
         self._predictor, self._tokenizer, self._params = predictor, tokenizer, params
         self._stopping = stopping or StoppingCriteria(stop=params.stop)
         self._generator = torch.Generator().manual_seed(params.seed)
         self._synced_steps: list[Step] = []  # the steps that the predictor has accepted
-        self.until = params.until
+        self.until, self.repetition = params.until, repetition
         self.steps: list[Step] = []
         self.generated, self.end, self.finish_reason = b"", 0, ""
         self._end_if_long()

@@ -7,6 +7,7 @@ decodes each branch to its line's end). After MAX_BRANCHES branches the text is 
 
 import heapq
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from cllm.generation.guide.decode_state import DecodeState, Step
 from cllm.generation.guide.guide import Guide
@@ -18,10 +19,18 @@ BACKTRACK_STEPS = 4  # steps before an erroneous word that are reconsidered; the
 WORD_TERMINATORS = (b",", b";", b"(", b")", b"[", b"]", b"{", b"}")
 
 
+class Progress(NamedTuple):
+    """A text so far; whether it is final, and whether it was cut because no valid continuation was found."""
+
+    text: bytes
+    is_last: bool
+    is_cut: bool = False
+
+
 class BranchSearch:
     """A queue of untried branches of a line, ordered by lost log-likelihood (nats)."""
 
-    def __init__(self, state: DecodeState, guide: Guide) -> None:
+    def __init__(self, state: DecodeState, guide: Guide | None) -> None:
         self._state, self._guide = state, guide
         self._queue: list[tuple[float, int, list[Step], int]] = []
         self._seen: set[tuple[int, ...]] = set()
@@ -40,9 +49,9 @@ class BranchSearch:
 
     def _is_wrong(self, before: bytes, content: bytes) -> bool:
         """Whether a token is already an error: it ends with punctuation that cannot begin a longer word."""
-        return (
-            content.endswith(WORD_TERMINATORS) and self._guide.error_offset(before + content, is_line=False) is not None
-        )
+        if self._guide is None or not content.endswith(WORD_TERMINATORS):
+            return False
+        return self._guide.error_offset(before + content, is_line=False) is not None
 
     def take_best(self) -> bool:
         """Branch to the best untried alternative; return False if there is none or MAX_BRANCHES is reached."""
@@ -54,29 +63,44 @@ class BranchSearch:
         return True
 
 
-def decode_valid(state: DecodeState, guide: Guide) -> Iterator[tuple[bytes, bool]]:
-    """Decode a valid text; after each valid line, yield the text so far and whether it was cut."""
+def decode_lines(state: DecodeState, guide: Guide | None) -> Iterator[Progress]:
+    """Decode a text line by line, valid ones with a guide, until it ends or is cut."""
     while True:
-        text, is_truncated = _decode_line(state, guide)
-        yield text, is_truncated
-        if is_truncated or state.finish_reason:
+        progress = decode_line(state, guide)
+        yield progress
+        if progress.is_last:
             return
 
 
-def _decode_line(state: DecodeState, guide: Guide) -> tuple[bytes, bool]:
-    """Decode to the end of a valid line or of the text; return the text and whether it was cut."""
+def decode_line(state: DecodeState, guide: Guide | None) -> Progress:
+    """Decode to the end of the next line or of the text: one that repeats nothing and, with a guide, is valid."""
     num_committed, search, num_tokens = len(state.steps), BranchSearch(state, guide), 0
     while True:
         state.decode_to_line_end(num_committed)
         num_tokens += len(state.steps) - num_committed
-        if state.finish_reason == "length" and state.until != "line":
-            return _truncate(state, guide), False
-        suspects = _suspect_steps(state, guide, num_committed)
-        if suspects is None:
-            return state.text, False
-        search.push_alternatives(*suspects)
+        repeated_from = state.repetition.offset(state.text) if state.repetition is not None else None
+        if repeated_from is not None:
+            search.push_alternatives(num_committed, len(state.steps) - 1)
+        elif guide is None:
+            return Progress(state.text, bool(state.finish_reason))
+        elif state.finish_reason == "length" and state.until != "line":
+            return Progress(_truncate(state, guide), True)
+        else:
+            suspects = _suspect_steps(state, guide, num_committed)
+            if suspects is None:
+                return Progress(state.text, bool(state.finish_reason))
+            search.push_alternatives(*suspects)
         if num_tokens > MAX_LINE_TOKENS or not search.take_best():
-            return guide.repaired(state.text) or b"", True
+            return Progress(_cut(state, guide, repeated_from), True, is_cut=True)
+
+
+def _cut(state: DecodeState, guide: Guide | None, repeated_from: int | None) -> bytes:
+    """A beginning of the text that repeats nothing and, with a guide, is valid; empty if there is none."""
+    text = state.text[:repeated_from].rstrip() if repeated_from is not None else state.text
+    if guide is None:
+        return text
+    closed_block = guide.closed_block(text) if repeated_from is not None and state.until == "block" else None
+    return closed_block or guide.repaired(text) or b""
 
 
 def _truncate(state: DecodeState, guide: Guide) -> bytes:

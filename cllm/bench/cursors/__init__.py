@@ -1,0 +1,1 @@
+"""`cllm bench cursors`: suggestions at cursors as people have them."""

@@ -1,0 +1,112 @@
+"""The text to the right of a cursor, and what it says about a text in the gap.
+
+The predictor prices a candidate together with what follows it: the less the text to the right costs after a candidate,
+the better the candidate fits (a maximum a posteriori estimate by a left-to-right model). "Nothing" is a candidate, too.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from cllm.generation.infill.known_text import MAX_NAME_BYTES, KnownText
+from cllm.syntax.delimiters import num_closed, scan_delimiters
+from cllm.syntax.words import first_word, is_word_byte, last_word
+
+MAX_REST_BYTES = 24  # of the rest of the line that are priced
+MAX_BELOW_BYTES = 80  # of the next line that are priced
+
+
+class GapCost(Protocol):
+    """Cost in bits of a text in the gap and of what follows it (`MemoryPredictor.gap_cost`)."""
+
+    def __call__(self, text: bytes, after: bytes, num_dropped: int = 0) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RightContext:
+    """Text before and after a cursor that is not at the end of its file; what the repository and the file contain."""
+
+    prefix: bytes
+    suffix: bytes
+    gap_cost: GapCost
+    known: KnownText
+
+    @cached_property
+    def line_before(self) -> bytes:
+        """The cursor's line up to the cursor."""
+        return self.prefix[self.prefix.rfind(b"\n") + 1 :]
+
+    @cached_property
+    def rest(self) -> bytes:
+        """The cursor's line from the cursor on."""
+        return self.suffix.partition(b"\n")[0]
+
+    @cached_property
+    def is_within_line(self) -> bool:
+        """Whether text follows on the cursor's line."""
+        return bool(self.rest.strip())
+
+    @cached_property
+    def is_on_blank_line(self) -> bool:
+        """Whether the cursor's line is blank."""
+        return not self.line_before.strip() and not self.is_within_line
+
+    @cached_property
+    def below(self) -> bytes:
+        """The text below the cursor's line, up to the end of the first line that is not blank."""
+        text = self.suffix.partition(b"\n")[2]
+        end = text.find(b"\n", len(text) - len(text.lstrip()))
+        return text if end < 0 else text[: end + 1]
+
+    @cached_property
+    def head(self) -> bytes:
+        """What is priced after a candidate."""
+        if self.is_within_line:
+            return (self.rest + b"\n")[:MAX_REST_BYTES]
+        return self.rest + b"\n" + self.below[:MAX_BELOW_BYTES]
+
+    def cost(self, text: bytes) -> float:
+        """Cost in bits of a text, without a line end, and of what follows it."""
+        return self.gap_cost(text, self.head)
+
+    @cached_property
+    def cost_of_nothing(self) -> float:
+        """Cost of what follows if nothing is missing; a blank line at the cursor does not count, as it was opened."""
+        if not self.is_on_blank_line:
+            return self.cost(b"")
+        return self.gap_cost(b"", self.below[:MAX_BELOW_BYTES], len(self.line_before))
+
+    def leaves_blank(self, text: bytes) -> bool:
+        """Whether a text leaves the cursor's line blank."""
+        return self.is_on_blank_line and text.startswith(b"\n")
+
+    def repeats(self, text: bytes) -> bool:
+        """Whether a line is the next one that is not blank, leading and trailing blanks aside."""
+        return text.strip() == self.below.strip()
+
+    def joins(self, text: bytes) -> bool:
+        """Whether a text within a line leaves names and delimiters whole.
+
+        A name that begins before the right-hand text and ends in it must be known. A bracket, quote or comment that
+        the rest of the line closes must not be closed in the gap.
+        """
+        return self._joins_name(text) and self._leaves_closers(text)
+
+    @property
+    def name_middles(self) -> list[bytes]:
+        """Texts that complete the name that the cursor splits to a known one; none outside of a name."""
+        left, right = last_word(self.prefix[-MAX_NAME_BYTES:]), first_word(self.suffix[:MAX_NAME_BYTES])
+        return self.known.name_middles(left, right) if left and right else []
+
+    def _joins_name(self, text: bytes) -> bool:
+        if not is_word_byte(self.suffix[0]):
+            return True
+        if self.prefix and is_word_byte(self.prefix[-1]) and not all(is_word_byte(byte) for byte in text):
+            return False
+        begin = last_word(self.prefix[-MAX_NAME_BYTES:] + text)
+        return not begin or self.known.has_name(begin + first_word(self.suffix))
+
+    def _leaves_closers(self, text: bytes) -> bool:
+        outer = scan_delimiters(self.line_before)
+        closed_behind = num_closed(outer, self.rest)
+        return num_closed(outer, text) + closed_behind <= max(len(outer), closed_behind)
