@@ -20,6 +20,7 @@ from cllm.config import check_bounds
 from cllm.corpus.documents import StoredText, build_documents
 from cllm.corpus.duplicates import representative
 from cllm.corpus.filters import directory_skip_reason, name_skip_reason, text_skip_reason
+from cllm.corpus.git_view import GitView, git_view
 from cllm.corpus.languages import language_of
 from cllm.corpus.redact import redact
 from cllm.corpus.split import is_held_out
@@ -27,6 +28,7 @@ from cllm.corpus.store import KIND, TEXT, Corpus, Document, write_records
 from cllm.corpus.text import MAX_FILE_BYTES, Skipped, read_text
 from cllm.corpus.walk import walk
 from cllm.errors import ArtifactError, CorpusError, UsageError
+from cllm.git.work_tree import why_no_work_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +78,11 @@ def ingest(
     """Ingest the source tree `root` into the corpus `directory` (replaced if it exists), and open it.
 
     `progress` is called after each file with the number of files seen and bytes kept so far. CorpusError: `root` is
-    missing, not a directory, not readable, or holds no text to train on.
+    missing, not a directory, not readable, has no work tree, or holds no text to train on.
     """
     _check_readable(root)
+    view = git_view(root)
+    on_file = progress or (lambda files, size: None)
     own_outputs = {
         os.path.realpath(directory),
         os.path.realpath(directory.with_name(f".tmp-{os.getpid()}-{directory.name}")),
@@ -87,11 +91,12 @@ def ingest(
     def fill(temporary: Path) -> None:
         tally = _Tally()
         with (temporary / TEXT).open("wb") as sink:
-            stored = _collect_texts(root, own_outputs, config, sink, tally, progress or (lambda files, size: None))
+            stored = _collect_texts(root, view, own_outputs, config, sink, tally, on_file)
         if not stored:
-            raise CorpusError(_nothing_to_learn(root, tally))
+            raise CorpusError(_nothing_to_learn(root, view, tally))
         documents, split_report = build_documents(stored, temporary / TEXT)
-        write_records(temporary, documents, _report(tally, stored, documents, split_report))
+        report = _report(tally, stored, documents, split_report)
+        write_records(temporary, documents, {**report, "notes": list(view.notes)})
 
     write_directory(directory, fill, kind=KIND, config=asdict(config))
     return Corpus.open(directory)
@@ -107,10 +112,13 @@ def _check_readable(root: Path) -> None:
         raise CorpusError(f"{root} is not a directory: name the directory of a repository") from None
     except (OSError, ValueError) as error:
         raise CorpusError(f"{root} cannot be read: {error}") from None
+    if reason := why_no_work_tree(root):
+        raise CorpusError(f"{root} {reason}: clone it, and name the clone")
 
 
 def _collect_texts(
     root: Path,
+    view: GitView,
     own_outputs: set[str],
     config: CorpusConfig,
     sink: BinaryIO,
@@ -124,7 +132,7 @@ def _collect_texts(
     def prune(path: str) -> str | None:
         return "own output" if f"{top}/{path}" in own_outputs else directory_skip_reason(path)
 
-    for entry in walk(root, max_depth=config.max_depth, max_entries=config.max_files + 1, prune=prune):
+    for entry in walk(root, max_depth=config.max_depth, max_entries=config.max_files + 1, prune=prune, view=view):
         if entry.is_directory:
             tally.skipped_directories[entry.skipped or ""] += 1
             continue
@@ -168,11 +176,16 @@ def _ingest_file(
     tally.encodings[encoding] += 1
 
 
-def _nothing_to_learn(root: Path, tally: _Tally) -> str:
+def _nothing_to_learn(root: Path, view: GitView, tally: _Tally) -> str:
     reasons = [f"{count} {reason}" for reason, count in tally.skipped.most_common()]
     reasons += [f"{count} directories {reason}" for reason, count in tally.skipped_directories.most_common()]
     files = f"{tally.files_seen} file{'' if tally.files_seen == 1 else 's'} seen"
-    return f"{root} holds no text to train on: {files}" + (f", skipped: {', '.join(reasons)}" if reasons else "")
+    text = f"{root} holds no text to train on: {files}" + (f", skipped: {', '.join(reasons)}" if reasons else "")
+    if view.is_ignored:
+        return f"{text}; git's ignore rules exclude this folder, so only tracked files of it would be used"
+    if tally.skipped["ignored"] or tally.skipped_directories["ignored"]:
+        return f"{text}; ignored are those that git's ignore rules exclude (`git check-ignore -v FILE` names the rule)"
+    return text
 
 
 def _report(

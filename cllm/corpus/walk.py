@@ -2,23 +2,26 @@
 
 Directories are listed one at a time from a stack (no recursion), names sorted by their bytes: first a directory's
 files, then its sub-directories. Symbolic links are not followed, only regular files are opened, a directory that is
-met twice (a bind mount) is entered once, ignored directories are not entered. Nothing in the repository is executed:
-git is not called and its configuration is not read, so the list is the same on a machine without git.
+met twice (a bind mount) is entered once. An ignored directory is entered only for tracked files in it.
 
-Not considered: the index (see `ignore`) and a `.gitignore` above the root. Other repositories (sub-modules, work
-trees) inside a repository are skipped; they are included if the root itself is not a repository.
+The files without a reason to skip them are those that `git ls-files --cached --others --exclude-standard` lists
+(`git_view`), except links, what is missing or unreadable, and the caller's own exclusions. Nothing in the repository is
+executed, git neither, so the list is the same on a machine without git.
+
+Other repositories (sub-modules, work trees) inside a repository are skipped; they are included if the root is not in
+one, and then only their `.gitignore` files count.
 """
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from heapq import nsmallest
 from pathlib import Path
 from typing import NamedTuple
 
-from cllm.corpus.ignore import MAX_RULES_BYTES, Rules
+from cllm.corpus.git_view import GitView, RuleChain, git_view, is_ignored_by, read_rules
 
-ALWAYS_EXCLUDED = frozenset({".git", ".hg", ".svn", ".cllm"})  # `.git` is a file in a work tree
+# `.git` is a file in a work tree. The others are directories that git would list.
+ALWAYS_EXCLUDED = {".git": "", ".hg": "other version control", ".svn": "other version control", ".cllm": "own output"}
 
 
 class WalkEntry(NamedTuple):
@@ -35,7 +38,8 @@ class WalkEntry(NamedTuple):
 class _Directory(NamedTuple):
     path: str  # "" or "src/unix/"
     depth: int
-    rules: tuple[tuple[int, Rules], ...]  # the deepest first, each with the length of its directory's path in bytes
+    rules: RuleChain
+    only_tracked: str | None = None  # the reason why files that are not tracked are skipped
 
 
 class _Entry(NamedTuple):
@@ -50,46 +54,93 @@ def walk(
     max_depth: int,
     max_entries: int,
     prune: Callable[[str], str | None] = lambda path: None,
+    view: GitView | None = None,
 ) -> Iterator[WalkEntry]:
     """Yield every file below `root`, and every directory that is not entered with its reason.
 
     `prune` maps a directory's path to a reason not to enter it, or None. At most `max_entries` names of one directory
-    are kept in memory (those that sort first).
+    are kept in memory (those that sort first). `view` is git's view of `root`, which is read if it is not given.
     """
-    top = os.path.realpath(root)
-    exclude = _read_exclude(top)
-    is_repository = os.path.lexists(f"{top}/.git")
+    top = root.resolve()
+    walker = _Walker(top, view or git_view(top), max_depth, prune)
     visited: set[tuple[int, int]] = set()
-    stack = [_Directory("", 0, ((0, exclude),) if exclude else ())]
+    stack = [_Directory("", 0, walker.view.rules, "ignored" if walker.view.is_ignored else None)]
     while stack:
         directory = stack.pop()
         identity, entries = _list_directory(f"{top}/{directory.path}", max_entries)
-        names = {entry.name for entry in entries}
         if identity is None:
             yield WalkEntry(directory.path, True, "unreadable")
         elif identity in visited:
             yield WalkEntry(directory.path, True, "already visited")
-        elif directory.depth and is_repository and ".git" in names:
-            yield WalkEntry(directory.path, True, "another repository")
         else:
             visited.add(identity)
-            if ".gitignore" in names and (file_rules := _read_rules(f"{top}/{directory.path}.gitignore")):
-                directory = directory._replace(rules=((len(os.fsencode(directory.path)), file_rules), *directory.rules))
             subdirectories: list[_Directory] = []
-            for entry in entries:
-                if entry.name in ALWAYS_EXCLUDED:
-                    continue
-                path = directory.path + entry.name
-                if entry.kind == "directory":
-                    if reason := _directory_skip_reason(directory, path, max_depth, prune):
-                        yield WalkEntry(path + "/", True, reason)
-                    else:
-                        subdirectories.append(_Directory(path + "/", directory.depth + 1, directory.rules))
-                elif entry.kind == "file":
-                    yield WalkEntry(path, False, "ignored" if _is_ignored(directory.rules, path, False) else None)
-                else:
-                    yield WalkEntry(path, False, entry.kind)
+            yield from walker.visit(directory, entries, subdirectories)
             stack.extend(reversed(subdirectories))
+
+
+class _Walker:
+    """Decides which entries of a directory are listed, which are skipped, and which are entered."""
+
+    def __init__(self, top: Path, view: GitView, max_depth: int, prune: Callable[[str], str | None]) -> None:
+        self.view = view
+        self._top, self._max_depth, self._prune = top, max_depth, prune
+        self._is_repository = view.repository is not None or os.path.lexists(top / ".git")
+        self._git_directories = view.repository[1:] if view.repository else ()  # can be elsewhere than in `.git`
+
+    def visit(
+        self, directory: _Directory, entries: list[_Entry], subdirectories: list[_Directory]
+    ) -> Iterator[WalkEntry]:
+        """Yield a directory's files and what is not entered; append the directories to enter."""
+        names = {entry.name for entry in entries}
+        if directory.depth and self._is_repository and ".git" in names:
+            if not self._has_tracked(directory.path.rstrip("/")):
+                yield WalkEntry(directory.path, True, "another repository")
+                return
+            directory = directory._replace(only_tracked="another repository")
+        if ".gitignore" in names and (rules := read_rules(self._top / directory.path)):
+            base = len(self.view.prefix) + len(os.fsencode(directory.path))
+            directory = directory._replace(rules=((base, rules), *directory.rules))
+        for entry in entries:
+            path = directory.path + entry.name
+            if (excluded := ALWAYS_EXCLUDED.get(entry.name)) is not None:
+                if excluded:
+                    is_directory = entry.kind == "directory"
+                    yield WalkEntry(path + "/" * is_directory, is_directory, excluded)
+            elif entry.kind == "directory":
+                reason, only_tracked = self._why_not_entered(directory, path)
+                if reason:
+                    yield WalkEntry(path + "/", True, reason)
+                else:
+                    subdirectories.append(_Directory(path + "/", directory.depth + 1, directory.rules, only_tracked))
+            else:
+                yield WalkEntry(path, False, self._why_not_read(directory, path, entry.kind))
+
+    def _why_not_read(self, directory: _Directory, path: str, kind: str) -> str | None:
+        if kind != "file":
+            return kind
+        name = self._name(path)
+        if name in self.view.tracked.files:
+            return None
+        return directory.only_tracked or ("ignored" if is_ignored_by(directory.rules, name, False) else None)
+
+    def _why_not_entered(self, parent: _Directory, path: str) -> tuple[str | None, str | None]:
+        """The reason not to enter a directory, or None, and the reason to enter it for tracked files only, or None."""
+        name = self._name(path)
+        if name in self.view.tracked.submodules:
+            return "another repository", None
+        if self._top / path in self._git_directories:
+            return "git directory", None
+        only_tracked = parent.only_tracked or ("ignored" if is_ignored_by(parent.rules, name, True) else None)
+        if only_tracked and not self._has_tracked(path):
+            return only_tracked, None
+        return ("too deep" if parent.depth == self._max_depth else self._prune(path)), only_tracked
+
+    def _has_tracked(self, path: str) -> bool:
+        return self._name(path) in self.view.tracked_directories
+
+    def _name(self, path: str) -> bytes:
+        return self.view.prefix + os.fsencode(path)
 
 
 def _list_directory(path: str, max_entries: int) -> tuple[tuple[int, int] | None, list[_Entry]]:
@@ -118,44 +169,3 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "file" if entry.is_file(follow_symlinks=False) else "not a regular file"
     except OSError:
         return "unreadable"
-
-
-def _directory_skip_reason(
-    parent: _Directory, path: str, max_depth: int, prune: Callable[[str], str | None]
-) -> str | None:
-    if _is_ignored(parent.rules, path, True):
-        return "ignored"
-    return "too deep" if parent.depth == max_depth else prune(path)
-
-
-def _is_ignored(rules: tuple[tuple[int, Rules], ...], path: str, is_directory: bool) -> bool:
-    """Whether an entry is ignored, by the deepest rules that have a matching line."""
-    if not rules:
-        return False
-    name = os.fsencode(path)
-    for base, file_rules in rules:
-        verdict = file_rules.verdict(name[base:], is_directory)
-        if verdict is not None:
-            return verdict
-    return False
-
-
-def _read_exclude(top: str) -> Rules | None:
-    """Patterns of `.git/info/exclude`; None if `.git` or `.git/info` is a symbolic link (it may leave the root)."""
-    if any(Path(top, part).is_symlink() for part in (".git", ".git/info")):
-        return None
-    return _read_rules(f"{top}/.git/info/exclude")
-
-
-def _read_rules(path: str) -> Rules | None:
-    """Patterns of a regular file, None if there is none; symbolic links are not followed, as in git."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return Rules(os.read(descriptor, MAX_RULES_BYTES)) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)

@@ -111,6 +111,7 @@ def corpus_warnings(corpus: Corpus) -> Iterator[str]:
         )
     elif val_bytes > train_bytes:
         yield "more text is held out than trained on: a few files have most of the text, so the scores say little"
+    yield from corpus.report.get("notes", [])
     for sentence in corpus.report["truncated"]:
         yield f"the repository was not read completely: {sentence}"
     num_near_duplicates = sum(document.near_duplicate_of is not None for document in corpus.val)

@@ -12,6 +12,7 @@ from typing import Any
 
 from cllm.artifacts import read_object, write_json
 from cllm.errors import ArtifactError, CorpusError, WorkspaceError
+from cllm.git.work_tree import why_no_work_tree
 from cllm.workspace.workspace import Workspace
 
 
@@ -117,11 +118,13 @@ def _digest_of(values: Mapping[str, Any]) -> str:
 
 
 def existing_directory(root: Path) -> Path:
-    """The absolute path of a repository; CorpusError if it is not a directory."""
+    """The absolute path of a repository; CorpusError if it is not a directory, or a bare repository."""
     if not root.is_dir():
         raise CorpusError(
             f"{root} {'is not a directory' if root.exists() else 'does not exist'}: give a repository's path"
         )
+    if reason := why_no_work_tree(root):
+        raise CorpusError(f"{root} {reason}: clone it, and give the clone's path")
     return root.resolve()
 
 

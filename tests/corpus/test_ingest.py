@@ -302,6 +302,31 @@ def test_root_that_is_not_a_readable_directory_raises_corpus_error(
         ingest(root, tmp_path / "corpus", CorpusConfig())
 
 
+def test_repository_that_its_rules_empty_says_so(root: Path, tmp_path: Path) -> None:
+    write_files(root, {".gitignore": b"*\n", "a/b.c": source(1)})
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    write_files(root, {".git/HEAD": b"ref: refs/heads/main\n"})
+    with pytest.raises(CorpusError, match="ignored are those that git's ignore rules exclude"):
+        ingest(root, tmp_path / "corpus", CorpusConfig())
+    with pytest.raises(CorpusError, match="git's ignore rules exclude this folder"):
+        ingest(root / "a", tmp_path / "corpus", CorpusConfig())
+
+
+def test_bare_repository_raises_corpus_error(root: Path, tmp_path: Path) -> None:
+    write_files(root, {"HEAD": b"ref: refs/heads/main\n", "objects/x": b"x", "refs/x": b"x"})
+    for folder in (root, root / "refs"):
+        with pytest.raises(CorpusError, match="a bare repository, without a work tree: clone it"):
+            ingest(folder, tmp_path / "corpus", CorpusConfig())
+
+
+def test_damaged_index_is_a_note_of_the_report(ingest_files: Callable[..., Corpus], root: Path) -> None:
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    corpus = ingest_files({".git/HEAD": b"ref: refs/heads/main\n", ".git/index": b"DIRC", "a.c": source(1)})
+    assert ["it is truncated" in note for note in corpus.report["notes"]] == [True]
+
+
 def test_single_file_is_split_by_lines(ingest_files: Callable[..., Corpus]) -> None:
     content = b"".join(b"line %d\n" % number for number in range(100))
     corpus = ingest_files({"only.c": content})
