@@ -26,7 +26,7 @@ from cllm.corpus.redact import redact
 from cllm.corpus.split import is_held_out
 from cllm.corpus.store import KIND, TEXT, Corpus, Document, write_records
 from cllm.corpus.text import MAX_FILE_BYTES, Skipped, read_text
-from cllm.corpus.walk import walk
+from cllm.corpus.walk import OWN_OUTPUT, walk
 from cllm.errors import ArtifactError, CorpusError, UsageError
 from cllm.git.work_tree import why_no_work_tree
 
@@ -130,7 +130,7 @@ def _collect_texts(
     stored: dict[bytes, StoredText] = {}
 
     def prune(path: str) -> str | None:
-        return "own output" if f"{top}/{path}" in own_outputs else directory_skip_reason(path)
+        return OWN_OUTPUT if f"{top}/{path}" in own_outputs else directory_skip_reason(path)
 
     for entry in walk(root, max_depth=config.max_depth, max_entries=config.max_files + 1, prune=prune, view=view):
         if entry.is_directory:
@@ -178,7 +178,8 @@ def _ingest_file(
 
 def _nothing_to_learn(root: Path, view: GitView, tally: _Tally) -> str:
     reasons = [f"{count} {reason}" for reason, count in tally.skipped.most_common()]
-    reasons += [f"{count} directories {reason}" for reason, count in tally.skipped_directories.most_common()]
+    directories = [(count, reason) for reason, count in tally.skipped_directories.most_common() if reason != OWN_OUTPUT]
+    reasons += [f"{count} {'directory' if count == 1 else 'directories'} {reason}" for count, reason in directories]
     files = f"{tally.files_seen} file{'' if tally.files_seen == 1 else 's'} seen"
     text = f"{root} holds no text to train on: {files}" + (f", skipped: {', '.join(reasons)}" if reasons else "")
     if view.is_ignored:

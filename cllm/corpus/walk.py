@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 from cllm.corpus.git_view import GitView, RuleChain, git_view, is_ignored_by, read_rules
 
+OWN_OUTPUT = "own output"
 # `.git` is a file in a work tree. The others are directories that git would list.
-ALWAYS_EXCLUDED = {".git": "", ".hg": "other version control", ".svn": "other version control", ".cllm": "own output"}
+ALWAYS_EXCLUDED = {".git": "", ".hg": "other version control", ".svn": "other version control", ".cllm": OWN_OUTPUT}
 
 
 class WalkEntry(NamedTuple):

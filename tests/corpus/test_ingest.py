@@ -275,7 +275,7 @@ def test_output_inside_the_repository_is_not_ingested(root: Path) -> None:
         ({}, "0 files seen"),
         ({"a.png": b"\x89PNG\0", "b.o": b"\0"}, "2 files seen, skipped: 2 binary"),
         ({"empty.c": b""}, "1 file seen, skipped: 1 empty"),
-        ({"node_modules/a.js": b"x"}, "1 directories vendored or installed"),
+        ({"node_modules/a.js": b"x"}, "1 directory vendored or installed"),
     ],
 )
 def test_repository_without_text_raises_corpus_error(
