@@ -46,6 +46,9 @@ def info_table(found: dict[str, Any]) -> str:
         languages = sorted(report["languages"].items(), key=lambda item: -item[1]["bytes"])
         rows += [(f"  {name}", f"{entry['files']} files, {entry['bytes']:,} bytes") for name, entry in languages]
         rows += [(f"  skipped: {reason}", str(count)) for reason, count in sorted(report["skipped"].items())]
+        if (long_lines := report.get("long_lines", {"lines": 0}))["lines"]:
+            rows.append(("  long lines", "{lines} left out of {files} files, {bytes:,} bytes".format(**long_lines)))
+        rows += [("  note", note) for note in report.get("notes", [])]
     return aligned(rows)
 
 

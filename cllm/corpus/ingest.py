@@ -19,7 +19,7 @@ from cllm.artifacts import MANIFEST, read_object, write_directory
 from cllm.config import check_bounds
 from cllm.corpus.documents import StoredText, build_documents
 from cllm.corpus.duplicates import representative
-from cllm.corpus.filters import directory_skip_reason, name_skip_reason, text_skip_reason
+from cllm.corpus.filters import directory_skip_reason, filter_text, name_skip_reason
 from cllm.corpus.git_view import GitView, git_view
 from cllm.corpus.languages import language_of
 from cllm.corpus.redact import redact
@@ -69,6 +69,7 @@ class _Tally:
     skipped_directories: Counter[str] = field(default_factory=Counter)
     redactions: Counter[str] = field(default_factory=Counter)
     encodings: Counter[str] = field(default_factory=Counter)
+    long_lines: Counter[str] = field(default_factory=lambda: Counter(files=0, lines=0, bytes=0))
     truncated: list[str] = field(default_factory=list)
 
 
@@ -157,8 +158,10 @@ def _ingest_file(
 ) -> None:
     """Read one file and keep its text, or raise Skipped."""
     content, encoding = read_text(f"{top}/{path}", config.max_file_bytes)
-    if reason := text_skip_reason(content, language_of(path, content)):
-        raise Skipped(reason)
+    filtered = filter_text(content, language_of(path, content))
+    if filtered.reason:
+        raise Skipped(filtered.reason)
+    content = filtered.text.content
     secrets: Counter[str] = Counter()
     if config.redact:
         content, secrets = redact(content)
@@ -173,6 +176,8 @@ def _ingest_file(
     sink.write(content)
     tally.bytes_kept += len(content)
     tally.redactions += secrets
+    if filtered.text.num_lines:
+        tally.long_lines.update(files=1, lines=filtered.text.num_lines, bytes=filtered.text.num_bytes)
     tally.encodings[encoding] += 1
 
 
@@ -207,6 +212,7 @@ def _report(
         "skipped": dict(tally.skipped.most_common()),
         "skipped_directories": dict(tally.skipped_directories.most_common()),
         "redactions": dict(tally.redactions.most_common()),
+        "long_lines": dict(tally.long_lines),
         "encodings": dict(tally.encodings.most_common()),
         "exact_duplicates": sum(len(paths) - 1 for paths in copies),
         "exact_duplicates_moved_to_train": sum(is_held_out(path) for paths in train_copies for path in paths),

@@ -157,6 +157,14 @@ def test_minified_generated_vendored_and_huge_files_are_skipped(
     assert corpus.report["skipped_directories"] == {"vendored or installed": 1}
 
 
+def test_long_line_costs_that_line_and_is_counted(ingest_files: Callable[..., Corpus]) -> None:
+    text = source(1) + b'char picture[] = "' + b"x" * 60_000 + b'";\n' + source(2)
+    corpus = ingest_files({"a.c": text, "b.c": source(3)})
+    assert by_path(corpus)["a.c"] == source(1) + b"\n" + source(2)
+    assert corpus.report["long_lines"] == {"files": 1, "lines": 1, "bytes": 60_020}
+    assert corpus.report["skipped"] == {}
+
+
 def test_unusual_file_names_survive_a_round_trip(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
     names = ["caf\udce9.c", "two\nlines.c", "n" * 255, " ", "🙂.c"]
     ingest_files({name: source(number) for number, name in enumerate(names)})
