@@ -56,6 +56,7 @@ def test_empty_and_bare_repositories_are_one_sentence_and_nothing_is_left(
         assert ("without a work tree" if options else "holds no text to train on: 0 files seen") in last
         assert sorted(folder.iterdir()) == before
     assert (cllm("info", "-C", str(folder)).returncode == 0) is not bool(options)
+    assert cllm("clean", "-C", str(folder)).stdout == "nothing to remove\n"
 
 
 def test_workspace_that_exists_is_kept_where_there_is_nothing_to_train_on(cllm: Cllm, tmp_path: Path) -> None:

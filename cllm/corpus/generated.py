@@ -65,7 +65,8 @@ _GENERATED_BY = re.compile(rf"(?:^(?i:generated)|[.!?] {{1,3}}Generated) {_HOW}"
 _REQUEST = re.compile(r"\bdo not (?:edit|modify)", re.I)
 # A project's first files are written once by a program, and by hand from then on.
 _BY_HAND = re.compile(
-    r"(?:edited|modified|changed|adapted|written) (?:manually|by hand)|hand-(?:edited|written)|startproject|quickstart",
+    r"(?<!not )(?<!not be )(?:generated|edited|modified|changed|adapted|written) (?:manually|by hand)"
+    r"|(?<!not )hand-(?:edited|written)|startproject|quickstart",
     re.I,
 )
 _DO_NOT_EDIT = re.compile(
@@ -88,12 +89,13 @@ def is_generated(content: bytes, language: str, is_prose: bool) -> bool:
         return True
     lines = list(_comment_lines(head.decode("utf-8", "replace"), language))
     text = _joined(text for text, _ in lines)
-    if any(pattern.search(text) for pattern in (_TAG, _MARKER, _DO_NOT_EDIT)):
+    if _TAG.search(text) or _DO_NOT_EDIT.search(text):
         return True
-    comments = _joined(text for text, is_string in lines if not is_string)
-    if not _GENERATED_BY.search(comments) or _BY_HAND.search(comments):
+    if _BY_HAND.search(text):
         return False
-    return not is_prose or _REQUEST.search(comments) is not None
+    comments = _joined(text for text, is_string in lines if not is_string)
+    is_by_program = _GENERATED_BY.search(comments) and (not is_prose or _REQUEST.search(comments))
+    return bool(is_by_program or _MARKER.search(text))
 
 
 def _comment_lines(head: str, language: str) -> Iterator[tuple[str, bool]]:

@@ -20,10 +20,10 @@ MAX_INCLUDE_DEPTH = 10  # as in git
 # `[section]`, `[section.sub]` or `[section "sub"]`
 _SECTION = re.compile(r'\[\s*([-.\w]+)(?:\s+"((?:[^"\\\n]|\\.)*)")?\s*\]', re.ASCII)
 _KEY = re.compile(r"([A-Za-z][-A-Za-z0-9]*)[ \t]*(=[ \t]*)?")
-_BLANK = re.compile(r"(?:[ \t\n\v\f\r]+|[#;][^\n]*)*")
+_BLANK = re.compile(r"(?:[ \t\n\r]+|[#;][^\n]*)*")
 # A value ends at a comment or at the end of the line; quoted parts can contain both.
 _PIECE = re.compile(r'"((?:[^"\\\n]|\\[^\n]|\\\n)*)"|([^"\\\n#;]+)|(\\[^\n]|\\\n)')
-_BLANKS = " \t\n\v\f\r"
+_BLANKS = " \t\n\r"
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "b": "\b", "\n": "", '"': '"', "\\": "\\"}
 

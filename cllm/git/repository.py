@@ -50,7 +50,7 @@ def folders_upwards(folder: Path) -> Iterator[Path]:
 def repository_at(folder: Path) -> Repository | None:
     """The repository whose work tree begins at `folder` (an absolute path), or None."""
     git_directory = folder / ".git"
-    if not git_directory.is_dir():
+    if not _is_directory(git_directory):
         content = read_regular_file(git_directory, MAX_POINTER_BYTES)
         if content is None or not content.startswith(b"gitdir: "):
             return None
@@ -74,7 +74,7 @@ def git_directory_around(folder: Path) -> Path | None:
 def _is_git_directory(path: Path, common_directory: Path) -> bool:
     head = read_regular_file(path / "HEAD", MAX_POINTER_BYTES)
     is_head = head is not None and _HEAD.match(head) is not None
-    return is_head and all((common_directory / name).is_dir() for name in ("objects", "refs"))
+    return is_head and all(_is_directory(common_directory / name) for name in ("objects", "refs"))
 
 
 def _common_directory(git_directory: Path) -> Path:
@@ -85,6 +85,13 @@ def _common_directory(git_directory: Path) -> Path:
 def _path_in(folder: Path, content: bytes) -> Path:
     """The path that a pointer file in `folder` holds."""
     return Path(os.path.normpath(folder / os.fsdecode(content.rstrip(b"\r\n").replace(b"\0", b""))))
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # no permission to search the folder above
+        return False
 
 
 def _is_same_device(path: Path, parent: Path) -> bool:

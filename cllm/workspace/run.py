@@ -117,13 +117,13 @@ def _digest_of(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def existing_directory(root: Path) -> Path:
-    """The absolute path of a repository; CorpusError if it is not a directory, or a bare repository."""
+def existing_directory(root: Path, *, needs_work_tree: bool = True) -> Path:
+    """The absolute path of a repository; CorpusError if it is not a directory, or has no work tree but needs one."""
     if not root.is_dir():
         raise CorpusError(
             f"{root} {'is not a directory' if root.exists() else 'does not exist'}: give a repository's path"
         )
-    if reason := why_no_work_tree(root):
+    if needs_work_tree and (reason := why_no_work_tree(root)):
         raise CorpusError(f"{root.resolve()} {reason}: clone it, and give the clone's path")
     return root.resolve()
 
