@@ -29,6 +29,7 @@ class GitView(NamedTuple):
     tracked: TrackedPaths
     tracked_directories: frozenset[bytes]  # those that contain a tracked file
     notes: tuple[str, ...]  # sentences on what could not be read
+    user_rules: RuleChain = ()  # those of core.excludesFile alone
 
 
 def git_view(folder: Path) -> GitView:
@@ -36,17 +37,30 @@ def git_view(folder: Path) -> GitView:
     repository = find_repository(folder)
     notes: list[str] = []
     settings = settings_of(repository, notes)
-    rules = _user_rules(settings, repository)
+    rules = user_rules = _user_rules(settings, repository)
     nothing = TrackedPaths(frozenset(), frozenset())
     if repository is None:
-        return GitView(None, b"", rules, False, nothing, frozenset(), tuple(notes))
+        return GitView(None, b"", rules, False, nothing, frozenset(), tuple(notes), user_rules)
     if content := read_regular_file(repository.common_directory / "info" / "exclude", MAX_RULES_BYTES):
         rules = ((0, Rules(content)), *rules)
     relative = os.fsencode(folder.resolve().relative_to(repository.work_tree))
     prefix = b"" if relative == b"." else relative + b"/"
     rules, is_ignored = _descend(repository.work_tree, prefix, rules)
     tracked = _tracked(repository, settings, notes) or nothing
-    return GitView(repository, prefix, rules, is_ignored, tracked, _parents(tracked.files), tuple(notes))
+    return GitView(repository, prefix, rules, is_ignored, tracked, _parents(tracked.files), tuple(notes), user_rules)
+
+
+def view_of_named_folder(folder: Path) -> GitView:
+    """Git's view of a folder to train on, except that the rules above it do not count if they leave nothing of it.
+
+    Git lists no file of a folder that it ignores, unless it tracks some; but it was named to be trained on.
+    """
+    view = git_view(folder)
+    if not view.is_ignored or view.prefix.rstrip(b"/") in view.tracked_directories:
+        return view
+    note = f"{folder} is ignored by git: as it was named, the ignore rules above it do not count"
+    nothing = TrackedPaths(frozenset(), frozenset())
+    return GitView(None, b"", view.user_rules, False, nothing, frozenset(), (*view.notes, note), view.user_rules)
 
 
 def read_rules(folder: Path) -> Rules | None:

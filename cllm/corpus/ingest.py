@@ -20,7 +20,7 @@ from cllm.config import check_bounds
 from cllm.corpus.documents import StoredText, build_documents
 from cllm.corpus.duplicates import representative
 from cllm.corpus.filters import directory_skip_reason, filter_text, name_skip_reason
-from cllm.corpus.git_view import GitView, git_view
+from cllm.corpus.git_view import GitView, view_of_named_folder
 from cllm.corpus.languages import language_of
 from cllm.corpus.redact import redact
 from cllm.corpus.split import is_held_out
@@ -82,7 +82,7 @@ def ingest(
     missing, not a directory, not readable, has no work tree, or holds no text to train on.
     """
     _check_readable(root)
-    view = git_view(root)
+    view = view_of_named_folder(root)
     on_file = progress or (lambda files, size: None)
     own_outputs = {
         os.path.realpath(directory),

@@ -7,6 +7,7 @@ checkpoint, or after its model, its memory or its update if they are complete; o
 process that runs this is Node Zero: it computes no batch and never imports PyTorch.
 """
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from cllm.artifacts import read_object, remove_leftovers, verify_directory, write_file, write_json
 from cllm.corpus import Corpus, corpus_config, ingest
-from cllm.errors import ArtifactError, CorpusError
+from cllm.errors import ArtifactError, CorpusError, WorkspaceError
 from cllm.evaluation.compressors import parse_external
 from cllm.interrupt import InterruptHandler
 from cllm.machine import MemorySampler, trim_heap
@@ -55,7 +56,8 @@ def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dic
             return run_stages(job, workspace, interrupt_handler, memory_sampler)
     except CorpusError:
         if not had_workspace:
-            workspace.clean()
+            with contextlib.suppress(WorkspaceError):  # another process uses it now
+                workspace.clean()
         raise
 
 

@@ -317,8 +317,18 @@ def test_repository_that_its_rules_empty_says_so(root: Path, tmp_path: Path) -> 
     write_files(root, {".git/HEAD": b"ref: refs/heads/main\n"})
     with pytest.raises(CorpusError, match="ignored are those that git's ignore rules exclude"):
         ingest(root, tmp_path / "corpus", CorpusConfig())
-    with pytest.raises(CorpusError, match="git's ignore rules exclude this folder"):
-        ingest(root / "a", tmp_path / "corpus", CorpusConfig())
+
+
+def test_folder_that_git_ignores_is_read_if_it_is_named(root: Path, tmp_path: Path) -> None:
+    write_files(root, {".gitignore": b"build/\n*.c\n", "build/a/b.c": source(1), "build/a/c.c": source(2)})
+    write_files(root, {"build/a/.gitignore": b"c.c\n", ".git/HEAD": b"ref: refs/heads/main\n"})
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    corpus = ingest(root / "build" / "a", tmp_path / "corpus", CorpusConfig())
+    assert set(by_path(corpus)) == {".gitignore", "b.c"}
+    assert corpus.report["notes"] == [
+        f"{root / 'build' / 'a'} is ignored by git: as it was named, the ignore rules above it do not count"
+    ]
 
 
 def test_bare_repository_raises_corpus_error(root: Path, tmp_path: Path) -> None:
