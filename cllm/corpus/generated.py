@@ -72,7 +72,7 @@ _BY_HAND = re.compile(
 _DO_NOT_EDIT = re.compile(
     r"\b(?:DO NOT|DON'T) (?:MANUALLY |HAND )?(?:EDIT|MODIFY)"
     r"(?: (?i:this (?:file|code|source|header|module)|it|manually|directly|by hand))*"
-    r"(?: *[.!*]| *$|[^\w\n].*(?i:generated))",
+    r"(?: *[.!*]| *$| *[^\w\s].{0,200}(?i:generated))",
     re.M,
 )
 # The first line of what Ragel, Flex and Bison write, and the annotation of JSR 250 (Java).
