@@ -114,7 +114,7 @@ def _check_readable(root: Path) -> None:
     except (OSError, ValueError) as error:
         raise CorpusError(f"{root} cannot be read: {error}") from None
     if reason := why_no_work_tree(root):
-        raise CorpusError(f"{root} {reason}: clone it, and name the clone")
+        raise CorpusError(f"{root} {reason}")
 
 
 def _collect_texts(

@@ -124,7 +124,7 @@ def existing_directory(root: Path, *, needs_work_tree: bool = True) -> Path:
             f"{root} {'is not a directory' if root.exists() else 'does not exist'}: give a repository's path"
         )
     if needs_work_tree and (reason := why_no_work_tree(root)):
-        raise CorpusError(f"{root.resolve()} {reason}: clone it, and give the clone's path")
+        raise CorpusError(f"{root.resolve()} {reason}")
     return root.resolve()
 
 

@@ -80,9 +80,10 @@ def test_search_ends_at_a_ceiling_and_at_another_file_system(
 def test_git_directories_have_no_work_tree(git_directory: Path, tmp_path: Path) -> None:
     bare = make_git_directory(tmp_path / "bare.git")
     assert git_directory_around(bare / "info") == bare
-    assert why_no_work_tree(bare) == "is a bare repository, without a work tree"
+    assert why_no_work_tree(bare) == "is a bare repository, without a work tree: clone it, and name the clone"
     assert f"is inside of {bare}" in (why_no_work_tree(bare / "info") or "")
-    assert "own git directory" in (why_no_work_tree(git_directory) or "")
+    for folder in (git_directory, git_directory / "info"):
+        assert (why_no_work_tree(folder) or "").endswith(f"not its files: name {git_directory.parent}")
     assert why_no_work_tree(git_directory.parent) is None and why_no_work_tree(tmp_path) is None
 
 
@@ -90,4 +91,11 @@ def test_folder_whose_git_file_leads_to_a_bare_repository_has_no_work_tree(tmp_p
     bare = make_git_directory(tmp_path / ".bare")
     (bare / "config").write_text("[core]\n\tbare = true\n")
     (tmp_path / ".git").write_text("gitdir: ./.bare\n")
-    assert why_no_work_tree(tmp_path) == "belongs to a bare repository, without a work tree"
+    assert (why_no_work_tree(tmp_path) or "").startswith("belongs to a bare repository, without a work tree")
+    linked, own = tmp_path / "main", bare / "worktrees" / "main"
+    linked.mkdir()
+    own.mkdir(parents=True)
+    (own / "HEAD").write_text("ref: refs/heads/main\n")
+    (own / "commondir").write_text("../..\n")
+    (linked / ".git").write_text(f"gitdir: {own}\n")
+    assert why_no_work_tree(linked) is None
