@@ -68,6 +68,16 @@ def test_home_is_not_found_from_below(deep: Path, monkeypatch: pytest.MonkeyPatc
     assert not is_home_or_root(deep)
 
 
+def test_folder_that_all_users_share_is_not_found_from_below(deep: Path) -> None:
+    shared = make_work_tree(deep.parents[1])
+    (shared / ".cllm").mkdir()
+    shared.chmod(0o1777)
+    assert repository_of(deep) == deep
+    assert repository_of(shared) == shared
+    shared.chmod(0o777)
+    assert repository_of(deep) == shared
+
+
 def test_git_directory_is_not_taken_for_its_work_tree(deep: Path) -> None:
     make_work_tree(deep.parents[1])
     assert repository_of(deep.parents[1] / ".git" / "refs") == deep.parents[1] / ".git" / "refs"
