@@ -8,8 +8,9 @@ The files without a reason to skip them are those that `git ls-files --cached --
 (`git_view`), except links, what is missing or unreadable, and the caller's own exclusions. Nothing in the repository is
 executed, git neither, so the list is the same on a machine without git.
 
-Other repositories (sub-modules, work trees) inside a repository are skipped; they are included if the root is not in
-one, and then only their `.gitignore` files count.
+Other repositories (sub-modules, work trees) inside a repository are skipped; if the root is not in one, they are
+included, each as git sees it. The `.gitignore` files above such a repository count as well, though git would not ask
+them: who puts one there means all files below.
 """
 
 import os
@@ -36,10 +37,19 @@ class WalkEntry(NamedTuple):
     skipped: str | None = None
 
 
+class _Scope(NamedTuple):
+    """The repository, or the root outside of one, to which a directory belongs."""
+
+    view: GitView
+    base: str  # path of the folder that the view is of: "" or "clones/a/"
+    is_repository: bool
+
+
 class _Directory(NamedTuple):
     path: str  # "" or "src/unix/"
     depth: int
-    rules: RuleChain
+    scope: _Scope
+    rules: RuleChain  # for paths below the work tree of the root
     only_tracked: str | None = None  # the reason why files that are not tracked are skipped
 
 
@@ -63,9 +73,11 @@ def walk(
     are kept in memory (those that sort first). `view` is git's view of `root`, which is read if it is not given.
     """
     top = root.resolve()
-    walker = _Walker(top, view or git_view(top), max_depth, prune)
+    view = view or git_view(top)
+    walker = _Walker(top, view.prefix, max_depth, prune)
+    scope = _Scope(view, "", view.repository is not None or os.path.lexists(top / ".git"))
     visited: set[tuple[int, int]] = set()
-    stack = [_Directory("", 0, walker.view.rules, "ignored" if walker.view.is_ignored else None)]
+    stack = [_Directory("", 0, scope, view.rules, "ignored" if view.is_ignored else None)]
     while stack:
         directory = stack.pop()
         identity, entries = _list_directory(f"{top}/{directory.path}", max_entries)
@@ -83,25 +95,24 @@ def walk(
 class _Walker:
     """Decides which entries of a directory are listed, which are skipped, and which are entered."""
 
-    def __init__(self, top: Path, view: GitView, max_depth: int, prune: Callable[[str], str | None]) -> None:
-        self.view = view
-        self._top, self._max_depth, self._prune = top, max_depth, prune
-        self._is_repository = view.repository is not None or os.path.lexists(top / ".git")
-        self._git_directories = view.repository[1:] if view.repository else ()  # can be elsewhere than in `.git`
+    def __init__(self, top: Path, prefix: bytes, max_depth: int, prune: Callable[[str], str | None]) -> None:
+        self._top, self._prefix, self._max_depth, self._prune = top, prefix, max_depth, prune
 
     def visit(
         self, directory: _Directory, entries: list[_Entry], subdirectories: list[_Directory]
     ) -> Iterator[WalkEntry]:
         """Yield a directory's files and what is not entered; append the directories to enter."""
         names = {entry.name for entry in entries}
-        if directory.depth and self._is_repository and ".git" in names:
-            if not self._has_tracked(directory.path.rstrip("/")):
+        if directory.depth and ".git" in names:
+            if not directory.scope.is_repository:
+                directory = self._enter_repository(directory)
+            elif _has_tracked(directory.scope, directory.path.rstrip("/")):
+                directory = directory._replace(only_tracked="another repository")
+            else:
                 yield WalkEntry(directory.path, True, "another repository")
                 return
-            directory = directory._replace(only_tracked="another repository")
         if ".gitignore" in names and (rules := read_rules(self._top / directory.path)):
-            base = len(self.view.prefix) + len(os.fsencode(directory.path))
-            directory = directory._replace(rules=((base, rules), *directory.rules))
+            directory = directory._replace(rules=((len(self._name(directory.path)), rules), *directory.rules))
         for entry in entries:
             path = directory.path + entry.name
             if (excluded := ALWAYS_EXCLUDED.get(entry.name)) is not None:
@@ -113,35 +124,53 @@ class _Walker:
                 if reason:
                     yield WalkEntry(path + "/", True, reason)
                 else:
-                    subdirectories.append(_Directory(path + "/", directory.depth + 1, directory.rules, only_tracked))
+                    inner = directory._replace(path=path + "/", depth=directory.depth + 1, only_tracked=only_tracked)
+                    subdirectories.append(inner)
             else:
                 yield WalkEntry(path, False, self._why_not_read(directory, path, entry.kind))
+
+    def _enter_repository(self, directory: _Directory) -> _Directory:
+        """The directory as the root of a repository, if it is one."""
+        view = git_view(self._top / directory.path)
+        if view.repository is None:
+            return directory
+        offset = len(self._name(directory.path))
+        rules = tuple((offset + base, file_rules) for base, file_rules in view.rules)
+        return directory._replace(scope=_Scope(view, directory.path, True), rules=(*rules, *directory.rules))
 
     def _why_not_read(self, directory: _Directory, path: str, kind: str) -> str | None:
         if kind != "file":
             return kind
-        name = self._name(path)
-        if name in self.view.tracked.files:
+        if _name_in(directory.scope, path) in directory.scope.view.tracked.files:
             return None
-        return directory.only_tracked or ("ignored" if is_ignored_by(directory.rules, name, False) else None)
+        is_ignored = is_ignored_by(directory.rules, self._name(path), False)
+        return directory.only_tracked or ("ignored" if is_ignored else None)
 
     def _why_not_entered(self, parent: _Directory, path: str) -> tuple[str | None, str | None]:
         """The reason not to enter a directory, or None, and the reason to enter it for tracked files only, or None."""
-        name = self._name(path)
-        if name in self.view.tracked.submodules:
+        view = parent.scope.view
+        if _name_in(parent.scope, path) in view.tracked.submodules:
             return "another repository", None
-        if self._top / path in self._git_directories:
+        if view.repository and self._top / path in view.repository[1:]:  # it can have another name than `.git`
             return "git directory", None
-        only_tracked = parent.only_tracked or ("ignored" if is_ignored_by(parent.rules, name, True) else None)
-        if only_tracked and not self._has_tracked(path):
+        is_ignored = is_ignored_by(parent.rules, self._name(path), True)
+        only_tracked = parent.only_tracked or ("ignored" if is_ignored else None)
+        if only_tracked and not _has_tracked(parent.scope, path):
             return only_tracked, None
         return ("too deep" if parent.depth == self._max_depth else self._prune(path)), only_tracked
 
-    def _has_tracked(self, path: str) -> bool:
-        return self._name(path) in self.view.tracked_directories
-
     def _name(self, path: str) -> bytes:
-        return self.view.prefix + os.fsencode(path)
+        """A path below the root as one below its work tree, by which rules match."""
+        return self._prefix + os.fsencode(path)
+
+
+def _name_in(scope: _Scope, path: str) -> bytes:
+    """A path below the root as one below the work tree of its repository, by which the index has it."""
+    return scope.view.prefix + os.fsencode(path[len(scope.base) :])
+
+
+def _has_tracked(scope: _Scope, path: str) -> bool:
+    return _name_in(scope, path) in scope.view.tracked_directories
 
 
 def _list_directory(path: str, max_entries: int) -> tuple[tuple[int, int] | None, list[_Entry]]:

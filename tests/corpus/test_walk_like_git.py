@@ -110,6 +110,23 @@ def test_other_version_control_is_skipped_with_a_reason(root: Path) -> None:
     assert skipped == {"a.c": None, ".cllm/": "own output", **dict.fromkeys((".hg/", ".svn/"), "other version control")}
 
 
+def test_repositories_in_a_plain_folder_are_each_listed_as_git_does(tmp_path: Path) -> None:
+    for name in ("one", "more/two"):
+        root = tmp_path / "clones" / name
+        root.mkdir(parents=True)
+        run_git(root, "init", "-q", ".")
+        write_files(root, "a.c", "b.c", "c.c", "gen/x.c", "gen/y.c", "secret")
+        write_files(root, ".gitignore", content="/b.c\ngen/\n")
+        write_files(root, ".git/info/exclude", content="/c.c\n")
+        run_git(root, "add", "-f", "gen/x.c")
+        assert regular_files_of_git(root) == [".gitignore", "a.c", "gen/x.c", "secret"]
+        run_git(root / "gen", "init", "-q", "inner")
+        write_files(root, "gen/inner/z.c", "inner.c")
+    write_files(tmp_path / "clones", ".gitignore", content="secret\n/one/inner.c\n")
+    expected = [f"{name}/{file}" for name in ("more/two", "one") for file in (".gitignore", "a.c", "gen/x.c")]
+    assert files(tmp_path / "clones") == [".gitignore", *expected[:3], "more/two/inner.c", *expected[3:]]
+
+
 def test_home_that_is_a_repository_does_not_ignore_the_projects_in_it(own_home: Path) -> None:
     run_git(own_home, "init", "-q", ".")
     write_files(own_home, ".gitignore", content="*\n")
