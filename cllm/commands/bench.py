@@ -50,7 +50,8 @@ def add_trainer_benchmark(
         parser.add_argument(
             "--seconds", type=float, default=seconds, help=f"for each configuration (default {seconds:g})"
         )
-    parser.add_argument("--corpus", type=Path, default=Path(), metavar="PATH", help="repository (default: .)")
+    corpus = parser.add_argument("--corpus", type=Path, dest="path", metavar="PATH")
+    corpus.help = "repository (default: the one that the current folder belongs to)"
     add_seed(parser)
     add_json(parser)
     parser.set_defaults(command=command)
@@ -85,7 +86,7 @@ def trainer_config(options: argparse.Namespace) -> Any:
     from cllm.bench.shared.config import BenchmarkConfig
 
     seconds = {"seconds": options.seconds} if hasattr(options, "seconds") else {}
-    return BenchmarkConfig(root=options.corpus, seed=options.seed, **seconds)
+    return BenchmarkConfig(root=options.path, seed=options.seed, **seconds)
 
 
 def run_train(options: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ from typing import Any
 from cllm.commands.output import Rows, aligned, print_result
 from cllm.commands.parser import Subparsers, add_json, add_repository
 
+OWN_OUTPUT = "own output"  # the workspace itself, of which nothing needs to be said
+
 
 def add(subparsers: Subparsers) -> None:
     """Add the command to the parser."""
@@ -45,8 +47,19 @@ def info_table(found: dict[str, Any]) -> str:
         rows.append(("files", f"{report['files_kept']} of {report['files_seen']} kept"))
         languages = sorted(report["languages"].items(), key=lambda item: -item[1]["bytes"])
         rows += [(f"  {name}", f"{entry['files']} files, {entry['bytes']:,} bytes") for name, entry in languages]
-        rows += [(f"  skipped: {reason}", str(count)) for reason, count in sorted(report["skipped"].items())]
+        rows += skipped_rows(report)
     return aligned(rows)
+
+
+def skipped_rows(report: dict[str, Any]) -> Rows:
+    """What a corpus's report says was left out: files and folders by reason, long lines, and notes."""
+    rows: Rows = [(f"  skipped: {reason}", str(count)) for reason, count in sorted(report["skipped"].items())]
+    for reason, count in sorted(report.get("skipped_directories", {}).items()):
+        if reason != OWN_OUTPUT:
+            rows.append((f"  not entered: {reason}", f"{count} folder{'' if count == 1 else 's'}"))
+    if (long_lines := report.get("long_lines", {"lines": 0}))["lines"]:
+        rows.append(("  long lines", "{lines} left out of {files} files, {bytes:,} bytes".format(**long_lines)))
+    return rows + [("  note", note) for note in report.get("notes", [])]
 
 
 def update_summary(update: dict[str, Any]) -> str:

@@ -157,6 +157,14 @@ def test_minified_generated_vendored_and_huge_files_are_skipped(
     assert corpus.report["skipped_directories"] == {"vendored or installed": 1}
 
 
+def test_long_line_costs_that_line_and_is_counted(ingest_files: Callable[..., Corpus]) -> None:
+    text = source(1) + b'char picture[] = "' + b"x" * 60_000 + b'";\n' + source(2)
+    corpus = ingest_files({"a.c": text, "b.c": source(3)})
+    assert by_path(corpus)["a.c"] == source(1) + b"\n" + source(2)
+    assert corpus.report["long_lines"] == {"files": 1, "lines": 1, "bytes": 60_020}
+    assert corpus.report["skipped"] == {}
+
+
 def test_unusual_file_names_survive_a_round_trip(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
     names = ["caf\udce9.c", "two\nlines.c", "n" * 255, " ", "🙂.c"]
     ingest_files({name: source(number) for number, name in enumerate(names)})
@@ -275,7 +283,7 @@ def test_output_inside_the_repository_is_not_ingested(root: Path) -> None:
         ({}, "0 files seen"),
         ({"a.png": b"\x89PNG\0", "b.o": b"\0"}, "2 files seen, skipped: 2 binary"),
         ({"empty.c": b""}, "1 file seen, skipped: 1 empty"),
-        ({"node_modules/a.js": b"x"}, "1 directories vendored or installed"),
+        ({"node_modules/a.js": b"x"}, "1 directory vendored or installed"),
     ],
 )
 def test_repository_without_text_raises_corpus_error(
@@ -300,6 +308,41 @@ def test_root_that_is_not_a_readable_directory_raises_corpus_error(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(CorpusError, match="cannot be read"):
         ingest(root, tmp_path / "corpus", CorpusConfig())
+
+
+def test_repository_that_its_rules_empty_says_so(root: Path, tmp_path: Path) -> None:
+    write_files(root, {".gitignore": b"*\n", "a/b.c": source(1)})
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    write_files(root, {".git/HEAD": b"ref: refs/heads/main\n"})
+    with pytest.raises(CorpusError, match="ignored are those that git's ignore rules exclude"):
+        ingest(root, tmp_path / "corpus", CorpusConfig())
+
+
+def test_folder_that_git_ignores_is_read_if_it_is_named(root: Path, tmp_path: Path) -> None:
+    write_files(root, {".gitignore": b"build/\n*.c\n", "build/a/b.c": source(1), "build/a/c.c": source(2)})
+    write_files(root, {"build/a/.gitignore": b"c.c\n", ".git/HEAD": b"ref: refs/heads/main\n"})
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    corpus = ingest(root / "build" / "a", tmp_path / "corpus", CorpusConfig())
+    assert set(by_path(corpus)) == {".gitignore", "b.c"}
+    assert corpus.report["notes"] == [
+        f"{root / 'build' / 'a'} is ignored by git: as it was named, the ignore rules above it do not count"
+    ]
+
+
+def test_bare_repository_raises_corpus_error(root: Path, tmp_path: Path) -> None:
+    write_files(root, {"HEAD": b"ref: refs/heads/main\n", "objects/x": b"x", "refs/x": b"x"})
+    for folder in (root, root / "refs"):
+        with pytest.raises(CorpusError, match="a bare repository, without a work tree: clone it"):
+            ingest(folder, tmp_path / "corpus", CorpusConfig())
+
+
+def test_damaged_index_is_a_note_of_the_report(ingest_files: Callable[..., Corpus], root: Path) -> None:
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    corpus = ingest_files({".git/HEAD": b"ref: refs/heads/main\n", ".git/index": b"DIRC", "a.c": source(1)})
+    assert ["it is truncated" in note for note in corpus.report["notes"]] == [True]
 
 
 def test_single_file_is_split_by_lines(ingest_files: Callable[..., Corpus]) -> None:
