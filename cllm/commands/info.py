@@ -1,4 +1,4 @@
-"""`cllm info`: corpus, plan, run and model of a repository."""
+"""`cllm info`: corpus, plan, run and model of a repository, or the places of its replaced secrets."""
 
 import argparse
 from typing import Any
@@ -12,13 +12,19 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("info", help="corpus, plan, run and model")
     add_repository(parser)
     add_json(parser)
+    parser.add_argument(
+        "--redactions", action="store_true", help="file, line and kind of each secret that was replaced"
+    )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the repository's information."""
-    from cllm.operations.info import repository_info
+    """Print the repository's information, or its redactions."""
+    from cllm.operations.info import redactions_info, repository_info
 
+    if options.redactions:
+        print_result(options, redactions_info(options.path), redactions_table)
+        return 0
     print_result(options, repository_info(options.path), info_table)
     return 0
 
@@ -47,6 +53,14 @@ def info_table(found: dict[str, Any]) -> str:
         rows += [(f"  {name}", f"{entry['files']} files, {entry['bytes']:,} bytes") for name, entry in languages]
         rows += [(f"  skipped: {reason}", str(count)) for reason, count in sorted(report["skipped"].items())]
     return aligned(rows)
+
+
+def redactions_table(found: dict[str, Any]) -> str:
+    """Place and kind of each replaced secret, a line each, and entries of `[corpus] keep` that match none."""
+    rows: Rows = [(f"{each['path']}:{each['line']}", each["kind"]) for each in found["redactions"]] or [
+        ("no secret was replaced", "")
+    ]
+    return aligned([*rows, *((f"[corpus] keep: {entry!r}", "matches no secret") for entry in found["keep_unused"])])
 
 
 def update_summary(update: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from cllm.corpus.documents import StoredText, build_documents
 from cllm.corpus.duplicates import representative
 from cllm.corpus.filters import directory_skip_reason, name_skip_reason, text_skip_reason
 from cllm.corpus.languages import language_of
-from cllm.corpus.redact import redact
+from cllm.corpus.redactions import Keep, Redaction, redact_file
 from cllm.corpus.split import is_held_out
 from cllm.corpus.store import KIND, TEXT, Corpus, Document, write_records
 from cllm.corpus.text import MAX_FILE_BYTES, Skipped, read_text
@@ -38,6 +38,7 @@ class CorpusConfig:
     max_total_bytes: int = 500_000_000  # of text kept
     max_depth: int = 64  # directories below the root
     redact: bool = True
+    keep: tuple[str, ...] = ()  # secrets that are not replaced: PATH, PATH:LINE or PATH:KIND
 
     def __post_init__(self) -> None:
         check_bounds(
@@ -47,6 +48,8 @@ class CorpusConfig:
             max_total_bytes=(1, 1 << 40),
             max_depth=(1, 10_000),
         )
+        object.__setattr__(self, "keep", tuple(self.keep))  # a list in TOML and in the manifest
+        Keep(self.keep)
 
 
 def corpus_config(directory: Path) -> CorpusConfig:
@@ -61,11 +64,12 @@ def corpus_config(directory: Path) -> CorpusConfig:
 class _Tally:
     """Counters for the report."""
 
+    keep: Keep
     files_seen: int = 0
     bytes_kept: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_directories: Counter[str] = field(default_factory=Counter)
-    redactions: Counter[str] = field(default_factory=Counter)
+    redactions: list[Redaction] = field(default_factory=list)
     encodings: Counter[str] = field(default_factory=Counter)
     truncated: list[str] = field(default_factory=list)
 
@@ -85,7 +89,7 @@ def ingest(
     }
 
     def fill(temporary: Path) -> None:
-        tally = _Tally()
+        tally = _Tally(Keep(config.keep))
         with (temporary / TEXT).open("wb") as sink:
             stored = _collect_texts(root, own_outputs, config, sink, tally, progress or (lambda files, size: None))
         if not stored:
@@ -151,12 +155,13 @@ def _ingest_file(
     content, encoding = read_text(f"{top}/{path}", config.max_file_bytes)
     if reason := text_skip_reason(content, language_of(path, content)):
         raise Skipped(reason)
-    secrets: Counter[str] = Counter()
+    redactions: list[Redaction] = []
     if config.redact:
-        content, secrets = redact(content)
+        content, redactions = redact_file(path, content, tally.keep)
     digest = hashlib.sha256(content).digest()
     if known := stored.get(digest):
         known.paths.append(path)
+        tally.redactions += redactions
         return
     if tally.bytes_kept + len(content) > config.max_total_bytes:
         tally.truncated.append(f"max_total_bytes ({config.max_total_bytes:,})")
@@ -164,7 +169,7 @@ def _ingest_file(
     stored[digest] = StoredText(tally.bytes_kept, len(content), [path])
     sink.write(content)
     tally.bytes_kept += len(content)
-    tally.redactions += secrets
+    tally.redactions += redactions
     tally.encodings[encoding] += 1
 
 
@@ -192,7 +197,9 @@ def _report(
         "bytes_kept": tally.bytes_kept,
         "skipped": dict(tally.skipped.most_common()),
         "skipped_directories": dict(tally.skipped_directories.most_common()),
-        "redactions": dict(tally.redactions.most_common()),
+        "redactions": dict(Counter(redaction.kind for redaction in tally.redactions).most_common()),
+        "redacted": [redaction._asdict() for redaction in sorted(tally.redactions)],
+        "keep_unused": tally.keep.unused(),
         "encodings": dict(tally.encodings.most_common()),
         "exact_duplicates": sum(len(paths) - 1 for paths in copies),
         "exact_duplicates_moved_to_train": sum(is_held_out(path) for paths in train_copies for path in paths),

@@ -14,7 +14,7 @@ Not covered: secrets that look like words (`hunter2`, passphrases), and random v
 marks as secret, which are more often hashes than keys.
 """
 
-from cllm.corpus.redact.find import find_secrets, redact
+from cllm.corpus.redact.find import KINDS, find_secrets, redact
 from cllm.corpus.redact.secret import Secret, overwrite
 
-__all__ = ["Secret", "find_secrets", "overwrite", "redact"]
+__all__ = ["KINDS", "Secret", "find_secrets", "overwrite", "redact"]

@@ -103,7 +103,8 @@ def _assignment(
     content: bytes, at: int, rest: re.Match[bytes], operator: str, is_quoted: bool, value: re.Match[bytes]
 ) -> _Assignment:
     begin = at - len(_NAME_BEGIN.search(content[max(0, at - _MAX_NAME_BYTES) : at])[0])  # type: ignore[index]
-    if operator == "space" or begin == at:  # "api key 1234": the words before belong to the name
+    is_option = content[begin : begin + 1] == b"-"
+    if begin == at or (operator == "space" and not is_option):  # "api key 1234": the words before belong to the name
         begin -= len(_PHRASE_BEGIN.search(content[max(0, begin - _MAX_NAME_BYTES) : begin])[0])  # type: ignore[index]
     name = content[begin : rest.start(operator)].rstrip(b"\\\"'`])")
     group = value.lastindex or 0
@@ -161,7 +162,8 @@ def _is_long_key(value: bytes) -> bool:
         and has_letter_and_digit(value)
         and entropy(value) >= 2.7
         and not is_written_by_hand(value)
-        and (is_random(value, 0.2) or len(re.findall(rb"[-_./:]", value)) <= 4)
+        and strength_of(value) is Strength.NONE  # an expression
+        and (is_random(value, 0.2) or (value.count(b"-") <= 4 and len(re.findall(rb"[_./:]", value)) <= 2))
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from cllm.corpus.redact.secret import Secret
 from cllm.corpus.redact.values import change_rate, entropy, has_letter_and_digit, is_placeholder
 
+URL_PASSWORD, HEADER, LOGIN = KINDS = ("password in a URL", "authorization header", "login")
 _URL_LOGIN = re.compile(rb"://([^\s/:@\"'<>`\\]{0,128}):([^\s/\"'<>`\\@]{4,256})@(?=[A-Za-z0-9\[])")
 # What precedes a token or an encoded login in a header or a configuration, in small letters.
 _TOKEN_MARKS = (b"authorization: token ", b"authorization: apikey ", b"authorization: ssws ", b"authorization: splunk ")
@@ -32,19 +33,19 @@ def connection_secrets(content: bytes, lower: bytes) -> Iterator[Secret]:
     if b"://" in content and b"@" in content:
         for match in _URL_LOGIN.finditer(content):
             if _is_password(match[2]):
-                yield Secret(*match.span(2), "password in a URL")
+                yield Secret(*match.span(2), URL_PASSWORD)
     has_auth = b"auth" in lower
     for match in _behind((b"bearer ", *_TOKEN_MARKS * has_auth), _TOKEN, content, lower):
         if entropy(match[1]) >= 3.0 and change_rate(match[1]) >= 0.2 and not is_placeholder(match[1]):
-            yield Secret(*match.span(1), "authorization header")
+            yield Secret(*match.span(1), HEADER)
     for match in _behind((b"basic ", *_LOGIN_MARKS * has_auth), _LOGIN, content, lower):
         if _is_encoded_login(match[1]):
-            yield Secret(*match.span(1), "authorization header")
+            yield Secret(*match.span(1), HEADER)
     if b"curl" in content and (b" -u" in content or b"--user" in content):
         for match in _CURL_LOGIN.finditer(content):
             group = 4 if match[4] is not None else 5
             if _is_password(match[group]):
-                yield Secret(*match.span(group), "login")
+                yield Secret(*match.span(group), LOGIN)
 
 
 def _behind(

@@ -3,11 +3,18 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from cllm.corpus.redact import assigned, connections, key_blocks
 from cllm.corpus.redact.assigned import assigned_secrets
 from cllm.corpus.redact.connections import connection_secrets
+from cllm.corpus.redact.formats import FORMATS
 from cllm.corpus.redact.key_blocks import key_block_secrets
 from cllm.corpus.redact.secret import Secret, merged, overwrite
 from cllm.corpus.redact.tokens import long_words, token_secrets
+
+# All kinds of secrets, as reports and configurations name them.
+KINDS = frozenset(
+    {*(each.kind for each in FORMATS), *connections.KINDS, *key_blocks.KINDS, assigned.KIND},
+)
 
 
 def find_secrets(content: bytes) -> list[Secret]:

@@ -146,7 +146,7 @@ _INFIXED = (
         + _END,
     ),
     ("Azure key", "AZDO JQQJ9", rb"([A-Za-z0-9]{52}JQQJ9[A-Za-z0-9]{20,40}|[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4})" + _END),
-    ("Azure signature", "sig=", rb"[?&;]sig=([A-Za-z0-9%+/_-]{40,100}={0,2})"),
+    ("Azure signature", "sig=", rb"sig=([A-Za-z0-9%+/_-]{40,100}={0,2})"),
     ("Telegram token", ":A", rb"(?:(?<=/)bot)?([0-9]{5,16}:A[\w-]{34})(?![\w-])"),
     ("mail service key", "-us", rb"([0-9a-f]{32}-us[0-9]{1,2})" + _END),
     ("MaxMind key", "_mmk", rb"([A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk)" + _END),
@@ -155,9 +155,13 @@ _INFIXED = (
 # The same for tokens that must look random. These infixes are frequent, so the patterns begin with a character and not
 # with _BEGIN, which is tried at every byte.
 _RANDOM_INFIXED = (
-    ("Twilio key", "SK", rb"(SK(?<![A-Za-z0-9]SK)[0-9a-f]{32})" + _END),
-    ("Vault token", "s.", rb"(s\.(?<![A-Za-z0-9]s\.)[A-Za-z0-9]{24})" + _END),
-    ("Discord token", ".", rb"([MNO](?<![A-Za-z0-9].)[\w-]{23,25}\.[\w-]{6}\.(?:[\w-]{38}|[\w-]{27}))(?![\w-])"),
+    ("Twilio key", "SK", rb"(SK(?:(?<![A-Za-z0-9]SK)|(?<=\\[nrt]SK))[0-9a-f]{32})" + _END),
+    ("Vault token", "s.", rb"(s\.(?:(?<![A-Za-z0-9]s\.)|(?<=\\[nrt]s\.))[A-Za-z0-9]{24})" + _END),
+    (
+        "Discord token",
+        ".",
+        rb"([MNO](?:(?<![A-Za-z0-9].)|(?<=\\[nrt].))[\w-]{23,25}\.[\w-]{6}\.(?:[\w-]{38}|[\w-]{27}))(?![\w-])",
+    ),
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from cllm.corpus.redact.secret import Secret
 
+PRIVATE_KEY, KUBERNETES_SECRET = KINDS = ("private key", "Kubernetes secret")
 MAX_BLOCK_BYTES = 20_000  # an RSA key of 16,384 bits has 12,700
 _MIN_BLOCK_BYTES = 40  # shorter ones are placeholders in documents and tests
 _HEAD = re.compile(
@@ -40,7 +41,7 @@ def key_block_secrets(content: bytes) -> Iterator[Secret]:
     if b"Private-Lines: " in content:
         yield from _putty(content)
     if b'"kty"' in content:
-        yield from (Secret(*match.span(1), "private key") for match in _WEB_KEY.finditer(content))
+        yield from (Secret(*match.span(1), PRIVATE_KEY) for match in _WEB_KEY.finditer(content))
     if b"kind:" in content and b"data:" in content:
         yield from _kubernetes(content)
 
@@ -53,7 +54,7 @@ def _blocks(content: bytes) -> Iterator[Secret]:
         if not _TAIL.match(content, end) and not _TAIL.match(content, end + 1):
             end = _end_of_cut_key(content, start)
         if end - start >= _MIN_BLOCK_BYTES and re.search(rb"[A-Za-z0-9+/=]{16}", content[start:end]):
-            yield Secret(start, end, "private key")
+            yield Secret(start, end, PRIVATE_KEY)
             at = end
 
 
@@ -70,8 +71,8 @@ def _putty(content: bytes) -> Iterator[Secret]:
         separator = rb"\\n" if match[2].startswith(b"\\n") else rb"\r?\n"
         lines = re.match(rb"(?:%b[^\n\\]{0,200}){1,%d}" % (separator, min(int(match[1]), 400) or 1), match[2])
         if lines:
-            yield Secret(match.start(2), match.start(2) + lines.end(), "private key")
-    yield from (Secret(*match.span(1), "private key") for match in _PUTTY_MAC.finditer(content))
+            yield Secret(match.start(2), match.start(2) + lines.end(), PRIVATE_KEY)
+    yield from (Secret(*match.span(1), PRIVATE_KEY) for match in _PUTTY_MAC.finditer(content))
 
 
 def _kubernetes(content: bytes) -> Iterator[Secret]:
@@ -81,5 +82,5 @@ def _kubernetes(content: bytes) -> Iterator[Secret]:
         if _KUBERNETES.search(document):
             for block in _DATA.finditer(document):
                 for value in _DATA_VALUE.finditer(document, block.start(2), block.end(2)):
-                    yield Secret(start + value.start(1), start + value.end(1), "Kubernetes secret")
+                    yield Secret(start + value.start(1), start + value.end(1), KUBERNETES_SECRET)
         start += len(document)
