@@ -36,6 +36,10 @@ def add(subparsers: Subparsers) -> None:
     add_completion_benchmark(
         kinds, "complete", run_complete, 200, "cursors", "tokens/s and time to a line, beside llama.cpp (minutes)"
     )
+    secrets = kinds.add_parser("secrets", help="which secrets are replaced, and what else, beside other programs")
+    secrets.add_argument("--samples", type=Path, required=True, metavar="DIR", help="folder of SOURCE.jsonl files")
+    add_json(secrets)
+    secrets.set_defaults(command=run_secrets)
 
 
 def add_trainer_benchmark(
@@ -158,4 +162,13 @@ def run_complete(options: argparse.Namespace) -> int:
     from cllm.bench.shared.tables import complete_table
 
     measure(options, lambda report: bench_complete(options.path, options.count, options.seed, report), complete_table)
+    return 0
+
+
+def run_secrets(options: argparse.Namespace) -> int:
+    """`cllm bench secrets`."""
+    from cllm.bench.secrets.benchmark import bench_secrets
+    from cllm.bench.shared.tables import secrets_table
+
+    measure(options, lambda report: bench_secrets(options.samples, report), secrets_table)
     return 0

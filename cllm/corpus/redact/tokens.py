@@ -75,11 +75,23 @@ _WITHOUT_PREFIX = [format_ for format_ in FORMATS if format_.infixes]
 def token_secrets(content: bytes, words: LongWords) -> Iterator[Secret]:
     """The tokens of known formats in a text, whose long words are `words`."""
     for format_ in _possible_formats(words):
-        if format_.pattern.search(words.text):
-            for match in format_.pattern.finditer(content):
-                start, end = match.span(match.lastindex or 0)
-                if _is_token(content[start:end], format_.is_specific):
-                    yield Secret(start, end, format_.kind)
+        for match in _matches(format_, content, words):
+            start, end = match.span(match.lastindex or 0)
+            if _is_token(content[start:end], format_.is_specific):
+                yield Secret(start, end, format_.kind)
+
+
+def _matches(format_: Format, content: bytes, words: LongWords) -> Iterator[re.Match[bytes]]:
+    """Matches of a format: at each of its prefixes, which begin the pattern, or anywhere if it has none."""
+    if format_.infixes and format_.pattern.search(words.text):
+        yield from format_.pattern.finditer(content)
+    for prefix in format_.prefixes:
+        at = content.find(prefix) if prefix in words.text else -1
+        while at >= 0:
+            match = format_.pattern.match(content, at)
+            if match:
+                yield match
+            at = content.find(prefix, match.end() if match else at + len(prefix))
 
 
 def _possible_formats(words: LongWords) -> Iterator[Format]:
