@@ -16,6 +16,7 @@ from cllm.corpus.redact.values import (
     entropy,
     has_letter_and_digit,
     is_address,
+    is_bare_password,
     is_generated_password,
     is_pattern,
     is_placeholder,
@@ -40,17 +41,17 @@ _REST = re.compile(
     rb"|(?P<comma>\s{0,4},\s{0,40})"
     rb"|(?P<call>[ ]?\(\s{0,40})"
     rb"|(?P<space>[ \t]{1,8}))"
-    rb"(?=[bBrRuUfFL@$]{0,2}\\?[\"'`]|[^\s\"'`<>(){}\[\],;&|\\]{8})"  # a value begins here
+    rb"(?=[bBrRuUfFL@$]{0,2}\\?[\"'`]|[^\s\"'`<>(){}\[\],;&|\\]{8}|[^\s\"'`,;\\]{12})"  # a value begins here
 )
 _QUOTED = re.compile(
     rb"[bBrRuUfFL@$]{0,2}(?:\"((?:[^\"\\\n\r]|\\[^\n\r]){8,1024})\"|'((?:[^'\\\n\r]|\\[^\n\r]){8,1024})'"
     rb"|`((?:[^`\\\n\r]|\\[^\n\r]){8,1024})`|\\[\"']([^\"'\\\n\r]{8,1024})\\[\"'])"
 )
 _BARE = re.compile(rb"([^\s\"'`<>(){}\[\],;&|\\]{8,1024})(?=[\s\"'`<,;&)\\}]|\Z)")
+_SIGNS = re.compile(rb"([^\s\"'`,;\\]{12,64})(?=[\"'`]?[ \t\r]*(?:\n|\Z))")  # password = x#9$q(!v&2
 _COMPARED = re.compile(rb"([\"'])([^\"'\\\n]{8,300})\1[ ]?[=!]==?[ ]?([\w.$-]{1,60})")  # "value" == password
 _COMPARED_MARKS = (b'" ==', b'" !=', b"' ==", b"' !=")
 _JOINED = re.compile(rb"[A-Za-z_]{0,20}[-.]([A-Za-z0-9]{20,512})(?![\w.-])")  # API-KEY-1234
-_MIN_JOINED_BYTES = 23
 
 
 class _Assignment(NamedTuple):
@@ -82,15 +83,24 @@ def assigned_secrets(content: bytes, lower: bytes) -> Iterator[Secret]:
 
 def _assignments(content: bytes, at: int) -> Iterator[_Assignment]:
     """The values behind the name around the byte `at`."""
+    if joined := _JOINED.match(content, at):
+        name = content[_begin_of_name(content, at) : joined.start(1)]
+        if not re.search(rb"[0-9]", name):
+            yield _Assignment(name, "space", False, joined.start(1), joined[1])
     if rest := _REST.match(content, at):
-        if rest.end() - at > _MIN_JOINED_BYTES and (joined := _JOINED.match(content, at)):
-            yield _Assignment(content[at : joined.start(1)], "space", False, joined.start(1), joined[1])
         operator, end = rest.lastgroup or "", rest.end()
         quoted = _QUOTED.match(content, end)
         if quoted:
             yield _assignment(content, at, rest, operator, True, quoted)
         elif operator not in ("comma", "call") and (bare := _BARE.match(content, end)) and _is_near(rest):
             yield _assignment(content, at, rest, operator, False, bare)
+        if operator == "assign" and (signs := _SIGNS.match(content, end)) and is_bare_password(signs[1]):
+            yield _assignment(content, at, rest, operator, True, signs)
+
+
+def _begin_of_name(content: bytes, at: int) -> int:
+    """Where the name that goes on at the byte `at` begins."""
+    return at - len(_NAME_BEGIN.search(content[max(0, at - _MAX_NAME_BYTES) : at])[0])  # type: ignore[index]
 
 
 def _is_near(rest: re.Match[bytes]) -> bool:
@@ -102,7 +112,7 @@ def _is_near(rest: re.Match[bytes]) -> bool:
 def _assignment(
     content: bytes, at: int, rest: re.Match[bytes], operator: str, is_quoted: bool, value: re.Match[bytes]
 ) -> _Assignment:
-    begin = at - len(_NAME_BEGIN.search(content[max(0, at - _MAX_NAME_BYTES) : at])[0])  # type: ignore[index]
+    begin = _begin_of_name(content, at)
     is_option = content[begin : begin + 1] == b"-"
     if begin == at or (operator == "space" and not is_option):  # "api key 1234": the words before belong to the name
         begin -= len(_PHRASE_BEGIN.search(content[max(0, begin - _MAX_NAME_BYTES) : begin])[0])  # type: ignore[index]
@@ -127,7 +137,9 @@ def _is_secret(found: _Assignment) -> bool:
     ):
         return False
     if found.operator == "comma":
-        return len(value) >= 16 and is_random(value, 0.2) and not is_written_by_hand(value)
+        is_long = is_uuid(value) or (len(value) >= 12 and is_random(value, 0.2 if len(value) >= 16 else 0.3))
+        is_mixed = has_letter_and_digit(value) and re.search(rb"\s", value) is None
+        return is_long and is_mixed and not is_written_by_hand(value)
     if found.is_quoted:
         return _is_quoted_secret(value) if strength is Strength.STRONG else _is_long_key(value)
     is_option = found.name.startswith(b"-")

@@ -34,7 +34,7 @@ _OTHER = frozenset(
     file image asset i18n translation message lang locale query event press shortcut react item lookup route
     unique natural composite surrogate idempotency dedup etag commit tree blob registry setting property metric
     feature flag sequence schema down up host csrf xsrf next page cursor continuation sync mon tur hot valid
-    invalid no not issuer verify verification verifying recipient authenticity socket my""".split()
+    invalid no not issuer verify verification verifying recipient manager authenticity socket""".split()
 )
 _GETTERS = frozenset(
     b"""get read load fetch find lookup resolve retrieve require from env getenv environ delete remove has is check
@@ -74,6 +74,8 @@ def strength_of(name: bytes) -> Strength:
     before = joined[: match.start()].strip(b"_").split(b"_")[-1]
     if strength is Strength.WEAK:
         before = words[-2] if len(words) > 1 else words[-1].removesuffix(b"key")
+    if strength is Strength.WEAK and before == b"my":  # an example's variable
+        return Strength.NONE
     if b"public" in words or before in _OTHER or _ABOUT.intersection(after):
         return Strength.NONE
     return strength

@@ -22,10 +22,12 @@ _PLACEHOLDER = re.compile(
 )
 _ADDRESS = re.compile(
     rb"\w+://|arn:|urn:|data:|file:|mailto:|[\w.+-]+@[\w-]+\.\w+|0x[0-9a-fA-F]{40}$|\d{1,3}(?:\.\d{1,3}){3}"
-    rb"|[+-]?\d+\.\d+(?:e[+-]?\d+)?$|sha\d{1,3}[-:]|md5[-:]|\$(?:2[aby]|5|6|argon2\w*|scrypt)\$"
+    rb"|[+-]?\d+\.\d+(?:e[+-]?\d+)?$|v?\d+(?:[.:]\d+)+[\w.+~:-]*$|sha\d{1,3}[-:]|md5[-:]|\$(?:2[aby]|5|6|argon2\w*|scrypt)\$"
 )
 _PATTERN = re.compile(rb"\[[^\]]*\w-\w|\(\?|\\[wdsb]|\.\*|\.\+|\)\||\|\(|^\^|\$$")
 _WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_BRACKET = re.compile(rb"[(){}\[\]]")
+_BRACKET_PAIR = re.compile(rb"\([^(){}\[\]]*\)|\[[^(){}\[\]]*\]|\{[^(){}\[\]]*\}")
 _SYMBOLS = re.compile(rb"[^\w\s'\"`.,/\\:-]")
 _FILE_SUFFIX = re.compile(rb"\.(?:[a-z]{1,4}\d?|json|yaml|toml|java|html|properties)$")
 _ALPHABETS = (b"abcdefghijklmnopqrstuvwxyz", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -85,9 +87,9 @@ def is_random(value: bytes, min_rate: float, min_entropy: float = 3.0) -> bool:
 
 
 def is_written_by_hand(value: bytes) -> bool:
-    """Whether most of a value is words of four letters and more, in any case, joined by separators or capitals."""
+    """Whether most of a value is words of 4 to 28 letters, in any case, joined by separators or capitals."""
     words = _WORDS.findall(value)
-    letters = sum(len(word) for word in words if len(word) >= 4 and word.isalpha() and _has_vowels(word))
+    letters = sum(len(word) for word in words if 4 <= len(word) <= 28 and word.isalpha() and _has_vowels(word))
     return letters >= 0.6 * sum(map(len, words))
 
 
@@ -106,6 +108,17 @@ def is_generated_password(value: bytes) -> bool:
         and not re.search(rb"\s", value)
         and sum(chr(byte).isalnum() for byte in value) >= 0.5 * len(value)
     )
+
+
+def is_bare_password(value: bytes) -> bool:
+    """Whether a value without quotes is a generated password, and no expression, in which brackets come in pairs."""
+    if not is_generated_password(value) or len(set(_SYMBOLS.findall(_BRACKET.sub(b"", value)))) < 3:
+        return False
+    rest = value
+    while (shorter := _BRACKET_PAIR.sub(b"", rest)) != rest:
+        rest = shorter
+    has_brackets = _BRACKET.search(value) is not None
+    return _BRACKET.search(rest) is not None if has_brackets else has_letter_and_digit(value)
 
 
 def has_letter_and_digit(value: bytes) -> bool:
