@@ -25,11 +25,11 @@ _END = rb"(?![A-Za-z0-9])"
 # kind, prefixes, least length of the tail of letters, digits, `_` and `-`
 _PREFIXED = (
     ("GitHub token", "github_pat_", 36),
-    ("GitLab token", "glptt- glft- glimt- glffct- glagent- glsoat- glwt- gloas- GR1348941 glcbt- gldt- glrtr-", 19),
+    ("GitLab token", "glft- glimt- glffct- glagent- glsoat- glwt- gloas- GR1348941 glcbt- gldt- glrtr-", 20),
     ("GitLab token", "_gitlab_session=", 32),
-    ("model service key", "sk-proj- sk-svcacct- sk-admin- sk-None- sk-ant- sk-or-v1- sk-lf- sk-helicone-", 24),
+    ("model service key", "sk-proj- sk-svcacct- sk-admin- sk-None- sk-or-v1- sk-lf- sk-helicone-", 24),
     ("model service key", "gsk_ xai- pplx- nvapi- r8_ tgp_v1_ fw_ csk- jina_ tvly- fc- pcsk_ nk- voyage-", 24),
-    ("model service key", "lsv2_pt_ lsv2_sk_ wandb_v1_ cohere_ sk_car_ vapi_ dsk_ api_org_", 24),
+    ("model service key", "lsv2_pt_ lsv2_sk_ wandb_v1_ cohere_ sk_car_ vapi_ dsk_", 24),
     ("Shopify token", "shpat_ shpca_ shppa_ shpss_ shpua_ shptka_ shpltm_ shltm_ shprt_", 32),
     ("Grafana token", "glsa_ glc_", 30),
     ("Linear token", "lin_api_ lin_oauth_ lin_wh_", 32),
@@ -43,7 +43,7 @@ _PREFIXED = (
     ("Vault token", "hvs. hvb. hvr.", 20),
     ("hosting token", "rnd_ nfp_ napi_ HRKU- dckr_pat_ dckr_oat_ ddp_ ddo_ tskey- ngrok_ pul- koyeb_ upcloud_", 24),
     ("deployment token", "CCIPAT_ CCIPRJ_ bkua_ bkpt_ bkct_ pnu_ pnb_ scp-live- scp-test- hawk. ion_", 20),
-    ("code service token", "sgp_ squ_ sqp_ sqa_ snyk_uat. snyk_sat. ATATT3 ATCTT3 ATBB ATSTT3 ATTA nx-cloud_", 24),
+    ("code service token", "squ_ sqp_ sqa_ snyk_uat. snyk_sat. ATATT3 ATCTT3 ATBB ATSTT3 ATTA nx-cloud_", 24),
     ("npm token", "npm_", 36),
     ("registry token", "rubygems_ CLOJARS_ cio oy2 AKCp glpkg_ tea_", 32),
     ("mail service key", "xkeysib- xsmtpsib- re_ mlsn. key-", 32),
@@ -57,14 +57,13 @@ _PREFIXED = (
 # kind, prefixes, pattern
 _SPECIFIC = (
     ("AWS key", "AKIA ASIA ABIA ACCA", rb"((?:AKIA|ASIA|ABIA|ACCA)(?![A-Z0-9]{9}EXAMPLE)[A-Z2-7]{16})" + _END),
-    (
-        "AWS key",
-        "ABSK bedrock-api-key-",
-        rb"(ABSK[A-Za-z0-9+/]{109,269}={0,2}|bedrock-api-key-[A-Za-z0-9+/=]{30,4000})",
-    ),
+    ("AWS key", "ABSK", rb"(ABSK[A-Za-z0-9+/]{109,269}={0,2})"),
+    # The beginning is the base64 form of `bedrock.amazonaws.com`.
+    ("AWS key", "bedrock-api-key-", rb"(bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t[A-Za-z0-9+/=]{0,4000})"),
     ("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", rb"(gh[pousr]_(?:[A-Za-z0-9]{36,255}|[0-9]{1,20}_ey[\w.-]{40,4000}))"),
     ("GitLab token", "glpat- glrt-", rb"(gl(?:pat|rt)-[\w-]{20,300}(?:\.[0-9a-z.]{8,20})?)"),
-    ("Slack token", "xox", rb"(xox[abeoprscd](?:\.xox[bp])?-(?=[a-zA-Z-]{0,12}[0-9])[0-9A-Za-z-]{20,300})"),
+    ("model service key", "sk-ant-", rb"(sk-ant-[a-z]{3,6}[0-9]{2,3}-[\w-]{80,120})(?![\w-])"),
+    ("GitLab token", "glptt-", rb"(glptt-[0-9a-f]{40})" + _END),
     ("Slack token", "xapp-", rb"(xapp-[0-9]-[A-Za-z0-9-]{20,250})"),
     ("Google key", "AIza", rb"(AIza[\w-]{35})(?![\w-])"),
     ("Google key", "GOCSPX- ya29. AQ.Ab", rb"(GOCSPX-[\w-]{28}|ya29\.[\w-]{20,300}|AQ\.Ab[\w-]{40,100})"),
@@ -110,19 +109,27 @@ _SPECIFIC = (
         rb"((?:sdk|mob|api)-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})",
     ),
     ("Octopus key", "API-", rb"(API-[A-Z0-9]{26})" + _END),
-    ("OpenShift token", "sha256~", rb"(sha256~[\w-]{43})(?![\w-])"),
     ("Elastic key", "essu_", rb"(essu_[A-Za-z0-9+/]{40,120}={0,2})"),
+    ("Sourcegraph token", "sgp_", rb"(sgp_(?:(?:[0-9a-f]{16}|local)_)?[0-9a-fA-F]{40}|sgp_[A-Za-z0-9]{64})" + _END),
+    ("Sourcegraph token", "slk_", rb"(slk_[0-9a-f]{64})" + _END),
     ("ClickUp token", "pk_", rb"(pk_[0-9]{7,9}_[A-Z0-9]{30,36})" + _END),
 )
 # kind, prefixes, pattern of tokens that must look random, too
 _RANDOM = (
     ("Hugging Face token", "hf_", rb"(hf_[A-Za-z0-9]{34,40})" + _END),
+    (
+        "Slack token",
+        "xox",
+        rb"(xox[abeoprscd](?:\.xox[bp])?-(?=[0-9-]{0,80}[A-Za-z])(?=[A-Za-z-]{0,12}[0-9])[0-9A-Za-z-]{20,300})",
+    ),
+    ("Hugging Face token", "api_org_", rb"(api_org_[A-Za-z0-9]{34})" + _END),
+    ("OpenShift token", "sha256~", rb"(sha256~[\w-]{43})(?![\w-])"),
     ("model service key", "sk-", rb"(sk-[A-Za-z0-9]{32,64})" + _END),
     ("NATS seed", "SUA SUB SAA SOA SNA SCA", rb"(S[UAONC][A-Z2-7]{56})" + _END),
     (
         "JSON web token",
         "eyJ eyI ewog",
-        rb"(ey[JI][A-Za-z0-9_-]{14,4000}(?:\.|%2E)ey[A-Za-z0-9_-]{14,4000}(?:\.|%2E)[A-Za-z0-9_-]{16,4000}={0,2}"
+        rb"(ey[JI][A-Za-z0-9_-]{14,4000}(?:\.|%2E)ey[A-Za-z0-9_-]{14,4000}(?:(?:\.|%2E)[A-Za-z0-9_-]{0,4000}={0,2})?"
         rb"|ey[JI][A-Za-z0-9_-]{14,4000}\.(?:[A-Za-z0-9_-]{10,4000}\.){3}[A-Za-z0-9_-]{10,200})",
     ),
 )
@@ -149,6 +156,9 @@ _INFIXED = (
     ("Azure signature", "sig=", rb"sig=([A-Za-z0-9%+/_-]{40,100}={0,2})"),
     ("Telegram token", ":A", rb"(?:(?<=/)bot)?([0-9]{5,16}:A[\w-]{34})(?![\w-])"),
     ("mail service key", "-us", rb"([0-9a-f]{32}-us[0-9]{1,2})" + _END),
+    ("Sidekiq key", "CONTRIBSYS__COM", rb"BUNDLE_\w+__COM\w*[\"':=> ,?]{1,8}([0-9a-f]{8}:[0-9a-f]{8})" + _END),
+    ("Sidekiq key", "contribsys.com", rb"([0-9a-f]{8}:[0-9a-f]{8})(?=@[\w.]*contribsys\.com)"),
+    ("npm token", "/:_authToken=", rb"//[\w./-]+/:_authToken=([\w+/=-]{20,200})"),
     ("MaxMind key", "_mmk", rb"([A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk)" + _END),
     ("Asana token", "0/1 1/1 2/1", rb"([0-9]/[0-9]{16}(?:/[0-9]{16})?:[0-9a-f]{32})" + _END),
 )

@@ -43,8 +43,8 @@ _GETTERS = frozenset(
 
 # Services whose documentation shows keys of the UUID form; elsewhere a UUID is an identifier.
 _UUID_KEY = re.compile(
-    rb"(?:api|secret|private|access|auth)_?(?:key|token)$|client_?secret$|heroku|hub_?spot|snyk|square_?space|message_?bird"
-    rb"|post_?mark|status_?page|bugsnag|shortcut|blocknative|canny|ditto|tatum|url_?scan|ops_?genie|logz|moosend|magnetic"
+    rb"(?:api|secret|private|access)_?(?:key|token)$|client_?secret$|heroku|hub_?spot|snyk|square_?space|message_?bird"
+    rb"|post_?mark|status_?page|bugsnag|shortcut|blocknative|canny|ditto|tatum|url_?scan|ops_?genie|logz|moosend|magnetic|kucoin|sendbird|npm"
 )
 
 

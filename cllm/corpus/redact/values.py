@@ -16,9 +16,9 @@ _UUID = re.compile(rb"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4
 _PLACEHOLDER = re.compile(
     rb"<[^<>]*>|^\$\w|\$\{[\w.:-]+[}]?$|\$\{[\w.:-]+\}|\$\(|\{\{[^{}]*\}\}|%\([a-z]|%[sdv]\b|^%\w+%$|\*\*\*|\.\.\."
     rb"|^\{[\w.]*\}$|^@[\w.]+@$"
-    rb"|(?:^|[^A-Za-z])(?:your|my|example|sample|dummy|fake|foo|bar|insert|replace|change|changeme|redacted|todo|some"
-    rb"|placeholder|masked|hidden|none|null|undefined|true|false|env|var|vars|process|self|this|config|settings)"
-    rb"(?:[^A-Za-z]|$)|EXAMPLE$|(?i:changeme|placeholder|redacted|notreal|notasecret|insert_|replace_)"
+    rb"|(?:^|[^A-Za-z])(?:(?i:your|example|sample|dummy|fake|insert|replace|change|redacted|placeholder|masked|hidden)"
+    rb"|my|foo|bar|todo|some|none|null|undefined|true|false|env|vars?|process|self|this|config|settings)(?:[^A-Za-z]|$)"
+    rb"|EXAMPLE$|(?i:changeme|placeholder|redacted|notreal|notasecret)"
 )
 _ADDRESS = re.compile(
     rb"\w+://|arn:|urn:|data:|file:|mailto:|[\w.+-]+@[\w-]+\.\w+|0x[0-9a-fA-F]{40}$|\d{1,3}(?:\.\d{1,3}){3}"
@@ -90,7 +90,7 @@ def is_written_by_hand(value: bytes) -> bool:
     """Whether most of a value is words of 4 to 28 letters, in any case, joined by separators or capitals."""
     words = _WORDS.findall(value)
     letters = sum(len(word) for word in words if 4 <= len(word) <= 28 and word.isalpha() and _has_vowels(word))
-    return letters >= 0.6 * sum(map(len, words))
+    return letters >= 0.7 * sum(map(len, words))
 
 
 def _has_vowels(word: bytes) -> bool:
