@@ -156,7 +156,6 @@ _INFIXED = (
     ("Azure signature", "sig=", rb"sig=([A-Za-z0-9%+/_-]{40,100}={0,2})"),
     ("Telegram token", ":A", rb"(?:(?<=/)bot)?([0-9]{5,16}:A[\w-]{34})(?![\w-])"),
     ("mail service key", "-us", rb"([0-9a-f]{32}-us[0-9]{1,2})" + _END),
-    ("Sidekiq key", "CONTRIBSYS__COM", rb"BUNDLE_\w+__COM\w*[\"':=> ,?]{1,8}([0-9a-f]{8}:[0-9a-f]{8})" + _END),
     ("Sidekiq key", "contribsys.com", rb"([0-9a-f]{8}:[0-9a-f]{8})(?=@[\w.]*contribsys\.com)"),
     ("npm token", "/:_authToken=", rb"//[\w./-]+/:_authToken=([\w+/=-]{20,200})"),
     ("MaxMind key", "_mmk", rb"([A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk)" + _END),
