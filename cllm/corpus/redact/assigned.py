@@ -34,7 +34,7 @@ _REST = re.compile(
     rb"[\w.$-]{0,60}"  # the rest of the name
     rb"\\?[\"'`]?[\])]{0,2}(?:"
     rb"(?P<assign>[ \t]{0,40}(?:\[[0-9]{0,6}\][ \t]?)?"
-    rb"(?:(?::[ ]?|[ \t])[\w.*\[\]|<>?]{1,40}[ \t]?:?=(?![=>])|={1,3}>?|!={1,2}|:{1,3}=?|[?.+]=|\|\||->)"
+    rb"(?:(?::[ ]?|[ \t])[\w.*\[\]|<>?]{1,40}[ \t]?:?=(?![=>])|={1,3}>?|!={1,2}|:{1,3}=|:(?!:)|[?.+]=|\|\||->|%3[Dd])"
     rb"(?:[ \t]*[|>]-?\r?\n)?)\s{0,40}"
     rb"|(?P<element>>\s{0,40})"
     rb"|(?P<attribute>\s{1,40}[\"']?value[\"']?\s{0,4}[=:]\s{0,4})"
@@ -44,10 +44,11 @@ _REST = re.compile(
     rb"(?=[bBrRuUfFL@$]{0,2}\\?[\"'`]|[^\s\"'`<>(){}\[\],;&|\\]{8}|[^\s\"'`,;\\]{12})"  # a value begins here
 )
 _QUOTED = re.compile(
-    rb"[bBrRuUfFL@$]{0,2}(?:\"((?:[^\"\\\n\r]|\\[^\n\r]){8,1024})\"|'((?:[^'\\\n\r]|\\[^\n\r]){8,1024})'"
+    rb"[bBrRuUfFL@$]{0,2}(?:\"\"\"([^\"\\\n\r]{8,1024})\"\"\"|\"((?:[^\"\\\n\r]|\\[^\n\r]){8,1024})\"|'((?:[^'\\\n\r]|\\[^\n\r]){8,1024})'"
     rb"|`((?:[^`\\\n\r]|\\[^\n\r]){8,1024})`|\\[\"']([^\"'\\\n\r]{8,1024})\\[\"'])"
 )
 _BARE = re.compile(rb"([^\s\"'`<>(){}\[\],;&|\\]{8,1024})(?=[\s\"'`<,;&)\\}]|\Z)")
+_PASSWORD_NAME = re.compile(rb"(?i)pass|pwd|pw$")
 _SIGNS = re.compile(rb"([^\s\"'`,;\\]{12,64})(?=[\"'`]?[ \t\r]*(?:\n|\Z))")  # password = x#9$q(!v&2
 _COMPARED = re.compile(rb"([\"'])([^\"'\\\n]{8,300})\1[ ]?[=!]==?[ ]?([\w.$-]{1,60})")  # "value" == password
 _COMPARED_MARKS = (b'" ==', b'" !=', b"' ==", b"' !=")
@@ -141,25 +142,28 @@ def _is_secret(found: _Assignment) -> bool:
         is_mixed = has_letter_and_digit(value) and re.search(rb"\s", value) is None
         return is_long and is_mixed and not is_written_by_hand(value)
     if found.is_quoted:
-        return _is_quoted_secret(value) if strength is Strength.STRONG else _is_long_key(value)
+        is_password = _PASSWORD_NAME.search(found.name) is not None
+        return _is_quoted_secret(value, is_password) if strength is Strength.STRONG else _is_long_key(value)
     is_option = found.name.startswith(b"-")
     if strength is Strength.WEAK or (found.operator == "space" and not is_option):
         return _is_long_key(value)
     return _is_bare_secret(value) and (len(value) >= 12 or is_option or b"pass" in found.name.lower())
 
 
-def _is_quoted_secret(value: bytes) -> bool:
+def _is_quoted_secret(value: bytes, is_password: bool) -> bool:
+    """Whether a value in quotes is a secret; a password of 12 characters with a digit only has to be no word."""
     if is_generated_password(value):
         return True
     if re.search(rb"[\s]", value) or is_written_by_hand(value):
         return False
     if has_letter_and_digit(value):
-        return is_random(value, 0.2, 2.5) or _is_long_key(value)
-    return (len(value) >= 16 and is_random(value, 0.3)) or _is_long_number(value)
+        min_rate = 0.1 if is_password and len(value) >= 12 else 0.2
+        return is_random(value, min_rate, 2.5) or _is_long_key(value)
+    return (len(value) >= 12 and is_random(value, 0.2)) or _is_long_number(value)
 
 
 def _is_bare_secret(value: bytes) -> bool:
-    if is_written_by_hand(value) or not has_letter_and_digit(value) and len(value) < 16:
+    if is_written_by_hand(value) or not has_letter_and_digit(value) and len(value) < 12:
         return False
     if len(value) < 16:
         return is_random(value, 0.3, 2.8)

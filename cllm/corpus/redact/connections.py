@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from cllm.corpus.redact.secret import Secret
-from cllm.corpus.redact.values import change_rate, entropy, has_letter_and_digit, is_placeholder
+from cllm.corpus.redact.values import change_rate, entropy, has_letter_and_digit, is_placeholder, is_written_by_hand
 
 URL_PASSWORD, HEADER, LOGIN = KINDS = ("password in a URL", "authorization header", "login")
 _URL_LOGIN = re.compile(rb"://([^\s/:@\"'<>`\\]{0,128}):([^\s/\"'<>`\\@]{4,256})@(?=[A-Za-z0-9\[])")
@@ -19,6 +19,12 @@ _CURL_LOGIN = re.compile(
     rb"[ \t](?:-u|--user)(?:=|[ \t]{0,4})([\"']?)[\"']?([^\s:\"']{0,100}):"
     rb"(?:([\"'])([^\s\"']{4,128})\3|([^\s\"'|]{6,128}?)\1(?=[\s\"']|\Z))"
 )
+_DATABASE_PASSWORD = re.compile(
+    rb"identified[ ](?:with[ ][\w'\"]{1,40}[ ])?by[ ](?:password[ ])?['\"]([^'\"\s]{6,128})['\"]"
+)
+_MACHINE_PASSWORD = re.compile(rb"login\s{1,8}\S{1,100}\s{1,8}password\s{1,8}(\S{6,128})")
+_AUTH_PAIR = re.compile(rb"auth[ ]?=[ ]?\([ ]?[\"'][^\"'\n]{1,100}[\"'],[ ]?[\"']([^\"'\s]{6,128})[\"']")
+_LOGINS = ((b"identified ", _DATABASE_PASSWORD), (b"machine ", _MACHINE_PASSWORD), (b"auth", _AUTH_PAIR))
 # Words that stand for a login in examples.
 _EXAMPLES = frozenset(
     b"""password passwd pass pwd secret token user username admin root guest test testing example changeme changeit
@@ -41,6 +47,10 @@ def connection_secrets(content: bytes, lower: bytes) -> Iterator[Secret]:
     for match in _behind((b"basic ", *_LOGIN_MARKS * has_auth), _LOGIN, content, lower):
         if _is_encoded_login(match[1]):
             yield Secret(*match.span(1), HEADER)
+    for mark, pattern in _LOGINS:
+        for match in pattern.finditer(lower) if mark in lower else ():
+            if _is_password(content[slice(*match.span(1))]):
+                yield Secret(*match.span(1), LOGIN)
     if b"curl" in content and (b" -u" in content or b"--user" in content):
         for match in _CURL_LOGIN.finditer(content):
             group = 4 if match[4] is not None else 5
@@ -66,6 +76,8 @@ def _is_password(value: bytes) -> bool:
         return False
     if re.fullmatch(rb"[0-9]{1,5}", value):  # a port
         return False
+    if len(value) >= 12 and not is_written_by_hand(value) and value not in (value.lower(), value.upper()):
+        return True
     is_mixed = has_letter_and_digit(value) or change_rate(value) >= 0.25
     return is_mixed and change_rate(value) >= _MIN_PASSWORD_CHANGE_RATE or (len(value) >= 20 and entropy(value) >= 3)
 

@@ -26,7 +26,7 @@ _ABOUT = frozenset(
     provider store vault service policy status state enabled required scope scopes issuer audience template
     charset chars alphabet signature sig generator validator reset rotation encoding usage set map table column
     row domain region attribute attr key_id keyid ring stroke down up press pressed code word words board space
-    spaces pad""".split()
+    spaces program contract mint wallet pad""".split()
 )
 # Before it: something else.
 _OTHER = frozenset(
