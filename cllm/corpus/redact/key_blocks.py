@@ -4,6 +4,7 @@ A block ends at its END line. A key that was cut off before it ends with the las
 The lines of a key may be quoted, indented, commented out, or joined by escapes such as `\\n` into one string.
 """
 
+import base64
 import re
 from collections.abc import Iterator
 
@@ -23,6 +24,8 @@ _KEY_LINE = re.compile(
     rb"(?:[A-Za-z0-9+/=]{16,2000}|[A-Za-z][A-Za-z-]{2,30}: [^\n\\]{1,200}|[A-Za-z0-9+/]{1,64}={0,2}(?=[\s\\\"']))?"
     rb"(?:[ \t\"',+;\r]|\\[nr]){0,20}(?:\n|\\\n|(?<=\\n)|\Z)"
 )
+_ENCODED_HEAD = b"LS0tLS1CRUdJTi"  # base64 of "-----BEGIN ", as in the `client-key-data` of a kubeconfig
+_ENCODED = re.compile(rb"LS0tLS1CRUdJTi[A-Za-z0-9+/]{60,20000}={0,2}")
 _PUTTY_LINES = re.compile(rb"Private-Lines: ([0-9]{1,4})((?:\r?\n|\\n)[\s\S]{0,20000})")
 _PUTTY_MAC = re.compile(rb"Private-(?:MAC|Hash): ([0-9a-f]{40,64})")
 _WEB_KEY = re.compile(rb"\"(?:d|p|q|dp|dq|qi|k)\"\s{0,4}:\s{0,4}\"([A-Za-z0-9_-]{16,2000})\"")
@@ -38,6 +41,8 @@ def key_block_secrets(content: bytes) -> Iterator[Secret]:
     """The private parts of the key blocks of a text."""
     if b"BEGIN " in content and (b" KEY" in content or b"Static key" in content):
         yield from _blocks(content)
+    if _ENCODED_HEAD in content:
+        yield from (Secret(*match.span(), PRIVATE_KEY) for match in _ENCODED.finditer(content) if _is_private(match[0]))
     if b"Private-Lines: " in content:
         yield from _putty(content)
     if b'"kty"' in content:
@@ -64,6 +69,11 @@ def _end_of_cut_key(content: bytes, start: int) -> int:
     while end < limit and (line := _KEY_LINE.match(content, end, limit)) and line.end() > end:
         end = line.end()
     return end
+
+
+def _is_private(encoded: bytes) -> bool:
+    """Whether the head of a PEM block in base64 is that of a private key, not of a certificate."""
+    return b"PRIVATE KEY" in base64.b64decode(encoded[:64])
 
 
 def _putty(content: bytes) -> Iterator[Secret]:

@@ -1,6 +1,7 @@
 """Redaction of secrets. All secrets are generated at run time, so that this file contains none."""
 
 import time
+from base64 import b64encode
 from collections import Counter
 
 import pytest
@@ -270,6 +271,14 @@ def test_values_of_a_kubernetes_secret_are_redacted_and_those_of_a_map_kept() ->
     secret = f"apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\ndata:\n  tls.crt: {value}\n"
     assert redact(secret.encode())[1] == {"Kubernetes secret": 1}
     assert redact(secret.replace("kind: Secret", "kind: ConfigMap").encode())[1] == {}
+
+
+def test_encoded_private_key_is_redacted_and_an_encoded_certificate_kept() -> None:
+    key = b64encode(pem().encode()).decode()
+    clean, counts = redact(f"client-key-data: {key}\n".encode())
+    assert counts == {"private key": 1} and key[40:80].encode() not in clean
+    certificate = b64encode(f"-----BEGIN CERTIFICATE-----\n{key_lines()}\n".encode())
+    assert redact(b"certificate-authority-data: " + certificate)[1] == {}
 
 
 @given(st.binary(max_size=300))
