@@ -47,7 +47,10 @@ _QUOTED = re.compile(
     rb"[bBrRuUfFL@$]{0,2}(?:\"\"\"([^\"\\\n\r]{8,1024})\"\"\"|\"((?:[^\"\\\n\r]|\\[^\n\r]){8,1024})\"|'((?:[^'\\\n\r]|\\[^\n\r]){8,1024})'"
     rb"|`((?:[^`\\\n\r]|\\[^\n\r]){8,1024})`|\\[\"']([^\"'\\\n\r]{8,1024})\\[\"'])"
 )
-_BARE = re.compile(rb"([^\s\"'`<>(){}\[\],;&|\\]{8,1024})(?=[\s\"'`<,;&)\\}]|\Z)")
+# A value of more than 200 bytes has `=` at its end at most, which bounds the time for a line of assignments.
+_BARE = re.compile(
+    rb"([^\s\"'`<>(){}\[\],;&|\\]{8,200}|[^\s\"'`<>(){}\[\],;&|\\=]{201,1024}={0,2})(?=[\s\"'`<,;&)\\}]|\Z)"
+)
 _PASSWORD_NAME = re.compile(rb"(?i)pass|pwd|pw$")
 _SIGNS = re.compile(rb"([^\s\"'`,;\\]{12,64})(?=[\"'`]?[ \t\r]*(?:\n|\Z))")  # password = x#9$q(!v&2
 _COMPARED = re.compile(rb"([\"'])([^\"'\\\n]{8,300})\1[ ]?[=!]==?[ ]?([\w.$-]{1,60})")  # "value" == password

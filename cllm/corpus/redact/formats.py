@@ -157,7 +157,7 @@ _INFIXED = (
     ("Telegram token", ":A", rb"(?:(?<=/)bot)?([0-9]{5,16}:A[\w-]{34})(?![\w-])"),
     ("mail service key", "-us", rb"([0-9a-f]{32}-us[0-9]{1,2})" + _END),
     ("Sidekiq key", "contribsys.com", rb"([0-9a-f]{8}:[0-9a-f]{8})(?=@[\w.]*contribsys\.com)"),
-    ("npm token", "/:_authToken=", rb"//[\w./-]+/:_authToken=([\w+/=-]{20,200})"),
+    ("npm token", "/:_authToken=", rb"//[\w.-]{1,100}(?:/[\w.-]{1,100}){0,6}/:_authToken=([\w+/=-]{20,200})"),
     ("MaxMind key", "_mmk", rb"([A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk)" + _END),
     ("Asana token", "0/1 1/1 2/1", rb"([0-9]/[0-9]{16}(?:/[0-9]{16})?:[0-9a-f]{32})" + _END),
 )

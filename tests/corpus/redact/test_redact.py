@@ -137,6 +137,12 @@ def test_redacted_text_is_valid_utf8(text: str) -> None:
         b"://" * 50_000,
         b"secret" + b" " * 100_000,
         b"eyJaaaaaaaaaaaaaaaaaaaaa.eyJ" * 4_000,
+        b"//a/:_authToken=" * 10_000,
+        b"kind: Secret\n---\ndata:\n" * 5_000,
+        b"machine login a password " * 5_000,
+        b"Private-Lines: 9999\n" * 5_000,
+        b"LS0tLS1CRUdJTi" * 10_000,
+        b"Ma.b" * 30_000,
     ],
 )
 def test_redaction_time_is_bounded(hostile: bytes) -> None:
