@@ -44,7 +44,8 @@ _REST = re.compile(
     rb"(?=[bBrRuUfFL@$]{0,2}\\?[\"'`]|[^\s\"'`<>(){}\[\],;&|\\]{8}|[^\s\"'`,;\\]{12})"  # a value begins here
 )
 _QUOTED = re.compile(
-    rb"[bBrRuUfFL@$]{0,2}(?:\"\"\"([^\"\\\n\r]{8,1024})\"\"\"|\"((?:[^\"\\\n\r]|\\[^\n\r]){8,1024})\"|'((?:[^'\\\n\r]|\\[^\n\r]){8,1024})'"
+    rb"[bBrRuUfFL@$]{0,2}(?:\"\"\"([^\"\\\n\r]{8,1024})\"\"\""
+    rb"|\"((?:[^\"\\\n\r]|\\[^\n\r]){8,1024})\"|'((?:[^'\\\n\r]|\\[^\n\r]){8,1024})'"
     rb"|`((?:[^`\\\n\r]|\\[^\n\r]){8,1024})`|\\[\"']([^\"'\\\n\r]{8,1024})\\[\"'])"
 )
 # A value of more than 200 bytes has `=` at its end at most, which bounds the time for a line of assignments.

@@ -149,7 +149,7 @@ _INFIXED = (
     (
         "Azure key",
         "AzFu AzSe AzCa +ASt ACDb +ABa +AMC AIoT +ACR +AEh +ASb +ARm",
-        rb"([A-Za-z0-9+/]{33,76}(?:AzFu|AzSe|AzCa|\+ASt|ACDb|\+ABa|\+AMC|AIoT|\+ACR|\+AEh|\+ASb|\+ARm)[\w+/]{4,8}={0,2})"
+        rb"([A-Za-z0-9+/]{33,76}(?:Az(?:Fu|Se|Ca)|ACDb|AIoT|\+(?:ASt|ABa|AMC|ACR|AEh|ASb|ARm))[\w+/]{4,8}={0,2})"
         + _END,
     ),
     ("Azure key", "AZDO JQQJ9", rb"([A-Za-z0-9]{52}JQQJ9[A-Za-z0-9]{20,40}|[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4})" + _END),

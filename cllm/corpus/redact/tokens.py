@@ -1,7 +1,7 @@
 """Find the tokens of known formats.
 
 Of a text only the long words are searched, an eighth of redis' text: a token is one. Which formats can occur is seen
-from the first three bytes of the words' parts; so 250 prefixes cost one set operation a text.
+from the first three bytes of the words' parts; so 300 prefixes cost one set operation a text.
 """
 
 import hashlib

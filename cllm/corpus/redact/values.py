@@ -22,7 +22,8 @@ _PLACEHOLDER = re.compile(
 )
 _ADDRESS = re.compile(
     rb"\w+://|arn:|urn:|data:|file:|mailto:|[\w.+-]+@[\w-]+\.\w+|0x[0-9a-fA-F]{40}$|\d{1,3}(?:\.\d{1,3}){3}"
-    rb"|[+-]?\d+\.\d+(?:e[+-]?\d+)?$|v?\d+(?:[.:]\d+)+[\w.+~:-]*$|sha\d{1,3}[-:]|md5[-:]|\$(?:2[aby]|5|6|argon2\w*|scrypt)\$"
+    rb"|[+-]?\d+\.\d+(?:e[+-]?\d+)?$|v?\d+(?:[.:]\d+)+[\w.+~:-]*$|sha\d{1,3}[-:]|md5[-:]"
+    rb"|\$(?:2[aby]|5|6|argon2\w*|scrypt)\$"
 )
 _PATTERN = re.compile(rb"\[[^\]]*\w-\w|\(\?|\\[wdsb]|\.\*|\.\+|\)\||\|\(|^\^|\$$")
 _WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
