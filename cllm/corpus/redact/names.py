@@ -13,7 +13,8 @@ _CREDENTIAL = re.compile(
     rb"passw|passphrase|passcode|pwd|passwd|secret|token(?!iz|is)|credential|authorization"
     rb"|(?:^|_)(?:pass|pw|pat|creds?)$"
     rb"|(?:api|app|access|account|auth|private|signing|encryption|encrypt|decryption|shared|master|license|service"
-    rb"|client|consumer|application|crypto|webhook|deploy|admin|preshared|hmac|aes|storage|instrumentation|subscription)_?key"
+    rb"|client|consumer|application|crypto|webhook|deploy|admin|preshared|hmac"
+    rb"|aes|storage|instrumentation|subscription)_?key"
 )
 _WEAK = re.compile(rb"(?:[a-z0-9]{2,}_?key|(?:^|_)(?:auth|private|access))$")
 # Behind the credential's word: what follows is about it.
@@ -45,7 +46,8 @@ _GETTERS = frozenset(
 # Services whose documentation shows keys of the UUID form; elsewhere a UUID is an identifier.
 _UUID_KEY = re.compile(
     rb"(?:api|secret|private|access)_?(?:key|token)$|client_?secret$|heroku|hub_?spot|snyk|square_?space|message_?bird"
-    rb"|post_?mark|status_?page|bugsnag|shortcut|blocknative|canny|ditto|tatum|url_?scan|ops_?genie|logz|moosend|magnetic"
+    rb"|post_?mark|status_?page|bugsnag|shortcut|blocknative|canny|ditto"
+    rb"|tatum|url_?scan|ops_?genie|logz|moosend|magnetic"
     rb"|kucoin|sendbird|npm"
 )
 
