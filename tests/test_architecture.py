@@ -67,7 +67,7 @@ ALLOWED_INNER: dict[str, dict[str, set[str]]] = {
         "shared": set(),
         "ablation": {"shared"},
         **{name: {"shared", "ablation"} for name in ("training", "softmax", "lattice", "seed", "spheres")},
-        **{name: {"shared"} for name in ("valid", "complete", "cursors")},
+        **{name: {"shared"} for name in ("valid", "complete", "cursors", "secrets")},
         "": set(),
     },
 }

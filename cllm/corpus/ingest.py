@@ -22,7 +22,7 @@ from cllm.corpus.duplicates import representative
 from cllm.corpus.filters import directory_skip_reason, filter_text, name_skip_reason
 from cllm.corpus.git_view import GitView, view_of_named_folder
 from cllm.corpus.languages import language_of
-from cllm.corpus.redact import redact
+from cllm.corpus.redactions import Keep, Redaction, redact_file
 from cllm.corpus.split import is_held_out
 from cllm.corpus.store import KIND, TEXT, Corpus, Document, write_records
 from cllm.corpus.text import MAX_FILE_BYTES, Skipped, read_text
@@ -40,6 +40,7 @@ class CorpusConfig:
     max_total_bytes: int = 500_000_000  # of text kept
     max_depth: int = 64  # directories below the root
     redact: bool = True
+    keep: tuple[str, ...] = ()  # secrets that are not replaced: PATH, PATH:LINE or PATH:KIND
 
     def __post_init__(self) -> None:
         check_bounds(
@@ -49,6 +50,8 @@ class CorpusConfig:
             max_total_bytes=(1, 1 << 40),
             max_depth=(1, 10_000),
         )
+        object.__setattr__(self, "keep", tuple(self.keep))  # a list in TOML and in the manifest
+        Keep(self.keep)
 
 
 def corpus_config(directory: Path) -> CorpusConfig:
@@ -63,11 +66,12 @@ def corpus_config(directory: Path) -> CorpusConfig:
 class _Tally:
     """Counters for the report."""
 
+    keep: Keep
     files_seen: int = 0
     bytes_kept: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_directories: Counter[str] = field(default_factory=Counter)
-    redactions: Counter[str] = field(default_factory=Counter)
+    redactions: list[Redaction] = field(default_factory=list)
     encodings: Counter[str] = field(default_factory=Counter)
     long_lines: Counter[str] = field(default_factory=lambda: Counter(files=0, lines=0, bytes=0))
     truncated: list[str] = field(default_factory=list)
@@ -90,7 +94,7 @@ def ingest(
     }
 
     def fill(temporary: Path) -> None:
-        tally = _Tally()
+        tally = _Tally(Keep(config.keep))
         with (temporary / TEXT).open("wb") as sink:
             stored = _collect_texts(root, view, own_outputs, config, sink, tally, on_file)
         if not stored:
@@ -158,16 +162,23 @@ def _ingest_file(
 ) -> None:
     """Read one file and keep its text, or raise Skipped."""
     content, encoding = read_text(f"{top}/{path}", config.max_file_bytes)
+<<<<<<< HEAD
     filtered = filter_text(content, language_of(path, content))
     if filtered.reason:
         raise Skipped(filtered.reason)
     content = filtered.text.content
     secrets: Counter[str] = Counter()
+=======
+    if reason := text_skip_reason(content, language_of(path, content)):
+        raise Skipped(reason)
+    redactions: list[Redaction] = []
+>>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
     if config.redact:
-        content, secrets = redact(content)
+        content, redactions = redact_file(path, content, tally.keep)
     digest = hashlib.sha256(content).digest()
     if known := stored.get(digest):
         known.paths.append(path)
+        tally.redactions += redactions
         return
     if tally.bytes_kept + len(content) > config.max_total_bytes:
         tally.truncated.append(f"max_total_bytes ({config.max_total_bytes:,})")
@@ -175,9 +186,13 @@ def _ingest_file(
     stored[digest] = StoredText(tally.bytes_kept, len(content), [path])
     sink.write(content)
     tally.bytes_kept += len(content)
+<<<<<<< HEAD
     tally.redactions += secrets
     if filtered.text.num_lines:
         tally.long_lines.update(files=1, lines=filtered.text.num_lines, bytes=filtered.text.num_bytes)
+=======
+    tally.redactions += redactions
+>>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
     tally.encodings[encoding] += 1
 
 
@@ -211,8 +226,14 @@ def _report(
         "bytes_kept": tally.bytes_kept,
         "skipped": dict(tally.skipped.most_common()),
         "skipped_directories": dict(tally.skipped_directories.most_common()),
+<<<<<<< HEAD
         "redactions": dict(tally.redactions.most_common()),
         "long_lines": dict(tally.long_lines),
+=======
+        "redactions": dict(Counter(redaction.kind for redaction in tally.redactions).most_common()),
+        "redacted": [redaction._asdict() for redaction in sorted(tally.redactions)],
+        "keep_unused": tally.keep.unused(),
+>>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
         "encodings": dict(tally.encodings.most_common()),
         "exact_duplicates": sum(len(paths) - 1 for paths in copies),
         "exact_duplicates_moved_to_train": sum(is_held_out(path) for paths in train_copies for path in paths),

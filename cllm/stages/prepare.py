@@ -122,4 +122,6 @@ def corpus_warnings(corpus: Corpus) -> Iterator[str]:
     if num_near_duplicates:
         yield f"{num_near_duplicates} held-out files nearly copy a training file; scores are also given without them"
     if redactions := sum(corpus.report["redactions"].values()):
-        yield f"{redactions} secrets were replaced by placeholders"
+        yield f"{redactions} secrets were replaced by placeholders: `cllm info --redactions` names their places"
+    for entry in corpus.report.get("keep_unused", []):
+        yield f"[corpus] keep has {entry!r}, which matches no secret"

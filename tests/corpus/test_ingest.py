@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cllm.corpus import Corpus, CorpusConfig, ingest, is_held_out
+from cllm.corpus import Corpus, CorpusConfig, corpus_config, ingest, is_held_out
 from cllm.corpus import text as text_module
 from cllm.errors import CorpusError
 
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 def ingest_files(root: Path, tmp_path: Path) -> Callable[..., Corpus]:
     """Write files into the repository and ingest it; check that the counters of the report add up."""
 
-    def run(files: dict[str, bytes], **config: int | bool) -> Corpus:
+    def run(files: dict[str, bytes], **config: int | bool | tuple[str, ...]) -> Corpus:
         write_files(root, files)
         corpus = ingest(root, tmp_path / "corpus", CorpusConfig(**config))  # type: ignore[arg-type]
         report = corpus.report
@@ -248,6 +248,20 @@ def test_secrets_are_redacted_with_the_length_kept(ingest_files: Callable[..., C
     assert not any(secret.encode() in text for secret in secrets for text in by_path(corpus).values())
     assert {len(text) for text in by_path(corpus).values()} == {len(content) for content in files.values()}
     assert by_path(ingest_files(files, redact=False)) == files
+
+
+def test_redactions_are_reported_by_place_and_taken_back_by_keep(ingest_files: Callable[..., Corpus]) -> None:
+    token = "gh" + "p_" + "".join(random.Random(6).choices("abcdefghjkmnpqrstuvwxyzABCDEF23456789", k=36))
+    files = {"a.py": f'x = 1\nTOKEN = "{token}"\n'.encode(), "copy.py": f'x = 1\nTOKEN = "{token}"\n'.encode()}
+    files |= {"b.c": source(1), "c.c": source(2)}
+    corpus = ingest_files(files)
+    places = [{"path": path, "line": 2, "kind": "GitHub token"} for path in ("a.py", "copy.py")]
+    assert corpus.report["redacted"] == places and token not in json.dumps(corpus.report)
+    corpus = ingest_files(files, keep=("a.py:GitHub token", "none.py"))
+    assert corpus.report["redacted"] == places[1:] and corpus.report["keep_unused"] == ["none.py"]
+    assert by_path(corpus)["a.py"] == files["a.py"]
+    again = corpus_config(corpus.directory)
+    assert again == CorpusConfig(keep=("a.py:GitHub token", "none.py"))
 
 
 def test_limits_stop_the_scan_and_are_reported(ingest_files: Callable[..., Corpus]) -> None:

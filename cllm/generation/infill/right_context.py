@@ -70,9 +70,9 @@ class RightContext:
 
     @cached_property
     def cost_below_nothing(self) -> float:
-        """Cost of the next line if nothing is missing before it; a blank line at the cursor, which was opened, is left out.
+        """Cost of the next line if nothing is missing before it.
 
-        In a line that has text, the end of the line has its cost, too.
+        A blank line at the cursor was opened, and is left out. In a line with text, the line's end has its cost, too.
         """
         if self.is_on_blank_line:
             return self.gap_costs([b"", self.below[:MAX_BELOW_BYTES]], len(self.line_before))[1]
