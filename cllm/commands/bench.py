@@ -36,16 +36,13 @@ def add(subparsers: Subparsers) -> None:
     add_completion_benchmark(
         kinds, "complete", run_complete, 200, "cursors", "tokens/s and time to a line, beside llama.cpp (minutes)"
     )
-<<<<<<< HEAD
     add_completion_benchmark(
         kinds, "cursors", run_cursors, 200, "gaps of each kind", "suggestions with text to the right, and their harm"
     )
-=======
     secrets = kinds.add_parser("secrets", help="which secrets are replaced, and what else, beside other programs")
     secrets.add_argument("--samples", type=Path, required=True, metavar="DIR", help="folder of SOURCE.jsonl files")
     add_json(secrets)
     secrets.set_defaults(command=run_secrets)
->>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
 
 
 def add_trainer_benchmark(
@@ -172,19 +169,19 @@ def run_complete(options: argparse.Namespace) -> int:
     return 0
 
 
-<<<<<<< HEAD
 def run_cursors(options: argparse.Namespace) -> int:
     """`cllm bench cursors`."""
     from cllm.bench.cursors.benchmark import bench_cursors
     from cllm.bench.shared.tables import cursors_table
 
     measure(options, lambda report: bench_cursors(options.path, options.count, options.seed, report), cursors_table)
-=======
+    return 0
+
+
 def run_secrets(options: argparse.Namespace) -> int:
     """`cllm bench secrets`."""
     from cllm.bench.secrets.benchmark import bench_secrets
     from cllm.bench.shared.tables import secrets_table
 
     measure(options, lambda report: bench_secrets(options.samples, report), secrets_table)
->>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
     return 0

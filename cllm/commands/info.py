@@ -57,7 +57,6 @@ def info_table(found: dict[str, Any]) -> str:
     return aligned(rows)
 
 
-<<<<<<< HEAD
 def skipped_rows(report: dict[str, Any]) -> Rows:
     """What a corpus's report says was left out: files and folders by reason, long lines, and notes."""
     rows: Rows = [(f"  skipped: {reason}", str(count)) for reason, count in sorted(report["skipped"].items())]
@@ -67,14 +66,14 @@ def skipped_rows(report: dict[str, Any]) -> Rows:
     if (long_lines := report.get("long_lines", {"lines": 0}))["lines"]:
         rows.append(("  long lines", "{lines} left out of {files} files, {bytes:,} bytes".format(**long_lines)))
     return rows + [("  note", note) for note in report.get("notes", [])]
-=======
+
+
 def redactions_table(found: dict[str, Any]) -> str:
     """Place and kind of each replaced secret, a line each, and entries of `[corpus] keep` that match none."""
     rows: Rows = [(f"{each['path']}:{each['line']}", each["kind"]) for each in found["redactions"]] or [
         ("no secret was replaced", "")
     ]
     return aligned([*rows, *((f"[corpus] keep: {entry!r}", "matches no secret") for entry in found["keep_unused"])])
->>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
 
 
 def update_summary(update: dict[str, Any]) -> str:

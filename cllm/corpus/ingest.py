@@ -162,17 +162,11 @@ def _ingest_file(
 ) -> None:
     """Read one file and keep its text, or raise Skipped."""
     content, encoding = read_text(f"{top}/{path}", config.max_file_bytes)
-<<<<<<< HEAD
     filtered = filter_text(content, language_of(path, content))
     if filtered.reason:
         raise Skipped(filtered.reason)
     content = filtered.text.content
-    secrets: Counter[str] = Counter()
-=======
-    if reason := text_skip_reason(content, language_of(path, content)):
-        raise Skipped(reason)
     redactions: list[Redaction] = []
->>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
     if config.redact:
         content, redactions = redact_file(path, content, tally.keep)
     digest = hashlib.sha256(content).digest()
@@ -186,13 +180,9 @@ def _ingest_file(
     stored[digest] = StoredText(tally.bytes_kept, len(content), [path])
     sink.write(content)
     tally.bytes_kept += len(content)
-<<<<<<< HEAD
-    tally.redactions += secrets
+    tally.redactions += redactions
     if filtered.text.num_lines:
         tally.long_lines.update(files=1, lines=filtered.text.num_lines, bytes=filtered.text.num_bytes)
-=======
-    tally.redactions += redactions
->>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
     tally.encodings[encoding] += 1
 
 
@@ -226,14 +216,10 @@ def _report(
         "bytes_kept": tally.bytes_kept,
         "skipped": dict(tally.skipped.most_common()),
         "skipped_directories": dict(tally.skipped_directories.most_common()),
-<<<<<<< HEAD
-        "redactions": dict(tally.redactions.most_common()),
-        "long_lines": dict(tally.long_lines),
-=======
         "redactions": dict(Counter(redaction.kind for redaction in tally.redactions).most_common()),
         "redacted": [redaction._asdict() for redaction in sorted(tally.redactions)],
         "keep_unused": tally.keep.unused(),
->>>>>>> 5fe6ffa2c445323b81272073ac7e49ddc1bdaaf7
+        "long_lines": dict(tally.long_lines),
         "encodings": dict(tally.encodings.most_common()),
         "exact_duplicates": sum(len(paths) - 1 for paths in copies),
         "exact_duplicates_moved_to_train": sum(is_held_out(path) for paths in train_copies for path in paths),

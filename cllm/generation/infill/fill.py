@@ -17,7 +17,7 @@ MAX_FILL_BRANCHES = 4  # lines that are proposed
 MAX_BRANCHED_STEPS = 4  # first steps of a line that are decoded otherwise
 MAX_CHECKED = 3  # candidates of a proposed line that are checked
 MIN_REPRODUCED_BYTES = 4  # of the rest of the line: a proposal that has them has passed the gap's end
-# A line is written if the cost of the next line right after the line above, times NOTHING_FACTOR, exceeds its cost after
+# A line is written if NOTHING_FACTOR times the cost of the next line right after the line above exceeds its cost after
 # the written line, BLANK_SHARE of its cost after a blank line, and MIN_GAIN_BITS: that is, if the next line is less
 # expected where it stands than elsewhere. They separate missing lines from opened ones best (docs/LOG.md).
 NOTHING_FACTOR, BLANK_SHARE, MIN_GAIN_BITS = 2.0, 0.5, 6.5
