@@ -48,9 +48,11 @@ def override(config: T, values: dict[str, Any], section: str) -> T:
         current = getattr(config, key)
         is_valid = isinstance(value, type(current)) or (isinstance(current, float) and isinstance(value, int))
         if isinstance(current, tuple):
-            is_valid = isinstance(value, list) and all(type(part) in (int, float) for part in value)
+            kinds = (int, float) if current and not isinstance(current[0], str) else (str,)
+            is_valid = isinstance(value, list) and all(type(part) in kinds for part in value)
         if not is_valid or (isinstance(value, bool) and not isinstance(current, bool)):
-            raise UsageError(f"[{section}] {key} = {value!r}: expected {type(current).__name__}, like {current!r}")
+            expected = "a list of texts" if current == () else f"{type(current).__name__}, like {current!r}"
+            raise UsageError(f"[{section}] {key} = {value!r}: expected {expected}")
     try:
         return dataclasses.replace(config, **values)  # type: ignore[type-var]
     except UsageError as error:

@@ -16,20 +16,26 @@ class Thing:
     on: bool = True
     name: str = "x"
     pair: tuple[float, float] = (1.0, 2.0)
+    names: tuple[str, ...] = ()
 
 
-ALLOWED = {"thing": ["count", "share", "on", "name", "pair"]}
+ALLOWED = {"thing": ["count", "share", "on", "name", "pair", "names"]}
 
 
 def test_settings_override_the_defaults(tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text("[thing]\ncount = 4\nshare = 1\non = false\npair = [0.1, 0.2]\n")
+    (tmp_path / "c.toml").write_text("[thing]\ncount = 4\nshare = 1\non = false\npair = [0.1, 0.2]\nnames = ['a']\n")
     settings = load_settings(tmp_path / "c.toml", ALLOWED)
     changed = override(Thing(), settings["thing"], "thing")
     assert (changed.count, changed.share, changed.on, list(changed.pair)) == (4, 1, False, [0.1, 0.2])
+    assert list(changed.names) == ["a"]
 
 
 @pytest.mark.parametrize(
-    "values", [{"count": "4"}, {"count": 4.5}, {"count": True}, {"on": 1}, {"name": 3}, {"pair": 1.0}, {"share": "a"}]
+    "values",
+    [
+        *({"count": "4"}, {"count": 4.5}, {"count": True}, {"on": 1}, {"name": 3}, {"pair": 1.0}, {"share": "a"}),
+        *({"pair": ["a", "b"]}, {"names": [1]}, {"names": "a"}),
+    ],
 )
 def test_value_of_the_wrong_type_raises_an_error_naming_the_key(values: dict[str, object]) -> None:
     (key,) = values

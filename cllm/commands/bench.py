@@ -39,6 +39,10 @@ def add(subparsers: Subparsers) -> None:
     add_completion_benchmark(
         kinds, "cursors", run_cursors, 200, "gaps of each kind", "suggestions with text to the right, and their harm"
     )
+    secrets = kinds.add_parser("secrets", help="which secrets are replaced, and what else, beside other programs")
+    secrets.add_argument("--samples", type=Path, required=True, metavar="DIR", help="folder of SOURCE.jsonl files")
+    add_json(secrets)
+    secrets.set_defaults(command=run_secrets)
 
 
 def add_trainer_benchmark(
@@ -50,7 +54,8 @@ def add_trainer_benchmark(
         parser.add_argument(
             "--seconds", type=float, default=seconds, help=f"for each configuration (default {seconds:g})"
         )
-    parser.add_argument("--corpus", type=Path, default=Path(), metavar="PATH", help="repository (default: .)")
+    corpus = parser.add_argument("--corpus", type=Path, dest="path", metavar="PATH")
+    corpus.help = "repository (default: the one that the current folder belongs to)"
     add_seed(parser)
     add_json(parser)
     parser.set_defaults(command=command)
@@ -85,7 +90,7 @@ def trainer_config(options: argparse.Namespace) -> Any:
     from cllm.bench.shared.config import BenchmarkConfig
 
     seconds = {"seconds": options.seconds} if hasattr(options, "seconds") else {}
-    return BenchmarkConfig(root=options.corpus, seed=options.seed, **seconds)
+    return BenchmarkConfig(root=options.path, seed=options.seed, **seconds)
 
 
 def run_train(options: argparse.Namespace) -> int:
@@ -170,4 +175,13 @@ def run_cursors(options: argparse.Namespace) -> int:
     from cllm.bench.shared.tables import cursors_table
 
     measure(options, lambda report: bench_cursors(options.path, options.count, options.seed, report), cursors_table)
+    return 0
+
+
+def run_secrets(options: argparse.Namespace) -> int:
+    """`cllm bench secrets`."""
+    from cllm.bench.secrets.benchmark import bench_secrets
+    from cllm.bench.shared.tables import secrets_table
+
+    measure(options, lambda report: bench_secrets(options.samples, report), secrets_table)
     return 0

@@ -17,6 +17,6 @@ def run(options: argparse.Namespace) -> int:
     from cllm.workspace.run import existing_directory
     from cllm.workspace.workspace import Workspace
 
-    freed = Workspace(existing_directory(options.path)).clean()
+    freed = Workspace(existing_directory(options.path, needs_work_tree=False)).clean()
     print(f"removed {options.path / '.cllm'}: {freed / 1e6:.1f} MB freed" if freed else "nothing to remove")
     return 0

@@ -23,6 +23,7 @@ from cllm.commands import (
 )
 from cllm.commands.output import printable
 from cllm.commands.parser import Parser
+from cllm.commands.repository import locate_repository
 from cllm.errors import ArtifactError, CllmError
 from cllm.interrupt import Interrupted
 
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = build_parser().parse_args(arguments)
+        locate_repository(options)
         run: Callable[[argparse.Namespace], int] = options.command
         return run(options)
     except CllmError as error:

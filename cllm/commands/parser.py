@@ -36,8 +36,9 @@ def nearest(name: str, choices: Iterable[Any]) -> str:
 
 
 def add_repository(parser: argparse.ArgumentParser) -> None:
-    """-C PATH: the repository."""
-    parser.add_argument("-C", type=Path, default=Path(), dest="path", metavar="PATH", help="repository (default: .)")
+    """-C PATH: the repository; without it, `path` is set by `locate_repository`."""
+    repository = parser.add_argument("-C", type=Path, dest="path", metavar="PATH")
+    repository.help = "repository (default: the one that the current folder belongs to)"
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,8 @@ NOT_WITH_JOIN = ("listen", "steps", "plan", "config", "fresh", "json")
 def add(subparsers: Subparsers) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser("train", help="train a model of a repository")
-    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="the repository (default: .)")
+    path = parser.add_argument("path", nargs="?", type=Path, metavar="PATH")
+    path.help = "the repository (default: the one that the current folder belongs to)"
     parser.add_argument(
         "-C", type=Path, dest="directory", metavar="PATH", help="the same, for consistency with other commands"
     )
@@ -60,7 +61,7 @@ def repository(options: argparse.Namespace) -> Path:
     """The repository's path; UsageError if it is given both as PATH and with -C."""
     if options.path is not None and options.directory is not None:
         raise UsageError("the repository is given twice, as PATH and with -C: give one of them")
-    return Path(options.path or options.directory or ".")
+    return Path(options.path or options.directory)
 
 
 def join(options: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """Turns a source tree into clean, deduplicated, split documents on disk.
 
-    walk (names, .gitignore) -> text (bytes to UTF-8) -> filters -> redact -> duplicates -> split -> store
+    walk (names, .gitignore) -> text (bytes to UTF-8) -> filters -> redactions -> duplicates -> split -> store
 
 `ingest` runs the pipeline and returns a `Corpus`; `export_split` writes its documents as files. Nothing in the
 repository is executed or written to.

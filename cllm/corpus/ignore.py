@@ -2,12 +2,12 @@
 
 A pattern is translated once: a literal prefix, then components between slashes, each literal, `**`, or a regular
 expression without backtracking across stars (atomic groups), so that no pattern makes the scan slow. The file in the
-deepest directory with a matching line decides; within a file the last matching line does; `.git/info/exclude` has the
-lowest precedence.
+deepest directory with a matching line decides; within a file the last matching line does (`git_view` has the order of
+the other files).
 
 Chosen over pathspec 1.1.1, which raises on `[z-a]` and on a trailing backslash, lets `!keep` re-include what lies
 below `keep/` against an outer rule (git does not), and needs 61 s for `*a*a*a*a*a*a*b` on a name of 100 bytes.
-Not supported: the user's global excludes, the index (a tracked file that is ignored stays ignored), `core.ignoreCase`.
+Not supported: `core.ignoreCase`.
 """
 
 import re

@@ -19,14 +19,16 @@ from cllm.artifacts import MANIFEST, read_object, write_directory
 from cllm.config import check_bounds
 from cllm.corpus.documents import StoredText, build_documents
 from cllm.corpus.duplicates import representative
-from cllm.corpus.filters import directory_skip_reason, name_skip_reason, text_skip_reason
+from cllm.corpus.filters import directory_skip_reason, filter_text, name_skip_reason
+from cllm.corpus.git_view import GitView, view_of_named_folder
 from cllm.corpus.languages import language_of
-from cllm.corpus.redact import redact
+from cllm.corpus.redactions import Keep, Redaction, redact_file
 from cllm.corpus.split import is_held_out
 from cllm.corpus.store import KIND, TEXT, Corpus, Document, write_records
 from cllm.corpus.text import MAX_FILE_BYTES, Skipped, read_text
-from cllm.corpus.walk import walk
+from cllm.corpus.walk import OWN_OUTPUT, walk
 from cllm.errors import ArtifactError, CorpusError, UsageError
+from cllm.git.work_tree import why_no_work_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class CorpusConfig:
     max_total_bytes: int = 500_000_000  # of text kept
     max_depth: int = 64  # directories below the root
     redact: bool = True
+    keep: tuple[str, ...] = ()  # secrets that are not replaced: PATH, PATH:LINE or PATH:KIND
 
     def __post_init__(self) -> None:
         check_bounds(
@@ -47,6 +50,8 @@ class CorpusConfig:
             max_total_bytes=(1, 1 << 40),
             max_depth=(1, 10_000),
         )
+        object.__setattr__(self, "keep", tuple(self.keep))  # a list in TOML and in the manifest
+        Keep(self.keep)
 
 
 def corpus_config(directory: Path) -> CorpusConfig:
@@ -61,12 +66,14 @@ def corpus_config(directory: Path) -> CorpusConfig:
 class _Tally:
     """Counters for the report."""
 
+    keep: Keep
     files_seen: int = 0
     bytes_kept: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_directories: Counter[str] = field(default_factory=Counter)
-    redactions: Counter[str] = field(default_factory=Counter)
+    redactions: list[Redaction] = field(default_factory=list)
     encodings: Counter[str] = field(default_factory=Counter)
+    long_lines: Counter[str] = field(default_factory=lambda: Counter(files=0, lines=0, bytes=0))
     truncated: list[str] = field(default_factory=list)
 
 
@@ -76,22 +83,25 @@ def ingest(
     """Ingest the source tree `root` into the corpus `directory` (replaced if it exists), and open it.
 
     `progress` is called after each file with the number of files seen and bytes kept so far. CorpusError: `root` is
-    missing, not a directory, not readable, or holds no text to train on.
+    missing, not a directory, not readable, has no work tree, or holds no text to train on.
     """
     _check_readable(root)
+    view = view_of_named_folder(root)
+    on_file = progress or (lambda files, size: None)
     own_outputs = {
         os.path.realpath(directory),
         os.path.realpath(directory.with_name(f".tmp-{os.getpid()}-{directory.name}")),
     }
 
     def fill(temporary: Path) -> None:
-        tally = _Tally()
+        tally = _Tally(Keep(config.keep))
         with (temporary / TEXT).open("wb") as sink:
-            stored = _collect_texts(root, own_outputs, config, sink, tally, progress or (lambda files, size: None))
+            stored = _collect_texts(root, view, own_outputs, config, sink, tally, on_file)
         if not stored:
-            raise CorpusError(_nothing_to_learn(root, tally))
+            raise CorpusError(_nothing_to_learn(root, view, tally))
         documents, split_report = build_documents(stored, temporary / TEXT)
-        write_records(temporary, documents, _report(tally, stored, documents, split_report))
+        report = _report(tally, stored, documents, split_report)
+        write_records(temporary, documents, {**report, "notes": list(view.notes)})
 
     write_directory(directory, fill, kind=KIND, config=asdict(config))
     return Corpus.open(directory)
@@ -107,10 +117,13 @@ def _check_readable(root: Path) -> None:
         raise CorpusError(f"{root} is not a directory: name the directory of a repository") from None
     except (OSError, ValueError) as error:
         raise CorpusError(f"{root} cannot be read: {error}") from None
+    if reason := why_no_work_tree(root):
+        raise CorpusError(f"{root} {reason}")
 
 
 def _collect_texts(
     root: Path,
+    view: GitView,
     own_outputs: set[str],
     config: CorpusConfig,
     sink: BinaryIO,
@@ -122,9 +135,9 @@ def _collect_texts(
     stored: dict[bytes, StoredText] = {}
 
     def prune(path: str) -> str | None:
-        return "own output" if f"{top}/{path}" in own_outputs else directory_skip_reason(path)
+        return OWN_OUTPUT if f"{top}/{path}" in own_outputs else directory_skip_reason(path)
 
-    for entry in walk(root, max_depth=config.max_depth, max_entries=config.max_files + 1, prune=prune):
+    for entry in walk(root, max_depth=config.max_depth, max_entries=config.max_files + 1, prune=prune, view=view):
         if entry.is_directory:
             tally.skipped_directories[entry.skipped or ""] += 1
             continue
@@ -149,14 +162,17 @@ def _ingest_file(
 ) -> None:
     """Read one file and keep its text, or raise Skipped."""
     content, form = read_text(f"{top}/{path}", config.max_file_bytes)
-    if reason := text_skip_reason(content, language_of(path, content)):
-        raise Skipped(reason)
-    secrets: Counter[str] = Counter()
+    filtered = filter_text(content, language_of(path, content))
+    if filtered.reason:
+        raise Skipped(filtered.reason)
+    content = filtered.text.content
+    redactions: list[Redaction] = []
     if config.redact:
-        content, secrets = redact(content)
+        content, redactions = redact_file(path, content, tally.keep)
     digest = hashlib.sha256(content).digest()
     if known := stored.get(digest):
         known.paths.append(path)
+        tally.redactions += redactions
         return
     if tally.bytes_kept + len(content) > config.max_total_bytes:
         tally.truncated.append(f"max_total_bytes ({config.max_total_bytes:,})")
@@ -164,15 +180,23 @@ def _ingest_file(
     stored[digest] = StoredText(tally.bytes_kept, len(content), [path])
     sink.write(content)
     tally.bytes_kept += len(content)
-    tally.redactions += secrets
+    tally.redactions += redactions
+    if filtered.text.num_lines:
+        tally.long_lines.update(files=1, lines=filtered.text.num_lines, bytes=filtered.text.num_bytes)
     tally.encodings[form.name] += 1
 
 
-def _nothing_to_learn(root: Path, tally: _Tally) -> str:
+def _nothing_to_learn(root: Path, view: GitView, tally: _Tally) -> str:
     reasons = [f"{count} {reason}" for reason, count in tally.skipped.most_common()]
-    reasons += [f"{count} directories {reason}" for reason, count in tally.skipped_directories.most_common()]
+    directories = [(count, reason) for reason, count in tally.skipped_directories.most_common() if reason != OWN_OUTPUT]
+    reasons += [f"{count} {'directory' if count == 1 else 'directories'} {reason}" for count, reason in directories]
     files = f"{tally.files_seen} file{'' if tally.files_seen == 1 else 's'} seen"
-    return f"{root} holds no text to train on: {files}" + (f", skipped: {', '.join(reasons)}" if reasons else "")
+    text = f"{root} holds no text to train on: {files}" + (f", skipped: {', '.join(reasons)}" if reasons else "")
+    if view.is_ignored:
+        return f"{text}; git's ignore rules exclude this folder, so only tracked files of it would be used"
+    if tally.skipped["ignored"] or tally.skipped_directories["ignored"]:
+        return f"{text}; ignored are those that git's ignore rules exclude (`git check-ignore -v FILE` names the rule)"
+    return text
 
 
 def _report(
@@ -192,7 +216,10 @@ def _report(
         "bytes_kept": tally.bytes_kept,
         "skipped": dict(tally.skipped.most_common()),
         "skipped_directories": dict(tally.skipped_directories.most_common()),
-        "redactions": dict(tally.redactions.most_common()),
+        "redactions": dict(Counter(redaction.kind for redaction in tally.redactions).most_common()),
+        "redacted": [redaction._asdict() for redaction in sorted(tally.redactions)],
+        "keep_unused": tally.keep.unused(),
+        "long_lines": dict(tally.long_lines),
         "encodings": dict(tally.encodings.most_common()),
         "exact_duplicates": sum(len(paths) - 1 for paths in copies),
         "exact_duplicates_moved_to_train": sum(is_held_out(path) for paths in train_copies for path in paths),

@@ -2,23 +2,28 @@
 
 Directories are listed one at a time from a stack (no recursion), names sorted by their bytes: first a directory's
 files, then its sub-directories. Symbolic links are not followed, only regular files are opened, a directory that is
-met twice (a bind mount) is entered once, ignored directories are not entered. Nothing in the repository is executed:
-git is not called and its configuration is not read, so the list is the same on a machine without git.
+met twice (a bind mount) is entered once. An ignored directory is entered only for tracked files in it.
 
-Not considered: the index (see `ignore`) and a `.gitignore` above the root. Other repositories (sub-modules, work
-trees) inside a repository are skipped; they are included if the root itself is not a repository.
+The files without a reason to skip them are those that `git ls-files --cached --others --exclude-standard` lists
+(`git_view`), except links, what is missing or unreadable, and the caller's own exclusions. Nothing in the repository is
+executed, git neither, so the list is the same on a machine without git.
+
+Other repositories (sub-modules, work trees) inside a repository are skipped; if the root is not in one, they are
+included, each as git sees it. The `.gitignore` files above such a repository count as well, though git would not ask
+them: who puts one there means all files below.
 """
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from heapq import nsmallest
 from pathlib import Path
 from typing import NamedTuple
 
-from cllm.corpus.ignore import MAX_RULES_BYTES, Rules
+from cllm.corpus.git_view import GitView, RuleChain, git_view, is_ignored_by, read_rules
 
-ALWAYS_EXCLUDED = frozenset({".git", ".hg", ".svn", ".cllm"})  # `.git` is a file in a work tree
+OWN_OUTPUT = "own output"
+# `.git` is a file in a work tree. The others are directories that git would list.
+ALWAYS_EXCLUDED = {".git": "", ".hg": "other version control", ".svn": "other version control", ".cllm": OWN_OUTPUT}
 
 
 class WalkEntry(NamedTuple):
@@ -32,10 +37,20 @@ class WalkEntry(NamedTuple):
     skipped: str | None = None
 
 
+class _Scope(NamedTuple):
+    """The repository, or the root outside of one, to which a directory belongs."""
+
+    view: GitView
+    base: str  # path of the folder that the view is of: "" or "clones/a/"
+    is_repository: bool
+
+
 class _Directory(NamedTuple):
     path: str  # "" or "src/unix/"
     depth: int
-    rules: tuple[tuple[int, Rules], ...]  # the deepest first, each with the length of its directory's path in bytes
+    scope: _Scope
+    rules: RuleChain  # for paths below the work tree of the root
+    only_tracked: str | None = None  # the reason why files that are not tracked are skipped
 
 
 class _Entry(NamedTuple):
@@ -50,46 +65,112 @@ def walk(
     max_depth: int,
     max_entries: int,
     prune: Callable[[str], str | None] = lambda path: None,
+    view: GitView | None = None,
 ) -> Iterator[WalkEntry]:
     """Yield every file below `root`, and every directory that is not entered with its reason.
 
     `prune` maps a directory's path to a reason not to enter it, or None. At most `max_entries` names of one directory
-    are kept in memory (those that sort first).
+    are kept in memory (those that sort first). `view` is git's view of `root`, which is read if it is not given.
     """
-    top = os.path.realpath(root)
-    exclude = _read_exclude(top)
-    is_repository = os.path.lexists(f"{top}/.git")
+    top = root.resolve()
+    view = view or git_view(top)
+    walker = _Walker(top, view.prefix, max_depth, prune)
+    scope = _Scope(view, "", view.repository is not None or os.path.lexists(top / ".git"))
     visited: set[tuple[int, int]] = set()
-    stack = [_Directory("", 0, ((0, exclude),) if exclude else ())]
+    stack = [_Directory("", 0, scope, view.rules, "ignored" if view.is_ignored else None)]
     while stack:
         directory = stack.pop()
         identity, entries = _list_directory(f"{top}/{directory.path}", max_entries)
-        names = {entry.name for entry in entries}
         if identity is None:
             yield WalkEntry(directory.path, True, "unreadable")
         elif identity in visited:
             yield WalkEntry(directory.path, True, "already visited")
-        elif directory.depth and is_repository and ".git" in names:
-            yield WalkEntry(directory.path, True, "another repository")
         else:
             visited.add(identity)
-            if ".gitignore" in names and (file_rules := _read_rules(f"{top}/{directory.path}.gitignore")):
-                directory = directory._replace(rules=((len(os.fsencode(directory.path)), file_rules), *directory.rules))
             subdirectories: list[_Directory] = []
-            for entry in entries:
-                if entry.name in ALWAYS_EXCLUDED:
-                    continue
-                path = directory.path + entry.name
-                if entry.kind == "directory":
-                    if reason := _directory_skip_reason(directory, path, max_depth, prune):
-                        yield WalkEntry(path + "/", True, reason)
-                    else:
-                        subdirectories.append(_Directory(path + "/", directory.depth + 1, directory.rules))
-                elif entry.kind == "file":
-                    yield WalkEntry(path, False, "ignored" if _is_ignored(directory.rules, path, False) else None)
-                else:
-                    yield WalkEntry(path, False, entry.kind)
+            yield from walker.visit(directory, entries, subdirectories)
             stack.extend(reversed(subdirectories))
+
+
+class _Walker:
+    """Decides which entries of a directory are listed, which are skipped, and which are entered."""
+
+    def __init__(self, top: Path, prefix: bytes, max_depth: int, prune: Callable[[str], str | None]) -> None:
+        self._top, self._prefix, self._max_depth, self._prune = top, prefix, max_depth, prune
+
+    def visit(
+        self, directory: _Directory, entries: list[_Entry], subdirectories: list[_Directory]
+    ) -> Iterator[WalkEntry]:
+        """Yield a directory's files and what is not entered; append the directories to enter."""
+        names = {entry.name for entry in entries}
+        if directory.depth and ".git" in names:
+            if not directory.scope.is_repository:
+                directory = self._enter_repository(directory)
+            elif _has_tracked(directory.scope, directory.path.rstrip("/")):
+                directory = directory._replace(only_tracked="another repository")
+            else:
+                yield WalkEntry(directory.path, True, "another repository")
+                return
+        if ".gitignore" in names and (rules := read_rules(self._top / directory.path)):
+            directory = directory._replace(rules=((len(self._name(directory.path)), rules), *directory.rules))
+        for entry in entries:
+            path = directory.path + entry.name
+            if (excluded := ALWAYS_EXCLUDED.get(entry.name)) is not None:
+                if excluded:
+                    is_directory = entry.kind == "directory"
+                    yield WalkEntry(path + "/" * is_directory, is_directory, excluded)
+            elif entry.kind == "directory":
+                reason, only_tracked = self._why_not_entered(directory, path)
+                if reason:
+                    yield WalkEntry(path + "/", True, reason)
+                else:
+                    inner = directory._replace(path=path + "/", depth=directory.depth + 1, only_tracked=only_tracked)
+                    subdirectories.append(inner)
+            else:
+                yield WalkEntry(path, False, self._why_not_read(directory, path, entry.kind))
+
+    def _enter_repository(self, directory: _Directory) -> _Directory:
+        """The directory as the root of a repository, if it is one."""
+        view = git_view(self._top / directory.path)
+        if view.repository is None:
+            return directory
+        offset = len(self._name(directory.path))
+        rules = tuple((offset + base, file_rules) for base, file_rules in view.rules)
+        return directory._replace(scope=_Scope(view, directory.path, True), rules=(*rules, *directory.rules))
+
+    def _why_not_read(self, directory: _Directory, path: str, kind: str) -> str | None:
+        if kind != "file":
+            return kind
+        if _name_in(directory.scope, path) in directory.scope.view.tracked.files:
+            return None
+        is_ignored = is_ignored_by(directory.rules, self._name(path), False)
+        return directory.only_tracked or ("ignored" if is_ignored else None)
+
+    def _why_not_entered(self, parent: _Directory, path: str) -> tuple[str | None, str | None]:
+        """The reason not to enter a directory, or None, and the reason to enter it for tracked files only, or None."""
+        view = parent.scope.view
+        if _name_in(parent.scope, path) in view.tracked.submodules:
+            return "another repository", None
+        if view.repository and self._top / path in view.repository[1:]:  # it can have another name than `.git`
+            return "git directory", None
+        is_ignored = is_ignored_by(parent.rules, self._name(path), True)
+        only_tracked = parent.only_tracked or ("ignored" if is_ignored else None)
+        if only_tracked and not _has_tracked(parent.scope, path):
+            return only_tracked, None
+        return ("too deep" if parent.depth == self._max_depth else self._prune(path)), only_tracked
+
+    def _name(self, path: str) -> bytes:
+        """A path below the root as one below its work tree, by which rules match."""
+        return self._prefix + os.fsencode(path)
+
+
+def _name_in(scope: _Scope, path: str) -> bytes:
+    """A path below the root as one below the work tree of its repository, by which the index has it."""
+    return scope.view.prefix + os.fsencode(path[len(scope.base) :])
+
+
+def _has_tracked(scope: _Scope, path: str) -> bool:
+    return _name_in(scope, path) in scope.view.tracked_directories
 
 
 def _list_directory(path: str, max_entries: int) -> tuple[tuple[int, int] | None, list[_Entry]]:
@@ -118,44 +199,3 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "file" if entry.is_file(follow_symlinks=False) else "not a regular file"
     except OSError:
         return "unreadable"
-
-
-def _directory_skip_reason(
-    parent: _Directory, path: str, max_depth: int, prune: Callable[[str], str | None]
-) -> str | None:
-    if _is_ignored(parent.rules, path, True):
-        return "ignored"
-    return "too deep" if parent.depth == max_depth else prune(path)
-
-
-def _is_ignored(rules: tuple[tuple[int, Rules], ...], path: str, is_directory: bool) -> bool:
-    """Whether an entry is ignored, by the deepest rules that have a matching line."""
-    if not rules:
-        return False
-    name = os.fsencode(path)
-    for base, file_rules in rules:
-        verdict = file_rules.verdict(name[base:], is_directory)
-        if verdict is not None:
-            return verdict
-    return False
-
-
-def _read_exclude(top: str) -> Rules | None:
-    """Patterns of `.git/info/exclude`; None if `.git` or `.git/info` is a symbolic link (it may leave the root)."""
-    if any(Path(top, part).is_symlink() for part in (".git", ".git/info")):
-        return None
-    return _read_rules(f"{top}/.git/info/exclude")
-
-
-def _read_rules(path: str) -> Rules | None:
-    """Patterns of a regular file, None if there is none; symbolic links are not followed, as in git."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return Rules(os.read(descriptor, MAX_RULES_BYTES)) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)

@@ -152,7 +152,7 @@ class Completer:
         """The text to the right of the cursor if there is any and a memory can price it."""
         if not prompt.suffix.strip() or not isinstance(predictor, MemoryPredictor):
             return None
-        return RightContext(prefix=prompt.prefix, suffix=prompt.suffix, gap_cost=predictor.gap_cost, known=known)
+        return RightContext(prefix=prompt.prefix, suffix=prompt.suffix, gap_costs=predictor.gap_costs, known=known)
 
     def _decode_states(
         self,

@@ -142,19 +142,27 @@ class Continuation:
             (id_, token_probability) for id_, token_probability in ids if id_ is not None
         ]
 
-    def cost(self, content: bytes) -> float:
-        """Cost in bits of a text right after the prompt, as if it were one document with it; nothing is trained on."""
-        memory, begin, end = self._memory, self._memory.size, self._memory.size + len(content)
-        if not content:
-            return 0.0
-        memory.reserve(len(content) + self._reserve_bytes)
+    def costs(self, parts: Sequence[bytes]) -> list[float]:
+        """Cost in bits of each part of a text right after the prompt, as if it were one document with it.
+
+        Parts are encoded separately. Nothing is trained on, and the position stays.
+        """
+        memory, begin, end = self._memory, self._memory.size, self._memory.size + sum(map(len, parts))
+        ids = [memory.tokenizer.encode(part) for part in parts]
+        memory.reserve(end - begin + self._reserve_bytes)
         kept = memory.text[begin:end].copy(), memory.token_marks[begin:end].copy()  # of accepted tokens
-        memory.text[begin:end] = np.frombuffer(content, np.uint8)
-        memory.token_marks[begin:end] = mark_tokens(memory.tokenizer, memory.tokenizer.encode(content))
+        memory.text[begin:end] = np.frombuffer(b"".join(parts), np.uint8)
+        memory.token_marks[begin:end] = mark_tokens(memory.tokenizer, [id_ for part in ids for id_ in part])
         copy_text_state(self._start_state, self._cost_state)
-        bits = memory.run_coder(self._cost_state, begin, end, NO_DISTRIBUTIONS, is_learning=False)
+        found = []
+        for part in parts:
+            end_of_part = begin + len(part)
+            bits = memory.run_coder(self._cost_state, begin, end_of_part, NO_DISTRIBUTIONS, False) if part else 0.0
+            found.append(bits)
+            begin = end_of_part
+        begin = memory.size
         memory.text[begin:end], memory.token_marks[begin:end] = kept
-        return bits
+        return found
 
     def draft(self, max_tokens: int) -> list[int]:
         """Ids of at most `max_tokens` likely next tokens (`drafts`)."""

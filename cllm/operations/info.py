@@ -42,6 +42,18 @@ def repository_info(root: Path) -> dict[str, Any]:
     return found
 
 
+def redactions_info(root: Path) -> dict[str, Any]:
+    """File, line and kind of each secret that was replaced in the newest run's corpus, never the secret.
+
+    `redactions` has a record for each; `keep_unused` has the entries of `[corpus] keep` that match none.
+    """
+    workspace = Workspace(existing_directory(root))
+    unfinished = workspace.unfinished()
+    run = current_run_of(root) if unfinished is None else Run(unfinished)
+    report = Corpus.open(run.corpus_path).report
+    return {"redactions": report.get("redacted", []), "keep_unused": report.get("keep_unused", [])}
+
+
 def update_info(run: Run) -> dict[str, Any]:
     """Files that completions use besides the training files (`new`), and training files not used any more (`stale`).
 

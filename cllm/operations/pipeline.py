@@ -7,6 +7,7 @@ checkpoint, or after its model, its memory or its update if they are complete; o
 process that runs this is Node Zero: it computes no batch and never imports PyTorch.
 """
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from cllm.artifacts import read_object, remove_leftovers, verify_directory, write_file, write_json
 from cllm.corpus import Corpus, corpus_config, ingest
-from cllm.errors import ArtifactError
+from cllm.errors import ArtifactError, CorpusError, WorkspaceError
 from cllm.evaluation.compressors import parse_external
 from cllm.interrupt import InterruptHandler
 from cllm.machine import MemorySampler, trim_heap
@@ -23,7 +24,7 @@ from cllm.progress import Reporter
 from cllm.stages.job import Job, TrainOptions
 from cllm.stages.memory_build import MemoryBuild, update_memory
 from cllm.stages.plan import load_plans, plan_run
-from cllm.stages.prepare import open_dataset, prepare
+from cllm.stages.prepare import Dataset, open_dataset, prepare
 from cllm.stages.reserve import reserve_for
 from cllm.stages.score import baselines_chart, run_metadata, score, score_baselines
 from cllm.stages.train import train_run
@@ -38,18 +39,26 @@ SCRATCH_PREFIX = ".tmp-"  # `remove_leftovers` removes what a killed command has
 def train_repository(root: Path, options: TrainOptions, report: Reporter) -> dict[str, Any]:
     """Train a model of the repository at `root`, or resume its interrupted run; returns the scorecard.
 
-    If a run is finished and `options.fresh` is not set: that run's scorecard, and the files changed since.
+    If a run is finished and `options.fresh` is not set: that run's scorecard, and the files changed since. Where there
+    is nothing to train on, nothing is left behind.
     """
     workspace = Workspace(existing_directory(root))
     job = Job(workspace.root, options, report)
-    with InterruptHandler() as interrupt_handler, MemorySampler() as memory_sampler, workspace.lock():
-        remove_all_leftovers(workspace)
-        if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
-            verify_directory(Run(current).model_path)
-            verify_directory(Run(current).memory_path)
-            report_unused_options(Run(current), options, report)
-            return report_already_trained(workspace, Run(current), report)
-        return run_stages(job, workspace, interrupt_handler, memory_sampler)
+    had_workspace = workspace.folder.exists()
+    try:
+        with InterruptHandler() as interrupt_handler, MemorySampler() as memory_sampler, workspace.lock():
+            remove_all_leftovers(workspace)
+            if not options.fresh and workspace.unfinished() is None and (current := workspace.current()) is not None:
+                verify_directory(Run(current).model_path)
+                verify_directory(Run(current).memory_path)
+                report_unused_options(Run(current), options, report)
+                return report_already_trained(workspace, Run(current), report)
+            return run_stages(job, workspace, interrupt_handler, memory_sampler)
+    except CorpusError:
+        if not had_workspace:
+            with contextlib.suppress(WorkspaceError):  # another process uses it now
+                workspace.clean()
+        raise
 
 
 def run_stages(
@@ -66,7 +75,7 @@ def run_stages(
         write_json(run.options_path, job.options.new_run_options)
     # Started first: its import of PyTorch takes as long as reading the repository, and runs at the same time.
     with start_fork_server() as fork_server:
-        dataset = open_dataset(run) if is_planned else prepare(job, run)
+        dataset = open_dataset(run) if is_planned else prepare_or_discard(job, run)
         job.start_phase("kernels")  # compiled here if they are not cached
         load_kernels(fork_server)
         with MemoryBuild(job, run, dataset.corpus, fork_server) as memory_build:
@@ -97,6 +106,15 @@ def run_stages(
     shutil.rmtree(run.checkpoints_path, ignore_errors=True)
     workspace.publish(run.folder)  # last: from here on the run is finished
     return card
+
+
+def prepare_or_discard(job: Job, run: Run) -> Dataset:
+    """Prepare a new run; it is removed if there is nothing to train on, because there is nothing to resume."""
+    try:
+        return prepare(job, run)
+    except CorpusError:
+        shutil.rmtree(run.folder)
+        raise
 
 
 def remove_all_leftovers(workspace: Workspace) -> None:

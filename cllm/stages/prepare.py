@@ -111,10 +111,17 @@ def corpus_warnings(corpus: Corpus) -> Iterator[str]:
         )
     elif val_bytes > train_bytes:
         yield "more text is held out than trained on: a few files have most of the text, so the scores say little"
+    yield from corpus.report.get("notes", [])
     for sentence in corpus.report["truncated"]:
         yield f"the repository was not read completely: {sentence}"
+    if (long_lines := corpus.report.get("long_lines", {"lines": 0}))["lines"]:
+        yield "{lines} lines too long to be hand-written ({bytes:,} bytes) were left out of {files} files".format(
+            **long_lines
+        )
     num_near_duplicates = sum(document.near_duplicate_of is not None for document in corpus.val)
     if num_near_duplicates:
         yield f"{num_near_duplicates} held-out files nearly copy a training file; scores are also given without them"
     if redactions := sum(corpus.report["redactions"].values()):
-        yield f"{redactions} secrets were replaced by placeholders"
+        yield f"{redactions} secrets were replaced by placeholders: `cllm info --redactions` names their places"
+    for entry in corpus.report.get("keep_unused", []):
+        yield f"[corpus] keep has {entry!r}, which matches no secret"

@@ -12,6 +12,7 @@ from typing import Any
 
 from cllm.artifacts import read_object, write_json
 from cllm.errors import ArtifactError, CorpusError, WorkspaceError
+from cllm.git.work_tree import why_no_work_tree
 from cllm.workspace.workspace import Workspace
 
 
@@ -116,12 +117,14 @@ def _digest_of(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def existing_directory(root: Path) -> Path:
-    """The absolute path of a repository; CorpusError if it is not a directory."""
+def existing_directory(root: Path, *, needs_work_tree: bool = True) -> Path:
+    """The absolute path of a repository; CorpusError if it is not a directory, or has no work tree but needs one."""
     if not root.is_dir():
         raise CorpusError(
             f"{root} {'is not a directory' if root.exists() else 'does not exist'}: give a repository's path"
         )
+    if needs_work_tree and (reason := why_no_work_tree(root)):
+        raise CorpusError(f"{root.resolve()} {reason}")
     return root.resolve()
 
 

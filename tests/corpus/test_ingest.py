@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cllm.corpus import Corpus, CorpusConfig, ingest, is_held_out
+from cllm.corpus import Corpus, CorpusConfig, corpus_config, ingest, is_held_out
 from cllm.corpus import text as text_module
 from cllm.errors import CorpusError
 
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 def ingest_files(root: Path, tmp_path: Path) -> Callable[..., Corpus]:
     """Write files into the repository and ingest it; check that the counters of the report add up."""
 
-    def run(files: dict[str, bytes], **config: int | bool) -> Corpus:
+    def run(files: dict[str, bytes], **config: int | bool | tuple[str, ...]) -> Corpus:
         write_files(root, files)
         corpus = ingest(root, tmp_path / "corpus", CorpusConfig(**config))  # type: ignore[arg-type]
         report = corpus.report
@@ -168,6 +168,14 @@ def test_minified_generated_vendored_and_huge_files_are_skipped(
     assert corpus.report["skipped_directories"] == {"vendored or installed": 1}
 
 
+def test_long_line_costs_that_line_and_is_counted(ingest_files: Callable[..., Corpus]) -> None:
+    text = source(1) + b'char picture[] = "' + b"x" * 60_000 + b'";\n' + source(2)
+    corpus = ingest_files({"a.c": text, "b.c": source(3)})
+    assert by_path(corpus)["a.c"] == source(1) + b"\n" + source(2)
+    assert corpus.report["long_lines"] == {"files": 1, "lines": 1, "bytes": 60_020}
+    assert corpus.report["skipped"] == {}
+
+
 def test_unusual_file_names_survive_a_round_trip(ingest_files: Callable[..., Corpus], tmp_path: Path) -> None:
     names = ["caf\udce9.c", "two\nlines.c", "n" * 255, " ", "🙂.c"]
     ingest_files({name: source(number) for number, name in enumerate(names)})
@@ -253,6 +261,20 @@ def test_secrets_are_redacted_with_the_length_kept(ingest_files: Callable[..., C
     assert by_path(ingest_files(files, redact=False)) == files
 
 
+def test_redactions_are_reported_by_place_and_taken_back_by_keep(ingest_files: Callable[..., Corpus]) -> None:
+    token = "gh" + "p_" + "".join(random.Random(6).choices("abcdefghjkmnpqrstuvwxyzABCDEF23456789", k=36))
+    files = {"a.py": f'x = 1\nTOKEN = "{token}"\n'.encode(), "copy.py": f'x = 1\nTOKEN = "{token}"\n'.encode()}
+    files |= {"b.c": source(1), "c.c": source(2)}
+    corpus = ingest_files(files)
+    places = [{"path": path, "line": 2, "kind": "GitHub token"} for path in ("a.py", "copy.py")]
+    assert corpus.report["redacted"] == places and token not in json.dumps(corpus.report)
+    corpus = ingest_files(files, keep=("a.py:GitHub token", "none.py"))
+    assert corpus.report["redacted"] == places[1:] and corpus.report["keep_unused"] == ["none.py"]
+    assert by_path(corpus)["a.py"] == files["a.py"]
+    again = corpus_config(corpus.directory)
+    assert again == CorpusConfig(keep=("a.py:GitHub token", "none.py"))
+
+
 def test_limits_stop_the_scan_and_are_reported(ingest_files: Callable[..., Corpus]) -> None:
     files = {f"{number:02}.c": source(number) for number in range(30)}
     corpus = ingest_files(files, max_files=10)
@@ -286,7 +308,7 @@ def test_output_inside_the_repository_is_not_ingested(root: Path) -> None:
         ({}, "0 files seen"),
         ({"a.png": b"\x89PNG\0", "b.o": b"\0"}, "2 files seen, skipped: 2 binary"),
         ({"empty.c": b""}, "1 file seen, skipped: 1 empty"),
-        ({"node_modules/a.js": b"x"}, "1 directories vendored or installed"),
+        ({"node_modules/a.js": b"x"}, "1 directory vendored or installed"),
     ],
 )
 def test_repository_without_text_raises_corpus_error(
@@ -311,6 +333,41 @@ def test_root_that_is_not_a_readable_directory_raises_corpus_error(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(CorpusError, match="cannot be read"):
         ingest(root, tmp_path / "corpus", CorpusConfig())
+
+
+def test_repository_that_its_rules_empty_says_so(root: Path, tmp_path: Path) -> None:
+    write_files(root, {".gitignore": b"*\n", "a/b.c": source(1)})
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    write_files(root, {".git/HEAD": b"ref: refs/heads/main\n"})
+    with pytest.raises(CorpusError, match="ignored are those that git's ignore rules exclude"):
+        ingest(root, tmp_path / "corpus", CorpusConfig())
+
+
+def test_folder_that_git_ignores_is_read_if_it_is_named(root: Path, tmp_path: Path) -> None:
+    write_files(root, {".gitignore": b"build/\n*.c\n", "build/a/b.c": source(1), "build/a/c.c": source(2)})
+    write_files(root, {"build/a/.gitignore": b"c.c\n", ".git/HEAD": b"ref: refs/heads/main\n"})
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    corpus = ingest(root / "build" / "a", tmp_path / "corpus", CorpusConfig())
+    assert set(by_path(corpus)) == {".gitignore", "b.c"}
+    assert corpus.report["notes"] == [
+        f"{root / 'build' / 'a'} is ignored by git: as it was named, the ignore rules above it do not count"
+    ]
+
+
+def test_bare_repository_raises_corpus_error(root: Path, tmp_path: Path) -> None:
+    write_files(root, {"HEAD": b"ref: refs/heads/main\n", "objects/x": b"x", "refs/x": b"x"})
+    for folder in (root, root / "refs"):
+        with pytest.raises(CorpusError, match="a bare repository, without a work tree: clone it"):
+            ingest(folder, tmp_path / "corpus", CorpusConfig())
+
+
+def test_damaged_index_is_a_note_of_the_report(ingest_files: Callable[..., Corpus], root: Path) -> None:
+    for name in ("objects", "refs"):
+        (root / ".git" / name).mkdir(parents=True)
+    corpus = ingest_files({".git/HEAD": b"ref: refs/heads/main\n", ".git/index": b"DIRC", "a.c": source(1)})
+    assert ["it is truncated" in note for note in corpus.report["notes"]] == [True]
 
 
 def test_single_file_is_split_by_lines(ingest_files: Callable[..., Corpus]) -> None:

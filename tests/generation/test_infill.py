@@ -1,5 +1,7 @@
 """Gaps with text to the right: what decides, on a memory that has learned a small repository of one kind of call."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from cllm.corpus import Document
@@ -103,11 +105,11 @@ def test_a_block_ends_where_the_text_below_begins(completer: Completer) -> None:
 
 
 def right(prefix: bytes, suffix: bytes) -> RightContext:
-    def no_cost(text: bytes, after: bytes, num_dropped: int = 0) -> float:
+    def no_costs(parts: Sequence[bytes], num_dropped: int = 0) -> list[float]:
         raise AssertionError("not asked")
 
     known = KnownText(b"config(total)", b"", None)
-    return RightContext(prefix=prefix, suffix=suffix, gap_cost=no_cost, known=known)
+    return RightContext(prefix=prefix, suffix=suffix, gap_costs=no_costs, known=known)
 
 
 def test_names_that_the_cursor_splits_stay_whole() -> None:

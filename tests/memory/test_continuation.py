@@ -105,9 +105,11 @@ def test_the_cost_of_a_text_is_that_of_its_tokens_and_leaves_the_position(memory
             expected -= np.log2(text.probabilities()[memory.trie.ids.tolist().index(token)])
             text.accept(token)
         passed = text.probabilities().copy()
-        cost = text.cost(after)
+        (cost,) = text.costs([after])
         np.testing.assert_array_equal(text.probabilities(), passed)
         # The last token's end is priced, too, which the next token's distribution holds.
         assert expected <= cost <= expected + 12
-        assert text.cost(b"") == 0 and text.cost(after) == cost
-        assert text.cost(b"  return node->field_7;\n}\n") < text.cost(b"  rnturn node->field_7;\n}\n")
+        assert text.costs([b""]) == [0.0] and text.costs([after]) == [cost]
+        right, wrong = (text.costs([word, b" node->field_7;\n}\n"]) for word in (b"  return", b"  rnturn"))
+        assert sum(right) < sum(wrong) and right[0] < wrong[0]
+        assert text.costs([b"  return"]) == [pytest.approx(right[0])]

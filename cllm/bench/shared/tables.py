@@ -122,6 +122,31 @@ def spheres_table(found: dict[str, Any]) -> str:
     return "\n".join([*parts, "", environment_text(found)])
 
 
+def secrets_table(found: dict[str, Any]) -> str:
+    """Return the table of `cllm bench secrets`."""
+    rows = [["engine, samples of", "positive", "replaced", "negative", "replaced", "MB/s"]]
+    for engine, sources in found["engines"].items():
+        for source, each in sources.items():
+            numbers = found["sources"][source]
+            rows.append(
+                [
+                    f"{engine}, {source}",
+                    f"{numbers['positive']:,}",
+                    share_text(each["recall"]),
+                    f"{numbers['negative']:,}",
+                    share_text(each["false"]),
+                    f"{each['megabytes_per_second']:.1f}",
+                ]
+            )
+    notes = [f"not installed: {', '.join(found['not_installed'])}"] if found["not_installed"] else []
+    notes += [f"each engine in a process with{'out' if found['is_without_network'] else ''} a network"]
+    return "\n".join([columns(rows), "", *notes])
+
+
+def share_text(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
 def valid_table(found: dict[str, Any]) -> str:
     """Return the table of `cllm bench valid`."""
     rows = [["completions", "valid", "without guide", "exact", "without guide", "tokens", "stopped early", "time"]]

@@ -17,9 +17,10 @@ MAX_FILL_BRANCHES = 4  # lines that are proposed
 MAX_BRANCHED_STEPS = 4  # first steps of a line that are decoded otherwise
 MAX_CHECKED = 3  # candidates of a proposed line that are checked
 MIN_REPRODUCED_BYTES = 4  # of the rest of the line: a proposal that has them has passed the gap's end
-# A line is written if its cost and that of the next line after it, and MIN_GAIN_BITS, are lower than NOTHING_FACTOR
-# times the cost of the next line after nothing. They separate missing lines from opened ones best (docs/LOG.md).
-NOTHING_FACTOR, MIN_GAIN_BITS = 3.0, 15.0
+# A line is written if NOTHING_FACTOR times the cost of the next line right after the line above exceeds its cost after
+# the written line, BLANK_SHARE of its cost after a blank line, and MIN_GAIN_BITS: that is, if the next line is less
+# expected where it stands than elsewhere. They separate missing lines from opened ones best (docs/LOG.md).
+NOTHING_FACTOR, BLANK_SHARE, MIN_GAIN_BITS = 2.0, 0.5, 6.5
 
 
 class Candidate(NamedTuple):
@@ -49,17 +50,17 @@ def _continue_block(state: DecodeState, guide: Guide | None, right: RightContext
     for progress in decode_lines(state, guide):
         texts.append(progress.text)
         yield progress._replace(is_last=False)
-    texts.sort(key=lambda text: right.cost(text.rstrip(b"\n")))
+    texts.sort(key=lambda text: sum(right.costs_on_line(text)))
     yield Progress(next((text for text in texts if _fits(text, guide)), b""), True)
 
 
 def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightContext) -> bytes:
     """The text of a gap within a line."""
-    search, priced = BranchSearch(state, guide), {b"": right.cost_of_nothing}
+    search, priced = BranchSearch(state, guide), {b"": right.cost_within_line(b"")}
     for _ in range(MAX_FILL_BRANCHES):
         _decode_past_gap(state, right)
         texts = [*(state.text[:end] for end in _candidate_ends(state, right)), *right.name_middles]
-        new = {text: right.cost(text) for text in texts if text not in priced}
+        new = {text: right.cost_within_line(text) for text in texts if text not in priced}
         priced |= new
         for text in sorted(new, key=lambda text: new[text])[:MAX_CHECKED]:
             if new[text] >= priced[b""]:
@@ -105,7 +106,8 @@ def _propose_line(state: DecodeState, guide: Guide | None, right: RightContext) 
 
 
 def _is_missing(line: bytes, right: RightContext) -> bool:
-    """Whether a proposed line is likelier than that nothing is missing; a file does not begin with a blank line."""
+    """Whether a proposed line is likelier than that nothing is missing; no file begins with a blank line."""
     if not right.prefix.strip():
         return True
-    return right.cost(line.rstrip(b"\n")) + MIN_GAIN_BITS < NOTHING_FACTOR * right.cost_of_nothing
+    (_, after_line), (_, after_blank) = right.costs_on_line(line), right.costs_on_line(b"")
+    return NOTHING_FACTOR * right.cost_below_nothing > after_line + BLANK_SHARE * after_blank + MIN_GAIN_BITS

@@ -4,6 +4,7 @@ The predictor prices a candidate together with what follows it: the less the tex
 the better the candidate fits (a maximum a posteriori estimate by a left-to-right model). "Nothing" is a candidate, too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -13,13 +14,13 @@ from cllm.syntax.delimiters import num_closed, scan_delimiters
 from cllm.syntax.words import first_word, is_word_byte, last_word
 
 MAX_REST_BYTES = 24  # of the rest of the line that are priced
-MAX_BELOW_BYTES = 80  # of the next line that are priced
+MAX_BELOW_BYTES = 40  # of the next line that are priced
 
 
-class GapCost(Protocol):
-    """Cost in bits of a text in the gap and of what follows it (`MemoryPredictor.gap_cost`)."""
+class GapCosts(Protocol):
+    """Cost in bits of each part of a text in the gap and after it (`MemoryPredictor.gap_costs`)."""
 
-    def __call__(self, text: bytes, after: bytes, num_dropped: int = 0) -> float: ...
+    def __call__(self, parts: Sequence[bytes], num_dropped: int = 0) -> list[float]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class RightContext:
 
     prefix: bytes
     suffix: bytes
-    gap_cost: GapCost
+    gap_costs: GapCosts
     known: KnownText
 
     @cached_property
@@ -58,23 +59,24 @@ class RightContext:
         end = text.find(b"\n", len(text) - len(text.lstrip()))
         return text if end < 0 else text[: end + 1]
 
-    @cached_property
-    def head(self) -> bytes:
-        """What is priced after a candidate."""
-        if self.is_within_line:
-            return (self.rest + b"\n")[:MAX_REST_BYTES]
-        return self.rest + b"\n" + self.below[:MAX_BELOW_BYTES]
+    def cost_within_line(self, text: bytes) -> float:
+        """Cost in bits of a text within a line and of the beginning of the rest of the line, which are one text."""
+        return sum(self.gap_costs([text + (self.rest + b"\n")[:MAX_REST_BYTES]]))
 
-    def cost(self, text: bytes) -> float:
-        """Cost in bits of a text, without a line end, and of what follows it."""
-        return self.gap_cost(text, self.head)
+    def costs_on_line(self, text: bytes) -> tuple[float, float]:
+        """Cost in bits of a text up to the end of its line, and of the next line that is not blank, after it."""
+        line, below = self.gap_costs([text.rstrip(b"\n") + self.rest + b"\n", self.below[:MAX_BELOW_BYTES]])
+        return line, below
 
     @cached_property
-    def cost_of_nothing(self) -> float:
-        """Cost of what follows if nothing is missing; a blank line at the cursor does not count, as it was opened."""
-        if not self.is_on_blank_line:
-            return self.cost(b"")
-        return self.gap_cost(b"", self.below[:MAX_BELOW_BYTES], len(self.line_before))
+    def cost_below_nothing(self) -> float:
+        """Cost of the next line if nothing is missing before it.
+
+        A blank line at the cursor was opened, and is left out. In a line with text, the line's end has its cost, too.
+        """
+        if self.is_on_blank_line:
+            return self.gap_costs([b"", self.below[:MAX_BELOW_BYTES]], len(self.line_before))[1]
+        return sum(self.costs_on_line(b""))
 
     def leaves_blank(self, text: bytes) -> bool:
         """Whether a text leaves the cursor's line blank."""

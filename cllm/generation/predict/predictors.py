@@ -1,6 +1,6 @@
 """Predictors of the next token: the network, the memory, or the memory with the network's distributions as input."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from copy import copy
 from typing import Any, Protocol
@@ -238,14 +238,15 @@ class MemoryPredictor:
             only_best=only_best,
         )
 
-    def gap_cost(self, text: bytes, after: bytes, num_dropped: int = 0) -> float:
-        """Cost in bits of a text right after the prompt and of the bytes `after` it, by the memory: 10 us a byte.
+    def gap_costs(self, parts: Sequence[bytes], num_dropped: int = 0) -> list[float]:
+        """Cost in bits of each part of a text right after the prompt, by the memory: 10 us a byte.
 
-        Both are one text with the prompt's last pre-token, whose last `num_dropped` bytes are left out. Nothing is
+        The first part includes the prompt's last pre-token, whose last `num_dropped` bytes are left out. Nothing is
         trained on, and the position stays.
         """
         last_pretoken = self._encoded.token_prefix
-        return self._text.cost(last_pretoken[: max(0, len(last_pretoken) - num_dropped)] + text + after)
+        kept = last_pretoken[: max(0, len(last_pretoken) - num_dropped)]
+        return self._text.costs([kept + parts[0], *parts[1:]])
 
     def _next_network_probs(self) -> tuple[TokenDistributions, float]:
         """The network's distribution of the next token, and its probability of the end or END_FROM_MEMORY."""

@@ -1,0 +1,1 @@
+"""`cllm bench secrets`: redaction, compared with programs that find secrets."""
