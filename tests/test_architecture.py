@@ -60,7 +60,7 @@ ALLOWED_INNER: dict[str, dict[str, set[str]]] = {
         "shared": set(),
         "ablation": {"shared"},
         **{name: {"shared", "ablation"} for name in ("training", "softmax", "lattice", "seed", "spheres")},
-        **{name: {"shared"} for name in ("valid", "complete")},
+        **{name: {"shared"} for name in ("valid", "complete", "guide")},
         "": set(),
     },
 }
