@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "spheres": {"machine"},
     "memory": {"corpus", "tokenizer", "dataset", "model", "spheres", "machine"},
     "training": {"dataset", "tokenizer", "model", "spheres", "machine", "__init__"},
-    "syntax": set(),
+    "syntax": {"corpus"},
     "generation": {"dataset", "tokenizer", "model", "memory", "syntax"},
     "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres", "syntax", "machine"},
     "export": {"dataset", "tokenizer", "model"},

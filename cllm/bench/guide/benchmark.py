@@ -6,11 +6,11 @@ of the guide. A text may also be doubted: it does not parse, and the search for 
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, Literal
 
 from cllm.bench.guide.gaps import Gap, draw_gaps
 from cllm.bench.shared.config import machine_report
@@ -19,8 +19,10 @@ from cllm.errors import UsageError
 from cllm.generation.guide.guide import Guide
 from cllm.machine import detect_machine
 from cllm.progress import Reporter
-from cllm.syntax.grammars import language_with_grammar
+from cllm.syntax.file_language import language_of_file
 from cllm.workspace.run import current_run_of
+
+Verdict = Literal["allowed", "doubted", "refused"]
 
 MAX_GAPS = 100_000  # for each language
 
@@ -41,40 +43,47 @@ def bench_guide(root: Path, count: int, seed: int, report: Reporter) -> dict[str
 
 
 def refusals(texts: dict[str, bytes], count: int, seed: int, report: Reporter) -> dict[str, Any]:
-    """Return figures over `count` gaps in each language of `texts` (by path), and the refused examples.
+    """Return figures over `count` gaps in each language of `texts` (by path), and the examples behind them.
 
-    `real_refused` are fractions of the gaps whose real text is refused, `seconds` the p50 and p95 of all checks of a
-    gap, with its guide.
+    `real_refused` and `real_doubted` are fractions of the gaps whose real text is refused, and doubted or refused.
+    `seconds` are the p50 and p95 of all checks of a gap, with its guide.
     """
     paths_of = defaultdict[str, list[str]](list)
     for path, text in texts.items():
-        if text.strip() and (language := language_with_grammar(path)) is not None:
+        if text.strip() and (language := language_of_file(path, text)) is not None:
             paths_of[language].append(path)
-    refused, seconds, examples = dict[str, float](), dict[str, dict[str, float]](), list[dict[str, Any]]()
-    gaps_of = dict[str, int]()
+    found: dict[str, Any] = {"real_refused": {}, "real_doubted": {}, "gaps": {}, "seconds": {}}
+    examples = list[dict[str, Any]]()
     for language, paths in sorted(paths_of.items()):
         report.start_phase(language)
-        gaps, times, before = draw_gaps([texts[path] for path in paths], count, seed), list[float](), len(examples)
+        gaps, times = draw_gaps([texts[path] for path in paths], count, seed), list[float]()
+        verdicts = Counter[Verdict]()
         for number, gap in enumerate(gaps):
             report.update(number / len(gaps), f"gap {number} of {len(gaps)}")
             began = time.perf_counter()
-            if (stage := refusal(language, texts[paths[gap.text]], gap)) is not None:
-                examples.append({"language": language, "stage": stage, **_example(texts, paths[gap.text], gap)})
+            verdict = verdict_on_real_text(language, texts[paths[gap.text]], gap)
             times.append(time.perf_counter() - began)
-        gaps_of[language] = len(gaps)
-        refused[language] = (len(examples) - before) / len(gaps) if gaps else 0.0
-        seconds[language] = _percentiles(times)
-    return {"real_refused": refused, "gaps": gaps_of, "seconds": seconds, "refused": examples}
+            verdicts[verdict] += 1
+            if verdict != "allowed":
+                examples.append({"language": language, "verdict": verdict, **_example(texts, paths[gap.text], gap)})
+        found["gaps"][language] = len(gaps)
+        found["real_refused"][language] = verdicts["refused"] / len(gaps)
+        found["real_doubted"][language] = (verdicts["refused"] + verdicts["doubted"]) / len(gaps)
+        found["seconds"][language] = _percentiles(times)
+    names = ("refused", "doubted")
+    return {**found, **{name: [each for each in examples if each["verdict"] == name] for name in names}}
 
 
-def refusal(language: str, text: bytes, gap: Gap) -> str | None:
-    """Return the check, "line" or "whole", that refuses the real text of a gap; None if none does."""
+def verdict_on_real_text(language: str, text: bytes, gap: Gap) -> Verdict:
+    """Return whether one of a completion's checks refuses or doubts the real text of a gap."""
     real = text[gap.begin : gap.end]
-    guide = Guide(language, text[: gap.begin], text[gap.end :] if gap.has_suffix else b"")
+    guide = Guide(language, text[: gap.begin], text[gap.end :] if gap.has_suffix else b"").prepared()
     ends = [place + 1 for place in range(len(real)) if real.startswith(b"\n", place)]
-    if any(guide.error_offset(real[:end], is_line=True) is not None for end in ends):
-        return "line"
-    return None if guide.error_offset(real, is_line=True) is None and guide.fits(real) else "whole"
+    parts = [*(real[:end] for end in ends), real]
+    if any(guide.error_offset(part, is_line=True) is not None for part in parts) or not guide.fits(real):
+        return "refused"
+    is_doubted = any(guide.doubt_offset(part, is_line=True) is not None for part in parts) or not guide.parses(real)
+    return "doubted" if is_doubted else "allowed"
 
 
 def _example(texts: dict[str, bytes], path: str, gap: Gap) -> dict[str, Any]:

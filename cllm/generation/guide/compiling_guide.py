@@ -49,7 +49,7 @@ class CompilingGuide(Guide):
 
     def _closed_source(self, generated: bytes) -> bytes | None:
         """The source with its open braces closed, or None if that does not parse."""
-        if self._suffix.strip() and not self._file_context.errors_with(generated):
+        if self._suffix.strip() and self._file_context.errors_with(generated) == 0:
             return self._prefix + generated + self._suffix
         source = with_brackets_closed(self._prefix + generated)
         return source if count_errors("C", source) == 0 else None

@@ -12,6 +12,7 @@ from cllm.generation.guide.decode_state import DecodeState, Step
 from cllm.generation.guide.guide import Guide
 
 MAX_BRANCHES = 8  # branches per line
+SEARCH_SECONDS = 0.018  # for a line's checks and its other branches, without the first
 MAX_LINE_TOKENS = 64  # tokens per line, on all branches together
 MAX_ALTERNATIVES = 3  # alternative tokens per step
 BACKTRACK_STEPS = 4  # steps before an erroneous word that are reconsidered; the whole line if the file does not fit
@@ -41,12 +42,17 @@ class BranchSearch:
     def _is_wrong(self, before: bytes, content: bytes) -> bool:
         """Whether a token is already an error: it ends with punctuation that cannot begin a longer word."""
         return (
-            content.endswith(WORD_TERMINATORS) and self._guide.error_offset(before + content, is_line=False) is not None
+            content.endswith(WORD_TERMINATORS) and self._guide.doubt_offset(before + content, is_line=False) is not None
         )
 
+    @property
+    def is_first_branch(self) -> bool:
+        """Whether no other branch than the most probable one was taken."""
+        return self._num_branches == 1
+
     def take_best(self) -> bool:
-        """Branch to the best untried alternative; return False if there is none or MAX_BRANCHES is reached."""
-        if not self._queue or self._num_branches == MAX_BRANCHES:
+        """Branch to the best untried alternative; return False if there is none left or no time for it."""
+        if not self._queue or self._num_branches == MAX_BRANCHES or self._guide.budget.is_spent:
             return False
         self._num_branches += 1
         self._loss, _, steps, token = heapq.heappop(self._queue)
@@ -66,17 +72,31 @@ def decode_valid(state: DecodeState, guide: Guide) -> Iterator[tuple[bytes, bool
 def _decode_line(state: DecodeState, guide: Guide) -> tuple[bytes, bool]:
     """Decode to the end of a valid line or of the text; return the text and whether it was cut."""
     num_committed, search, num_tokens = len(state.steps), BranchSearch(state, guide), 0
+    first: list[Step] | None = None
     while True:
         state.decode_to_line_end(num_committed)
+        if first is None:
+            first = list(state.steps)
+            guide.budget.restart(SEARCH_SECONDS)
         num_tokens += len(state.steps) - num_committed
         if state.finish_reason == "length" and state.until != "line":
             return _truncate(state, guide), False
         suspects = _suspect_steps(state, guide, num_committed)
-        if suspects is None:
+        # After the time is over, a check proves nothing: the first branch, the most probable one, counts.
+        if suspects is None and (search.is_first_branch or not guide.budget.is_spent):
             return state.text, False
-        search.push_alternatives(*suspects)
+        if suspects is not None:
+            search.push_alternatives(*suspects)
         if num_tokens > MAX_LINE_TOKENS or not search.take_best():
-            return guide.repaired(state.text) or b"", True
+            state.branch(first, first[-1].token)
+            return _without_proof(state, guide)
+
+
+def _without_proof(state: DecodeState, guide: Guide) -> tuple[bytes, bool]:
+    """The line for which no branch parses: as it is where the grammar cannot judge, otherwise cut."""
+    if state.text.strip() and guide.tolerates(state.text):
+        return state.text, False
+    return guide.repaired(state.text) or b"", True
 
 
 def _truncate(state: DecodeState, guide: Guide) -> bytes:
@@ -90,7 +110,7 @@ def _truncate(state: DecodeState, guide: Guide) -> bytes:
 def _suspect_steps(state: DecodeState, guide: Guide, num_committed: int) -> tuple[int, int] | None:
     """The first and last step that may have caused the text's error; None if the text is valid."""
     text, last = state.text, len(state.steps) - 1
-    error_offset = guide.error_offset(text, is_line=True)
+    error_offset = guide.doubt_offset(text, is_line=True)
     if error_offset is not None:
         step_index = max(
             (step_index for step_index, step in enumerate(state.steps) if len(step.text_before) <= error_offset),
@@ -99,5 +119,5 @@ def _suspect_steps(state: DecodeState, guide: Guide, num_committed: int) -> tupl
         return max(num_committed, step_index - BACKTRACK_STEPS), step_index
     if not state.finish_reason:
         return None if guide.accepts(text) else (num_committed, last)
-    is_right = state.finish_reason == "stop" and text.strip() and guide.fits(text) and guide.accepts(text)
+    is_right = state.finish_reason == "stop" and text.strip() and guide.parses(text) and guide.accepts(text)
     return None if is_right else (num_committed, last)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cllm.config import check_bounds
 from cllm.dataset import path_header
 from cllm.dataset.fim import arrange_spm
-from cllm.syntax.grammars import language_with_grammar
+from cllm.syntax.file_language import language_at_cursor
 from cllm.tokenizer import Tokenizer
 
 PARAGRAPH = b"\n\n"
@@ -45,7 +45,7 @@ LARGE_WINDOW = Window(prefix_bytes=1 << 16, suffix_bytes=1 << 14)
 class Prompt:
     """The bytes before and after the cursor; the file's path, relative to the repository; its language; the window.
 
-    `language` is one that has a grammar (`cllm.syntax`). It defaults to the language of the path; None if unknown.
+    `language` is one that has a grammar (`cllm.syntax`). It defaults to the file's language; None if unknown.
     """
 
     prefix: bytes
@@ -56,7 +56,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if self.language is None and self.path is not None:
-            object.__setattr__(self, "language", language_with_grammar(self.path))
+            object.__setattr__(self, "language", language_at_cursor(self.path, self.prefix, self.suffix))
 
 
 @dataclass(frozen=True, kw_only=True)
