@@ -69,7 +69,7 @@ class PrefixParser:
     @property
     def _known_error_offsets(self) -> set[int]:
         if self._known_errors is None:
-            found = self._error_offsets(b"")
+            found = self._error_offsets(b"") if self.is_parsed else None
             if found is None:
                 return set()
             self._known_errors = set(found)
@@ -79,6 +79,13 @@ class PrefixParser:
     def has_errors(self) -> bool:
         """Whether the prefix itself has errors."""
         return bool(self._known_error_offsets)
+
+    def has_errors_in_last_lines(self, num_lines: int) -> bool:
+        """Whether the last lines of the prefix, the cursor's line included, have errors."""
+        begin = len(self._text)
+        for _ in range(num_lines):
+            begin = self._text.rfind(b"\n", 0, max(0, begin))
+        return max(self._known_error_offsets, default=-1) > begin
 
     def adds_unmatched_brackets(self, appended: bytes) -> bool:
         """Whether closing brackets in `appended` have no counterpart, besides those of the prefix that have none."""

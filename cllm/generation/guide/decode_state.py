@@ -21,11 +21,15 @@ MAX_WORD_TOKENS = 8  # tokens beyond `max_tokens` to finish a word
 
 @dataclass(frozen=True)
 class Step:
-    """A generated token, the generated text before it, and the predictor's mark before it."""
+    """A generated token, the generated text before it, and the predictor's mark before it.
+
+    `log_probability` (nats) is that of the token if it was sampled, and 0 for one of `branch`.
+    """
 
     token: int
     text_before: bytes
     mark: Any
+    log_probability: float = 0.0
 
 
 class DecodeState:
@@ -71,7 +75,8 @@ class DecodeState:
         self.sync()
         mark = self._predictor.mark()
         found = self._predictor.log_probabilities(self._token_prefix(len(self.steps)), self._params.temperature == 0)
-        self._append(sample_token(found, self._params, self._generator), mark)
+        token = sample_token(found, self._params, self._generator)
+        self._append(token, mark, float(found[token]))
 
     def decode_to_line_end(self, num_committed: int) -> None:
         """Step until a token after the first `num_committed` contains a newline, or the text ends."""
@@ -112,9 +117,9 @@ class DecodeState:
     def _token_prefix(self, step_index: int) -> bytes:
         return self._predictor.token_prefix if step_index == 0 else b""
 
-    def _append(self, token: int, mark: Any) -> None:
+    def _append(self, token: int, mark: Any, log_probability: float = 0.0) -> None:
         content = self.bytes_of(len(self.steps), token)
-        self.steps.append(Step(token, self.generated, mark))
+        self.steps.append(Step(token, self.generated, mark, log_probability))
         self.generated += content
         stop_offset = self._stopping.stop_offset(self.generated, len(content))
         if token == self._tokenizer.end_of_text or stop_offset is not None:

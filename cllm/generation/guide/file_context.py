@@ -67,6 +67,12 @@ class FileContext:
             self._tree, self._old_tree = parse_with(parser, text, self._old_tree, self._budget), None
         return self._tree
 
+    def try_common_probes(self) -> None:
+        """Try the common probes ahead of the first check, if the file has errors without its line, too."""
+        for number in range(len(COMMON_PROBES)):
+            if not self._probe_errors(number):
+                return
+
     def _tree_until(self, before: bytes) -> Tree | None:
         """The parsed tree, edited for a cursor that moved on to the end of `before`; None if there is none."""
         if self._tree is None or not before.startswith(self._before):
@@ -74,16 +80,24 @@ class FileContext:
         return edited_tree(self._tree, self._before + self._after, len(self._before), before + self._after, len(before))
 
     def fits(self, generated: bytes) -> bool:
-        """Whether no probe gives the file fewer errors than `generated` at the cursor."""
+        """Whether no probe gives the file fewer errors than `generated` at the cursor.
+
+        In a file that has errors with every probe, a probe may repair what is wrong elsewhere: there, a text without
+        errors of its own fits if it adds none to those of the file without its line.
+        """
         tree, begin = self._tree_of(generated), len(self._before)
         if tree is None:
             return True
         found = count_errors_in(tree)
-        if found == 0 or self._is_beaten_by_probe(found, len(COMMON_PROBES)):
-            return found == 0
-        # If all errors are elsewhere and the common probes have as many, the errors were there before.
         is_right_here = not has_errors_at(tree.root_node, begin, begin + len(generated))
+        if found == 0 or self._is_beaten_by_probe(found, len(COMMON_PROBES)):
+            return found == 0 or (is_right_here and self._has_errors_anyway() and found <= self._line_probe_errors[0])
+        # If all errors are elsewhere and the common probes have as many, the errors were there before.
         return is_right_here or not self._is_beaten_by_probe(found, len(ALL_LINE_PROBES) + len(INLINE_PROBES))
+
+    def _has_errors_anyway(self) -> bool:
+        """Whether the file has errors with each of the common probes."""
+        return all(self._probe_errors(number) != 0 for number in range(len(COMMON_PROBES)))
 
     def errors_with(self, generated: bytes) -> int | None:
         """Return the number of errors of the file with `generated` at the cursor; None if not known in time."""

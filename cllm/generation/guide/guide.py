@@ -23,9 +23,11 @@ from cllm.syntax.words import word_ends
 
 MAX_CONTEXT_BYTES = 1 << 18  # bytes before and after the cursor that are parsed
 PREPARE_SECONDS = 0.2  # to parse the file around the cursor; a file that takes longer is not judged
+PROBE_SECONDS = 0.02  # for probes in advance, while the prompt is prefilled
 CALL_SECONDS = 0.25  # for a check outside a search
-REPAIR_SECONDS, CLOSE_SECONDS = 0.01, 0.1  # to cut a line, or a block at the token limit
+REPAIR_SECONDS, CLOSE_SECONDS = 0.015, 0.1  # to cut a line, or a block at the token limit
 MAX_QUOTED_LINE_BYTES = 10_000  # of a line whose quotes are checked
+MAX_ERROR_LINES = 4  # lines before the cursor whose errors say that the grammar is no judge there
 MAX_DROPPED_LINES = 128  # lines dropped from the end of a text to repair it
 MAX_DROPPED_WORDS = 24  # words dropped from the end of a text to repair it
 MAX_WHOLE_CUTS = 3  # words dropped before closers are tried
@@ -73,6 +75,8 @@ class Guide:
         self._prefix_parser.prepare()
         if self._after.strip():
             self._file_context.prepare()
+            self.budget.restart(PROBE_SECONDS)
+            self._file_context.try_common_probes()
         self.budget.restart(CALL_SECONDS)
         return self
 
@@ -93,7 +97,10 @@ class Guide:
     def tolerates(self, generated: bytes) -> bool:
         """Whether a doubted text is not refused, and the grammar is no judge at the cursor."""
         self.budget.restart(REPAIR_SECONDS)
-        if not self._prefix_parser.has_errors or self._is_wrong(generated, True):
+        return self._is_tolerated(generated)
+
+    def _is_tolerated(self, generated: bytes) -> bool:
+        if not self._is_no_judge or self._is_wrong(generated, True):
             return False
         is_unbalanced = bool(self._after.strip()) and self._file_context.is_unbalanced_by(generated)
         return not is_unbalanced and not self.budget.is_spent
@@ -117,7 +124,8 @@ class Guide:
         # A prefix of a valid file has no error, and the validity of the file is checked at the end anyway.
         if is_line and self._after.strip() and self._file_context.errors_with(generated) == 0:
             return None
-        found = self._prefix_parser.error_offset(text + b"\n" if is_line else text)
+        is_ended = is_line and not text.endswith(b"\\")  # a line that a backslash continues has no end
+        found = self._prefix_parser.error_offset(text + b"\n" if is_ended else text)
         # After earlier errors, a parser's error offsets are less reliable: the error count of the whole file decides.
         if found is not None and is_line and self._prefix_parser.has_errors and self._adds_no_errors(generated):
             return None
@@ -132,7 +140,12 @@ class Guide:
         """Whether the file has no more errors than before, or without a suffix no bracket too many."""
         if self._after.strip():
             return self.parses(generated)
-        return not self._prefix_parser.adds_unmatched_brackets(generated)
+        return self._is_no_judge and not self._prefix_parser.adds_unmatched_brackets(generated)
+
+    @property
+    def _is_no_judge(self) -> bool:
+        """Whether the grammar cannot parse what stands just before the cursor."""
+        return self._prefix_parser.has_errors_in_last_lines(MAX_ERROR_LINES)
 
     def _ends_inside_quotes(self, generated: bytes) -> bool:
         """Whether the text ends inside quotes that must close on the same line; quotes in comments do not count."""
@@ -164,6 +177,8 @@ class Guide:
         closed in its place would mean something else.
         """
         self.budget.restart(REPAIR_SECONDS)
+        if self._is_tolerated(generated):
+            return generated
         error_offset = self.doubt_offset(generated, is_line=False)
         kept = generated if error_offset is None else generated[:error_offset]
         ends = [*islice(word_ends(kept), MAX_DROPPED_WORDS), 0]

@@ -12,9 +12,10 @@ from cllm.generation.guide.decode_state import DecodeState, Step
 from cllm.generation.guide.guide import Guide
 
 MAX_BRANCHES = 8  # branches per line
-SEARCH_SECONDS = 0.018  # for a line's checks and its other branches, without the first
+SEARCH_SECONDS = 0.025  # for a line's checks and its other branches, without the first
 MAX_LINE_TOKENS = 64  # tokens per line, on all branches together
 MAX_ALTERNATIVES = 3  # alternative tokens per step
+MAX_UNCERTAIN_STEPS = 6  # steps of a line whose alternatives are asked for, 0.75 ms each
 BACKTRACK_STEPS = 4  # steps before an erroneous word that are reconsidered; the whole line if the file does not fit
 WORD_TERMINATORS = (b",", b";", b"(", b")", b"[", b"]", b"{", b"}")
 
@@ -26,13 +27,18 @@ class BranchSearch:
         self._state, self._guide = state, guide
         self._queue: list[tuple[float, int, list[Step], int]] = []
         self._seen: set[tuple[int, ...]] = set()
+        self._expanded: set[tuple[int, ...]] = set()  # prefixes whose alternatives are queued
         self._loss, self._num_branches = 0.0, 1
 
     def push_alternatives(self, first: int, last: int) -> None:
-        """Queue alternative tokens of the steps `first` to `last`."""
+        """Queue alternative tokens of the least certain of the steps `first` to `last`."""
         steps = list(self._state.steps)
-        for step_index in range(last, first - 1, -1):
-            prefix = tuple(step.token for step in steps[:step_index])
+        prefixes = {number: tuple(step.token for step in steps[:number]) for number in range(first, last + 1)}
+        new = [number for number in range(first, last + 1) if prefixes[number] not in self._expanded]
+        uncertain = sorted(new, key=lambda number: steps[number].log_probability)[:MAX_UNCERTAIN_STEPS]
+        for step_index in sorted(uncertain, reverse=True):
+            prefix = prefixes[step_index]
+            self._expanded.add(prefix)
             for loss, token in self._state.alternatives(step_index, MAX_ALTERNATIVES):
                 content = self._state.bytes_of(step_index, token)
                 if (*prefix, token) not in self._seen and not self._is_wrong(steps[step_index].text_before, content):
