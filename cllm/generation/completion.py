@@ -15,13 +15,15 @@ class Completion:
 
     `finish_reason`: "stop" at a stopping criterion or the end of the text, "length" at the token limit, "" while
     generation continues. `valid`: whether the text is syntactically valid at the cursor; None if validity was not
-    requested. `stopped_early`: the search found no valid continuation and the text was cut to a valid prefix.
+    requested or could not be checked; `reason` says why it is not True. `stopped_early`: the search found no valid
+    continuation and the text was cut to a valid prefix.
     """
 
     text: str = ""
     tokens: list[int] = field(default_factory=list)
     finish_reason: str = ""
     valid: bool | None = None
+    reason: str = ""
     stopped_early: bool = False
 
 
@@ -39,7 +41,7 @@ def stream(state: DecodeState, guide: Guide | None = None) -> Iterator[Completio
         completion.stopped_early = is_truncated
         if is_last:
             completion.finish_reason = "stop" if is_truncated else state.finish_reason
-            completion.valid = bool(text.strip()) if guide is not None else None
+            completion.valid, completion.reason = guide.final_verdict(text) if guide is not None else (None, "")
         yield completion
 
 

@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import Self
 
 from cllm.generation.guide.file_context import FileContext
+from cllm.syntax.balance import PREPROCESSED
 from cllm.syntax.closing import CLOSING_BRACKETS, bracket_closers, min_errors, open_brackets
 from cllm.syntax.error_count import count_errors
 from cllm.syntax.macros import terminate_macros
@@ -45,13 +46,21 @@ HAS_REGEX_LITERALS = {"JavaScript", "TSX", "TypeScript"}  # between slashes
 class Guide:
     """Checks a growing text: whether a word is an error whatever follows, and at the end whether the file is valid."""
 
-    def __init__(self, language: str, prefix: bytes, suffix: bytes = b"", previous: "Guide | None" = None) -> None:
+    def __init__(
+        self,
+        language: str,
+        prefix: bytes,
+        suffix: bytes = b"",
+        previous: "Guide | None" = None,
+        budget: TimeBudget | None = None,
+    ) -> None:
         """`language` must have a grammar. Without a suffix, the prefix is the beginning of a file.
 
         `previous`: a guide that is no longer used. If its prefix is a prefix of this one, its parse state is reused.
+        `budget`: with the clock of all time limits, those of this module; a previous guide's is kept.
         """
         self.language = language
-        self.budget: TimeBudget = TimeBudget() if previous is None else previous.budget
+        self.budget: TimeBudget = (budget or TimeBudget()) if previous is None else previous.budget
         self.budget.restart(PREPARE_SECONDS)
         self._before, self._after = terminate_macros(
             language, prefix[-MAX_CONTEXT_BYTES:], suffix[:MAX_CONTEXT_BYTES], self.budget
@@ -92,7 +101,7 @@ class Guide:
     def fits(self, generated: bytes) -> bool:
         """Whether the file with `generated` at the cursor can be valid in some dialect; True without a suffix."""
         self.budget.restart(CALL_SECONDS)
-        return self.parses(generated) or not self._file_context.is_unbalanced_by(generated)
+        return self.parses(generated) or not self._is_unbalanced_by(generated)
 
     def tolerates(self, generated: bytes) -> bool:
         """Whether a doubted text is not refused, and the grammar is no judge at the cursor."""
@@ -100,16 +109,29 @@ class Guide:
         return self._is_tolerated(generated)
 
     def _is_tolerated(self, generated: bytes) -> bool:
-        if not self._is_no_judge or self._is_wrong(generated, True):
+        if not self._is_no_judge or self._is_wrong(generated, True) or self._is_unbalanced_by(generated):
             return False
-        is_unbalanced = bool(self._after.strip()) and self._file_context.is_unbalanced_by(generated)
-        return not is_unbalanced and not self.budget.is_spent
+        return not self.budget.is_spent
+
+    def _is_unbalanced_by(self, generated: bytes) -> bool:
+        has_file = bool(self._after.strip()) and not self._is_in_macro
+        return has_file and self._file_context.is_unbalanced_by(generated)
 
     def _is_wrong(self, generated: bytes, is_line: bool) -> bool:
         text = self._completed_line(generated) if is_line else generated
         if is_line and self._ends_inside_quotes(text):
             return True
-        return self._prefix_parser.adds_unmatched_brackets(text)
+        return not self._is_in_macro and self._prefix_parser.adds_unmatched_brackets(text)
+
+    @cached_property
+    def _is_in_macro(self) -> bool:
+        """Whether the cursor's line belongs to a macro's definition, which may hold anything."""
+        if self.language not in PREPROCESSED:
+            return False
+        line_start = self._before.rfind(b"\n") + 1
+        while line_start and self._before[:line_start].endswith((b"\\\n", b"\\\r\n")):
+            line_start = self._before.rfind(b"\n", 0, line_start - 1) + 1
+        return self._before[line_start:].lstrip().startswith(b"#")
 
     def doubt_offset(self, generated: bytes, *, is_line: bool) -> int | None:
         """Return the offset in `generated` of the first word that the grammar cannot parse, or None.
@@ -144,8 +166,8 @@ class Guide:
 
     @property
     def _is_no_judge(self) -> bool:
-        """Whether the grammar cannot parse what stands just before the cursor."""
-        return self._prefix_parser.has_errors_in_last_lines(MAX_ERROR_LINES)
+        """Whether the grammar cannot parse what stands just before the cursor, or a macro is defined there."""
+        return self._is_in_macro or self._prefix_parser.has_errors_in_last_lines(MAX_ERROR_LINES)
 
     def _ends_inside_quotes(self, generated: bytes) -> bool:
         """Whether the text ends inside quotes that must close on the same line; quotes in comments do not count."""
@@ -165,6 +187,10 @@ class Guide:
     def accepts(self, generated: bytes) -> bool:
         """Whether lines that parse pass further checks; always True here, subclasses override it."""
         return True
+
+    def final_verdict(self, generated: bytes) -> tuple[bool | None, str]:
+        """Return whether a finished text is valid, None if that could not be checked, and the reason if it is not."""
+        return (True, "") if generated.strip() else (False, "nothing that parses was found")
 
     def is_inside_string_or_comment(self, generated: bytes) -> bool:
         """Whether the text ends inside a string or comment: a byte that no language allows causes no error there."""
