@@ -203,7 +203,7 @@ class Guide:
         closed in its place would mean something else.
         """
         self.budget.restart(REPAIR_SECONDS)
-        if self._is_tolerated(generated):
+        if self._is_tolerated(generated) or self._is_right(generated):
             return generated
         error_offset = self.doubt_offset(generated, is_line=False)
         kept = generated if error_offset is None else generated[:error_offset]
@@ -214,13 +214,19 @@ class Guide:
         found = None
         for end, closer in chain(whole, closed):
             text = generated[:end] + closer
-            if text.strip() and self.parses(text) and not self.budget.is_spent and self._can_end(text):
+            is_blank = not text.strip() or (end == 0 and closer in TERMINATORS)
+            if not is_blank and self.parses(text) and not self.budget.is_spent and self._can_end(text):
                 if self._rest_of_line.strip() or not self.is_inside_string_or_comment(text):
                     return text
                 found = found or text
             if self.budget.is_spent:
                 break
         return found
+
+    def _is_right(self, generated: bytes) -> bool:
+        """Whether a text needs no repair: it parses, and does not end in a string or comment that nothing closes."""
+        is_open = not self._after.strip() and self.is_inside_string_or_comment(generated)
+        return bool(generated.strip()) and not is_open and self.parses(generated) and self._can_end(generated)
 
     def closed_block(self, generated: bytes) -> bytes | None:
         """Return the most lines of `generated` that are valid with their blocks closed, or else all words; or None.

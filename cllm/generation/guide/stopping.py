@@ -13,6 +13,7 @@ from tree_sitter import Node
 from cllm.generation.predict.sampling import Until
 from cllm.syntax.closing import nesting_levels
 from cllm.syntax.error_count import complete_construct_end
+from cllm.syntax.words import is_word_byte
 
 
 class StoppingCriteria:
@@ -26,7 +27,7 @@ class StoppingCriteria:
         prefix: bytes = b"",
         suffix: bytes = b"",
     ) -> None:
-        """Set the criteria. The end of a block needs a language with a grammar; without one, an empty line ends it.
+        """Set the criteria. Without a language that has a grammar, a block ends by its indentation.
 
         The bracket that closes the block around the cursor is left to the suffix, if there is one.
         """
@@ -43,8 +44,7 @@ class StoppingCriteria:
 
     def _block_end(self, generated: bytes) -> int | None:
         if self._language is None:
-            end = generated.find(b"\n\n", len(generated) - len(generated.lstrip()))
-            return end if end >= 0 else None
+            return block_end_by_indentation(self._prefix, generated)
         if self._language == "Python":
             return indented_block_end(self._prefix, generated)
         begin = len(self._prefix)
@@ -103,3 +103,34 @@ def indented_block_end(prefix: bytes, generated: bytes) -> int | None:
             return len(generated[:begin].rstrip())
         begin = generated.find(b"\n", begin + 1)
     return None
+
+
+def block_end_by_indentation(prefix: bytes, generated: bytes) -> int | None:
+    """Return the offset of the end of the block in a text of any kind, without its last newline; None if it goes on.
+
+    The block is the first line with the deeper lines below it, and the line that closes them: one at the first line's
+    depth, of one word or of punctuation (`end`, `fi`, `});`). Without deeper lines it is a paragraph.
+    """
+    begin = len(generated) - len(generated.lstrip(b"\r\n"))
+    depth, has_opened, last = -1, False, begin  # `last`: the end of the last line that is not blank
+    while (end := generated.find(b"\n", begin)) >= 0:
+        before = prefix.rpartition(b"\n")[2] if b"\n" not in generated[:begin] else b""
+        line = before + generated[begin:end]
+        indent = len(line) - len(line.lstrip())
+        if not line.strip():
+            if not has_opened and depth >= 0:
+                return last
+        elif depth < 0:
+            depth = indent
+        elif indent < depth or (indent == depth and has_opened):
+            return end if indent == depth and is_closing_line(line) else last
+        else:
+            has_opened |= indent > depth
+        last = end if line.strip() else last
+        begin = end + 1
+    return None
+
+
+def is_closing_line(line: bytes) -> bool:
+    """Whether a line is one word, or has none."""
+    return line.strip().isalpha() or not any(is_word_byte(byte) for byte in line)
