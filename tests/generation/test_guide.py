@@ -34,9 +34,9 @@ def unlimited_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Permissive(Guide):
-    """A guide that doubts no text that is not blank."""
+    """A guide that accepts every text that is not blank."""
 
-    def doubt_offset(self, generated: bytes, *, is_line: bool) -> int | None:
+    def syntax_error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
         return None
 
     def parses(self, generated: bytes) -> bool:
@@ -123,18 +123,18 @@ def test_unclosed_string_on_a_complete_line_is_an_error(language: str, prefix: b
 
 
 def test_branch_search_is_bounded_and_reports_truncation(network_completer: Completer) -> None:
-    class Doubting(Guide):
+    class Rejecting(Guide):
         num_calls = 0
 
-        def doubt_offset(self, generated: bytes, *, is_line: bool) -> int | None:
-            Doubting.num_calls += 1
+        def syntax_error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
+            Rejecting.num_calls += 1
             return 0
 
     prompt = Prompt(prefix=b"int main_3(", path="a.c")
     with network_completer.predictor(network_completer.encode_prompt(prompt, 24)) as predictor:
-        *_, (text, is_truncated) = decode_valid(DecodeState(predictor, TOKENIZER, LINE), Doubting("C", prompt.prefix))
+        *_, (text, is_truncated) = decode_valid(DecodeState(predictor, TOKENIZER, LINE), Rejecting("C", prompt.prefix))
     assert (text, is_truncated) == (b"", True)
-    assert Doubting.num_calls < 500
+    assert Rejecting.num_calls < 500
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,10 @@ def test_brackets_and_quotes_without_a_counterpart_are_refused(path: str, text: 
     assert guide.error_offset(wrong.encode(), is_line=True) is not None or not guide.fits(wrong.encode())
 
 
-def test_what_the_grammar_cannot_parse_is_doubted() -> None:
+def test_what_the_grammar_cannot_parse_is_tolerated_where_it_is_no_judge() -> None:
     guide = guide_at("modern.cpp", BOX)
-    assert guide.doubt_offset(b"int x;", is_line=True) is None and guide.parses(b"int x;")
-    assert guide.doubt_offset(b"void f(this Box& self);", is_line=True) is not None or not guide.parses(
+    assert guide.syntax_error_offset(b"int x;", is_line=True) is None and guide.parses(b"int x;")
+    assert guide.syntax_error_offset(b"void f(this Box& self);", is_line=True) is not None or not guide.parses(
         b"void f(this Box& self);"
     )
     assert not guide.tolerates(b"void f(this Box& self);"), "the text around it parses"

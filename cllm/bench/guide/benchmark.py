@@ -2,7 +2,7 @@
 
 The guide is otherwise judged by what it lets out. Here it gets what the file really has in a gap, in the steps in which
 a completion is checked: each line of it when it is complete, and the whole of it at the end. Every refusal is an error
-of the guide. A text may also be doubted: it does not parse, and the search for a completion then prefers one that does.
+of the guide. A text that is not refused may still not parse; the search for a completion then prefers one that does.
 """
 
 import time
@@ -22,7 +22,7 @@ from cllm.progress import Reporter
 from cllm.syntax.file_language import language_of_file
 from cllm.workspace.run import current_run_of
 
-Verdict = Literal["allowed", "doubted", "refused"]
+Verdict = Literal["allowed", "unparsed", "refused"]
 
 MAX_GAPS = 100_000  # for each language
 
@@ -45,14 +45,14 @@ def bench_guide(root: Path, count: int, seed: int, report: Reporter) -> dict[str
 def refusals(texts: dict[str, bytes], count: int, seed: int, report: Reporter) -> dict[str, Any]:
     """Return figures over `count` gaps in each language of `texts` (by path), and the examples behind them.
 
-    `real_refused` and `real_doubted` are fractions of the gaps whose real text is refused, and doubted or refused.
+    `real_refused` and `real_unparsed` are fractions of the gaps whose real text is refused, and does not parse.
     `seconds` are the p50 and p95 of all checks of a gap, with its guide.
     """
     paths_of = defaultdict[str, list[str]](list)
     for path, text in texts.items():
         if text.strip() and (language := language_of_file(path, text)) is not None:
             paths_of[language].append(path)
-    found: dict[str, Any] = {"real_refused": {}, "real_doubted": {}, "gaps": {}, "seconds": {}}
+    found: dict[str, Any] = {"real_refused": {}, "real_unparsed": {}, "gaps": {}, "seconds": {}}
     examples = list[dict[str, Any]]()
     for language, paths in sorted(paths_of.items()):
         report.start_phase(language)
@@ -68,22 +68,22 @@ def refusals(texts: dict[str, bytes], count: int, seed: int, report: Reporter) -
                 examples.append({"language": language, "verdict": verdict, **_example(texts, paths[gap.text], gap)})
         found["gaps"][language] = len(gaps)
         found["real_refused"][language] = verdicts["refused"] / len(gaps)
-        found["real_doubted"][language] = (verdicts["refused"] + verdicts["doubted"]) / len(gaps)
+        found["real_unparsed"][language] = (verdicts["refused"] + verdicts["unparsed"]) / len(gaps)
         found["seconds"][language] = _percentiles(times)
-    names = ("refused", "doubted")
+    names = ("refused", "unparsed")
     return {**found, **{name: [each for each in examples if each["verdict"] == name] for name in names}}
 
 
 def verdict_on_real_text(language: str, text: bytes, gap: Gap) -> Verdict:
-    """Return whether one of a completion's checks refuses or doubts the real text of a gap."""
+    """Return whether one of a completion's checks refuses the real text of a gap, or cannot parse it."""
     real = text[gap.begin : gap.end]
     guide = Guide(language, text[: gap.begin], text[gap.end :] if gap.has_suffix else b"").prepared()
     ends = [place + 1 for place in range(len(real)) if real.startswith(b"\n", place)]
     parts = [*(real[:end] for end in ends), real]
     if any(guide.error_offset(part, is_line=True) is not None for part in parts) or not guide.fits(real):
         return "refused"
-    is_doubted = any(guide.doubt_offset(part, is_line=True) is not None for part in parts) or not guide.parses(real)
-    return "doubted" if is_doubted else "allowed"
+    is_parsed = all(guide.syntax_error_offset(part, is_line=True) is None for part in parts) and guide.parses(real)
+    return "allowed" if is_parsed else "unparsed"
 
 
 def _example(texts: dict[str, bytes], path: str, gap: Gap) -> dict[str, Any]:

@@ -155,11 +155,11 @@ def valid_table(found: dict[str, Any]) -> str:
 
 def guide_table(found: dict[str, Any]) -> str:
     """Return the table of `cllm bench guide` and the refused examples: left [[ real text ]] right."""
-    rows = [["", "gaps", "refused", "doubted", "p50 (ms)", "p95 (ms)"]]
+    rows = [["", "gaps", "refused", "unparsed", "p50 (ms)", "p95 (ms)"]]
     for language, share in found["real_refused"].items():
         seconds = (f"{found['seconds'][language][name] * 1e3:.1f}" for name in ("p50", "p95"))
-        doubted = f"{found['real_doubted'][language]:.2%}"
-        rows.append([language, f"{found['gaps'][language]:,}", f"{share:.2%}", doubted, *seconds])
+        unparsed = f"{found['real_unparsed'][language]:.2%}"
+        rows.append([language, f"{found['gaps'][language]:,}", f"{share:.2%}", unparsed, *seconds])
     examples = [
         f"{each['path']}:{each['line']} ({each['kind']}{'' if each['has_suffix'] else ', nothing on the right'}): "
         f"{each['left']}[[{each['real']}]]{each['right'] if each['has_suffix'] else ''}"

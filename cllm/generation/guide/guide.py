@@ -1,9 +1,9 @@
 """Syntactic guide: whether generated text is valid at the cursor of a file.
 
-A text can be refused or doubted. Refused is what is wrong in any dialect of the language: a bracket without its
-counterpart, a string that its line does not end (`error_offset`, `fits`). Doubted is what the grammar cannot parse
-(`doubt_offset`, `parses`): mostly an error of the text, but grammars lag behind their languages, and do not expand
-macros. The search for a completion prefers what is not doubted; it never takes what is refused.
+There are two verdicts. A text is refused if it is wrong in any dialect of the language: a bracket without its
+counterpart, a string that its line does not end (`error_offset`, `fits`). Other texts that the grammar cannot parse
+(`syntax_error_offset`, `parses`) are mostly wrong, too, but grammars lag behind their languages, and do not expand
+macros. The search for a completion prefers what parses, and never takes what is refused.
 
 Errors that the file around the cursor already has do not count. A check that takes too long proves nothing.
 """
@@ -95,7 +95,7 @@ class Guide:
         `is_line`: the last line of `generated` is complete.
         """
         self.budget.restart(CALL_SECONDS)
-        found = self.doubt_offset(generated, is_line=is_line)
+        found = self.syntax_error_offset(generated, is_line=is_line)
         return found if found is not None and self._is_wrong(generated, is_line) else None
 
     def fits(self, generated: bytes) -> bool:
@@ -104,7 +104,7 @@ class Guide:
         return self.parses(generated) or not self._is_unbalanced_by(generated)
 
     def tolerates(self, generated: bytes) -> bool:
-        """Whether a doubted text is not refused, and the grammar is no judge at the cursor."""
+        """Whether a text that does not parse is not refused, and the grammar is no judge at the cursor."""
         self.budget.restart(REPAIR_SECONDS)
         return self._is_tolerated(generated)
 
@@ -133,7 +133,7 @@ class Guide:
             line_start = self._before.rfind(b"\n", 0, line_start - 1) + 1
         return self._before[line_start:].lstrip().startswith(b"#")
 
-    def doubt_offset(self, generated: bytes, *, is_line: bool) -> int | None:
+    def syntax_error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
         """Return the offset in `generated` of the first word that the grammar cannot parse, or None.
 
         `is_line`: the last line of `generated` is complete, with the rest of the cursor's line.
@@ -205,7 +205,7 @@ class Guide:
         self.budget.restart(REPAIR_SECONDS)
         if self._is_tolerated(generated) or self._is_right(generated):
             return generated
-        error_offset = self.doubt_offset(generated, is_line=False)
+        error_offset = self.syntax_error_offset(generated, is_line=False)
         kept = generated if error_offset is None else generated[:error_offset]
         ends = [*islice(word_ends(kept), MAX_DROPPED_WORDS), 0]
         # Whole texts are tried first: closing one that is wrong elsewhere takes many checks for nothing.
@@ -274,7 +274,7 @@ class Guide:
         return count_errors(self.language, self._before[: self._before.rfind(b"\n") + 1])
 
     def _can_end(self, text: bytes) -> bool:
-        if self.doubt_offset(text, is_line=True) is not None:
+        if self.syntax_error_offset(text, is_line=True) is not None:
             return False
         if self._after.strip():
             return True

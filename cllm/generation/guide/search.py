@@ -2,7 +2,8 @@
 
 Each line is decoded, then checked. If a word is an error whatever follows, or the finished text does not fit the file,
 alternatives of the steps before the error are tried, in order of least lost log-likelihood (a best-first search that
-decodes each branch to its line's end). After MAX_BRANCHES branches the text is cut to a valid prefix.
+decodes each branch to its line's end). After MAX_BRANCHES branches or SEARCH_SECONDS, the text is left as it is where
+the grammar is no judge, and cut to a valid prefix elsewhere.
 """
 
 import heapq
@@ -47,9 +48,9 @@ class BranchSearch:
 
     def _is_wrong(self, before: bytes, content: bytes) -> bool:
         """Whether a token is already an error: it ends with punctuation that cannot begin a longer word."""
-        return (
-            content.endswith(WORD_TERMINATORS) and self._guide.doubt_offset(before + content, is_line=False) is not None
-        )
+        if not content.endswith(WORD_TERMINATORS):
+            return False
+        return self._guide.syntax_error_offset(before + content, is_line=False) is not None
 
     @property
     def is_first_branch(self) -> bool:
@@ -94,7 +95,8 @@ def _decode_line(state: DecodeState, guide: Guide) -> tuple[bytes, bool]:
         if suspects is not None:
             search.push_alternatives(*suspects)
         if num_tokens > MAX_LINE_TOKENS or not search.take_best():
-            state.branch(first, first[-1].token)
+            if first:
+                state.branch(first, first[-1].token)
             return _without_proof(state, guide)
 
 
@@ -116,7 +118,7 @@ def _truncate(state: DecodeState, guide: Guide) -> bytes:
 def _suspect_steps(state: DecodeState, guide: Guide, num_committed: int) -> tuple[int, int] | None:
     """The first and last step that may have caused the text's error; None if the text is valid."""
     text, last = state.text, len(state.steps) - 1
-    error_offset = guide.doubt_offset(text, is_line=True)
+    error_offset = guide.syntax_error_offset(text, is_line=True)
     if error_offset is not None:
         step_index = max(
             (step_index for step_index, step in enumerate(state.steps) if len(step.text_before) <= error_offset),
