@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "spheres": {"machine"},
     "memory": {"corpus", "tokenizer", "dataset", "model", "spheres", "machine"},
     "training": {"dataset", "tokenizer", "model", "spheres", "machine", "__init__"},
-    "syntax": set(),
+    "syntax": {"corpus"},
     "generation": {"corpus", "dataset", "tokenizer", "model", "memory", "syntax"},
     "evaluation": {"corpus", "tokenizer", "model", "memory", "generation", "spheres", "syntax", "machine"},
     "export": {"dataset", "tokenizer", "model"},
@@ -67,7 +67,7 @@ ALLOWED_INNER: dict[str, dict[str, set[str]]] = {
         "shared": set(),
         "ablation": {"shared"},
         **{name: {"shared", "ablation"} for name in ("training", "softmax", "lattice", "seed", "spheres")},
-        **{name: {"shared"} for name in ("valid", "complete", "cursors", "secrets")},
+        **{name: {"shared"} for name in ("valid", "complete", "cursors", "guide", "secrets")},
         "": set(),
     },
 }

@@ -34,6 +34,9 @@ def add(subparsers: Subparsers) -> None:
         kinds, "valid", run_valid, 500, "completions", "do completions leave held-out files without new errors?"
     )
     add_completion_benchmark(
+        kinds, "guide", run_guide, 2000, "gaps in each language", "is real text of held-out files refused? (minutes)"
+    )
+    add_completion_benchmark(
         kinds, "complete", run_complete, 200, "cursors", "tokens/s and time to a line, beside llama.cpp (minutes)"
     )
     add_completion_benchmark(
@@ -65,7 +68,7 @@ def add_trainer_benchmark(
 def add_completion_benchmark(
     kinds: Subparsers, name: str, command: Callable[[argparse.Namespace], int], count: int, noun: str, text: str
 ) -> None:
-    """Add a benchmark of completions in the held-out files of a repository with a model."""
+    """Add a benchmark on the held-out files of a repository that was trained on."""
     parser = kinds.add_parser(name, help=text)
     add_repository(parser)
     parser.add_argument("-n", type=int, default=count, dest="count", help=f"number of {noun} (default {count})")
@@ -157,6 +160,15 @@ def run_valid(options: argparse.Namespace) -> int:
     from cllm.bench.valid.benchmark import bench_valid
 
     measure(options, lambda report: bench_valid(options.path, options.count, options.seed, report), valid_table)
+    return 0
+
+
+def run_guide(options: argparse.Namespace) -> int:
+    """`cllm bench guide`."""
+    from cllm.bench.guide.benchmark import bench_guide
+    from cllm.bench.shared.tables import guide_table
+
+    measure(options, lambda report: bench_guide(options.path, options.count, options.seed, report), guide_table)
     return 0
 
 

@@ -113,10 +113,10 @@ def print_completions(completions: list[dict[str, Any]], before: str, with_sourc
         if number:
             print("-" * 40)
         print(before + completion["text"])
-        problem = ""
-        if completion["valid"] is False:
-            problem = "no end of the grammar was reached" if has_grammar else "nothing that parses was found"
-        elif not completion["text"].strip():
+        problem = completion["reason"]
+        if has_grammar and completion["valid"] is False:
+            problem = "no end of the grammar was reached"
+        elif not problem and not completion["text"].strip():
             problem = "nothing was generated: the most probable continuation is the end of the text"
         if problem:
             print(f"cllm: completion {number + 1}: {problem}", file=sys.stderr)

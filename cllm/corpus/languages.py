@@ -104,6 +104,7 @@ _INTERPRETERS = {
     "tclsh": "Tcl",
     "zsh": "Shell",
 }
+MAX_SHEBANG_BYTES = 128
 _SHEBANG = re.compile(rb"#![ \t]*(?:\S*/)?([^/\s]+)(?:[ \t]+(?:-\S+[ \t]+)*([^\s/]+))?")
 
 
@@ -112,7 +113,7 @@ def language_of(path: str, content: bytes = b"") -> str:
     name = path.rpartition("/")[2].lower()
     suffix = "." + name.rpartition(".")[2]
     found = _LANGUAGE_OF.get(name) or (_LANGUAGE_OF.get(suffix) if suffix != "." + name else None)
-    return found or _interpreter(content[:128]) or "Text"
+    return found or interpreted_language(content) or "Text"
 
 
 def kind_of(language: str) -> Kind:
@@ -120,9 +121,15 @@ def kind_of(language: str) -> Kind:
     return _KIND_OF[language]
 
 
-def _interpreter(head: bytes) -> str | None:
-    """Language of a `#!` line's interpreter: `#!/usr/bin/env -S python3 -u` is Python. None if there is none."""
-    if not (match := _SHEBANG.match(head)):
+def interpreter(head: bytes) -> str | None:
+    """Program of a `#!` line without its version: `#!/usr/bin/env -S python3 -u` is `python`; None if there is none."""
+    if not (match := _SHEBANG.match(head[:MAX_SHEBANG_BYTES])):
         return None
     program = match[2] if match[1] == b"env" and match[2] else match[1]
-    return _INTERPRETERS.get(program.decode("ascii", "replace").rstrip("0123456789."))
+    return program.decode("ascii", "replace").rstrip("0123456789.")
+
+
+def interpreted_language(head: bytes) -> str | None:
+    """Language of a `#!` line's program; None if there is none or it is not known."""
+    program = interpreter(head)
+    return None if program is None else _INTERPRETERS.get(program)

@@ -15,6 +15,7 @@ from cllm.corpus import Corpus, Document
 from cllm.evaluation.rest_of_line import LineCursor, draw_cursors
 from cllm.syntax.closing import find_closing
 from cllm.syntax.error_count import count_errors, count_errors_in
+from cllm.syntax.file_language import language_of_file
 from cllm.syntax.grammars import language_with_grammar, parse
 
 GUIDED = {"valid": True, "valid_without_guide": False}
@@ -42,7 +43,7 @@ def draw_trials(corpus: Corpus, count: int, seed: int) -> list[Trial]:
 
 def is_valid_completion(document: Document, text: bytes, trial: Trial, generated: bytes) -> bool:
     """Return whether `generated` at the trial's cursor adds no errors to the document, or can be closed without."""
-    language, begin, end = language_with_grammar(document.path), trial.cursor.begin, trial.cursor.end
+    language, begin, end = language_of_file(document.path, text), trial.cursor.begin, trial.cursor.end
     assert language is not None, "trials are drawn in documents with a grammar"
     if not generated.strip():
         return False

@@ -17,7 +17,8 @@ class Completion:
 
     `finish_reason`: "stop" at a stopping criterion or the end of the text, "length" at the token limit, "" while
     generation continues. `valid`: whether the text is syntactically valid at the cursor, as an empty text is where
-    nothing seems to be missing; None if validity was not requested. `stopped_early`: the search found no valid
+    nothing seems to be missing; None if validity was not requested or could not be checked; `reason` says why it is not
+    True. `stopped_early`: the search found no valid
     continuation and the text was cut to a valid prefix.
     """
 
@@ -25,6 +26,7 @@ class Completion:
     tokens: list[int] = field(default_factory=list)
     finish_reason: str = ""
     valid: bool | None = None
+    reason: str = ""
     stopped_early: bool = False
 
 
@@ -43,8 +45,16 @@ def stream(state: DecodeState, guide: Guide | None = None, right: RightContext |
         if progress.is_last:
             is_whole = not progress.is_cut and progress.text == state.text
             completion.finish_reason = state.finish_reason if is_whole else "stop"
-            completion.valid = bool(completion.text.strip()) or not progress.is_cut if guide is not None else None
+            completion.valid, completion.reason = _verdict(progress, guide)
         yield completion
+
+
+def _verdict(progress: Progress, guide: Guide | None) -> tuple[bool | None, str]:
+    """`valid` and `reason` of a final text; where nothing seems to be missing, nothing is valid."""
+    if guide is None:
+        return None, ""
+    is_silent = not progress.text.strip() and not progress.is_cut
+    return (True, "") if is_silent else guide.final_verdict(progress.text)
 
 
 def _decode(state: DecodeState, guide: Guide | None, right: RightContext | None) -> Iterator[Progress]:

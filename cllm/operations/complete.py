@@ -20,6 +20,7 @@ from cllm.generation.predict.prompt import LARGE_WINDOW, MAX_WINDOW_BYTES, Windo
 from cllm.machine import default_dtype, detect_machine
 from cllm.memory.store import load_memory
 from cllm.syntax.compiler import Compiler
+from cllm.syntax.file_language import language_at_cursor
 from cllm.syntax.grammars import language_with_grammar
 from cllm.syntax.preamble import preamble
 from cllm.workspace.run import current_run_of
@@ -83,8 +84,9 @@ def complete_prompt(
     """Completions by the current model, also while a new run is training.
 
     A prompt without a language or path gets the main language of the repository. Each completion has `text`, `tokens`,
-    `finish_reason`, `valid`, `stopped_early` and, `with_sources`, its sources (`explain`). With `must_compile`, for C,
-    gcc has to accept the text with the repository's headers. A `grammar` replaces the checks by language.
+    `finish_reason`, `valid`, `reason` (why it is not valid), `stopped_early` and, `with_sources`, its sources
+    (`explain`). With `must_compile`, for C, gcc has to accept the text with the repository's headers. A `grammar`
+    replaces the checks by language.
 
     Raises UsageError for an invalid number of samples, or `must_compile` with another language than C.
     """
@@ -96,6 +98,9 @@ def complete_prompt(
     corpus = Corpus.open(run.corpus_path)
     if prompt.language is None and prompt.path is None:
         prompt = replace(prompt, language=main_grammar_language(corpus))
+    elif prompt.language == "C" and prompt.path and prompt.path.endswith(".h"):
+        headers = main_grammar_language(corpus) or "C"
+        prompt = replace(prompt, language=language_at_cursor(prompt.path, prompt.prefix, prompt.suffix, headers))
     if must_compile and prompt.language != "C":
         raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'an unknown language'}")
     prefill_dtype = getattr(torch, default_dtype(detect_machine()))
@@ -105,7 +110,7 @@ def complete_prompt(
     else:
         with compiling_guide(corpus, prompt) if must_compile else nullcontext() as guide:
             completions = completer.complete(prompt, params, num_samples, guide)
-    keys = ("text", "finish_reason", "valid", "stopped_early")
+    keys = ("text", "finish_reason", "valid", "reason", "stopped_early")
     found = [{**{name: getattr(c, name) for name in keys}, "tokens": len(c.tokens)} for c in completions]
     if not with_sources:
         return found

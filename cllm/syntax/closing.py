@@ -7,11 +7,12 @@ no closing is found, nothing is proven. A search takes 1 to 50 ms per text.
 
 from collections.abc import Iterator
 
-from tree_sitter import Node
+from tree_sitter import Node, Tree
 
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse
 from cllm.syntax.prefix_parser import MULTILINE_DELIMITERS, PrefixParser, is_inside_delimiters
+from cllm.syntax.time_budget import TimeBudget
 
 CLOSING_BRACKETS = {"(": b")", "[": b"]", "{": b"}", "${": b"}", "#if": b"\n#endif\n", "#ifdef": b"\n#endif\n"}
 CLOSING_BRACKETS |= {"#ifndef": b"\n#endif\n", "#[": b"]", "<": b">"}
@@ -37,20 +38,20 @@ def find_closing(language: str, text: bytes, max_errors: int = 0) -> bytes | Non
     return next((closer for closer, errors in _closings(language, text) if errors <= max_errors), None)
 
 
-def min_errors(language: str, text: bytes, stop_at: int = 0) -> int | None:
-    """Return the fewest errors of `text` with any closing; None if no closing was found.
+def min_errors(language: str, text: bytes, stop_at: int = 0, budget: TimeBudget | None = None) -> int | None:
+    """Return the fewest errors of `text` with any closing; None if no closing was found, within `budget`.
 
     The search stops at the first closing with at most `stop_at` errors.
     """
     fewest: int | None = None
-    for _, errors in _closings(language, text):
+    for _, errors in _closings(language, text, budget):
         fewest = errors if fewest is None else min(fewest, errors)
         if fewest <= stop_at:
             break
     return fewest
 
 
-def _closings(language: str, text: bytes) -> Iterator[tuple[bytes, int]]:
+def _closings(language: str, text: bytes, budget: TimeBudget | None = None) -> Iterator[tuple[bytes, int]]:
     """Yield closings of a text, each with the number of errors of the closed text."""
     multiline_closers = [
         closer
@@ -63,11 +64,12 @@ def _closings(language: str, text: bytes) -> Iterator[tuple[bytes, int]]:
         b"",
         b"\nx\n",
     ):  # a newline ends a line comment, a word ends a continued line
-        prefix_parser = PrefixParser(language, text + separator)
+        prefix_parser = PrefixParser(language, text + separator, budget)
         words = (*fillers(language), *(blocks(text) if language == "Python" else ()))
-        closed = bracket_closers(prefix_parser, open_brackets(language, text + separator)[-MAX_OPEN_BRACKETS:], words)
+        brackets = open_brackets(language, text + separator, budget)[-MAX_OPEN_BRACKETS:]
+        closed = bracket_closers(prefix_parser, brackets, words, budget)
         for filler in words if closed is not None else ():
-            tree = parse(language, text + separator + (closed or b"") + filler + b"\n")
+            tree = parse(language, text + separator + (closed or b"") + filler + b"\n", budget)
             if tree is not None:
                 yield separator + (closed or b"") + filler, count_errors_in(tree)
 
@@ -77,11 +79,18 @@ def fillers(language: str) -> tuple[bytes, ...]:
     return (*FILLERS, *LANGUAGE_FILLERS.get(language, ()))
 
 
-def bracket_closers(prefix_parser: PrefixParser, brackets: list[str], words: tuple[bytes, ...]) -> bytes | None:
-    """Return bytes that close the brackets, each with the first of `words` that fits before it; None if none fits."""
+def bracket_closers(
+    prefix_parser: PrefixParser, brackets: list[str], words: tuple[bytes, ...], budget: TimeBudget | None = None
+) -> bytes | None:
+    """Return bytes that close the brackets, each with the first of `words` that fits before it; None if none fits.
+
+    None also if `budget` is spent.
+    """
     closers = b""
     for bracket in reversed(brackets):
         for filler in words:
+            if budget is not None and budget.is_spent:
+                return None
             if prefix_parser.error_offset(closers + filler + CLOSING_BRACKETS[bracket] + b" ") is None:
                 closers += filler + CLOSING_BRACKETS[bracket]
                 break
@@ -100,10 +109,11 @@ def blocks(text: bytes) -> tuple[bytes, ...]:
     return (*bodies, b": pass", b"\n" + indent + b"except: pass")
 
 
-def open_brackets(language: str, text: bytes) -> list[str]:
+def open_brackets(language: str, text: bytes, budget: TimeBudget | None = None) -> list[str]:
     """Return the unclosed brackets, outermost first; preprocessor conditionals of C count as brackets."""
     found: list[str] = []
-    for leaf in leaves(language, text):
+    tree = parse(language, text, budget)
+    for leaf in leaves_of(tree, only_erroneous=True) if tree is not None else ():
         _track_bracket(leaf, found)
     return found
 
@@ -124,15 +134,19 @@ def nesting_levels(language: str, text: bytes, begin: int) -> tuple[int, list[tu
 def leaves(language: str, text: bytes) -> Iterator[Node]:
     """Yield the leaves of a text's tree; none if parsing timed out."""
     tree = parse(language, text)
-    if tree is None:
-        return
+    if tree is not None:
+        yield from leaves_of(tree)
+
+
+def leaves_of(tree: Tree, *, only_erroneous: bool = False) -> Iterator[Node]:
+    """Yield the leaves of a tree. `only_erroneous`: without those of subtrees without errors, which are balanced."""
     cursor = tree.walk()
     while True:
         node = cursor.node
         assert node is not None
         if node.child_count == 0 and not node.is_missing:
             yield node
-        if cursor.goto_first_child():
+        if (not only_erroneous or node.has_error) and cursor.goto_first_child():
             continue
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():

@@ -9,7 +9,9 @@ semicolons remove 119 of 897 errors in libuv's files, and make text next to such
 
 import re
 
-from cllm.syntax.error_count import count_errors
+from cllm.syntax.error_count import count_errors_in
+from cllm.syntax.grammars import parse
+from cllm.syntax.time_budget import TimeBudget
 
 # A line that is a name in capitals, optionally with arguments, before a line that begins with a word or ends a block;
 # not inside a macro definition of several lines.
@@ -18,13 +20,18 @@ STATEMENT_MACRO = re.compile(rb"(?<!\\)(\n[ \t]*[A-Z][A-Z0-9_]{2,}(?:" + ARGUMEN
 LANGUAGES = ("C", "C++")
 
 
-def terminate_macros(language: str, before: bytes, after: bytes) -> tuple[bytes, bytes]:
-    """Return `before` and `after` with a `;` after each such line, or unchanged if that does not reduce the errors."""
+def terminate_macros(
+    language: str, before: bytes, after: bytes, budget: TimeBudget | None = None
+) -> tuple[bytes, bytes]:
+    """Return `before` and `after` with a `;` after each such line.
+
+    They are returned unchanged if that does not reduce the errors, or takes longer than `budget`.
+    """
     if language not in LANGUAGES:
         return before, after
     terminated = STATEMENT_MACRO.sub(rb"\1;", before), STATEMENT_MACRO.sub(rb"\1;", after)
-    if terminated == (before, after) or count_errors(language, b"".join(terminated)) >= count_errors(
-        language, before + after
-    ):
+    if terminated == (before, after):
         return before, after
-    return terminated
+    trees = [parse(language, b"".join(parts), budget) for parts in (terminated, (before, after))]
+    counts = [count_errors_in(tree) for tree in trees if tree is not None]
+    return terminated if len(counts) == 2 and counts[0] < counts[1] else (before, after)

@@ -11,7 +11,9 @@ continue next to the one that reads them and hide a second error; `count_errors`
 
 from tree_sitter import LogType, Tree
 
+from cllm.syntax.balance import brackets_of
 from cllm.syntax.grammars import parse_with, parser_for
+from cllm.syntax.time_budget import TimeBudget
 
 # Delimiters of comments and strings that may span lines: the lexer finds no token in one without an end.
 BLOCK_COMMENT = (b"/*", b"*/")
@@ -36,27 +38,41 @@ LINE_QUOTES = {"Python": (b'"', b"'")}
 class PrefixParser:
     """A prefix that is parsed once, and checks of texts after it, 0.1 to 1 ms each."""
 
-    def __init__(self, language: str, prefix: bytes) -> None:
-        """`language` must have a grammar."""
+    def __init__(self, language: str, prefix: bytes, budget: TimeBudget | None = None) -> None:
+        """`language` must have a grammar. `budget`: of each parse (default: PARSE_SECONDS)."""
         parser = parser_for(language)
         assert parser is not None, f"no grammar for {language}"
+        self._language, self._budget = language, budget
         self._parser, self._multiline_delimiters = parser, MULTILINE_DELIMITERS.get(language, ())
         self._quotes = LINE_QUOTES.get(language, ())
         self._text = b""
         self._tree: Tree | None = None
         self._known_errors: set[int] | None = None
+        self._num_unmatched: int | None = None
         self.extend(prefix)
 
     def extend(self, appended: bytes) -> None:
         """Append text to the prefix; its errors become known errors."""
         text = self._text + appended
-        self._tree = parse_with(self._parser, text, self._edited_tree(text))
-        self._text, self._known_errors = text, None
+        self._tree = parse_with(self._parser, text, self._edited_tree(text), self._budget)
+        self._text, self._known_errors, self._num_unmatched = text, None, None
+
+    @property
+    def is_parsed(self) -> bool:
+        """Whether the prefix was parsed within the time limit; without it, nothing after it is an error."""
+        return self._tree is not None
+
+    def prepare(self) -> None:
+        """Find the errors of the prefix ahead of the first check, half a millisecond for most files."""
+        _ = self._known_error_offsets
 
     @property
     def _known_error_offsets(self) -> set[int]:
         if self._known_errors is None:
-            self._known_errors = set(self._error_offsets(b""))
+            found = self._error_offsets(b"") if self.is_parsed else None
+            if found is None:
+                return set()
+            self._known_errors = set(found)
         return self._known_errors
 
     @property
@@ -64,18 +80,42 @@ class PrefixParser:
         """Whether the prefix itself has errors."""
         return bool(self._known_error_offsets)
 
+    def has_errors_in_last_lines(self, num_lines: int) -> bool:
+        """Whether the last lines of the prefix, the cursor's line included, have errors."""
+        begin = len(self._text)
+        for _ in range(num_lines):
+            begin = self._text.rfind(b"\n", 0, max(0, begin))
+        return max(self._known_error_offsets, default=-1) > begin
+
+    def adds_unmatched_brackets(self, appended: bytes) -> bool:
+        """Whether closing brackets in `appended` have no counterpart, besides those of the prefix that have none."""
+        if self._num_unmatched is None:
+            self._num_unmatched = self._count_unmatched(b"")
+        found = self._count_unmatched(appended)
+        return found is not None and self._num_unmatched is not None and found > self._num_unmatched
+
+    def _count_unmatched(self, appended: bytes) -> int | None:
+        """Number of closing brackets without a counterpart up to the end of `appended`; None: not known in time."""
+        text = self._text + appended
+        tree = parse_with(self._parser, text, self._edited_tree(text), self._budget) if self.is_parsed else None
+        found = brackets_of(tree, text, self._language) if tree is not None else None
+        return None if found is None else len(found.unmatched)
+
     def error_offset(self, appended: bytes) -> int | None:
         """Return the offset in `appended` of the first word that is an error whatever follows; None if there is none.
 
         The last word is checked as it is, though it may be the beginning of a longer one. The offset is 0 if the word
-        begins before `appended`. None is also returned if parsing takes longer than `PARSE_SECONDS`.
+        begins before `appended`. None is also returned if parsing takes longer than the limit.
         """
-        found = self._error_offsets(appended)
+        found = self._error_offsets(appended) if self.is_parsed else None
         new = [offset for offset in found if offset not in self._known_error_offsets] if found else []
         return max(0, min(new) - len(self._text)) if new else None
 
-    def _error_offsets(self, appended: bytes) -> list[int]:
-        """Offsets of erroneous words; a comment or string that may be open at the end is closed for the check."""
+    def _error_offsets(self, appended: bytes) -> list[int] | None:
+        """Offsets of erroneous words, None if not known in time.
+
+        A comment or string that may be open at the end is closed for the check.
+        """
         text = self._text + appended
         end = len(text.rstrip())
         found: list[int] = []
@@ -86,12 +126,12 @@ class PrefixParser:
         for closer in (*closers, *(quote for quote in self._quotes if line.count(quote) % 2), b""):
             offsets = self._logged_error_offsets(text + closer, end)
             if not offsets:
-                return []
+                return offsets
             found = offsets if not found or offsets[0] > found[0] else found
         return found
 
-    def _logged_error_offsets(self, text: bytes, end: int) -> list[int]:
-        """Offsets, before `end`, of the words that the parser rejected, from its log."""
+    def _logged_error_offsets(self, text: bytes, end: int) -> list[int] | None:
+        """Offsets, before `end`, of the words that the parser rejected, from its log; None if it took too long."""
         process, lookahead, log_positions = "", "", list[str]()
 
         def on_log(kind: LogType, message: str) -> None:
@@ -107,9 +147,11 @@ class PrefixParser:
 
         self._parser.logger = on_log
         try:
-            parse_with(self._parser, text, self._edited_tree(text))
+            tree = parse_with(self._parser, text, self._edited_tree(text), self._budget)
         finally:
             del self._parser.logger
+        if tree is None:
+            return None
         starts = line_starts(text) if log_positions else []
         found = []
         for log_position in log_positions:

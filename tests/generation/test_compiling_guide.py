@@ -70,3 +70,16 @@ def test_braces_and_preprocessor_conditionals_are_closed() -> None:
     closed = with_brackets_closed(b"#ifdef A\nint f(void) {\n  if (1) {\n    ;")
     assert count_errors("C", closed) == 0
     assert closed.count(b"}") == 2
+
+
+@needs_gcc
+def test_the_final_verdict_says_what_gcc_rejects() -> None:
+    with Compiler(HEADERS) as compiler:
+        guide = CompilingGuide(b"int main", b"", compiler, b'#include "lib.h"\n')
+        assert guide.final_verdict(b"(void) {\n  lib_t t;\n  return t.n;\n}") == (True, "")
+        is_valid, reason = guide.final_verdict(b"(void) {\n  lib_close();\n}")
+        assert is_valid is False and "gcc rejects" in reason
+        assert guide.final_verdict(b" ")[0] is False
+        unreadable = CompilingGuide(b'#include "missing.h"\nint main', b"", compiler, b"")
+        is_valid, reason = unreadable.final_verdict(b"(void) {\n  return 0;\n}")
+        assert is_valid is None and "before the cursor" in reason

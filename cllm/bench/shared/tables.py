@@ -178,6 +178,23 @@ def valid_table(found: dict[str, Any]) -> str:
     return "\n".join([columns(rows), "", *prompts, *([""] if prompts else []), sentence])
 
 
+def guide_table(found: dict[str, Any]) -> str:
+    """Return the table of `cllm bench guide` and the refused examples: left [[ real text ]] right."""
+    rows = [["", "gaps", "refused", "unparsed", "p50 (ms)", "p95 (ms)"]]
+    for language, share in found["real_refused"].items():
+        seconds = (f"{found['seconds'][language][name] * 1e3:.1f}" for name in ("p50", "p95"))
+        unparsed = f"{found['real_unparsed'][language]:.2%}"
+        rows.append([language, f"{found['gaps'][language]:,}", f"{share:.2%}", unparsed, *seconds])
+    examples = [
+        f"{each['path']}:{each['line']} ({each['kind']}{'' if each['has_suffix'] else ', nothing on the right'}): "
+        f"{each['left']}[[{each['real']}]]{each['right'] if each['has_suffix'] else ''}"
+        for each in found["refused"]
+    ]
+    machine = found["machine"]
+    sentence = f"{machine['cores']} cores, {machine['cpu']}; seed {found['seed']}"
+    return "\n".join([columns(rows), "", *examples, *([""] if examples else []), sentence])
+
+
 def complete_table(found: dict[str, Any]) -> str:
     """Return the tables of `cllm bench complete`."""
     speeds = found["tokens_per_second"]

@@ -5,7 +5,7 @@ gcc is not run if it rejects the prefix itself, e.g. because headers are missing
 
 from functools import cached_property
 
-from cllm.generation.guide.guide import Guide
+from cllm.generation.guide.guide import CALL_SECONDS, Guide
 from cllm.syntax.closing import open_brackets
 from cllm.syntax.compiler import Compiler
 from cllm.syntax.error_count import count_errors
@@ -39,6 +39,20 @@ class CompilingGuide(Guide):
         """Fallback if gcc accepts no candidate: a text that parses is better than none."""
         return Guide("C", self._prefix, self._suffix)
 
+    def final_verdict(self, generated: bytes) -> tuple[bool | None, str]:
+        is_valid, reason = super().final_verdict(generated)
+        if not is_valid:
+            return is_valid, reason
+        self.budget.restart(CALL_SECONDS)
+        if not self._prefix_compiles:
+            return None, "gcc rejects what stands before the cursor, so only the syntax was checked"
+        source = self._closed_source(generated)
+        if source is None:
+            return None, "the text cannot be completed to a file for gcc, so only the syntax was checked"
+        if self._compiler.compiles(self._preamble + source).ok is False:
+            return False, "gcc rejects the text: nothing that it accepts was found"
+        return True, ""
+
     def _can_end(self, text: bytes) -> bool:
         return super()._can_end(text) and self.accepts(text)
 
@@ -49,7 +63,7 @@ class CompilingGuide(Guide):
 
     def _closed_source(self, generated: bytes) -> bytes | None:
         """The source with its open braces closed, or None if that does not parse."""
-        if self._suffix.strip() and not self._file_context.errors_with(generated):
+        if self._suffix.strip() and self._file_context.errors_with(generated) == 0:
             return self._prefix + generated + self._suffix
         source = with_brackets_closed(self._prefix + generated)
         return source if count_errors("C", source) == 0 else None

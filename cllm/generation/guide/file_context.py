@@ -7,9 +7,11 @@ errors with none of the probes in its place.
 from tree_sitter import Node, Tree
 
 from cllm.generation.guide.probes import COMMON_PROBES, INLINE_PROBES, LINE_PROBES
+from cllm.syntax.balance import brackets_of
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.prefix_parser import point_at
+from cllm.syntax.time_budget import TimeBudget
 
 ALL_LINE_PROBES = (*COMMON_PROBES, *(probe for probe in LINE_PROBES if probe not in COMMON_PROBES))
 # Nodes that hold a sequence of independent constructs: an error in one construct says little about the next.
@@ -27,9 +29,20 @@ SEQUENCE_NODES |= {"mod_item", "namespace_definition", "preproc_elif", "preproc_
 class FileContext:
     """Counts the errors of a file with a text at the cursor, 1.4 ms for a file of 33 kB; probe results are cached."""
 
-    def __init__(self, language: str, before: bytes, after: bytes, previous: "FileContext | None" = None) -> None:
-        """`previous`: its probe results and tree are reused if the cursor is still on the same line of the file."""
+    def __init__(
+        self,
+        language: str,
+        before: bytes,
+        after: bytes,
+        previous: "FileContext | None" = None,
+        budget: TimeBudget | None = None,
+    ) -> None:
+        """`previous`: its probe results and tree are reused if the cursor is still on the same line of the file.
+
+        `budget` limits the time of all checks. What is not known in time is no error.
+        """
         self._language, self._before, self._after = language, before, after
+        self._budget = budget or TimeBudget()
         self._line_start = before.rfind(b"\n") + 1
         self._tree: Tree | None = None
         self._is_prepared = False
@@ -37,9 +50,8 @@ class FileContext:
         self._line_probe_errors: list[int] = previous._line_probe_errors if previous is not None and is_same else []
         self._old_tree = previous._tree_until(before) if previous is not None and is_same else None
         self._inline_probe_errors: list[int] = []
-        self._last_result: tuple[bytes, Tree | None, int] | None = (
-            None  # the last text, the tree of the file with it, and its number of errors
-        )
+        self._last_result: tuple[bytes, Tree] | None = None  # the last text, and the tree of the file with it
+        self._num_unmatched: int | None = None  # brackets of the file with an empty text
 
     @property
     def _key(self) -> tuple[str, bytes, bytes]:
@@ -51,8 +63,15 @@ class FileContext:
             self._is_prepared = True
             parser = parser_for(self._language)
             assert parser is not None
-            self._tree, self._old_tree = parse_with(parser, self._before + self._after, self._old_tree), None
+            text = self._before + self._after
+            self._tree, self._old_tree = parse_with(parser, text, self._old_tree, self._budget), None
         return self._tree
+
+    def try_common_probes(self) -> None:
+        """Try the common probes ahead of the first check, if the file has errors without its line, too."""
+        for number in range(len(COMMON_PROBES)):
+            if not self._probe_errors(number):
+                return
 
     def _tree_until(self, before: bytes) -> Tree | None:
         """The parsed tree, edited for a cursor that moved on to the end of `before`; None if there is none."""
@@ -61,52 +80,81 @@ class FileContext:
         return edited_tree(self._tree, self._before + self._after, len(self._before), before + self._after, len(before))
 
     def fits(self, generated: bytes) -> bool:
-        """Whether no probe gives the file fewer errors than `generated` at the cursor."""
-        tree, found = self._tree_and_errors(generated)
-        begin = len(self._before)
+        """Whether no probe gives the file fewer errors than `generated` at the cursor.
+
+        In a file that has errors with every probe, a probe may repair what is wrong elsewhere: there, a text without
+        errors of its own fits if it adds none to those of the file without its line.
+        """
+        tree, begin = self._tree_of(generated), len(self._before)
+        if tree is None:
+            return True
+        found = count_errors_in(tree)
+        is_right_here = not has_errors_at(tree.root_node, begin, begin + len(generated))
         if found == 0 or self._is_beaten_by_probe(found, len(COMMON_PROBES)):
-            return found == 0
+            return found == 0 or (is_right_here and self._has_errors_anyway() and found <= self._line_probe_errors[0])
         # If all errors are elsewhere and the common probes have as many, the errors were there before.
-        is_right_here = tree is not None and not has_errors_at(tree.root_node, begin, begin + len(generated))
         return is_right_here or not self._is_beaten_by_probe(found, len(ALL_LINE_PROBES) + len(INLINE_PROBES))
 
-    def errors_with(self, generated: bytes) -> int:
-        """Return the number of errors of the file with `generated` at the cursor."""
-        return self._tree_and_errors(generated)[1]
+    def _has_errors_anyway(self) -> bool:
+        """Whether the file has errors with each of the common probes."""
+        return all(self._probe_errors(number) != 0 for number in range(len(COMMON_PROBES)))
 
-    def _tree_and_errors(self, generated: bytes) -> tuple[Tree | None, int]:
-        """The tree and the number of errors with `generated` at the cursor; a parse timeout counts as many errors."""
+    def errors_with(self, generated: bytes) -> int | None:
+        """Return the number of errors of the file with `generated` at the cursor; None if not known in time."""
+        tree = self._tree_of(generated)
+        return None if tree is None else count_errors_in(tree)
+
+    def is_unbalanced_by(self, generated: bytes) -> bool:
+        """Whether more brackets of the file have no counterpart with `generated` at the cursor than without."""
+        if self._num_unmatched is None:
+            self._num_unmatched = self._count_unmatched(b"")
+        found = self._count_unmatched(generated)
+        return found is not None and self._num_unmatched is not None and found > self._num_unmatched
+
+    def _count_unmatched(self, generated: bytes) -> int | None:
+        tree = self._tree_of(generated)
+        found = tree and brackets_of(tree, self._before + generated + self._after, self._language)
+        return found.num_unmatched if found is not None else None
+
+    def _tree_of(self, generated: bytes) -> Tree | None:
+        """The tree of the file with `generated` at the cursor; None if parsing takes too long."""
         if self._last_result is None or self._last_result[0] != generated:
             tree = self._tree_with(generated, len(self._before))
-            self._last_result = generated, tree, count_errors_in(tree) if tree is not None else len(self._before)
-        return self._last_result[1:]
+            if tree is None:
+                return None
+            self._last_result = generated, tree
+        return self._last_result[1]
 
     def _is_beaten_by_probe(self, found: int, most: int) -> bool:
-        """Whether the file has fewer errors with one of the first `most` probes."""
-        return any(self._probe_errors(number) < found for number in range(most))
+        """Whether the file has fewer errors with one of the first `most` probes; False if not known in time."""
+        for number in range(most):
+            errors = self._probe_errors(number)
+            if errors is None or errors < found:
+                return errors is not None
+        return False
 
-    def _probe_errors(self, number: int) -> int:
-        if number < len(ALL_LINE_PROBES):
-            if number == len(self._line_probe_errors):
-                self._line_probe_errors.append(self._errors_with(ALL_LINE_PROBES[number], self._line_start))
-            return self._line_probe_errors[number]
-        if number - len(ALL_LINE_PROBES) == len(self._inline_probe_errors):
-            self._inline_probe_errors.append(self.errors_with(INLINE_PROBES[number - len(ALL_LINE_PROBES)]))
-        return self._inline_probe_errors[number - len(ALL_LINE_PROBES)]
-
-    def _errors_with(self, generated: bytes, begin: int) -> int:
-        tree = self._tree_with(generated, begin)
-        return count_errors_in(tree) if tree is not None else len(self._before)
+    def _probe_errors(self, number: int) -> int | None:
+        """Number of errors with a probe; None if not known in time. Results are kept."""
+        is_line = number < len(ALL_LINE_PROBES)
+        known = self._line_probe_errors if is_line else self._inline_probe_errors
+        index = number if is_line else number - len(ALL_LINE_PROBES)
+        if index == len(known):
+            probe = ALL_LINE_PROBES[index] if is_line else INLINE_PROBES[index]
+            tree = self._tree_with(probe, self._line_start if is_line else len(self._before))
+            if tree is None:
+                return None
+            known.append(count_errors_in(tree))
+        return known[index]
 
     def _tree_with(self, generated: bytes, begin: int) -> Tree | None:
-        """Parse the file with `generated` in place of the bytes from `begin` to the cursor."""
+        """Parse the file with `generated` in place of the bytes from `begin` to the cursor; None if it takes long."""
         parser, old, original = parser_for(self._language), len(self._before), self._before + self._after
         assert parser is not None
         text, new = self._before[:begin] + generated + self._after, begin + len(generated)
-        if self.prepare() is None:
-            return parse_with(parser, text)
-        assert self._tree is not None
-        return parse_with(parser, text, edited_tree(self._tree, original, old, text, new, begin))
+        tree = self.prepare()
+        if tree is None:
+            return None
+        return parse_with(parser, text, edited_tree(tree, original, old, text, new, begin), self._budget)
 
 
 def edited_tree(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, begin: int | None = None) -> Tree:

@@ -33,17 +33,3 @@ LINE_PROBES = (
     b"pub fn x(",
 )
 INLINE_PROBES = (b"", *b'x){ { ; x); (x) ) x( : x { " x(){'.split())
-LINE_ENDINGS = (
-    b"",
-    b";",
-    b",",
-    b" {",
-    b":",
-    b")",
-    b"(",
-    b"({",
-    b"[",
-    b" => {",
-    b": {",
-    b": [",
-)  # end of a line, after closed brackets

@@ -2,7 +2,8 @@
 
 Each line is decoded, then checked. If a word is an error whatever follows, or the finished text does not fit the file,
 alternatives of the steps before the error are tried, in order of least lost log-likelihood (a best-first search that
-decodes each branch to its line's end). After MAX_BRANCHES branches the text is cut to a valid prefix.
+decodes each branch to its line's end). After MAX_BRANCHES branches or SEARCH_SECONDS, the text is left as it is where
+the grammar is no judge, and cut to a valid prefix elsewhere.
 """
 
 import heapq
@@ -13,8 +14,10 @@ from cllm.generation.guide.decode_state import DecodeState, Step
 from cllm.generation.guide.guide import Guide
 
 MAX_BRANCHES = 8  # branches per line
+SEARCH_SECONDS = 0.025  # for a line's checks and its other branches, without the first
 MAX_LINE_TOKENS = 64  # tokens per line, on all branches together
 MAX_ALTERNATIVES = 3  # alternative tokens per step
+MAX_UNCERTAIN_STEPS = 6  # steps of a line whose alternatives are asked for, 0.75 ms each
 BACKTRACK_STEPS = 4  # steps before an erroneous word that are reconsidered; the whole line if the file does not fit
 WORD_TERMINATORS = (b",", b";", b"(", b")", b"[", b"]", b"{", b"}")
 
@@ -34,13 +37,18 @@ class BranchSearch:
         self._state, self._guide = state, guide
         self._queue: list[tuple[float, int, list[Step], int]] = []
         self._seen: set[tuple[int, ...]] = set()
+        self._expanded: set[tuple[int, ...]] = set()  # prefixes whose alternatives are queued
         self._loss, self._num_branches = 0.0, 1
 
     def push_alternatives(self, first: int, last: int) -> None:
-        """Queue alternative tokens of the steps `first` to `last`."""
+        """Queue alternative tokens of the least certain of the steps `first` to `last`."""
         steps = list(self._state.steps)
-        for step_index in range(last, first - 1, -1):
-            prefix = tuple(step.token for step in steps[:step_index])
+        prefixes = {number: tuple(step.token for step in steps[:number]) for number in range(first, last + 1)}
+        new = [number for number in range(first, last + 1) if prefixes[number] not in self._expanded]
+        uncertain = sorted(new, key=lambda number: steps[number].log_probability)[:MAX_UNCERTAIN_STEPS]
+        for step_index in sorted(uncertain, reverse=True):
+            prefix = prefixes[step_index]
+            self._expanded.add(prefix)
             for loss, token in self._state.alternatives(step_index, MAX_ALTERNATIVES):
                 content = self._state.bytes_of(step_index, token)
                 if (*prefix, token) not in self._seen and not self._is_wrong(steps[step_index].text_before, content):
@@ -51,11 +59,20 @@ class BranchSearch:
         """Whether a token is already an error: it ends with punctuation that cannot begin a longer word."""
         if self._guide is None or not content.endswith(WORD_TERMINATORS):
             return False
-        return self._guide.error_offset(before + content, is_line=False) is not None
+        return self._guide.syntax_error_offset(before + content, is_line=False) is not None
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether a check of the current branch counts: after the time is over, only that of the first branch does."""
+        return self._num_branches == 1 or not self._is_over
+
+    @property
+    def _is_over(self) -> bool:
+        return self._guide is not None and self._guide.budget.is_spent
 
     def take_best(self) -> bool:
-        """Branch to the best untried alternative; return False if there is none or MAX_BRANCHES is reached."""
-        if not self._queue or self._num_branches == MAX_BRANCHES:
+        """Branch to the best untried alternative; return False if there is none left or no time for it."""
+        if not self._queue or self._num_branches == MAX_BRANCHES or self._is_over:
             return False
         self._num_branches += 1
         self._loss, _, steps, token = heapq.heappop(self._queue)
@@ -75,32 +92,38 @@ def decode_lines(state: DecodeState, guide: Guide | None) -> Iterator[Progress]:
 def decode_line(state: DecodeState, guide: Guide | None) -> Progress:
     """Decode to the end of the next line or of the text: one that repeats nothing and, with a guide, is valid."""
     num_committed, search, num_tokens = len(state.steps), BranchSearch(state, guide), 0
+    first: list[Step] | None = None
     while True:
         state.decode_to_line_end(num_committed)
+        if first is None:
+            first = list(state.steps)
+            if guide is not None:
+                guide.budget.restart(SEARCH_SECONDS)
         num_tokens += len(state.steps) - num_committed
-        repeated_from = state.repetition.offset(state.text) if state.repetition is not None else None
-        if repeated_from is not None:
-            search.push_alternatives(num_committed, len(state.steps) - 1)
-        elif guide is None:
-            return Progress(state.text, bool(state.finish_reason))
-        elif state.finish_reason == "length" and state.until != "line":
+        if guide is not None and state.finish_reason == "length" and state.until != "line":
             return Progress(_truncate(state, guide), True)
-        else:
-            suspects = _suspect_steps(state, guide, num_committed)
-            if suspects is None:
-                return Progress(state.text, bool(state.finish_reason))
+        suspects = _suspect_steps(state, guide, num_committed)
+        if suspects is None and search.is_conclusive:
+            return Progress(state.text, bool(state.finish_reason))
+        if suspects is not None:
             search.push_alternatives(*suspects)
         if num_tokens > MAX_LINE_TOKENS or not search.take_best():
-            return Progress(_cut(state, guide, repeated_from), True, is_cut=True)
+            if first:
+                state.branch(first, first[-1].token)
+            return _without_proof(state, guide)
 
 
-def _cut(state: DecodeState, guide: Guide | None, repeated_from: int | None) -> bytes:
-    """A beginning of the text that repeats nothing and, with a guide, is valid; empty if there is none."""
-    text = state.text[:repeated_from].rstrip() if repeated_from is not None else state.text
+def _without_proof(state: DecodeState, guide: Guide | None) -> Progress:
+    """The line for which no branch is right: as it is where the grammar cannot judge, otherwise cut."""
+    text, repeated_from = state.text, state.repeated_from
+    if repeated_from is not None:
+        text = text[:repeated_from].rstrip()
     if guide is None:
-        return text
+        return Progress(text, True, is_cut=True)
+    if repeated_from is None and text.strip() and guide.tolerates(text):
+        return Progress(text, bool(state.finish_reason))
     closed_block = guide.closed_block(text) if repeated_from is not None and state.until == "block" else None
-    return closed_block or guide.repaired(text) or b""
+    return Progress(closed_block or guide.repaired(text) or b"", True, is_cut=True)
 
 
 def _truncate(state: DecodeState, guide: Guide) -> bytes:
@@ -111,10 +134,14 @@ def _truncate(state: DecodeState, guide: Guide) -> bytes:
     return guide.repaired(state.text) or b""
 
 
-def _suspect_steps(state: DecodeState, guide: Guide, num_committed: int) -> tuple[int, int] | None:
-    """The first and last step that may have caused the text's error; None if the text is valid."""
+def _suspect_steps(state: DecodeState, guide: Guide | None, num_committed: int) -> tuple[int, int] | None:
+    """The first and last step that may have caused the text's error or repetition; None if the text has neither."""
     text, last = state.text, len(state.steps) - 1
-    error_offset = guide.error_offset(text, is_line=True)
+    if state.repeated_from is not None:
+        return num_committed, last
+    if guide is None:
+        return None
+    error_offset = guide.syntax_error_offset(text, is_line=True)
     if error_offset is not None:
         step_index = max(
             (step_index for step_index, step in enumerate(state.steps) if len(step.text_before) <= error_offset),
@@ -123,5 +150,5 @@ def _suspect_steps(state: DecodeState, guide: Guide, num_committed: int) -> tupl
         return max(num_committed, step_index - BACKTRACK_STEPS), step_index
     if not state.finish_reason:
         return None if guide.accepts(text) else (num_committed, last)
-    is_right = state.finish_reason == "stop" and text.strip() and guide.fits(text) and guide.accepts(text)
+    is_right = state.finish_reason == "stop" and text.strip() and guide.parses(text) and guide.accepts(text)
     return None if is_right else (num_committed, last)

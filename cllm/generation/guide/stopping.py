@@ -16,6 +16,7 @@ from cllm.generation.predict.prompt_text import encodable_length
 from cllm.generation.predict.sampling import Until
 from cllm.syntax.closing import nesting_levels
 from cllm.syntax.error_count import complete_construct_end
+from cllm.syntax.words import is_word_byte
 
 # Learned texts have LF only, yet a network can generate any byte.
 BLANK_LINE, LONE_CR = re.compile(rb"\r?\n\r?\n"), re.compile(rb"\r(?!\n)")
@@ -33,7 +34,7 @@ class StoppingCriteria:
         suffix: bytes = b"",
         encoding: str = "utf-8",
     ) -> None:
-        """Set the criteria. The end of a block needs a language with a grammar; without one, an empty line ends it.
+        """Set the criteria. Without a language that has a grammar, a block ends by its indentation.
 
         The bracket that closes the block around the cursor is left to the suffix, if there is one. The text ends before
         a character that `encoding` lacks.
@@ -57,8 +58,7 @@ class StoppingCriteria:
 
     def _block_end(self, generated: bytes) -> int | None:
         if self._language is None:
-            blank_line = BLANK_LINE.search(generated, len(generated) - len(generated.lstrip()))
-            return blank_line.start() if blank_line else None
+            return block_end_by_indentation(self._prefix, generated)
         if self._language == "Python":
             return indented_block_end(self._prefix, generated)
         begin = len(self._prefix)
@@ -117,3 +117,34 @@ def indented_block_end(prefix: bytes, generated: bytes) -> int | None:
             return len(generated[:begin].rstrip())
         begin = generated.find(b"\n", begin + 1)
     return None
+
+
+def block_end_by_indentation(prefix: bytes, generated: bytes) -> int | None:
+    """Return the offset of the end of the block in a text of any kind, without its last newline; None if it goes on.
+
+    The block is the first line with the deeper lines below it, and the line that closes them: one at the first line's
+    depth, of one word or of punctuation (`end`, `fi`, `});`). Without deeper lines it is a paragraph.
+    """
+    begin = len(generated) - len(generated.lstrip(b"\r\n"))
+    depth, has_opened, last = -1, False, begin  # `last`: the end of the last line that is not blank
+    while (end := generated.find(b"\n", begin)) >= 0:
+        before = prefix.rpartition(b"\n")[2] if b"\n" not in generated[:begin] else b""
+        line = before + generated[begin:end]
+        indent = len(line) - len(line.lstrip())
+        if not line.strip():
+            if not has_opened and depth >= 0:
+                return last
+        elif depth < 0:
+            depth = indent
+        elif indent < depth or (indent == depth and has_opened):
+            return end if indent == depth and is_closing_line(line) else last
+        else:
+            has_opened |= indent > depth
+        last = end if line.strip() else last
+        begin = end + 1
+    return None
+
+
+def is_closing_line(line: bytes) -> bool:
+    """Whether a line is one word, or has none."""
+    return line.strip().isalpha() or not any(is_word_byte(byte) for byte in line)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.guide.guide import Guide
-from cllm.generation.guide.search import BranchSearch, Progress, decode_line, decode_lines
+from cllm.generation.guide.search import SEARCH_SECONDS, BranchSearch, Progress, decode_line, decode_lines
 from cllm.generation.infill.right_context import RightContext
 
 MAX_FILL_BRANCHES = 4  # lines that are proposed
@@ -57,8 +57,10 @@ def _continue_block(state: DecodeState, guide: Guide | None, right: RightContext
 def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightContext) -> bytes:
     """The text of a gap within a line."""
     search, priced = BranchSearch(state, guide), {b"": right.cost_within_line(b"")}
-    for _ in range(MAX_FILL_BRANCHES):
+    for number in range(MAX_FILL_BRANCHES):
         _decode_past_gap(state, right)
+        if guide is not None and number == 0:
+            guide.budget.restart(SEARCH_SECONDS)
         texts = [*(state.text[:end] for end in _candidate_ends(state, right)), *right.name_middles]
         new = {text: right.cost_within_line(text) for text in texts if text not in priced}
         priced |= new
@@ -89,7 +91,7 @@ def _candidate_ends(state: DecodeState, right: RightContext) -> list[int]:
 
 
 def _fits(text: bytes, guide: Guide | None) -> bool:
-    return guide is None or (guide.fits(text) and guide.accepts(text))
+    return guide is None or (guide.parses(text) and guide.accepts(text) and not guide.budget.is_spent)
 
 
 def _propose_line(state: DecodeState, guide: Guide | None, right: RightContext) -> Progress | None:

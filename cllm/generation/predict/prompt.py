@@ -13,7 +13,7 @@ from cllm.corpus.newlines import dominant_newline
 from cllm.dataset import path_header
 from cllm.dataset.fim import arrange_spm
 from cllm.generation.predict.prompt_text import as_learned, as_written
-from cllm.syntax.grammars import language_with_grammar
+from cllm.syntax.file_language import language_at_cursor
 from cllm.tokenizer import Tokenizer
 
 PARAGRAPH = b"\n\n"
@@ -51,7 +51,7 @@ class Prompt:
     The text is UTF-8 with any line ends; it becomes what would be learned of it (`prompt_text.as_learned`), and
     completions are written with `newline`, by default the line end that the text has most of. They end before a
     character that `encoding`, which is the file's, lacks. `language` is one that has a grammar (`cllm.syntax`). It
-    defaults to the language of the path; None if unknown.
+    defaults to the file's language; None if unknown.
     """
 
     prefix: bytes
@@ -68,7 +68,7 @@ class Prompt:
         for name, value in (("newline", newline), ("prefix", prefix), ("suffix", suffix)):
             object.__setattr__(self, name, value)
         if self.language is None and self.path is not None:
-            object.__setattr__(self, "language", language_with_grammar(self.path))
+            object.__setattr__(self, "language", language_at_cursor(self.path, self.prefix, self.suffix))
 
     def written(self, text: str) -> str:
         """A completion's text with the line ends of this prompt."""

@@ -1,0 +1,1 @@
+"""`cllm bench guide`: real text that the guide refuses."""
