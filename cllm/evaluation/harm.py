@@ -1,7 +1,8 @@
 """Judges a suggestion in a gap: whether it is the missing text, and whether it does harm.
 
 A suggestion does harm if it repeats what stands beside it, closes what the text to the right closes, makes a name that
-does not occur in the repository, leaves a syntax error, or has line ends that the file has not. No suggestion does no harm.
+does not occur in the repository, leaves a syntax error, or has line ends that the file has not. No suggestion does no
+harm.
 """
 
 from collections.abc import Callable

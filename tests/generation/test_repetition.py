@@ -18,6 +18,7 @@ def offset(prefix: bytes, generated: bytes, repository: bytes = b"") -> int | No
         (b"x\n  a();\n  ", b"a();\n", b"a();\n"),
         (b"x\n  a();\n", b"  a();", b"  a();"),
         (b"x\n  a();\n", b"    a();\n", b"a();\n"),
+        (b"a();\n\n", b"a();\n", b"a();\n"),
         (b"f(\n  *,\n", b"  *,\n", b"*,\n"),
         (b"x\n  a();\n  y", b"\n  b();\n  b();", b"  b();"),
         (b"int f(", b"int a, int a, int a, int a)", b"int a, int a)"),

@@ -96,8 +96,8 @@ class FileContext:
         return is_right_here or not self._is_beaten_by_probe(found, len(ALL_LINE_PROBES) + len(INLINE_PROBES))
 
     def _has_errors_anyway(self) -> bool:
-        """Whether the file has errors with each of the common probes."""
-        return all(self._probe_errors(number) != 0 for number in range(len(COMMON_PROBES)))
+        """Whether the file has errors with each of the common probes; False if not known in time."""
+        return all(self._probe_errors(number) for number in range(len(COMMON_PROBES)))
 
     def errors_with(self, generated: bytes) -> int | None:
         """Return the number of errors of the file with `generated` at the cursor; None if not known in time."""
@@ -138,6 +138,8 @@ class FileContext:
         is_line = number < len(ALL_LINE_PROBES)
         known = self._line_probe_errors if is_line else self._inline_probe_errors
         index = number if is_line else number - len(ALL_LINE_PROBES)
+        if index > len(known):  # an earlier one was not known in time
+            return None
         if index == len(known):
             probe = ALL_LINE_PROBES[index] if is_line else INLINE_PROBES[index]
             tree = self._tree_with(probe, self._line_start if is_line else len(self._before))

@@ -184,6 +184,11 @@ class Guide:
         """Whether no probe gives the file fewer errors than `generated` at the cursor; True without a suffix."""
         return not self._after.strip() or self._file_context.fits(generated)
 
+    def adds_no_errors(self, generated: bytes) -> bool:
+        """Whether the file has no more errors with `generated` at the cursor than with nothing there."""
+        with_nothing, found = self._file_context.errors_with(b""), self._file_context.errors_with(generated)
+        return with_nothing is not None and found is not None and found <= with_nothing
+
     def accepts(self, generated: bytes) -> bool:
         """Whether lines that parse pass further checks; always True here, subclasses override it."""
         return True

@@ -6,7 +6,8 @@ original line at 14 places and fewer at 13, all of these in files that the gramm
 """
 
 # Tried first, also as whole lines; these suffice for 90% of the places that need a probe.
-COMMON_PROBES = (b"", *b"{ x( */ #endif x(){ if(x){ } fn x(){ x=[ )".split(), b'"""', b"def x():", b"case x:")
+COMMON_PROBES = (b"", *b"{ x( */ /* #endif x(){ if(x){ } fn x(){ x=[ ) x(func(){".split(), b'"""', b"def x():")
+COMMON_PROBES = (*COMMON_PROBES, b"case x:", b"x(function(){")
 LINE_PROBES = (
     b"",
     *b"{ x(){ x{ if(x){ x( x([ ({ x={ x=[ } }; ) ]) }) }); ); #endif #else x, x x: if(x): else: try:".split(),
@@ -32,4 +33,7 @@ LINE_PROBES = (
     b"func x(",
     b"pub fn x(",
 )
-INLINE_PROBES = (b"", *b'x){ { ; x); (x) ) x( : x { " x(){'.split())
+# A line that opens what `})` below closes, a comment, and JSON's containers.
+LINE_PROBES = (*LINE_PROBES, *b'x(x=>{ x(x->{ x([]{ x(|x|{ "x":{ "x":['.split())
+INLINE_PROBES = (b"", *b'x){ { ; x); (x) ) x( : x { " x(){ ({ x({ x([ (x=>{ x(x=>{'.split())
+INLINE_PROBES = (*INLINE_PROBES, b"(function(){", b"x(function(){")

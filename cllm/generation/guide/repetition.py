@@ -5,12 +5,12 @@ A repetition is wrong only if the repository has none like it: tables and tests 
 
 import re
 from collections.abc import Callable
-from itertools import pairwise
 
 MAX_PERIOD_LINES = 8
 TAIL_LINES = 16  # of the prompt, with which generated lines are compared
 WORD = re.compile(rb"\w")
 CLOSERS = re.compile(rb"[\s)\]};,]*")  # lines of these follow each other by nesting
+LINE = re.compile(rb"[^\n]*\S[^\n]*\n")  # that is not blank
 REPEATED_PART = re.compile(rb"(.{4,40}?)\1\1")  # within a line
 
 
@@ -30,31 +30,27 @@ class Repetition:
         The last line of `generated` is complete.
         """
         text = self._tail + generated.rstrip(b"\n") + b"\n"
-        starts = [0, *(found.end() for found in re.finditer(rb"\n", text))]
-        for period in range(1, MAX_PERIOD_LINES + 1):
-            found = self._repeated_lines(text, starts, period)
+        lines = [(found.start(), found[0].strip()) for found in LINE.finditer(text)]
+        for period in range(1, min(MAX_PERIOD_LINES, len(lines) // 2) + 1):
+            found = self._repeated_lines(text, lines, period)
             if found is not None:
                 return max(0, found - len(self._tail))
         return self._repeated_part(generated)
 
-    def _repeated_lines(self, text: bytes, starts: list[int], period: int) -> int | None:
+    def _repeated_lines(self, text: bytes, lines: list[tuple[int, bytes]], period: int) -> int | None:
         """The begin of the last `period` lines of a text if they repeat those before them, indentation aside."""
-        count = len(starts) - 1
-        if count < 2 * period or self._line_start_of(starts[count - period]) < len(self._tail):
+        first = len(lines) - period
+        start, part = lines[first][0], [line for _, line in lines[first:]]
+        if not self._is_generated(start) or all(CLOSERS.fullmatch(line) for line in part):
             return None
-        lines = [text[begin:end].strip() for begin, end in pairwise(starts)]
-        part = lines[count - period :]
-        if all(CLOSERS.fullmatch(line) for line in part):
-            return None
-        first = count - period
-        while first >= period and lines[first - period : first] == part:
+        while first >= period and [line for _, line in lines[first - period : first]] == part:
             first -= period
-        is_repeated = first < count - period
-        return starts[count - period] if is_repeated and not self._occurs(text[starts[first] :]) else None
+        is_repeated = first < len(lines) - period
+        return start if is_repeated and not self._occurs(text[lines[first][0] :]) else None
 
-    def _line_start_of(self, start: int) -> int:
-        """A line that begins before the cursor counts as generated if only blanks stand before the cursor."""
-        return start if self._tail[start:].strip() else max(start, len(self._tail))
+    def _is_generated(self, start: int) -> bool:
+        """Whether a line has no text before the cursor."""
+        return not self._tail[start:].strip()
 
     def _repeated_part(self, generated: bytes) -> int | None:
         """The begin of the third of equal parts of the last line."""

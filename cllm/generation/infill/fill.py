@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cllm.generation.guide.decode_state import DecodeState
-from cllm.generation.guide.guide import Guide
+from cllm.generation.guide.guide import CLOSE_SECONDS, Guide
 from cllm.generation.guide.search import SEARCH_SECONDS, BranchSearch, Progress, decode_line, decode_lines
 from cllm.generation.infill.right_context import RightContext
 
@@ -51,7 +51,9 @@ def _continue_block(state: DecodeState, guide: Guide | None, right: RightContext
         texts.append(progress.text)
         yield progress._replace(is_last=False)
     texts.sort(key=lambda text: sum(right.costs_on_line(text)))
-    yield Progress(next((text for text in texts if _fits(text, guide)), b""), True)
+    if guide is not None:
+        guide.budget.restart(CLOSE_SECONDS)
+    yield Progress(next((text for text in texts if _is_right_part(text, guide, right)), b""), True)
 
 
 def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightContext) -> bytes:
@@ -92,6 +94,13 @@ def _candidate_ends(state: DecodeState, right: RightContext) -> list[int]:
 
 def _fits(text: bytes, guide: Guide | None) -> bool:
     return guide is None or (guide.parses(text) and guide.accepts(text) and not guide.budget.is_spent)
+
+
+def _is_right_part(text: bytes, guide: Guide | None, right: RightContext) -> bool:
+    """Whether lines may stand in a gap that they need not fill, so what is missing after them is no error."""
+    if right.repeats(text):
+        return False
+    return _fits(text, guide) or (guide is not None and guide.adds_no_errors(text) and guide.accepts(text))
 
 
 def _propose_line(state: DecodeState, guide: Guide | None, right: RightContext) -> Progress | None:

@@ -83,8 +83,9 @@ class RightContext:
         return self.is_on_blank_line and text.startswith(b"\n")
 
     def repeats(self, text: bytes) -> bool:
-        """Whether a line is the next one that is not blank, leading and trailing blanks aside."""
-        return text.strip() == self.below.strip()
+        """Whether the first or last line of a text is the next one that is not blank, indentation aside."""
+        lines = text.strip().split(b"\n")
+        return self.below.strip() in (lines[0].strip(), lines[-1].strip())
 
     def joins(self, text: bytes) -> bool:
         """Whether a text within a line leaves names and delimiters whole.
