@@ -103,12 +103,15 @@ def run(options: argparse.Namespace) -> int:
         print_json({"prompt": cursor.prefix.decode("utf-8", "replace"), "form": found, "completions": completions})
     else:
         before = "" if options.file is not None or prompt.suffix else cursor.prefix.decode("utf-8", "replace")
-        print_completions(completions, before, options.explain, grammar is not None)
+        print_completions(completions, before, options.explain, grammar is not None, bool(cursor.suffix.strip()))
     return 0 if any(completion["text"].strip() for completion in completions) else 1
 
 
-def print_completions(completions: list[dict[str, Any]], before: str, with_sources: bool, has_grammar: bool) -> None:
+def print_completions(
+    completions: list[dict[str, Any]], before: str, with_sources: bool, has_grammar: bool, has_suffix: bool
+) -> None:
     """Print completions, each after the text `before`; problems go to standard error."""
+    likeliest = "that nothing is missing here" if has_suffix else "the end of the text"
     for number, completion in enumerate(completions):
         if number:
             print("-" * 40)
@@ -117,7 +120,7 @@ def print_completions(completions: list[dict[str, Any]], before: str, with_sourc
         if has_grammar and completion["valid"] is False:
             problem = "no end of the grammar was reached"
         elif not problem and not completion["text"].strip():
-            problem = "nothing was generated: the most probable continuation is the end of the text"
+            problem = f"nothing was generated: the likeliest is {likeliest}"
         if problem:
             print(f"cllm: completion {number + 1}: {problem}", file=sys.stderr)
         if with_sources:

@@ -44,7 +44,9 @@ def call_completion_kernels() -> None:
     network = small_network(tokenizer.vocab_size).requires_grad_(False)
     for prefill_model in (None, deepcopy(network).to(torch.bfloat16)):
         completer = Completer(tokenizer=tokenizer, model=network, memory=memory, prefill_model=prefill_model)
-        completer.complete(Prompt(prefix=b"int mai", suffix=b"\n"), SamplingParams(max_tokens=4))
+        prompt = Prompt(prefix=b"int mai", suffix=b"(void) {\n  return 0;\n}\n", language="C")
+        completer.complete(prompt, SamplingParams(max_tokens=4, until="line", valid=True))
+        completer.complete(Prompt(prefix=b"int mai"), SamplingParams(max_tokens=4))
 
 
 def small_network(vocab_size: int) -> Transformer:
