@@ -233,3 +233,11 @@ def test_errors_of_other_constructs_are_not_errors_at_the_cursor() -> None:
 )
 def test_unclosed_quotes_are_detected(line: bytes, expected: bool) -> None:
     assert may_end_inside_quotes(line) == expected
+
+
+def test_a_comment_that_would_hide_the_errors_below_is_no_probe() -> None:
+    before, after = b"int f(void) {\n  int a;\n", b"\n  MACRO b;;\n}}\n\n/* c */\nint g;\n"
+    context = FileContext("C", before, after)
+    assert context.fits(b"  a = 1;") and not context.fits(b"  a = (1;")
+    assert not FileContext("C", b"", b"\n * a comment\n */\nint g;\n").fits(b"int a;")
+    assert FileContext("C", b"", b"\n * a comment\n */\nint g;\n").fits(b"/*")

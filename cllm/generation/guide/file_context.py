@@ -6,7 +6,7 @@ errors with none of the probes in its place.
 
 from tree_sitter import Node, Tree
 
-from cllm.generation.guide.probes import COMMON_PROBES, INLINE_PROBES, LINE_PROBES
+from cllm.generation.guide.probes import COMMENT_PROBE, COMMON_PROBES, INLINE_PROBES, LINE_PROBES
 from cllm.syntax.balance import brackets_of
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse_with, parser_for
@@ -142,11 +142,20 @@ class FileContext:
             return None
         if index == len(known):
             probe = ALL_LINE_PROBES[index] if is_line else INLINE_PROBES[index]
+            if probe == COMMENT_PROBE and not self._ends_comment_below:  # it would hide the errors of what follows
+                known.append(len(self._before) + len(self._after))
+                return known[index]
             tree = self._tree_with(probe, self._line_start if is_line else len(self._before))
             if tree is None:
                 return None
             known.append(count_errors_in(tree))
         return known[index]
+
+    @property
+    def _ends_comment_below(self) -> bool:
+        """Whether a comment ends after the cursor that does not begin there."""
+        end, begin = self._after.find(b"*/"), self._after.find(b"/*")
+        return end >= 0 and (begin < 0 or end < begin)
 
     def _tree_with(self, generated: bytes, begin: int) -> Tree | None:
         """Parse the file with `generated` in place of the bytes from `begin` to the cursor; None if it takes long."""
