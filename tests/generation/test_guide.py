@@ -236,7 +236,7 @@ def test_unclosed_quotes_are_detected(line: bytes, expected: bool) -> None:
 
 
 def test_a_comment_that_would_hide_the_errors_below_is_no_probe() -> None:
-    before, after = b"int f(void) {\n  int a;\n", b"\n  MACRO b;;\n}}\n\n/* c */\nint g;\n"
+    before, after = b"int f(void) {\n  int a;\n", b"\n  MACRO b c d;\n}\n/* c */\nint g;\n"
     context = FileContext("C", before, after)
     assert context.errors_with(b"  a = 1;") != 0 and context.fits(b"  a = 1;")
     assert not FileContext("C", b"", b"\n * a comment\n */\nint g;\n").fits(b"int a;")
