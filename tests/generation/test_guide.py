@@ -13,6 +13,7 @@ from cllm.generation.completion import stream
 from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.guide.file_context import FileContext, has_errors_at
 from cllm.generation.guide.guide import Guide, may_end_inside_quotes
+from cllm.generation.guide.probes import COMMON_PROBES
 from cllm.generation.guide.search import decode_lines
 from cllm.generation.guide.stopping import StoppingCriteria, indented_block_end
 from cllm.syntax.closing import find_closing
@@ -235,9 +236,11 @@ def test_unclosed_quotes_are_detected(line: bytes, expected: bool) -> None:
     assert may_end_inside_quotes(line) == expected
 
 
-def test_a_comment_that_would_hide_the_errors_below_is_no_probe() -> None:
-    before, after = b"int f(void) {\n  int a;\n", b"\n  MACRO b c d;\n}\n/* c */\nint g;\n"
-    context = FileContext("C", before, after)
-    assert context.errors_with(b"  a = 1;") != 0 and context.fits(b"  a = 1;")
-    assert not FileContext("C", b"", b"\n * a comment\n */\nint g;\n").fits(b"int a;")
-    assert FileContext("C", b"", b"\n * a comment\n */\nint g;\n").fits(b"/*")
+def test_a_comment_that_would_hide_what_is_below_is_a_probe_only_where_one_ends() -> None:
+    number = COMMON_PROBES.index(b"/*")
+    inside, outside = (FileContext("C", b"", after) for after in (b"\n * a\n */\nint g;\n", b"\nint g;\n/* a */\n"))
+    assert not inside.fits(b"int a;") and inside.fits(b"/*")
+    for _ in range(2):
+        for context in (inside, outside):
+            errors = [context._probe_errors(index) for index in range(number + 1)]
+    assert errors[0] == 0 and errors[number] == len(b"\nint g;\n/* a */\n")
