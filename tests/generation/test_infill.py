@@ -72,6 +72,11 @@ def test_nothing_is_written_inside_of_what_is_complete(completer: Completer, cut
     assert filled(completer, before, after) == b""
 
 
+def test_no_tokens_are_no_text(completer: Completer) -> None:
+    for before, after in ((b"find_en", b"y(table"), (b"report_error(", b");\n  entry->count")):
+        assert filled(completer, before, after, SamplingParams(max_tokens=0, until="line")) == b""
+
+
 @pytest.mark.parametrize("number", range(1, 6))
 def test_a_line_opened_between_two_lines_does_not_get_the_next_one(completer: Completer, number: int) -> None:
     lines = NEW.splitlines(keepends=True)

@@ -6,7 +6,6 @@ it costs less than nothing does; if it repeats what stands there or does not fit
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.guide.guide import CLOSE_SECONDS, Guide
@@ -21,13 +20,6 @@ MIN_REPRODUCED_BYTES = 4  # of the rest of the line: a proposal that has them ha
 # the written line, BLANK_SHARE of its cost after a blank line, and MIN_GAIN_BITS: that is, if the next line is less
 # expected where it stands than elsewhere. They separate missing lines from opened ones best (docs/LOG.md).
 NOTHING_FACTOR, BLANK_SHARE, MIN_GAIN_BITS = 2.0, 0.5, 6.5
-
-
-class Candidate(NamedTuple):
-    """A text for the gap and its cost together with what follows, in bits."""
-
-    cost: float
-    text: bytes
 
 
 def decode_fill(state: DecodeState, guide: Guide | None, right: RightContext) -> Iterator[Progress]:
@@ -61,6 +53,8 @@ def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightConte
     search, priced = BranchSearch(state, guide), {b"": right.cost_within_line(b"")}
     for number in range(MAX_FILL_BRANCHES):
         _decode_past_gap(state, right)
+        if not state.steps:
+            break
         if guide is not None and number == 0:
             guide.budget.restart(SEARCH_SECONDS)
         texts = [*(state.text[:end] for end in _candidate_ends(state, right)), *right.name_middles]
