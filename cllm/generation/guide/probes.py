@@ -8,7 +8,7 @@ original line at 14 places and fewer at 13, all of these in files that the gramm
 COMMENT_PROBE = b"/*"
 # Tried first, also as whole lines; these suffice for 90% of the places that need a probe.
 COMMON_PROBES = (b"", *b"{ x( */ /* #endif x(){ if(x){ } fn x(){ x=[ ) x(func(){".split(), b'"""', b"def x():")
-COMMON_PROBES = (*COMMON_PROBES, b"case x:", b"x(function(){")
+COMMON_PROBES = (*COMMON_PROBES, b"case x:", b"x(function(){", b"x=`")
 LINE_PROBES = (
     b"",
     *b"{ x(){ x{ if(x){ x( x([ ({ x={ x=[ } }; ) ]) }) }); ); #endif #else x, x x: if(x): else: try:".split(),
