@@ -69,7 +69,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Complete; the exit code is 1 if every completion is blank."""
+    """Complete; the exit code is 1 if every completion is blank, except where nothing seems to be missing."""
     check_options(options)
     cursor = cursor_of(options)
     from cllm.generation.predict.prompt import Prompt
@@ -104,7 +104,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         before = "" if options.file is not None or prompt.suffix else cursor.prefix.decode("utf-8", "replace")
         print_completions(completions, before, options.explain, grammar is not None, bool(cursor.suffix.strip()))
-    return 0 if any(completion["text"].strip() for completion in completions) else 1
+    is_answered = bool(cursor.suffix.strip()) and all(each["valid"] is not False for each in completions)
+    return 0 if is_answered or any(each["text"].strip() for each in completions) else 1
 
 
 def print_completions(
