@@ -36,3 +36,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Cllm:
     done = cllm.train("--steps", "60", "--workers", "2", "--json")
     assert done.returncode == 0, done.stderr
     return cllm
+
+
+@pytest.fixture
+def own_git_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder in which git has no configuration but the test's own."""
+    for name in ("XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_DIR", "GIT_CEILING_DIRECTORIES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"

@@ -1,4 +1,4 @@
-"""Gaps: cursors in held-out files as people have them, of seven kinds, most of them with text to the right.
+"""Gaps: cursors in held-out files as people have them, of eight kinds, most of them with text to the right.
 
 `end_of_line`     the rest of a line is missing, the next line follows
 `before_closing`  text is missing before a bracket, quote or comment end that stays on the line

@@ -16,12 +16,11 @@ from cllm.syntax.grammars import language_with_grammar
 from cllm.syntax.words import first_word, is_word_byte, last_word
 
 MIN_REPEATED_BYTES = 2  # of the rest of the line: a single bracket may end both texts
-FAULTS = ("repeats", "closes", "breaks a name", "leaves an error", "has other line ends")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Judgement of one suggestion; `harm` is one of FAULTS, or empty."""
+    """Judgement of one suggestion; `harm` is the fault that was found first, or empty."""
 
     is_exact: bool
     is_silent: bool

@@ -43,7 +43,7 @@ def test_shares_count_what_is_replaced(folder: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_engines_replace_a_token(name: str, folder: Path) -> None:
-    if importlib.util.find_spec(ENGINES[name].library) is None:
+    if importlib.util.find_spec(ENGINES[name].module) is None:
         pytest.skip(f"{name} is not installed")
     (sample, *_) = load_samples(folder)["made-here"]
     engine = importlib.import_module(f"cllm.bench.secrets.{ENGINES[name].process}")

@@ -30,7 +30,7 @@ def bench_secrets(folder: Path, report: Reporter) -> dict[str, Any]:
     (positive samples by rule). UsageError: the samples are not usable. CllmError: an engine's process fails.
     """
     sources = load_samples(folder)
-    installed = {name: each for name, each in ENGINES.items() if importlib.util.find_spec(each.library)}
+    installed = {name: each for name, each in ENGINES.items() if importlib.util.find_spec(each.module)}
     engines = {}
     report.start_phase("secrets")
     for number, (name, engine) in enumerate(installed.items()):

@@ -1,12 +1,12 @@
-"""The engines that are compared: for each the library that it needs, and the sources whose rules are its own."""
+"""The engines that are compared: for each the module that it imports, and the sources whose rules are its own."""
 
 from typing import NamedTuple
 
 
 class Engine(NamedTuple):
-    """An engine: its library, the module of its process in this package, and the sources that it is not judged on."""
+    """An engine: the module that it imports, that of its process, and the sources that it is not judged on."""
 
-    library: str
+    module: str
     process: str
     own_sources: frozenset[str]
 
