@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cllm.corpus import Corpus
+from cllm.corpus.characters import is_continuation
 from cllm.syntax.delimiters import DELIMITER, scan_delimiters, track_delimiter
 
 MAX_LINES = 5  # missing lines of the kind `lines`
@@ -88,7 +89,7 @@ def _sampled_spans(
 
 def is_between_characters(text: bytes, *offsets: int) -> bool:
     """Whether none of the offsets is inside a UTF-8 character."""
-    return all(text[offset : offset + 1] < b"\x80" or text[offset] >= 0xC0 for offset in offsets)
+    return not any(is_continuation(text[offset]) for offset in offsets if offset < len(text))
 
 
 def _rest_of_line(text: bytes, position: int, _: np.random.Generator) -> Span | None:

@@ -140,7 +140,8 @@ class Completer:
             [replace(params, seed=params.seed + sample) for sample in range(num_samples)],
         )
         while remaining:
-            is_batched = repetition is None and isinstance(predictor, NetworkPredictor) and self.decoder is not None
+            is_unchecked = guide is None and repetition is None
+            is_batched = is_unchecked and isinstance(predictor, NetworkPredictor) and self.decoder is not None
             count = MAX_BATCH_SAMPLES if is_batched else 1
             chunk, remaining = remaining[:count], remaining[count:]
             for state in self._decode_states(predictor, chunk, stopping, repetition):

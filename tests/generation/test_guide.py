@@ -242,3 +242,11 @@ def test_a_comment_that_would_hide_what_is_below_is_a_probe_only_where_one_ends(
     assert not inside.fits(b"int a;") and inside.fits(b"/*")
     errors = [outside._probe_errors(index) for index in range(number + 1)]
     assert errors[0] == 0 and errors[number] == len(b"\nint g;\n/* a */\n")
+
+
+def test_several_guided_samples_of_the_network_are_those_of_single_calls(network_completer: Completer) -> None:
+    prompt = Prompt(prefix=b"int main_3(", path="a.c")
+    params = SamplingParams(max_tokens=12, temperature=1.0, until="tokens", valid=True)
+    several = network_completer.complete(prompt, params, 3)
+    alone = [network_completer.complete(prompt, replace(params, seed=seed))[0] for seed in range(3)]
+    assert [each.text for each in several] == [each.text for each in alone]

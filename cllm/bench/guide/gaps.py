@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from cllm.corpus.characters import is_continuation
+
 Kind = Literal["rest_of_line", "inside_line", "lines"]
 
 MAX_LINES = 5  # line ends in a gap of several lines
@@ -72,4 +74,4 @@ def _line_end(text: bytes, begin: int) -> int:
 
 
 def _is_inside_character(text: bytes, offset: int) -> bool:
-    return offset < len(text) and text[offset] & 0xC0 == 0x80
+    return offset < len(text) and is_continuation(text[offset])
