@@ -16,6 +16,7 @@ from cllm.generation.guide.guide import Guide, may_end_inside_quotes
 from cllm.generation.guide.probes import COMMON_PROBES
 from cllm.generation.guide.search import decode_lines
 from cllm.generation.guide.stopping import StoppingCriteria, indented_block_end
+from cllm.generation.predict.predictors import NetworkPredictor
 from cllm.syntax.closing import find_closing
 from cllm.syntax.error_count import count_errors
 from cllm.syntax.grammars import parse
@@ -244,9 +245,14 @@ def test_a_comment_that_would_hide_what_is_below_is_a_probe_only_where_one_ends(
     assert errors[0] == 0 and errors[number] == len(b"\nint g;\n/* a */\n")
 
 
-def test_several_guided_samples_of_the_network_are_those_of_single_calls(network_completer: Completer) -> None:
-    prompt = Prompt(prefix=b"int main_3(", path="a.c")
-    params = SamplingParams(max_tokens=12, temperature=1.0, until="tokens", valid=True)
-    several = network_completer.complete(prompt, params, 3)
-    alone = [network_completer.complete(prompt, replace(params, seed=seed))[0] for seed in range(3)]
-    assert [each.text for each in several] == [each.text for each in alone]
+def test_guided_samples_of_the_network_are_not_decoded_ahead_in_a_batch(
+    network_completer: Completer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forked(predictor: NetworkPredictor, count: int, decoder: object) -> list[NetworkPredictor]:
+        raise AssertionError("decoded in a batch")
+
+    monkeypatch.setattr(NetworkPredictor, "forked", forked)
+    params = SamplingParams(max_tokens=4, temperature=1.0, until="tokens", valid=True)
+    assert len(network_completer.complete(Prompt(prefix=b"int main_3(", path="a.c"), params, 3)) == 3
+    with pytest.raises(AssertionError, match="in a batch"):
+        network_completer.complete(Prompt(prefix=b"int main_3("), replace(params, valid=False), 3)
