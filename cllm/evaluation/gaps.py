@@ -1,4 +1,4 @@
-"""Gaps: cursors in held-out files as people have them, of eight kinds, most of them with text to the right.
+"""Gaps: cursors in files as people have them, of eight kinds, most of them with text to the right.
 
 `end_of_line`     the rest of a line is missing, the next line follows
 `before_closing`  text is missing before a bracket, quote or comment end that stays on the line
@@ -9,16 +9,15 @@
 `file_start`      the first line is missing
 `file_end`        the last line is missing; its indentation is left
 
-Positions are sampled uniformly over the bytes of the held-out files; `file_start` and `file_end` have one each.
+Positions are sampled uniformly over the bytes of the files; `file_start` and `file_end` have one each.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cllm.corpus import Corpus
 from cllm.corpus.characters import is_continuation
 from cllm.syntax.delimiters import DELIMITER, scan_delimiters, track_delimiter
 
@@ -50,23 +49,20 @@ Span = tuple[int, int]
 FindSpan = Callable[[bytes, int, np.random.Generator], Span | None]
 
 
-def draw_gaps(corpus: Corpus, count: int, seed: int) -> Iterator[Gap]:
-    """Yield up to `count` gaps of each kind in the held-out documents; fewer if the documents have not as many."""
-    texts = [corpus.text(document) for document in corpus.val]
+def draw_gaps(texts: Sequence[bytes], count: int, seed: int, kinds: Collection[str] = ()) -> Iterator[Gap]:
+    """Yield up to `count` gaps of each of `kinds`, by default all, in texts; fewer if these have not as many."""
     for number, (kind, find_span) in enumerate(SPANS.items()):
-        generator = np.random.default_rng([seed, number])
-        for document, span in _sampled_spans(texts, find_span, count, generator):
-            inserted = b"\n" if kind == "nothing_missing" else b""
-            yield Gap(kind=kind, document=document, begin=span[0], end=span[1], inserted=inserted)
-    whole_file: tuple[tuple[str, Callable[[bytes], Span]], ...] = (
-        ("file_start", _first_line),
-        ("file_end", _last_line),
-    )
-    for kind, find_line in whole_file:
-        spans = [(document, find_line(text)) for document, text in enumerate(texts) if text.strip()]
-        for index in np.random.default_rng([seed, len(SPANS)]).permutation(len(spans))[:count].tolist():
-            document, (begin, end) = spans[index]
-            yield Gap(kind=kind, document=document, begin=begin, end=end)
+        if not kinds or kind in kinds:
+            generator = np.random.default_rng([seed, number])
+            for document, span in _sampled_spans(texts, find_span, count, generator):
+                inserted = b"\n" if kind == "nothing_missing" else b""
+                yield Gap(kind=kind, document=document, begin=span[0], end=span[1], inserted=inserted)
+    for kind, find_line in WHOLE_FILE_SPANS.items():
+        if not kinds or kind in kinds:
+            spans = [(document, find_line(text)) for document, text in enumerate(texts) if text.strip()]
+            for index in np.random.default_rng([seed, len(SPANS)]).permutation(len(spans))[:count].tolist():
+                document, (begin, end) = spans[index]
+                yield Gap(kind=kind, document=document, begin=begin, end=end)
 
 
 def _sampled_spans(
@@ -171,4 +167,5 @@ SPANS: dict[str, FindSpan] = {
     "lines": _whole_lines,
     "nothing_missing": _opened_line,
 }
-KINDS = (*SPANS, "file_start", "file_end")
+WHOLE_FILE_SPANS: dict[str, Callable[[bytes], Span]] = {"file_start": _first_line, "file_end": _last_line}
+KINDS = (*SPANS, *WHOLE_FILE_SPANS)

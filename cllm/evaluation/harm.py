@@ -12,7 +12,7 @@ from cllm.evaluation.gaps import Gap
 from cllm.syntax.closing import find_closing
 from cllm.syntax.delimiters import num_closed, scan_delimiters
 from cllm.syntax.error_count import count_errors
-from cllm.syntax.grammars import language_with_grammar
+from cllm.syntax.file_language import language_of_file
 from cllm.syntax.words import first_word, is_word_byte, last_word
 
 MIN_REPEATED_BYTES = 2  # of the rest of the line: a single bracket may end both texts
@@ -95,7 +95,7 @@ def leaves_error(gap: Gap, text: bytes, path: str, suggested: bytes) -> bool:
     A suggestion for several lines may fill them in part, so it may have as many as the file with the gap. At the end
     of a file, a text that can be closed without errors is right, too.
     """
-    language = language_with_grammar(path)
+    language = language_of_file(path, text)
     if language is None:
         return False
     before, _, after = gap.split(text)

@@ -62,10 +62,6 @@ class PrefixParser:
         """Whether the prefix was parsed within the time limit; without it, nothing after it is an error."""
         return self._tree is not None
 
-    def prepare(self) -> None:
-        """Find the errors of the prefix ahead of the first check, half a millisecond for most files."""
-        _ = self._known_error_offsets
-
     @property
     def _known_error_offsets(self) -> set[int]:
         if self._known_errors is None:

@@ -1,14 +1,12 @@
 """`cllm bench guide`: gaps in real files, and how often their real text is refused."""
 
 import json
+from collections import Counter
 
 import pytest
 from commandline import Cllm
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cllm.bench.guide.benchmark import refusals
-from cllm.bench.guide.gaps import KINDS, MAX_LINES, draw_gaps
+from cllm.bench.guide.benchmark import KINDS, cursors_in, refusals
 from cllm.generation.guide.guide import Guide
 from cllm.progress import PlainReporter
 
@@ -28,18 +26,12 @@ class NoReport(PlainReporter):
         pass
 
 
-@given(st.lists(st.text(alphabet="aä\n ;", max_size=40).map(str.encode), max_size=3), st.integers(0, 9))
-def test_gaps_are_characters_of_their_texts_and_of_all_kinds_in_turn(texts: list[bytes], seed: int) -> None:
-    gaps = draw_gaps(texts, 12, seed)
-    assert len(gaps) == (12 if any(text.strip() for text in texts) else 0)
-    assert [(gap.kind, gap.has_suffix) for gap in gaps] == (list(KINDS) * 2 if gaps else [])
-    for gap in gaps:
-        text = texts[gap.text]
-        real = text[gap.begin : gap.end]
-        assert real.decode().strip() and text[gap.end :].decode() is not None
-        assert real.count(b"\n") <= (MAX_LINES if gap.kind == "lines" else 0)
-        if gap.kind != "inside_line":
-            assert gap.end == len(text) or text[gap.end] == ord("\n")
+def test_gaps_are_of_all_kinds_with_and_without_the_text_to_the_right() -> None:
+    found = cursors_in([C_FILE], 60, 0)
+    assert len(found) == 60 and Counter(gap.kind for gap, _ in found) == dict.fromkeys(KINDS, 12)
+    assert all(has_suffix for gap, has_suffix in found if gap.kind in ("before_closing", "inside_name"))
+    for kind in ("end_of_line", "line", "lines"):
+        assert [has_suffix for gap, has_suffix in found if gap.kind == kind].count(True) == 6
 
 
 def test_real_text_of_a_file_that_parses_is_not_refused() -> None:

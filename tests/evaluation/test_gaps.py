@@ -4,6 +4,8 @@ import re
 
 import pytest
 from commandline import make_repository
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cllm.corpus import Corpus, CorpusConfig, ingest
 from cllm.evaluation.gaps import KINDS, Gap, draw_gaps
@@ -17,21 +19,28 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def gaps(corpus: Corpus) -> list[Gap]:
-    return list(draw_gaps(corpus, 20, 0))
+def texts(corpus: Corpus) -> list[bytes]:
+    return [corpus.text(document) for document in corpus.val]
 
 
-def test_gaps_are_seeded_and_distinct(corpus: Corpus, gaps: list[Gap]) -> None:
-    assert gaps == list(draw_gaps(corpus, 20, 0))
-    assert gaps != list(draw_gaps(corpus, 20, 1))
+@pytest.fixture(scope="module")
+def gaps(texts: list[bytes]) -> list[Gap]:
+    return list(draw_gaps(texts, 20, 0))
+
+
+def test_gaps_are_seeded_and_distinct(texts: list[bytes], gaps: list[Gap]) -> None:
+    assert gaps == list(draw_gaps(texts, 20, 0))
+    assert gaps != list(draw_gaps(texts, 20, 1))
+    some = ("lines", "file_end")
+    assert list(draw_gaps(texts, 20, 0, some)) == [gap for gap in gaps if gap.kind in some]
     assert {gap.kind for gap in gaps} == set(KINDS)
     assert len({(gap.kind, gap.document, gap.begin, gap.end) for gap in gaps}) == len(gaps)
     assert all(sum(gap.kind == kind for gap in gaps) <= 20 for kind in KINDS)
 
 
-def test_each_kind_of_gap_is_what_it_says(corpus: Corpus, gaps: list[Gap]) -> None:
+def test_each_kind_of_gap_is_what_it_says(texts: list[bytes], gaps: list[Gap]) -> None:
     for gap in gaps:
-        text = corpus.text(corpus.val[gap.document])
+        text = texts[gap.document]
         before, missing, after = gap.split(text)
         current, rest = before.rpartition(b"\n")[2], after.partition(b"\n")[0]
         if gap.kind == "nothing_missing":
@@ -49,6 +58,12 @@ def test_each_kind_of_gap_is_what_it_says(corpus: Corpus, gaps: list[Gap]) -> No
             assert (current[-1:] + missing + rest[:1]).decode().isidentifier()
         assert gap.kind != "file_start" or before == b""
         assert gap.kind != "file_end" or after.strip() == b""
+
+
+@given(st.lists(st.text(alphabet="aä\n ;(}", max_size=40).map(str.encode), max_size=3), st.integers(0, 9))
+def test_gaps_in_any_texts_are_whole_characters(texts: list[bytes], seed: int) -> None:
+    for gap in draw_gaps(texts, 3, seed):
+        assert all(part.decode() is not None for part in gap.split(texts[gap.document]))
 
 
 TEXT = b"int first(int one) {\n  return one + 1;\n}\n"

@@ -31,7 +31,7 @@ def bench_cursors(root: Path, count: int, seed: int, report: Reporter) -> dict[s
         raise UsageError(f"-n {count} is not between 1 and {MAX_GAPS:,}")
     scored_model, machine = open_scored_model(current_run_of(root)), detect_machine()
     corpus = Corpus.open(scored_model.corpus)
-    gaps = list(draw_gaps(corpus, count, seed))
+    gaps = list(draw_gaps([corpus.text(document) for document in corpus.val], count, seed))
     if not gaps:
         raise UsageError(f"{root} has no held-out files to complete in")
     common = {"model": str(scored_model.model), "memory": str(scored_model.memory), "corpus": str(scored_model.corpus)}

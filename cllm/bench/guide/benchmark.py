@@ -7,15 +7,16 @@ of the guide. A text that is not refused may still not parse; the search for a c
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Literal
 
-from cllm.bench.guide.gaps import Gap, draw_gaps
 from cllm.bench.shared.config import machine_report
 from cllm.corpus import Corpus
 from cllm.errors import UsageError
+from cllm.evaluation.gaps import Gap, draw_gaps
 from cllm.generation.guide.guide import Guide
 from cllm.machine import detect_machine
 from cllm.progress import Reporter
@@ -25,6 +26,8 @@ from cllm.workspace.run import current_run_of
 Verdict = Literal["allowed", "unparsed", "refused"]
 
 MAX_GAPS = 100_000  # for each language
+KINDS = ("end_of_line", "before_closing", "inside_name", "line", "lines")
+WITHIN_LINE = ("before_closing", "inside_name")  # without the text to the right, their line would be cut
 
 
 def bench_guide(root: Path, count: int, seed: int, report: Reporter) -> dict[str, Any]:
@@ -56,16 +59,16 @@ def refusals(texts: dict[str, bytes], count: int, seed: int, report: Reporter) -
     examples = list[dict[str, Any]]()
     for language, paths in sorted(paths_of.items()):
         report.start_phase(language)
-        gaps, times = draw_gaps([texts[path] for path in paths], count, seed), list[float]()
+        gaps, times = cursors_in([texts[path] for path in paths], count, seed), list[float]()
         verdicts = Counter[Verdict]()
-        for number, gap in enumerate(gaps):
+        for number, (gap, has_suffix) in enumerate(gaps):
             report.update(number / len(gaps), f"gap {number} of {len(gaps)}")
             began = time.perf_counter()
-            verdict = verdict_on_real_text(language, texts[paths[gap.text]], gap)
+            verdict = verdict_on_real_text(language, texts[paths[gap.document]], gap, has_suffix)
             times.append(time.perf_counter() - began)
             verdicts[verdict] += 1
             if verdict != "allowed":
-                examples.append({"language": language, "verdict": verdict, **_example(texts, paths[gap.text], gap)})
+                examples.append({"language": language, "verdict": verdict, **_example(texts, paths[gap.document], gap)})
         found["gaps"][language] = len(gaps)
         found["real_refused"][language] = verdicts["refused"] / len(gaps)
         found["real_unparsed"][language] = (verdicts["refused"] + verdicts["unparsed"]) / len(gaps)
@@ -74,10 +77,19 @@ def refusals(texts: dict[str, bytes], count: int, seed: int, report: Reporter) -
     return {**found, **{name: [each for each in examples if each["verdict"] == name] for name in names}}
 
 
-def verdict_on_real_text(language: str, text: bytes, gap: Gap) -> Verdict:
+def cursors_in(texts: Sequence[bytes], count: int, seed: int) -> list[tuple[Gap, bool]]:
+    """Up to `count` gaps of KINDS in texts, and whether the text to the right is given: at every other end of a line.
+
+    Each kind has the same number of gaps, but for rounding and for texts that have not as many.
+    """
+    gaps = draw_gaps(texts, -(-count // len(KINDS)), seed, KINDS)
+    return [(gap, gap.kind in WITHIN_LINE or number % 2 == 0) for number, gap in enumerate(gaps)][:count]
+
+
+def verdict_on_real_text(language: str, text: bytes, gap: Gap, has_suffix: bool) -> Verdict:
     """Return whether one of a completion's checks refuses the real text of a gap, or cannot parse it."""
     real = text[gap.begin : gap.end]
-    guide = Guide(language, text[: gap.begin], text[gap.end :] if gap.has_suffix else b"").prepared()
+    guide = Guide(language, text[: gap.begin], text[gap.end :] if has_suffix else b"").prepared()
     ends = [place + 1 for place in range(len(real)) if real.startswith(b"\n", place)]
     parts = [*(real[:end] for end in ends), real]
     if any(guide.error_offset(part, is_line=True) is not None for part in parts) or not guide.fits(real):

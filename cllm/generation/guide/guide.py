@@ -62,15 +62,24 @@ class Guide:
         self.language = language
         self.budget: TimeBudget = (budget or TimeBudget()) if previous is None else previous.budget
         self.budget.restart(PREPARE_SECONDS)
-        self._before, self._after = terminate_macros(
-            language, prefix[-MAX_CONTEXT_BYTES:], suffix[:MAX_CONTEXT_BYTES], self.budget
-        )
+        self._source = prefix[-MAX_CONTEXT_BYTES:], suffix[:MAX_CONTEXT_BYTES]
+        self._before, self._after = self._with_macros_terminated(previous)
         self._rest_of_line = self._after.partition(b"\n")[0].rstrip(b"\r")
         self._file_context: FileContext = FileContext(
             language, self._before, self._after, previous._file_context if previous is not None else None, self.budget
         )
         self._prefix_parser = self._prefix_parser_after(previous)
         self.budget.restart(CALL_SECONDS)
+
+    def _with_macros_terminated(self, previous: "Guide | None") -> tuple[bytes, bytes]:
+        """The source with `;` after statement macros; what was found is kept while a line that has begun is typed."""
+        before, after = self._source
+        if previous is not None and previous.language == self.language and previous._source[1] == after:
+            old = previous._source[0]
+            appended = before[len(old) :]
+            if before.startswith(old) and b"\n" not in appended and old.rpartition(b"\n")[2].strip():
+                return previous._before + appended, previous._after
+        return terminate_macros(self.language, before, after, self.budget)
 
     def _prefix_parser_after(self, previous: "Guide | None") -> PrefixParser:
         if previous is None or previous.language != self.language or not self._before.startswith(previous._before):
@@ -81,7 +90,6 @@ class Guide:
     def prepared(self) -> Self:
         """Return itself, after parsing the file ahead of the first check."""
         self.budget.restart(PREPARE_SECONDS)
-        self._prefix_parser.prepare()
         if self._after.strip():
             self._file_context.prepare()
             self.budget.restart(PROBE_SECONDS)

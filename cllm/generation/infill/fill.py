@@ -16,10 +16,9 @@ MAX_FILL_BRANCHES = 4  # lines that are proposed
 MAX_BRANCHED_STEPS = 4  # first steps of a line that are decoded otherwise
 MAX_CHECKED = 3  # candidates of a proposed line that are checked
 MIN_REPRODUCED_BYTES = 4  # of the rest of the line: a proposal that has them has passed the gap's end
-# A line is written if NOTHING_FACTOR times the cost of the next line right after the line above exceeds its cost after
-# the written line, BLANK_SHARE of its cost after a blank line, and MIN_GAIN_BITS: that is, if the next line is less
-# expected where it stands than elsewhere. They separate missing lines from opened ones best (docs/LOG.md).
-NOTHING_FACTOR, BLANK_SHARE, MIN_GAIN_BITS = 2.0, 0.5, 6.5
+# Bits by which the next line must cost more where it stands than after the written line and after a blank line, both
+# gains added: where a line is missing, anything else before it is likelier (docs/LOG.md).
+MIN_GAIN_BITS = -0.5
 
 
 def decode_fill(state: DecodeState, guide: Guide | None, right: RightContext) -> Iterator[Progress]:
@@ -114,5 +113,5 @@ def _is_missing(line: bytes, right: RightContext) -> bool:
     """Whether a proposed line is likelier than that nothing is missing; no file begins with a blank line."""
     if not right.prefix.strip():
         return True
-    (_, after_line), (_, after_blank) = right.costs_on_line(line), right.costs_on_line(b"")
-    return NOTHING_FACTOR * right.cost_below_nothing > after_line + BLANK_SHARE * after_blank + MIN_GAIN_BITS
+    bits_left = 2 * right.cost_below_nothing - MIN_GAIN_BITS - right.costs_on_line(line)[1]
+    return bits_left > 0 and bits_left > right.costs_on_line(b"")[1]
