@@ -16,9 +16,9 @@ MAX_FILL_BRANCHES = 4  # lines that are proposed
 MAX_BRANCHED_STEPS = 4  # first steps of a line that are decoded otherwise
 MAX_CHECKED = 3  # candidates of a proposed line that are checked
 MIN_REPRODUCED_BYTES = 4  # of the rest of the line: a proposal that has them has passed the gap's end
-# Bits by which the next line must cost more where it stands than after the written line and after a blank line, both
-# gains added: where a line is missing, anything else before it is likelier (docs/LOG.md).
-MIN_GAIN_BITS = -0.5
+# Bits by which the next line must cost less after a written line, where the cursor's line has text: 2% of unfinished
+# lines stay as they are, and 67% of finished ones.
+MIN_GAIN_IN_LINE = 2.0
 
 
 def decode_fill(state: DecodeState, guide: Guide | None, right: RightContext) -> Iterator[Progress]:
@@ -113,5 +113,4 @@ def _is_missing(line: bytes, right: RightContext) -> bool:
     """Whether a proposed line is likelier than that nothing is missing; no file begins with a blank line."""
     if not right.prefix.strip():
         return True
-    bits_left = 2 * right.cost_below_nothing - MIN_GAIN_BITS - right.costs_on_line(line)[1]
-    return bits_left > 0 and bits_left > right.costs_on_line(b"")[1]
+    return right.gain_below(line) > (0.0 if right.is_on_blank_line else MIN_GAIN_IN_LINE)

@@ -4,17 +4,23 @@ The predictor prices a candidate together with what follows it: the less the tex
 the better the candidate fits (a maximum a posteriori estimate by a left-to-right model). "Nothing" is a candidate, too.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
+
+import numpy as np
 
 from cllm.generation.infill.known_text import MAX_NAME_BYTES, KnownText
 from cllm.syntax.delimiters import num_closed, scan_delimiters
 from cllm.syntax.words import first_word, is_word_byte, last_word
 
 MAX_REST_BYTES = 24  # of the rest of the line that are priced
-MAX_BELOW_BYTES = 40  # of the next line that are priced
+MAX_BELOW_BYTES = 40  # of the next line that are priced: more tell missing lines no better
+# Lines that stand for all that were not proposed: what a missing line most often does is to separate, to end or to
+# open a block. With them, 30% instead of 36% of missing lines stay empty, at equally many opened ones (docs/LOG.md).
+TYPICAL_LINES = (b"", b"}", b"if (x) {", b"if x:")
 
 
 class GapCosts(Protocol):
@@ -68,15 +74,17 @@ class RightContext:
         line, below = self.gap_costs([text.rstrip(b"\n") + self.rest + b"\n", self.below[:MAX_BELOW_BYTES]])
         return line, below
 
-    @cached_property
-    def cost_below_nothing(self) -> float:
-        """Cost of the next line if nothing is missing before it.
+    def gain_below(self, line: bytes) -> float:
+        """Bits by which the next line costs less after a missing line than where it stands.
 
-        A blank line at the cursor was opened, and is left out. In a line with text, the line's end has its cost, too.
+        A blank line at the cursor was opened, and is left out; `line` and TYPICAL_LINES are equally probable instead of
+        it (a log likelihood ratio). In a line with text, only `line` is, and the line's end has its cost, too.
         """
-        if self.is_on_blank_line:
-            return self.gap_costs([b"", self.below[:MAX_BELOW_BYTES]], len(self.line_before))[1]
-        return sum(self.costs_on_line(b""))
+        if not self.is_on_blank_line:
+            return sum(self.costs_on_line(b"")) - self.costs_on_line(line)[1]
+        below_nothing = self.gap_costs([b"", self.below[:MAX_BELOW_BYTES]], len(self.line_before))[1]
+        gains = [below_nothing - self.costs_on_line(missing)[1] for missing in (line, *TYPICAL_LINES)]
+        return float(np.logaddexp2.reduce(gains)) - math.log2(len(gains))
 
     def leaves_blank(self, text: bytes) -> bool:
         """Whether a text leaves the cursor's line blank."""
