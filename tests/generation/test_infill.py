@@ -21,7 +21,7 @@ FUNCTION = b"""int load_%(name)s(struct table *table, int index) {
 }
 
 """
-NAMES = [b"apple", b"pear", b"plum", b"cherry", b"lemon", b"melon", b"grape", b"olive", b"fig", b"date"]
+NAMES = b"apple pear plum cherry lemon melon grape olive fig date lime kiwi mango papaya guava quince".split()
 TEXT = b"".join(FUNCTION % {b"name": name, b"number": number} for number, name in enumerate(NAMES))
 TOKENIZER = Tokenizer.train([TEXT], 420)
 NEW = FUNCTION % {b"name": b"peach", b"number": 11}
