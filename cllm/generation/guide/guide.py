@@ -16,6 +16,7 @@ from typing import Self
 from cllm.generation.guide.file_context import FileContext
 from cllm.syntax.balance import PREPROCESSED
 from cllm.syntax.closing import CLOSING_BRACKETS, bracket_closers, min_errors, open_brackets
+from cllm.syntax.condense import condense
 from cllm.syntax.error_count import count_errors
 from cllm.syntax.macros import terminate_macros
 from cllm.syntax.prefix_parser import MULTILINE_DELIMITERS, PrefixParser, is_inside_delimiters
@@ -63,7 +64,7 @@ class Guide:
         self.budget: TimeBudget = (budget or TimeBudget()) if previous is None else previous.budget
         self.budget.restart(PREPARE_SECONDS)
         self._source = prefix[-MAX_CONTEXT_BYTES:], suffix[:MAX_CONTEXT_BYTES]
-        self._before, self._after = self._with_macros_terminated(previous)
+        self._before, self._after = self._parsed_text(previous)
         self._rest_of_line = self._after.partition(b"\n")[0].rstrip(b"\r")
         self._file_context: FileContext = FileContext(
             language, self._before, self._after, previous._file_context if previous is not None else None, self.budget
@@ -71,15 +72,18 @@ class Guide:
         self._prefix_parser = self._prefix_parser_after(previous)
         self.budget.restart(CALL_SECONDS)
 
-    def _with_macros_terminated(self, previous: "Guide | None") -> tuple[bytes, bytes]:
-        """The source with `;` after statement macros; what was found is kept while a line that has begun is typed."""
+    def _parsed_text(self, previous: "Guide | None") -> tuple[bytes, bytes]:
+        """The text around the cursor as it is parsed: condensed, with `;` after statement macros.
+
+        What was found is kept while a line that has begun is typed.
+        """
         before, after = self._source
         if previous is not None and previous.language == self.language and previous._source[1] == after:
             old = previous._source[0]
             appended = before[len(old) :]
             if before.startswith(old) and b"\n" not in appended and old.rpartition(b"\n")[2].strip():
                 return previous._before + appended, previous._after
-        return terminate_macros(self.language, before, after, self.budget)
+        return condense(self.language, *terminate_macros(self.language, before, after, self.budget), self.budget)
 
     def _prefix_parser_after(self, previous: "Guide | None") -> PrefixParser:
         if previous is None or previous.language != self.language or not self._before.startswith(previous._before):

@@ -1,0 +1,104 @@
+"""A shorter text that parses like a file around a cursor: complete items far from the cursor are left out.
+
+After an item of a list (a statement, a definition, a member), a parser is in the state in which it was before it, and
+an item without errors has all its brackets. So without such items, the file has the same errors (at 99.0% of 303 places
+in libuv and in redis, at all in five other repositories), and is parsed in a third to a fifth of the time.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tree_sitter import Node, Tree
+
+from cllm.syntax.error_count import count_errors_in
+from cllm.syntax.grammars import parse
+from cllm.syntax.time_budget import TimeBudget
+
+KEPT_BYTES = 2_048  # before and after the cursor
+# Nodes whose named children are the items of a list; an item may also be left out of what the parser has not completed.
+LISTS = {"module", "program", "source_file", "translation_unit"}
+LISTS |= {"block", "compound_statement", "statement_block", "statement_list"}
+LISTS |= {"class_body", "declaration_list", "field_declaration_list", "interface_body", "match_block"}
+LISTS |= {"preproc_elif", "preproc_else", "preproc_if", "preproc_ifdef"}
+ITEM_SUFFIXES = ("_definition", "declaration", "_item", "_statement")
+Span = tuple[int, int]
+
+
+class Reading(NamedTuple):
+    """A parsed text around a cursor."""
+
+    num_errors: int
+    left: bytes
+    right: bytes
+    tree: Tree
+
+
+def condense(language: str, before: bytes, after: bytes, budget: TimeBudget | None = None) -> tuple[bytes, bytes]:
+    """Return `before` and `after` a cursor without the complete items that are more than KEPT_BYTES away.
+
+    They are returned as they are if they have more errors otherwise, or if parsing takes longer than `budget`.
+    """
+    if len(before) <= KEPT_BYTES and len(after) <= KEPT_BYTES:
+        return before, after
+    reading = _best_reading(language, before, after, budget)
+    if reading is None:
+        return before, after
+    spans = list(_far_items(reading))
+    left, right = _without(reading.left, spans, 0), _without(reading.right, spans, len(reading.left))
+    condensed = _read(language, left, right, budget)
+    if condensed is None or condensed.num_errors > reading.num_errors:
+        return before, after
+    return left + before[len(reading.left) :], after[: len(after) - len(reading.right)] + right
+
+
+def _best_reading(language: str, before: bytes, after: bytes, budget: TimeBudget | None) -> Reading | None:
+    """The text without the cursor's line, which may be unfinished; with it, if that has fewer errors."""
+    line_start, line_end = before.rfind(b"\n") + 1, after.find(b"\n")
+    found = _read(language, before[:line_start], after[line_end + 1 :] if line_end >= 0 else b"", budget)
+    if found is None or found.num_errors == 0:
+        return found
+    whole = _read(language, before, after, budget)
+    return whole if whole is not None and whole.num_errors < found.num_errors else found
+
+
+def _read(language: str, left: bytes, right: bytes, budget: TimeBudget | None) -> Reading | None:
+    tree = parse(language, left + right, budget)
+    return None if tree is None else Reading(count_errors_in(tree), left, right, tree)
+
+
+def _far_items(reading: Reading) -> Iterator[Span]:
+    """Yield, in order, the lines of complete items that are more than KEPT_BYTES away from the cursor."""
+    text, cursor = reading.left + reading.right, len(reading.left)
+    begin, end = cursor - KEPT_BYTES, cursor + KEPT_BYTES
+    nodes = [reading.tree.root_node]
+    while nodes:
+        node = nodes.pop()
+        if begin < node.end_byte and node.start_byte < end:
+            nodes += reversed(node.children)
+        elif node.is_named and not node.has_error and _is_item(node) and (lines := _lines_of(node, text)):
+            yield lines
+
+
+def _is_item(node: Node) -> bool:
+    parent = node.parent
+    if parent is None:
+        return False
+    return parent.type in LISTS or (parent.is_error and node.type.endswith(ITEM_SUFFIXES))
+
+
+def _lines_of(node: Node, text: bytes) -> Span | None:
+    """The lines of a node with their ends, or None if they hold more than the node."""
+    begin, end = text.rfind(b"\n", 0, node.start_byte) + 1, text.find(b"\n", node.end_byte)
+    if end < 0 or text[begin : node.start_byte].strip() or text[node.end_byte : end].strip():
+        return None
+    return begin, end + 1
+
+
+def _without(text: bytes, spans: list[Span], offset: int) -> bytes:
+    """The text that begins at `offset` without the spans in it."""
+    kept, position = list[bytes](), 0
+    for begin, end in spans:
+        if offset <= begin and end <= offset + len(text):
+            kept.append(text[position : begin - offset])
+            position = end - offset
+    return b"".join([*kept, text[position:]])
