@@ -21,10 +21,9 @@ def test_any_cursor_sees_whole_characters_and_lf(text: str, cursor: int) -> None
     before, after = content[:cursor], content[cursor:]
     prefix, suffix = as_learned(before, after)
     assert b"\r" not in prefix + suffix
-    assert (
-        prefix.decode() + suffix.decode()
-        == to_lf(before.decode(errors="ignore").encode() + after.decode(errors="ignore").encode()).decode()
-    )
+    halves = [part.decode(errors="ignore").encode() for part in (before, after)]
+    parts = [content] if halves == [before, after] else halves  # a character that is cut in two separates line ends
+    assert prefix.decode() + suffix.decode() == "".join(to_lf(part).decode() for part in parts)
 
 
 @pytest.mark.parametrize(
