@@ -11,6 +11,7 @@ import torch
 from cllm.background_iterator import background_iterator
 from cllm.config import check_choice
 from cllm.generation.completion import Completion, stream
+from cllm.generation.guide.customs import Customs
 from cllm.generation.guide.decode_state import DecodeState, decode_interleaved
 from cllm.generation.guide.guide import Guide
 from cllm.generation.guide.repetition import Repetition
@@ -130,6 +131,8 @@ class Completer:
         """As `complete`, with an entered predictor of the prompt and an optional guide."""
         guide = guide if params.valid else None
         known = KnownText(prompt.prefix, prompt.suffix, self.memory)
+        if guide is not None:
+            guide.customs = Customs(guide.language, known.places)
         right = self._right_context(prompt, predictor, known)
         repetition = Repetition(prompt.prefix, known.has_text) if params.until != "tokens" else None
         stopping = StoppingCriteria(

@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import chain, islice
 from typing import Self
 
+from cllm.generation.guide.customs import Customs
 from cllm.generation.guide.file_context import FileContext
 from cllm.syntax.balance import PREPROCESSED
 from cllm.syntax.closing import CLOSING_BRACKETS, bracket_closers, min_errors, open_brackets
@@ -61,6 +62,7 @@ class Guide:
         `budget`: with the clock of all time limits, those of this module; a previous guide's is kept.
         """
         self.language = language
+        self.customs: Customs | None = None  # lines that count as right though they do not parse
         self.budget: TimeBudget = (budget or TimeBudget()) if previous is None else previous.budget
         self.budget.restart(PREPARE_SECONDS)
         self._source = prefix[-MAX_CONTEXT_BYTES:], suffix[:MAX_CONTEXT_BYTES]
@@ -116,12 +118,19 @@ class Guide:
         return self.parses(generated) or not self._is_unbalanced_by(generated)
 
     def tolerates(self, generated: bytes) -> bool:
-        """Whether a text that does not parse is not refused, and the grammar is no judge at the cursor."""
+        """Whether a text is not refused where the grammar is no judge, at the cursor or of its line."""
         self.budget.restart(REPAIR_SECONDS)
-        return self._is_tolerated(generated)
+        return (self._is_no_judge and self._is_not_refused(generated)) or self.is_customary(generated)
 
-    def _is_tolerated(self, generated: bytes) -> bool:
-        if not self._is_no_judge or self._is_wrong(generated, True) or self._is_unbalanced_by(generated):
+    def is_customary(self, generated: bytes) -> bool:
+        """Whether the last line of a text that is not refused is like lines of the repository that do not parse."""
+        if self.customs is None or not generated.strip():
+            return False
+        line = (self._before + self._completed_line(generated.rstrip(b"\n"))).rpartition(b"\n")[2]
+        return self.customs.have(line, self.budget) and self._is_not_refused(generated)
+
+    def _is_not_refused(self, generated: bytes) -> bool:
+        if self._is_wrong(generated, True) or self._is_unbalanced_by(generated):
             return False
         return not self.budget.is_spent
 
@@ -220,7 +229,7 @@ class Guide:
         closed in its place would mean something else.
         """
         self.budget.restart(REPAIR_SECONDS)
-        if self._is_tolerated(generated) or self._is_right(generated):
+        if (self._is_no_judge and self._is_not_refused(generated)) or self._is_right(generated):
             return generated
         error_offset = self.syntax_error_offset(generated, is_line=False)
         kept = generated if error_offset is None else generated[:error_offset]

@@ -142,7 +142,7 @@ def _suspect_steps(state: DecodeState, guide: Guide | None, num_committed: int) 
     if guide is None:
         return None
     error_offset = guide.syntax_error_offset(text, is_line=True)
-    if error_offset is not None:
+    if error_offset is not None and not guide.is_customary(text):
         step_index = max(
             (step_index for step_index, step in enumerate(state.steps) if len(step.text_before) <= error_offset),
             default=0,
@@ -150,5 +150,6 @@ def _suspect_steps(state: DecodeState, guide: Guide | None, num_committed: int) 
         return max(num_committed, step_index - BACKTRACK_STEPS), step_index
     if not state.finish_reason:
         return None if guide.accepts(text) else (num_committed, last)
-    is_right = state.finish_reason == "stop" and text.strip() and guide.parses(text) and guide.accepts(text)
+    is_whole = state.finish_reason == "stop" and text.strip() and guide.accepts(text)
+    is_right = is_whole and (guide.parses(text) or guide.is_customary(text))
     return None if is_right else (num_committed, last)

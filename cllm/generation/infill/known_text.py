@@ -1,6 +1,7 @@
 """What occurs in the repository or in the file at the cursor: names and texts."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cllm.memory.memory import Memory
@@ -25,6 +26,22 @@ class KnownText:
         if text in self.prefix or text in self.suffix:
             return True
         return memory is not None and bool(memory.index.positions(memory.text, text, len(text)))
+
+    def places(self, text: bytes) -> Iterator[tuple[bytes, int]]:
+        """Yield where a text occurs at the start of a line of the file, without the cursor's line, and in the memory.
+
+        Each place is the text of its file, and an offset in that.
+        """
+        line_start, line_end = self.prefix.rfind(b"\n") + 1, self.suffix.find(b"\n")
+        others = self.prefix[:line_start] + (self.suffix[line_end + 1 :] if line_end >= 0 else b"")
+        for found in re.finditer(rb"^[ \t]*(%b)" % re.escape(text), others, re.MULTILINE):
+            yield others, found.start(1)
+        if self.memory is None:
+            return
+        for end in self.memory.index.positions(self.memory.text, text, len(text)):
+            source = self.memory.index.source_at(end)
+            if source is not None:
+                yield self.memory.text[source.begin : source.end].tobytes(), end - len(text) - source.begin
 
     def has_name(self, name: bytes) -> bool:
         """Whether a name occurs as a whole word."""

@@ -1,0 +1,85 @@
+"""What a repository does though its grammar cannot parse it: macros with a block, newer syntax, dialects.
+
+A line that does not parse counts as right if the repository has a line of the same form that begins with the same word,
+and the grammar rejects that line, too. The form of a line is what remains of it without names, numbers, strings and the
+contents of brackets: `each(p, list) {` and `each(node, &head->next) {` are both `each() {`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from tree_sitter import Tree
+
+from cllm.syntax.grammars import parse
+from cllm.syntax.time_budget import TimeBudget
+
+MAX_CHECKED_LINES = 3  # of the same form, whose files are parsed
+MAX_DOCUMENT_BYTES = 1 << 18  # of a file that is parsed
+FIRST_WORD = re.compile(rb"[^\s\w]*[\w\x80-\xff]+\W?")  # of a line, with what precedes it and the next byte
+STRING = re.compile(rb"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
+PARENTHESES, SQUARE_BRACKETS = re.compile(rb"\([^()]*\)"), re.compile(rb"\[[^\[\]]*\]")
+WORD = re.compile(rb"[\w\x80-\xff]+")
+
+
+@dataclass(frozen=True)
+class Customs:
+    """Lines of the repository and of the file at the cursor that the grammar of a language rejects.
+
+    `find_places`: yields the places of a text, each as (text of its file, offset in that text).
+    """
+
+    language: str
+    find_places: Callable[[bytes], Iterable[tuple[bytes, int]]]
+
+    def have(self, line: bytes, budget: TimeBudget) -> bool:
+        """Whether there is a line like this one that does not parse either; False if not known in time."""
+        first_word, wanted = FIRST_WORD.match(line.strip()), form_of(line)
+        if first_word is None:
+            return False
+        num_checked = 0
+        for text, position in self.find_places(first_word[0]):
+            begin, end = text.rfind(b"\n", 0, position) + 1, text.find(b"\n", position)
+            if (
+                end < 0
+                or len(text) > MAX_DOCUMENT_BYTES
+                or text[begin:position].strip()
+                or form_of(text[begin:end]) != wanted
+            ):
+                continue
+            tree = parse(self.language, text, budget)
+            if tree is None:
+                return False
+            if has_error_between(tree, position, end):
+                return True
+            num_checked += 1
+            if num_checked == MAX_CHECKED_LINES:
+                return False
+        return False
+
+
+def form_of(line: bytes) -> bytes:
+    """The form of a line: its first word, then its signs, with `w` for each other word."""
+    text, count = STRING.sub(b"w", line.strip()), 1
+    while count:
+        text, in_parentheses = PARENTHESES.subn(b"\x01", text)
+        text, in_square_brackets = SQUARE_BRACKETS.subn(b"\x02", text)
+        count = in_parentheses + in_square_brackets
+    first = WORD.search(text)
+    end = first.end() if first else 0
+    return b"".join((text[:end] + WORD.sub(b"w", text[end:])).split())
+
+
+def has_error_between(tree: Tree, begin: int, end: int) -> bool:
+    """Whether an error begins in bytes `begin` to `end` of a tree's text, or a token is missing there."""
+    return any(begin <= place <= end for place in error_offsets(tree))
+
+
+def error_offsets(tree: Tree) -> Iterator[int]:
+    """Yield where the ERROR and MISSING nodes of a tree begin."""
+    nodes = [tree.root_node]
+    while nodes:
+        node = nodes.pop()
+        if node.is_error or node.is_missing:
+            yield node.start_byte
+        nodes += [child for child in node.children if child.has_error or child.is_missing]
