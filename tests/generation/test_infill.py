@@ -158,3 +158,19 @@ def test_name_middles_complete_a_split_name_to_a_known_one(completer: Completer)
     assert known.name_middles(b"re", b"lease") == [], "nothing is missing in it"
     assert known.name_middles(b"xy", b"z") == []
     assert right(b"con", b"ig()").name_middles == [b"f"] and right(b"con", b"(ig)").name_middles == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "is_own"),
+    [
+        (b"  a;\n  ", b"\n  b;\n", False),
+        (b"  a;\n  ", b"\n}\n", False),
+        (b"a {\n  ", b"\n\n  b;\n", False),
+        (b"a {\n", b"\n  b;\n", False),
+        (b"a {\n ", b"\n  b;\n", True),
+        (b"a {\n\n   ", b"\n  b;\n", True),
+        (b"\n  ", b"\nb", True),
+    ],
+)
+def test_an_opened_line_has_the_indentation_of_a_neighbour(prefix: bytes, suffix: bytes, is_own: bool) -> None:
+    assert right(prefix, suffix).has_own_indentation == is_own

@@ -111,6 +111,6 @@ def _propose_line(state: DecodeState, guide: Guide | None, right: RightContext) 
 
 def _is_missing(line: bytes, right: RightContext) -> bool:
     """Whether a proposed line is likelier than that nothing is missing; no file begins with a blank line."""
-    if not right.prefix.strip():
-        return True
-    return right.gain_below(line) > (0.0 if right.is_on_blank_line else MIN_GAIN_IN_LINE)
+    if not right.is_on_blank_line:
+        return right.gain_below(line) > MIN_GAIN_IN_LINE
+    return not right.prefix.strip() or right.has_own_indentation or right.gain_below(line) > 0

@@ -65,6 +65,14 @@ class RightContext:
         end = text.find(b"\n", len(text) - len(text.lstrip()))
         return text if end < 0 else text[: end + 1]
 
+    @property
+    def has_own_indentation(self) -> bool:
+        """Whether the cursor's blank line is indented unlike the lines above and below: an opened line is like one."""
+        above = self.prefix[: len(self.prefix) - len(self.line_before)].rstrip().rpartition(b"\n")[2]
+        neighbours = (above, self.below.lstrip(b"\n"))
+        indentations = [line[: len(line) - len(line.lstrip(b" \t"))] for line in neighbours]
+        return self.line_before not in [b"", *indentations]
+
     def cost_within_line(self, text: bytes) -> float:
         """Cost in bits of a text within a line and of the beginning of the rest of the line, which are one text."""
         return sum(self.gap_costs([text + (self.rest + b"\n")[:MAX_REST_BYTES]]))
