@@ -38,6 +38,7 @@ _REST = re.compile(
     rb"(?:[ \t]*[|>]-?\r?\n)?)\s{0,40}"
     rb"|(?P<element>>\s{0,40})"
     rb"|(?P<attribute>\s{1,40}[\"']?value[\"']?\s{0,4}[=:]\s{0,4})"
+    rb"|(?P<default>\s{0,4}\{\s{1,40}(?:[a-z_]{1,20}\s{0,20}=[^\n]{0,200}\n\s{0,40}){0,3}default\s{0,20}=\s{0,4})"
     rb"|(?P<comma>\s{0,4},\s{0,40})"
     rb"|(?P<call>[ ]?\(\s{0,40})"
     rb"|(?P<space>[ \t]{1,8}))"
@@ -56,7 +57,9 @@ _PASSWORD_NAME = re.compile(rb"(?i)pass|pwd|pw$")
 _SIGNS = re.compile(rb"([^\s\"'`,;\\]{12,64})(?=[\"'`]?[ \t\r]*(?:\n|\Z))")  # password = x#9$q(!v&2
 _COMPARED = re.compile(rb"([\"'])([^\"'\\\n]{8,300})\1[ ]?[=!]==?[ ]?([\w.$-]{1,60})")  # "value" == password
 _COMPARED_MARKS = (b'" ==', b'" !=', b"' ==", b"' !=")
-_JOINED = re.compile(rb"[A-Za-z_]{0,20}[-.]([A-Za-z0-9]{20,512})(?![\w.-])")  # API-KEY-1234
+_JOINED = re.compile(  # API-KEY-1234
+    rb"[A-Za-z_]{0,20}[-.]([A-Za-z0-9]{20,512}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![\w.-])"
+)
 
 
 class _Assignment(NamedTuple):
@@ -150,7 +153,7 @@ def _is_secret(found: _Assignment) -> bool:
         return _is_quoted_secret(value, is_password) if strength is Strength.STRONG else _is_long_key(value)
     is_option = found.name.startswith(b"-")
     if strength is Strength.WEAK or (found.operator == "space" and not is_option):
-        return _is_long_key(value)
+        return _is_long_key(value) or _is_short_key(value)
     return _is_bare_secret(value) and (len(value) >= 12 or is_option or b"pass" in found.name.lower())
 
 
@@ -184,6 +187,17 @@ def _is_long_key(value: bytes) -> bool:
         and not is_written_by_hand(value)
         and strength_of(value) is Strength.NONE  # an expression
         and (is_random(value, 0.2) or (value.count(b"-") <= 4 and len(re.findall(rb"[_./:]", value)) <= 2))
+    )
+
+
+def _is_short_key(value: bytes) -> bool:
+    """Whether a value has 16 to 19 characters of one word that no person would write."""
+    return (
+        16 <= len(value) < 20
+        and value.isalnum()
+        and has_letter_and_digit(value)
+        and (is_random(value, 0.2) or re.fullmatch(rb"[0-9a-f]+", value) is not None)
+        and not is_written_by_hand(value)
     )
 
 

@@ -28,8 +28,8 @@ _PREFIXED = (
     ("GitLab token", "glft- glimt- glffct- glagent- glsoat- glwt- gloas- GR1348941 glcbt- gldt- glrtr-", 20),
     ("GitLab token", "_gitlab_session=", 32),
     ("model service key", "sk-proj- sk-svcacct- sk-admin- sk-None- sk-or-v1- sk-lf- sk-helicone-", 24),
-    ("model service key", "gsk_ xai- pplx- nvapi- r8_ tgp_v1_ fw_ csk- jina_ tvly- fc- pcsk_ nk- voyage-", 24),
-    ("model service key", "lsv2_pt_ lsv2_sk_ wandb_v1_ cohere_ sk_car_ vapi_ dsk_", 24),
+    ("model service key", "xai- pplx- nvapi- r8_ tgp_v1_ fw_ csk- jina_ tvly- fc- pcsk_ nk- voyage-", 24),
+    ("model service key", "lsv2_pt_ lsv2_sk_ wandb_v1_ cohere_ sk_car_ vapi_ dsk_ e2b_ rpa_ dtn_ ctx7sk- pa- m0-", 24),
     ("Shopify token", "shpat_ shpca_ shppa_ shpss_ shpua_ shptka_ shpltm_ shltm_ shprt_", 32),
     ("Grafana token", "glsa_ glc_", 30),
     ("Linear token", "lin_api_ lin_oauth_ lin_wh_", 32),
@@ -39,7 +39,7 @@ _PREFIXED = (
     ("Vercel token", "vcp_ vci_ vca_ vcr_ vck_ vercel_blob_rw_", 24),
     ("Cloudflare token", "cfut_ cfat_ cfk_", 32),
     ("PlanetScale token", "pscale_tkn_ pscale_pw_ pscale_oauth_", 32),
-    ("Fly.io token", "fo1_ fm1r_ fm1a_ fm2_", 32),
+    ("Fly.io token", "fo1_", 32),
     ("Vault token", "hvs. hvb. hvr.", 20),
     ("hosting token", "rnd_ nfp_ napi_ HRKU- dckr_pat_ dckr_oat_ ddp_ ddo_ tskey- ngrok_ pul- koyeb_ upcloud_", 24),
     ("deployment token", "CCIPAT_ CCIPRJ_ bkua_ bkpt_ bkct_ pnu_ pnb_ scp-live- scp-test- hawk. ion_", 20),
@@ -51,8 +51,8 @@ _PREFIXED = (
     ("payment key", "whsec_ rzp_live_ rzp_test_ shippo_live_ shippo_test_ sk_org_ FLWSECK- FLWSECK_TEST-", 12),
     ("payment key", "duffel_test_ duffel_live_ sq0atp- sq0csp- EAAA access_token$production$", 22),
     ("service token", "tfp_ rdme_ ico- fio-u- p8e- CFPAT- PMAK- aio_ sm_aat_ sm_pat_ sm_sat_ apify_api_ waka_", 28),
-    ("service token", "posthog_ tr_dev_ tr_prod_ signkey- pat-na1- pat-eu1- sbs_ pdl_ dp-at- tkn.v1_", 32),
-    ("service token", "storecove_ supernotes_ bb_live_ frp_ pypl_ cal_live_ whop_", 32),
+    ("service token", "posthog_ tr_dev_ tr_prod_ signkey- sbs_ pdl_ dp-at- tkn.v1_", 32),
+    ("service token", "storecove_ supernotes_ bb_live_ frp_ pypl_ cal_live_ whop_ polar_oat_ polar_pat_", 32),
 )
 # kind, prefixes, pattern
 _SPECIFIC = (
@@ -112,6 +112,10 @@ _SPECIFIC = (
     ("Elastic key", "essu_", rb"(essu_[A-Za-z0-9+/]{40,120}={0,2})"),
     ("Sourcegraph token", "sgp_", rb"(sgp_(?:(?:[0-9a-f]{16}|local)_)?[0-9a-fA-F]{40}|sgp_[A-Za-z0-9]{64})" + _END),
     ("Sourcegraph token", "slk_", rb"(slk_[0-9a-f]{64})" + _END),
+    ("Fly.io token", "fm1r_ fm1a_ fm2_", rb"(fm(?:1[ar]|2)_[A-Za-z0-9+/]{60,4000}={0,3})"),
+    ("model service key", "gsk_", rb"(gsk_[A-Za-z0-9]{52})" + _END),
+    ("Nightfall key", "NF-", rb"(NF-(?=[0-9]{0,31}[A-Za-z])(?=[A-Za-z]{0,31}[0-9])[A-Za-z0-9]{32})(?![\w-])"),
+    ("HubSpot token", "pat-na pat-eu", rb"(pat-(?:na|eu)[0-9]-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})" + _END),
     ("ClickUp token", "pk_", rb"(pk_[0-9]{7,9}_[A-Z0-9]{30,36})" + _END),
 )
 # kind, prefixes, pattern of tokens that must look random, too
@@ -144,6 +148,7 @@ _INFIXED = (
         "/IncomingWebhook/",
         rb"webhook(?:b2)?/([\w@-]{20,100}/IncomingWebhook/[\w-]{20,64}/[\w-]{20,64})",
     ),
+    ("webhook", "tines.com/webhook/", rb"tines\.com/webhook/[0-9a-f]{32}/([0-9a-f]{32})" + _END),
     ("Google key", "1//0", rb"(1//0[\w-]{40,120})"),
     ("Azure key", "Q~", rb"([\w~.-]{3}[0-9]Q~[\w~.-]{31,34})(?![\w~.-])"),
     (

@@ -8,6 +8,8 @@ before it, as in `public_key`, say that the value is something else.
 import re
 from enum import Enum
 
+from cllm.corpus.redact.service_names import has_service
+
 _WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _CREDENTIAL = re.compile(
     rb"passw|passphrase|passcode|pwd|passwd|secret|token(?!iz|is)|credential|authorization"
@@ -43,12 +45,9 @@ _GETTERS = frozenset(
     parse decode describe list exists import open use_secret access""".split()
 )
 
-# Services whose documentation shows keys of the UUID form; elsewhere a UUID is an identifier.
+# Names of credentials that a UUID can be, and services with such keys; elsewhere a UUID is an identifier.
 _UUID_KEY = re.compile(
-    rb"(?:api|secret|private|access)_?(?:key|token)$|client_?secret$|heroku|hub_?spot|snyk|square_?space|message_?bird"
-    rb"|post_?mark|status_?page|bugsnag|shortcut|blocknative|canny|ditto"
-    rb"|tatum|url_?scan|ops_?genie|logz|moosend|magnetic"
-    rb"|kucoin|sendbird|npm"
+    rb"(?:api|secret|private|access)_?(?:key|token)$|secret$|private$|heroku|shortcut|canny|ditto|url_?scan|magnetic|npm"
 )
 
 
@@ -92,4 +91,5 @@ def is_getter(name: bytes) -> bool:
 
 def can_be_uuid(name: bytes) -> bool:
     """Whether the value of a name can be a key of the UUID form: it says so, or names a service with such keys."""
-    return _UUID_KEY.search(b"_".join(words_of(name))) is not None
+    words = words_of(name)
+    return _UUID_KEY.search(b"_".join(words)) is not None or has_service(words)
