@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cllm.corpus.redact.names import Strength, can_be_uuid, is_getter, strength_of
+from cllm.corpus.redact.passwords import is_written_password
 from cllm.corpus.redact.secret import Secret
 from cllm.corpus.redact.values import (
     entropy,
@@ -149,6 +150,8 @@ def _is_secret(found: _Assignment) -> bool:
         is_mixed = has_letter_and_digit(value) and re.search(rb"\s", value) is None
         return is_long and is_mixed and not is_written_by_hand(value)
     if found.is_quoted:
+        if found.operator != "space" and is_written_password(found.name, value):
+            return True
         is_password = _PASSWORD_NAME.search(found.name) is not None
         return _is_quoted_secret(value, is_password) if strength is Strength.STRONG else _is_long_key(value)
     is_option = found.name.startswith(b"-")

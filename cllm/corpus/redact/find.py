@@ -3,18 +3,26 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from cllm.corpus.redact import assigned, connections, key_blocks, services
+from cllm.corpus.redact import assigned, connections, key_blocks, passwords, services
 from cllm.corpus.redact.assigned import assigned_secrets
 from cllm.corpus.redact.connections import connection_secrets
 from cllm.corpus.redact.formats import FORMATS
 from cllm.corpus.redact.key_blocks import key_block_secrets
+from cllm.corpus.redact.passwords import clear_text_passwords
 from cllm.corpus.redact.secret import Secret, merged, overwrite
 from cllm.corpus.redact.services import service_keys
 from cllm.corpus.redact.tokens import long_words, token_secrets
 
 # All kinds of secrets, as reports and configurations name them.
 KINDS = frozenset(
-    {*(each.kind for each in FORMATS), *connections.KINDS, *key_blocks.KINDS, assigned.KIND, services.KIND},
+    {
+        *(each.kind for each in FORMATS),
+        *connections.KINDS,
+        *key_blocks.KINDS,
+        assigned.KIND,
+        passwords.KIND,
+        services.KIND,
+    },
 )
 
 
@@ -42,4 +50,5 @@ def _all_secrets(content: bytes) -> Iterator[Secret]:
     yield from token_secrets(content, words)
     yield from service_keys(content, words.parts)
     yield from connection_secrets(content, lower)
+    yield from clear_text_passwords(content, lower)
     yield from assigned_secrets(content, lower)

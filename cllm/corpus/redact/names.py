@@ -13,7 +13,7 @@ from cllm.corpus.redact.service_names import has_service
 _WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _CREDENTIAL = re.compile(
     rb"passw|passphrase|passcode|pwd|passwd|secret|token(?!iz|is)|credential|authorization"
-    rb"|(?:^|_)(?:pass|pw|pat|creds?)$"
+    rb"|(?:^|_)(?:pass|pw|pat|creds?)$|sumo_?(?:logic_)?access_?id"
     rb"|(?:api|app|access|account|auth|private|signing|encryption|encrypt|decryption|shared|master|license|service"
     rb"|client|consumer|application|crypto|webhook|deploy|admin|preshared|hmac"
     rb"|aes|storage|instrumentation|subscription)_?key"

@@ -20,7 +20,7 @@ _SERVICES = frozenset(
     jotform jumpcloud kaleyra karmacrm kickbox klaviyo kraken kucoin languagelayer launchdarkly leadfeeder linkpreview
     livestorm loadmill locationiq logdna loggly loginradius logz mailboxlayer mailboxvalidator mailchimp mailerlite
     mailgun mailjet mailmodo mailsac mandrill mapbox mapquest marketstack mattermost mavenlink mediastack meraki
-    mesibo messagebird metaapi metrilo mindmeister mixmax mockaroo moderation moesif moonclerk moosend moralis mrticktock
+    mesibo messagebird metaapi metrilo mindmeister mixmax mockaroo moesif moonclerk moosend moralis mrticktock
     myfreshworks nethunt newrelic newsapi newscatcher nexmo nftport nicereply nightfall numverify nutritionix nylas
     oanda okta omnisend onesignal oopspam opencage opengraph openuv openweather openweathermap opsgenie owlbot owm
     pagerduty pandadoc pandascore paperform paralleldots parsehub parseur partnerstack passbase pastebin paydirtapp
