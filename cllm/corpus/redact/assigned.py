@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cllm.corpus.redact.lengths import has_wrong_length
 from cllm.corpus.redact.names import Strength, can_be_uuid, is_getter, strength_of
-from cllm.corpus.redact.passwords import is_written_password
+from cllm.corpus.redact.passwords import is_clear_text, is_written_password
 from cllm.corpus.redact.secret import Secret
 from cllm.corpus.redact.values import (
     entropy,
@@ -127,6 +128,8 @@ def _assignment(
         begin -= len(_PHRASE_BEGIN.search(content[max(0, begin - _MAX_NAME_BYTES) : begin])[0])  # type: ignore[index]
     name = content[begin : rest.start(operator)].rstrip(b"\\\"'`])")
     group = value.lastindex or 0
+    if b"value" in rest[operator] and content[max(0, begin - 5) : begin].lower() == b'key="':
+        operator = "value of key"
     return _Assignment(name, operator, is_quoted, value.start(group), value[group])
 
 
@@ -135,11 +138,14 @@ def _is_secret(found: _Assignment) -> bool:
     value = found.value
     if len(value) < 8 or len(set(value)) < 5:
         return False
+    if found.operator == "value of key" and is_clear_text(found.name, value):
+        return True
     strength = strength_of(found.name)
     if strength is Strength.NONE or found.operator in ("comma", "call") and is_getter(found.name):
         return False
     if (
-        is_pattern(value)
+        has_wrong_length(found.name, value)
+        or is_pattern(value)
         or is_placeholder(value)
         or is_address(value)
         or (is_uuid(value) and not can_be_uuid(found.name))

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from cllm.corpus.redact import assigned, connections, key_blocks, passwords, services
+from cllm.corpus.redact import assigned, connections, key_blocks, services
 from cllm.corpus.redact.assigned import assigned_secrets
 from cllm.corpus.redact.connections import connection_secrets
 from cllm.corpus.redact.formats import FORMATS
 from cllm.corpus.redact.key_blocks import key_block_secrets
-from cllm.corpus.redact.passwords import clear_text_passwords
 from cllm.corpus.redact.secret import Secret, merged, overwrite
 from cllm.corpus.redact.services import service_keys
 from cllm.corpus.redact.tokens import long_words, token_secrets
@@ -20,7 +19,6 @@ KINDS = frozenset(
         *connections.KINDS,
         *key_blocks.KINDS,
         assigned.KIND,
-        passwords.KIND,
         services.KIND,
     },
 )
@@ -50,5 +48,4 @@ def _all_secrets(content: bytes) -> Iterator[Secret]:
     yield from token_secrets(content, words)
     yield from service_keys(content, words.parts)
     yield from connection_secrets(content, lower)
-    yield from clear_text_passwords(content, lower)
     yield from assigned_secrets(content, lower)

@@ -11,6 +11,7 @@ from enum import Enum
 from cllm.corpus.redact.service_names import has_service
 
 _WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SEPARATORS = re.compile(rb"[^a-z]+")
 _CREDENTIAL = re.compile(
     rb"passw|passphrase|passcode|pwd|passwd|secret|token(?!iz|is)|credential|authorization"
     rb"|(?:^|_)(?:pass|pw|pat|creds?)$|sumo_?(?:logic_)?access_?id"
@@ -47,7 +48,7 @@ _GETTERS = frozenset(
 
 # Names of credentials that a UUID can be, and services with such keys; elsewhere a UUID is an identifier.
 _UUID_KEY = re.compile(
-    rb"(?:api|secret|private|access)_?(?:key|token)$|secret$|private$|heroku|shortcut|canny|ditto|url_?scan|magnetic|npm"
+    rb"(?:api|secret|private|access)_?(?:key|token)$|authorization$|secret$|private$|heroku|shortcut|canny|ditto|url_?scan|magnetic|npm"
 )
 
 
@@ -69,8 +70,11 @@ def strength_of(name: bytes) -> Strength:
     words = words_of(name)
     joined = b"_".join(words)
     matches = list(_CREDENTIAL.finditer(joined))
+    if not matches:  # "serviceSECRETkey", whose capitals are not those of words
+        joined = _SEPARATORS.sub(b"_", name.lower())
+        matches = list(_CREDENTIAL.finditer(joined))
     strength = Strength.STRONG if matches else Strength.WEAK
-    match = matches[-1] if matches else _WEAK.search(joined)
+    match = matches[-1] if matches else _WEAK.search(b"_".join(words))
     if match is None:
         return Strength.NONE
     after = joined[match.end() :].split(b"_")[1:] if b"_" in joined[match.end() :] else []
@@ -81,7 +85,7 @@ def strength_of(name: bytes) -> Strength:
         return Strength.NONE
     if b"public" in words or before in _OTHER or _ABOUT.intersection(after):
         return Strength.NONE
-    return strength
+    return Strength.STRONG if has_service(words) else strength
 
 
 def is_getter(name: bytes) -> bool:

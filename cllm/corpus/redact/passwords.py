@@ -6,12 +6,9 @@ no word for a credential itself: `super$word` and `Spring2024`, but neither `pas
 """
 
 import re
-from collections.abc import Iterator
 
 from cllm.corpus.redact.names import Strength, strength_of
-from cllm.corpus.redact.secret import Secret
 
-KIND = "written password"
 _NAME = re.compile(rb"(?i)(?:passw(?:or)?d|passphrase)[0-9]?$")
 _PASSWORD = re.compile(
     rb"(?=[^A-Za-z]*[A-Za-z][^A-Za-z]*[A-Za-z][^A-Za-z]*[A-Za-z])"  # three letters
@@ -19,9 +16,8 @@ _PASSWORD = re.compile(
 )
 # A variable in a string, a path, an address, an expression, or the name of something.
 _REFERENCE = re.compile(rb"\$[A-Z{(]|^\$|%[({]|%\w+%|^%|#\{|[/\\<>()\[\]{}=:,;.?|]|__|^[A-Z_]+$|^[a-z]+[-_]")
-_CLEAR_TEXT = re.compile(rb"key=\"(?:cleartext)?password\"\s{1,20}value=\"([^\"\s]{8,128})\"")
 # What is filled in when the file is installed: `__Password__`, `%PASSWORD%`, `#{Password}`.
-_FILLED_IN = re.compile(rb"__.*__|%.*%|[$#{\[<*&].*")
+_FILLED_IN = re.compile(rb"__.*__|%.*%|[$#{\[<*&].*|.*\s.*")
 _MIN_BYTES, _MAX_BYTES = 8, 40
 
 
@@ -36,8 +32,6 @@ def is_written_password(name: bytes, value: bytes) -> bool:
     )
 
 
-def clear_text_passwords(content: bytes, lower: bytes) -> Iterator[Secret]:
-    """The passwords of `<add key="ClearTextPassword" value="...">`, as in the configuration of NuGet and of .NET."""
-    for match in _CLEAR_TEXT.finditer(lower) if b'password" ' in lower and b"<add" in lower else ():
-        if _FILLED_IN.fullmatch(content[slice(*match.span(1))]) is None:
-            yield Secret(*match.span(1), KIND)
+def is_clear_text(name: bytes, value: bytes) -> bool:
+    """Whether `value` is the password of `<add key="ClearTextPassword" value="...">`, as NuGet and .NET have them."""
+    return name.lower() in (b"password", b"cleartextpassword") and _FILLED_IN.fullmatch(value) is None

@@ -18,7 +18,7 @@ KIND = "service key"
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 20, 128
 _MAX_BEFORE_BYTES = 60
 _SEPARATORS = b" \t\"'`(=>:,"
-_NAME = re.compile(rb"[A-Za-z][\w.-]*(?:[ ][A-Za-z]\w*)?\Z")
+_IN_NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.- "
 # An object identifier of 24 hexadecimal digits, an address, or (of 40 or 64 behind a colon) a checksum in a lock file.
 _IDENTIFIER = re.compile(rb"[0-9a-f]{24}|0x.*")
 _CHECKSUM = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -40,18 +40,24 @@ def service_keys(content: bytes, parts: Iterable[bytes]) -> Iterator[Secret]:
 def _is_behind_service(content: bytes, at: int, part: bytes) -> bool:
     """Whether the name before the byte `at` ends with a service's, or with words such as `api key` behind it."""
     before = content[max(0, at - _MAX_BEFORE_BYTES) : at]
-    stripped = before.rstrip(_SEPARATORS)
-    separators = before[len(stripped) :]
-    if not separators or not (name := _NAME.search(stripped.rstrip(b"\"'])"))):
+    named = before.rstrip(_SEPARATORS)
+    separators = before[len(named) :]
+    named = named.rstrip(b"\"'])")
+    name = named[len(named.rstrip(_IN_NAME)) :]
+    if not separators or not name or _IDENTIFIER.fullmatch(part) or (b":" in separators and _CHECKSUM.fullmatch(part)):
         return False
-    words = words_of(name[0])
+    words = words_of(name.removeprefix(b"-D"))  # the option of a Java program: -Dsonar.login=...
     while words and words[-1] in _WORDS_OF_KEYS:
         words.pop()
-    is_identifier = _IDENTIFIER.fullmatch(part) or (b":" in separators and _CHECKSUM.fullmatch(part))
-    return not is_identifier and any(is_service(words[-count:]) for count in (1, 2, 3))
+    return any(is_service(words[-count:]) for count in (1, 2, 3))
 
 
 def _is_key(part: bytes) -> bool:
-    return (
-        has_letter_and_digit(part) and entropy(part) >= 2.7 and not (is_placeholder(part) or is_written_by_hand(part))
-    )
+    return has_letter_and_digit(part) and entropy(part) >= 2.7 and not _is_made_up(part)
+
+
+def _is_made_up(part: bytes) -> bool:
+    """Whether a value is an example: words, or a row of ten letters of the alphabet."""
+    rows = zip(part, part[1:], strict=False)
+    steps = bytes(after == before + 1 and chr(after).isalpha() for before, after in rows)
+    return is_placeholder(part) or is_written_by_hand(part) or bytes([1] * 9) in steps

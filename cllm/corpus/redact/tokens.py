@@ -4,12 +4,14 @@ Of a text only the long words are searched, an eighth of redis' text: a token is
 from the first three bytes of the words' parts; so 300 prefixes cost one set operation a text.
 """
 
+import base64
+import binascii
 import hashlib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cllm.corpus.redact.formats import FORMATS, Format
+from cllm.corpus.redact.formats import FORMATS, WEB_TOKEN, Format
 from cllm.corpus.redact.secret import Secret
 from cllm.corpus.redact.values import (
     change_rate,
@@ -24,7 +26,7 @@ MIN_WORD_BYTES = 16
 _START_BYTES = 3
 _IN_PART = b"_.~+-"  # besides letters and digits
 _IN_WORD = _IN_PART + b"/:%=@$\\"
-_MIN_ENTROPY = 2.5  # bits a character
+_MIN_ENTROPY, _MIN_SHORT_ENTROPY, _MIN_LONG_ENTROPY = 2.5, 2.3, 3.0  # bits a character
 # Keys that are no secrets, published in browsers and in Google's own examples: the first 6 bytes of their SHA-256.
 _PUBLISHED = frozenset(
     b"""
@@ -79,7 +81,8 @@ def token_secrets(content: bytes, words: LongWords) -> Iterator[Secret]:
     """The tokens of known formats in a text, whose long words are `words`."""
     for format_, match in _matches(content, words):
         start, end = match.span(match.lastindex or 0)
-        if _is_token(content[start:end], format_.is_specific):
+        token = content[start:end]
+        if _is_token(token, format_.is_specific) and (format_.kind != WEB_TOKEN or has_json_header(token)):
             yield Secret(start, end, format_.kind)
 
 
@@ -104,9 +107,28 @@ def _at_prefix(pattern: re.Pattern[bytes], prefix: bytes, content: bytes) -> Ite
         at = content.find(prefix, match.end() if match else at + len(prefix))
 
 
+def has_json_header(token: bytes) -> bool:
+    """Whether the first part of a JSON web token is the base64 form of an object."""
+    header = re.match(rb"[\w-]+", token)[0]  # type: ignore[index]
+    try:
+        text = base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4))
+    except binascii.Error:
+        return False
+    return re.fullmatch(rb"\s*\{[ -~\s]*\}\s*", text) is not None
+
+
+def _min_entropy(token: bytes) -> float:
+    """Bits a character that a token has at least: fewer if it is short, more if it is one word of 40 or more."""
+    if len(token) < 20:
+        return _MIN_SHORT_ENTROPY
+    return _MIN_LONG_ENTROPY if len(token) >= 40 and re.fullmatch(rb"\w+", token) else _MIN_ENTROPY
+
+
 def _is_token(token: bytes, is_specific: bool) -> bool:
     """Whether what matches a format is a token, not a placeholder or a name in code."""
-    if entropy(token) < _MIN_ENTROPY or hashlib.sha256(token).hexdigest()[:12].encode() in _PUBLISHED:
+    if entropy(token) < _min_entropy(token):
+        return False
+    if hashlib.sha256(token).hexdigest()[:12].encode() in _PUBLISHED:
         return False
     if b"EXAMPLE" in token or has_alphabet(token):
         return False

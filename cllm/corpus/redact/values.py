@@ -58,8 +58,12 @@ def is_placeholder(value: bytes) -> bool:
     return (
         _PLACEHOLDER.search(value) is not None
         or len(set(value.lower())) < 5
-        or (len(set(value)) == len(value) and has_alphabet(value))
+        or (has_alphabet(value) and _has_distinct(value[value.rfind(b"_") + 1 :]))
     )
+
+
+def _has_distinct(value: bytes) -> bool:
+    return len(set(value)) == len(value)
 
 
 def has_alphabet(value: bytes) -> bool:
