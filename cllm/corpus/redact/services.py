@@ -17,7 +17,7 @@ from cllm.corpus.redact.values import entropy, has_letter_and_digit, is_placehol
 KIND = "service key"
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 20, 128
 _MAX_BEFORE_BYTES = 60
-_SEPARATORS = b" \t\"'`(=>:,"
+_SEPARATORS = b" \t\"'`(=>:,?"
 _IN_NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.- "
 # An object identifier of 24 hexadecimal digits, an address, or (of 40 or 64 behind a colon) a checksum in a lock file.
 _IDENTIFIER = re.compile(rb"[0-9a-f]{24}|0x.*")
@@ -46,10 +46,11 @@ def _is_behind_service(content: bytes, at: int, part: bytes) -> bool:
     name = named[len(named.rstrip(_IN_NAME)) :]
     if not separators or not name or _IDENTIFIER.fullmatch(part) or (b":" in separators and _CHECKSUM.fullmatch(part)):
         return False
-    words = words_of(name.removeprefix(b"-D"))  # the option of a Java program: -Dsonar.login=...
-    while words and words[-1] in _WORDS_OF_KEYS:
-        words.pop()
-    return any(is_service(words[-count:]) for count in (1, 2, 3))
+    words = words_of(name.split(b" -D")[-1].removeprefix(b"-D"))  # an option of Java: -Dsonar.login=...
+    while not any(is_service(words[-count:]) for count in (1, 2, 3)):
+        if not words or words.pop() not in _WORDS_OF_KEYS:
+            return False
+    return True
 
 
 def _is_key(part: bytes) -> bool:
