@@ -205,9 +205,10 @@ def _is_long_key(value: bytes) -> bool:
 
 
 def _is_short_key(value: bytes) -> bool:
-    """Whether a value has 16 to 19 characters of one word that no person would write."""
+    """Whether a value has 16 to 19 characters that no person would write, and is no number of an OpenPGP key."""
     return (
         16 <= len(value) < 20
+        and not re.fullmatch(rb"[0-9A-F]{16}|0x.*", value)
         and value.isalnum()
         and has_letter_and_digit(value)
         and (is_random(value, 0.2) or re.fullmatch(rb"[0-9a-f]+", value) is not None)

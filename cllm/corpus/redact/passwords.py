@@ -11,13 +11,16 @@ from cllm.corpus.redact.names import Strength, strength_of
 
 _NAME = re.compile(rb"(?i)(?:passw(?:or)?d|passphrase)[0-9]?$")
 _PASSWORD = re.compile(
-    rb"(?=[^A-Za-z]*[A-Za-z][^A-Za-z]*[A-Za-z][^A-Za-z]*[A-Za-z])"  # three letters
-    rb"(?:[!-~]*[A-Za-z0-9][!@#$%^&+~][!-~]*[A-Za-z0-9!@#$%^&*]|[A-Za-z]+[0-9]{2,}[!@#$%^&*]*|[A-Za-z0-9]*[0-9][A-Za-z0-9]*)"
+    rb"(?=(?:[^A-Za-z]*[A-Za-z]){3})(?:"  # three letters
+    rb"[!-~]*[A-Za-z0-9][!@#$%^&+~][!-~]*[A-Za-z0-9!@#$%^&*]"  # a sign inside
+    rb"|[A-Za-z]+[0-9]{2,}[!@#$%^&*]*"  # a number at the end, perhaps with signs
+    rb"|[A-Za-z0-9]*[0-9][A-Za-z0-9]*)"  # a digit anywhere
 )
 # A variable in a string, a path, an address, an expression, or the name of something.
 _REFERENCE = re.compile(rb"\$[A-Z{(]|^\$|%[({]|%\w+%|^%|#\{|[/\\<>()\[\]{}=:,;.?|]|__|^[A-Z_]+$|^[a-z]+[-_]")
 # What is filled in when the file is installed: `__Password__`, `%PASSWORD%`, `#{Password}`.
 _FILLED_IN = re.compile(rb"__.*__|%.*%|[$#{\[<*&].*|.*\s.*")
+_SIGN = re.compile(rb"[!@#$%^&*]")
 _MIN_BYTES, _MAX_BYTES = 8, 40
 
 
@@ -28,7 +31,7 @@ def is_written_password(name: bytes, value: bytes) -> bool:
         and _NAME.search(name) is not None
         and _PASSWORD.fullmatch(value) is not None
         and _REFERENCE.search(value) is None
-        and strength_of(value) is Strength.NONE
+        and (strength_of(value) is Strength.NONE or len(set(_SIGN.findall(value))) >= 2)
     )
 
 
