@@ -6,8 +6,8 @@
     assigned     random-looking values that are assigned or passed to a name like `password` or `api_key`
     services     random text directly behind the name of a service, `chartmogul: 4f1c...`
     passwords    passwords that people wrote, where the name and the form leave no doubt
-    names, values, lengths   whether a name stands for a secret; whether a value is one, or a path, a hash, a placeholder,
-                 or has not the length of a key
+    names, values   whether a name stands for a secret; whether a value is one, or a path, a hash, a placeholder
+    lengths      values that have the form of a documented key, but not its length
 
 Each secret is overwritten by a placeholder of the same length and shape (a letter becomes `x` or `X`, a digit `0`, the
 rest stays), so the code around it is unchanged: quotes, escapes, lines and columns are the same. Redaction is

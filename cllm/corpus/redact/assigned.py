@@ -167,7 +167,7 @@ def _is_secret(found: _Assignment) -> bool:
         return _is_quoted_secret(value, is_password) if strength is Strength.STRONG else _is_long_key(value)
     is_option = found.name.startswith(b"-")
     if strength is Strength.WEAK or (found.operator == "space" and not is_option):
-        return _is_long_key(value) or _is_short_key(value)
+        return _is_long_key(value) or (strength is Strength.STRONG and _is_short_key(value))
     return _is_bare_secret(value) and (len(value) >= 12 or is_option or b"pass" in found.name.lower())
 
 

@@ -14,7 +14,7 @@ _WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SEPARATORS = re.compile(rb"[^a-z]+")
 _CREDENTIAL = re.compile(
     rb"passw|passphrase|passcode|pwd|passwd|secret|token(?!iz|is)|credential|authorization"
-    rb"|(?:^|_)(?:pass|pw|pat|creds?)$|sumo_?(?:logic_)?access_?id"
+    rb"|(?:^|_)(?:pass|pw|pat|creds?)$|sumo_?(?:logic_)?access_?id"  # of Sumo Logic, whose keys have two halves
     rb"|(?:api|app|access|account|auth|private|signing|encryption|encrypt|decryption|shared|master|license|service"
     rb"|client|consumer|application|crypto|webhook|deploy|admin|preshared|hmac"
     rb"|aes|storage|instrumentation|subscription)_?key"
@@ -48,7 +48,8 @@ _GETTERS = frozenset(
 
 # Names of credentials that a UUID can be, and services with such keys; elsewhere a UUID is an identifier.
 _UUID_KEY = re.compile(
-    rb"(?:api|secret|private|access)_?(?:key|token)$|authorization$|secret$|private$|heroku|shortcut|canny|ditto|url_?scan|magnetic|npm"
+    rb"(?:api|secret|private|access)_?(?:key|token)$|authorization$|secret$|private$"
+    rb"|heroku|shortcut|canny|ditto|url_?scan|magnetic|npm"
 )
 
 
@@ -71,14 +72,13 @@ def strength_of(name: bytes) -> Strength:
     joined = b"_".join(words)
     matches = list(_CREDENTIAL.finditer(joined))
     if not matches:  # "serviceSECRETkey", whose capitals are not those of words
-        joined = _SEPARATORS.sub(b"_", name.lower())
-        matches = list(_CREDENTIAL.finditer(joined))
+        matches = list(_CREDENTIAL.finditer(_SEPARATORS.sub(b"_", name.lower())))
     strength = Strength.STRONG if matches else Strength.WEAK
-    match = matches[-1] if matches else _WEAK.search(b"_".join(words))
+    match = matches[-1] if matches else _WEAK.search(joined)
     if match is None:
         return Strength.NONE
-    after = joined[match.end() :].split(b"_")[1:] if b"_" in joined[match.end() :] else []
-    before = joined[: match.start()].strip(b"_").split(b"_")[-1]
+    after = match.string[match.end() :].split(b"_")[1:]
+    before = match.string[: match.start()].strip(b"_").split(b"_")[-1]
     if strength is Strength.WEAK:
         before = words[-2] if len(words) > 1 else words[-1].removesuffix(b"key")
     if strength is Strength.WEAK and before == b"my":  # an example's variable

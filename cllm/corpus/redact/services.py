@@ -2,8 +2,8 @@
 
 `openweather = "..."`, `chartmogul: ...`, `"artifactory", "..."`. The services are ones of which a repository has
 nothing but the key; hosts of code, scanners of files and stores of content are left out, because hashes and
-identifiers stand behind their names. The search begins at the long words, of which 1 in 600 can be a key, so that
-the number of names costs nothing.
+identifiers stand behind their names. The search begins at the parts of long words, of which 1 in 26 can be a key (in
+redis), so that the number of names costs nothing.
 """
 
 import re
