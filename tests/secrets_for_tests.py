@@ -2,6 +2,7 @@
 
 import random
 import string
+from base64 import urlsafe_b64encode
 
 BASE62 = string.ascii_letters + string.digits
 HEX = "0123456789abcdef"
@@ -21,8 +22,12 @@ def pem(kind: str = "RSA ", end: bool = True) -> str:
     return f"-----BEGIN {kind}PRIVATE KEY-----\n{key_lines()}{tail}"
 
 
-def web_token(seed: int = 3) -> str:
-    return "ey" + "J" + random_string(30, seed=seed) + ".ey" + "J" + random_string(60) + "." + random_string(43)
+def uuid(seed: int = 7) -> str:
+    return "-".join(random_string(length, HEX, seed) for length in (8, 4, 4, 4, 12))
+
+
+def web_token(header: bytes = b'{"alg":"HS256","typ":"JWT"}') -> str:
+    return urlsafe_b64encode(header).decode().rstrip("=") + ".ey" + "J" + random_string(60) + "." + random_string(43)
 
 
 # kind -> tokens of it
@@ -37,6 +42,8 @@ TOKENS = {
         "gl" + "pat-" + random_string(20),
         "gl" + "pat-" + random_string(27) + ".01." + random_string(7, HEX),  # routable
         "gl" + "cbt-64_" + random_string(20),
+        "gl" + "oas-" + random_string(64),
+        "gl" + "agent-" + random_string(50),
     ],
     "Slack token": [
         "xo" + "xb-" + random_string(12, string.digits) + "-" + random_string(24),
@@ -55,12 +62,13 @@ TOKENS = {
     "Stripe key": ["sk" + "_live_" + random_string(24), "rk" + "_test_" + random_string(24)],
     "payment key": ["wh" + "sec_" + random_string(32)],
     "npm token": ["np" + "m_" + random_string(36)],
-    "PyPI token": ["py" + "pi-AgE" + random_string(80)],
+    "PyPI token": ["py" + "pi-AgE" + random_string(160)],
     "Hugging Face token": ["h" + "f_" + random_string(34)],
     "model service key": [
         "s" + "k-proj-" + random_string(48),
-        "s" + "k-ant-api03-" + random_string(93),
+        "s" + "k-ant-api03-" + random_string(93) + "AA",
         "gs" + "k_" + random_string(52),
+        "e2" + "b_" + random_string(40, HEX),
         "xa" + "i-" + random_string(80),
     ],
     "JSON web token": [web_token()],
@@ -71,7 +79,18 @@ TOKENS = {
     "SendGrid key": ["S" + "G." + random_string(22) + "." + random_string(43)],
     "DigitalOcean token": ["do" + "p_v1_" + random_string(64, HEX)],
     "Shopify token": ["shp" + "at_" + random_string(32, HEX)],
-    "Grafana token": ["gl" + "sa_" + random_string(32) + "_" + random_string(8, HEX)],
+    "Grafana token": [
+        "gl" + "sa_" + random_string(32) + "_" + random_string(8, HEX),
+        "eyJr" + "Ijoi" + random_string(80),
+    ],
+    "Fly.io token": ["fm" + "2_" + random_string(120, BASE62 + "+/") + "A"],
+    "Nightfall key": ["N" + "F-" + random_string(32)],
+    "HubSpot token": ["pa" + "t-na1-" + uuid()],
+    "Voiceflow key": ["V" + "F.DM." + random_string(24, HEX) + "." + random_string(16)],
+    "Telnyx key": ["K" + "EY" + random_string(55)],
+    "webhook": ["https://hooks.zapier.com/hoo" + "ks/catch/1234567/" + random_string(16).lower()],
+    "cloud key": ["https://api.softlayer.com/rest/v" + "3.1/" + random_string(64, HEX)],
+    "device token": ["https://thingsboard.example.org/api/" + "v1/" + random_string(20) + "/telemetry"],
     "age key": ["AGE-SECRET" + "-KEY-1" + random_string(58, BASE32)],
     "Twilio key": ["S" + "K" + random_string(32, HEX)],
     "Databricks token": ["da" + "pi" + random_string(32, HEX) + "-2"],

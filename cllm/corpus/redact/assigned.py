@@ -2,15 +2,18 @@
 
 The text around each stem of such a name (`pass`, `secret`, `key` ...) is read as: name, operator, value. Operators are
 those of the languages and formats of a repository: `=`, `:`, `=>`, `==`, a comma or bracket of a call, a space behind
-an option of a command line, `>` of an element, `value=` of an attribute. A value in quotes has to look random; one
-without, in code an expression, has to look more so.
+an option of a command line, `>` of an element, `value=` of an attribute, `default =` in the block of a variable of
+Terraform, `"params": [` of a remote call. A value in quotes has to look random; one without, in code an expression, has
+to look more so.
 """
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cllm.corpus.redact.lengths import has_wrong_length
 from cllm.corpus.redact.names import Strength, can_be_uuid, is_getter, strength_of
+from cllm.corpus.redact.passwords import is_clear_text, is_written_password
 from cllm.corpus.redact.secret import Secret
 from cllm.corpus.redact.values import (
     entropy,
@@ -38,6 +41,8 @@ _REST = re.compile(
     rb"(?:[ \t]*[|>]-?\r?\n)?)\s{0,40}"
     rb"|(?P<element>>\s{0,40})"
     rb"|(?P<attribute>\s{1,40}[\"']?value[\"']?\s{0,4}[=:]\s{0,4})"
+    rb"|(?P<default>\s{0,4}\{\s{1,40}(?:[a-z_]{1,20}\s{0,20}=[^\n]{0,200}\n\s{0,40}){0,3}default\s{0,20}=\s{0,4})"
+    rb"|(?P<params>,\s{0,40}\"params\"\s{0,4}:\s{0,4}\[\s{0,40})"
     rb"|(?P<comma>\s{0,4},\s{0,40})"
     rb"|(?P<call>[ ]?\(\s{0,40})"
     rb"|(?P<space>[ \t]{1,8}))"
@@ -53,10 +58,13 @@ _BARE = re.compile(
     rb"([^\s\"'`<>(){}\[\],;&|\\]{8,200}|[^\s\"'`<>(){}\[\],;&|\\=]{201,1024}={0,2})(?=[\s\"'`<,;&)\\}]|\Z)"
 )
 _PASSWORD_NAME = re.compile(rb"(?i)pass|pwd|pw$")
-_SIGNS = re.compile(rb"([^\s\"'`,;\\]{12,64})(?=[\"'`]?[ \t\r]*(?:\n|\Z))")  # password = x#9$q(!v&2
+_SIGNS = re.compile(rb"([^\s\"'`,;\\]{12,64})(?=[\"'`]?,?[ \t\r]*(?:\n|\Z))")  # password = x#9$q(!v&2
 _COMPARED = re.compile(rb"([\"'])([^\"'\\\n]{8,300})\1[ ]?[=!]==?[ ]?([\w.$-]{1,60})")  # "value" == password
+_COMPARED_STEMS = (b"pass", b"secret", b"private")
 _COMPARED_MARKS = (b'" ==', b'" !=', b"' ==", b"' !=")
-_JOINED = re.compile(rb"[A-Za-z_]{0,20}[-.]([A-Za-z0-9]{20,512})(?![\w.-])")  # API-KEY-1234
+_JOINED = re.compile(  # API-KEY-1234
+    rb"[A-Za-z_]{0,20}[-.]([A-Za-z0-9]{20,512}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![\w.-])"
+)
 
 
 class _Assignment(NamedTuple):
@@ -72,15 +80,17 @@ class _Assignment(NamedTuple):
 def assigned_secrets(content: bytes, lower: bytes) -> Iterator[Secret]:
     """The random values of a text that belong to names of secrets; `lower` is the text in small letters."""
     seen: set[int] = set()
+    has_compared_name = False
     for stem in _STEMS:
         at = lower.find(stem)
+        has_compared_name |= at >= 0 and stem in _COMPARED_STEMS
         while at >= 0:
             for found in _assignments(content, at):
                 if found.start not in seen and _is_secret(found):
                     seen.add(found.start)
                     yield Secret(found.start, found.start + len(found.value), KIND)
             at = lower.find(stem, at + len(stem))
-    if (b"pass" in lower or b"secret" in lower) and any(mark in content for mark in _COMPARED_MARKS):
+    if has_compared_name and any(mark in content for mark in _COMPARED_MARKS):
         for match in _COMPARED.finditer(content):
             if _is_secret(_Assignment(match[3], "assign", True, match.start(2), match[2])):
                 yield Secret(*match.span(2), KIND)
@@ -123,6 +133,8 @@ def _assignment(
         begin -= len(_PHRASE_BEGIN.search(content[max(0, begin - _MAX_NAME_BYTES) : begin])[0])  # type: ignore[index]
     name = content[begin : rest.start(operator)].rstrip(b"\\\"'`])")
     group = value.lastindex or 0
+    if b"value" in rest[operator] and content[max(0, begin - 5) : begin].lower() == b'key="':
+        operator = "value of key"
     return _Assignment(name, operator, is_quoted, value.start(group), value[group])
 
 
@@ -131,11 +143,14 @@ def _is_secret(found: _Assignment) -> bool:
     value = found.value
     if len(value) < 8 or len(set(value)) < 5:
         return False
+    if found.operator == "value of key" and is_clear_text(found.name, value):
+        return True
     strength = strength_of(found.name)
     if strength is Strength.NONE or found.operator in ("comma", "call") and is_getter(found.name):
         return False
     if (
-        is_pattern(value)
+        has_wrong_length(found.name, value)
+        or is_pattern(value)
         or is_placeholder(value)
         or is_address(value)
         or (is_uuid(value) and not can_be_uuid(found.name))
@@ -144,13 +159,15 @@ def _is_secret(found: _Assignment) -> bool:
     if found.operator == "comma":
         is_long = is_uuid(value) or (len(value) >= 12 and is_random(value, 0.2 if len(value) >= 16 else 0.3))
         is_mixed = has_letter_and_digit(value) and re.search(rb"\s", value) is None
-        return is_long and is_mixed and not is_written_by_hand(value)
+        return (is_long and is_mixed and not is_written_by_hand(value)) or _is_long_number(value)
     if found.is_quoted:
+        if found.operator != "space" and is_written_password(found.name, value):
+            return True
         is_password = _PASSWORD_NAME.search(found.name) is not None
         return _is_quoted_secret(value, is_password) if strength is Strength.STRONG else _is_long_key(value)
     is_option = found.name.startswith(b"-")
     if strength is Strength.WEAK or (found.operator == "space" and not is_option):
-        return _is_long_key(value)
+        return _is_long_key(value) or (strength is Strength.STRONG and _is_short_key(value))
     return _is_bare_secret(value) and (len(value) >= 12 or is_option or b"pass" in found.name.lower())
 
 
@@ -170,8 +187,8 @@ def _is_bare_secret(value: bytes) -> bool:
     if is_written_by_hand(value) or not has_letter_and_digit(value) and len(value) < 12:
         return False
     if len(value) < 16:
-        return is_random(value, 0.3, 2.8)
-    return is_random(value, 0.25) or _is_long_key(value) or _is_long_number(value)
+        return is_random(value, 0.2 if value.islower() and value.isalnum() else 0.3, 2.8)
+    return is_random(value, 0.25, 2.7) or _is_long_key(value) or _is_short_key(value) or _is_long_number(value)
 
 
 def _is_long_key(value: bytes) -> bool:
@@ -187,6 +204,18 @@ def _is_long_key(value: bytes) -> bool:
     )
 
 
+def _is_short_key(value: bytes) -> bool:
+    """Whether a value has 16 to 19 characters that no person would write, and is no number of an OpenPGP key."""
+    return (
+        16 <= len(value) < 20
+        and not re.fullmatch(rb"[0-9A-F]{16}|0x.*", value)
+        and value.isalnum()
+        and has_letter_and_digit(value)
+        and (is_random(value, 0.2) or re.fullmatch(rb"[0-9a-f]+", value) is not None)
+        and not is_written_by_hand(value)
+    )
+
+
 def _is_long_number(value: bytes) -> bool:
-    """Whether a value is a number of 16 to 80 digits, longer than a time in microseconds."""
-    return re.fullmatch(rb"[0-9]{16,80}", value) is not None and entropy(value) >= 2.5
+    """Whether a value is a number of 16 to 100 digits, longer than a time in microseconds."""
+    return re.fullmatch(rb"[0-9]{16,100}", value) is not None and entropy(value) >= 2.5

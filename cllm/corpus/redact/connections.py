@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterator
 
 from cllm.corpus.redact.secret import Secret
-from cllm.corpus.redact.values import change_rate, entropy, has_letter_and_digit, is_placeholder, is_written_by_hand
+from cllm.corpus.redact.values import (
+    change_rate,
+    entropy,
+    has_letter_and_digit,
+    is_placeholder,
+    is_random,
+    is_written_by_hand,
+)
 
 URL_PASSWORD, HEADER, LOGIN = KINDS = ("password in a URL", "authorization header", "login")
 _URL_LOGIN = re.compile(rb"://([^\s/:@\"'<>`\\]{0,128}):([^\s/\"'<>`\\@]{4,256})@(?=[A-Za-z0-9\[])")
@@ -45,7 +52,7 @@ def connection_secrets(content: bytes, lower: bytes) -> Iterator[Secret]:
         if entropy(match[1]) >= 3.0 and change_rate(match[1]) >= 0.2 and not is_placeholder(match[1]):
             yield Secret(*match.span(1), HEADER)
     for match in _behind((b"basic ", *_LOGIN_MARKS * has_auth), _LOGIN, content, lower):
-        if _is_encoded_login(match[1]):
+        if _is_encoded_login(match[1]) or _is_long_login(content, match):
             yield Secret(*match.span(1), HEADER)
     for mark, pattern in _LOGINS:
         for match in pattern.finditer(lower) if mark in lower else ():
@@ -80,6 +87,12 @@ def _is_password(value: bytes) -> bool:
         return True
     is_mixed = has_letter_and_digit(value) or change_rate(value) >= 0.25
     return is_mixed and change_rate(value) >= _MIN_PASSWORD_CHANGE_RATE or (len(value) >= 20 and entropy(value) >= 3)
+
+
+def _is_long_login(content: bytes, match: re.Match[bytes]) -> bool:
+    """Whether a value of 40 characters or more stands behind `Authorization: Basic`; its form does not matter then."""
+    is_header = content[max(0, match.start() - 21) : match.start()].lower().endswith(b"authorization: basic ")
+    return is_header and len(match[1]) >= 40 and is_random(match[1], 0.2)
 
 
 def _is_encoded_login(value: bytes) -> bool:

@@ -3,17 +3,24 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from cllm.corpus.redact import assigned, connections, key_blocks
+from cllm.corpus.redact import assigned, connections, key_blocks, services
 from cllm.corpus.redact.assigned import assigned_secrets
 from cllm.corpus.redact.connections import connection_secrets
 from cllm.corpus.redact.formats import FORMATS
 from cllm.corpus.redact.key_blocks import key_block_secrets
 from cllm.corpus.redact.secret import Secret, merged, overwrite
+from cllm.corpus.redact.services import service_keys
 from cllm.corpus.redact.tokens import long_words, token_secrets
 
 # All kinds of secrets, as reports and configurations name them.
 KINDS = frozenset(
-    {*(each.kind for each in FORMATS), *connections.KINDS, *key_blocks.KINDS, assigned.KIND},
+    {
+        *(each.kind for each in FORMATS),
+        *connections.KINDS,
+        *key_blocks.KINDS,
+        assigned.KIND,
+        services.KIND,
+    },
 )
 
 
@@ -39,5 +46,6 @@ def _all_secrets(content: bytes) -> Iterator[Secret]:
     words, lower = long_words(content), content.lower()
     yield from key_block_secrets(content)
     yield from token_secrets(content, words)
+    yield from service_keys(content, words.parts)
     yield from connection_secrets(content, lower)
     yield from assigned_secrets(content, lower)

@@ -18,6 +18,7 @@ class Format(NamedTuple):
     is_specific: bool  # whether the pattern alone makes sure that it is a token; otherwise it must look random, too
 
 
+WEB_TOKEN = "JSON web token"
 # A token begins behind anything but a letter or digit, or behind an escape in a string: "\nghp_...".
 _BEGIN = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 _END = rb"(?![A-Za-z0-9])"
@@ -25,11 +26,11 @@ _END = rb"(?![A-Za-z0-9])"
 # kind, prefixes, least length of the tail of letters, digits, `_` and `-`
 _PREFIXED = (
     ("GitHub token", "github_pat_", 36),
-    ("GitLab token", "glft- glimt- glffct- glagent- glsoat- glwt- gloas- GR1348941 glcbt- gldt- glrtr-", 20),
+    ("GitLab token", "glft- glffct- glwt- glcbt- gldt- glrtr-", 20),
     ("GitLab token", "_gitlab_session=", 32),
     ("model service key", "sk-proj- sk-svcacct- sk-admin- sk-None- sk-or-v1- sk-lf- sk-helicone-", 24),
-    ("model service key", "gsk_ xai- pplx- nvapi- r8_ tgp_v1_ fw_ csk- jina_ tvly- fc- pcsk_ nk- voyage-", 24),
-    ("model service key", "lsv2_pt_ lsv2_sk_ wandb_v1_ cohere_ sk_car_ vapi_ dsk_", 24),
+    ("model service key", "xai- pplx- nvapi- r8_ tgp_v1_ fw_ csk- jina_ tvly- fc- pcsk_ nk- voyage-", 24),
+    ("model service key", "lsv2_pt_ lsv2_sk_ wandb_v1_ cohere_ sk_car_ vapi_ dsk_ e2b_ rpa_ dtn_ ctx7sk-", 24),
     ("Shopify token", "shpat_ shpca_ shppa_ shpss_ shpua_ shptka_ shpltm_ shltm_ shprt_", 32),
     ("Grafana token", "glsa_ glc_", 30),
     ("Linear token", "lin_api_ lin_oauth_ lin_wh_", 32),
@@ -39,7 +40,7 @@ _PREFIXED = (
     ("Vercel token", "vcp_ vci_ vca_ vcr_ vck_ vercel_blob_rw_", 24),
     ("Cloudflare token", "cfut_ cfat_ cfk_", 32),
     ("PlanetScale token", "pscale_tkn_ pscale_pw_ pscale_oauth_", 32),
-    ("Fly.io token", "fo1_ fm1r_ fm1a_ fm2_", 32),
+    ("Fly.io token", "fo1_", 32),
     ("Vault token", "hvs. hvb. hvr.", 20),
     ("hosting token", "rnd_ nfp_ napi_ HRKU- dckr_pat_ dckr_oat_ ddp_ ddo_ tskey- ngrok_ pul- koyeb_ upcloud_", 24),
     ("deployment token", "CCIPAT_ CCIPRJ_ bkua_ bkpt_ bkct_ pnu_ pnb_ scp-live- scp-test- hawk. ion_", 20),
@@ -49,10 +50,19 @@ _PREFIXED = (
     ("mail service key", "xkeysib- xsmtpsib- re_ mlsn. key-", 32),
     ("monitoring key", "NRAK- NRII- NRRA- NRIQ- phx_ ddapp_ dda_ hcaik_ hcxik_ glitchtip_ dt0c02.", 27),
     ("payment key", "whsec_ rzp_live_ rzp_test_ shippo_live_ shippo_test_ sk_org_ FLWSECK- FLWSECK_TEST-", 12),
+    ("payment key", "ak_live_ flb_live_", 20),
     ("payment key", "duffel_test_ duffel_live_ sq0atp- sq0csp- EAAA access_token$production$", 22),
-    ("service token", "tfp_ rdme_ ico- fio-u- p8e- CFPAT- PMAK- aio_ sm_aat_ sm_pat_ sm_sat_ apify_api_ waka_", 28),
-    ("service token", "posthog_ tr_dev_ tr_prod_ signkey- pat-na1- pat-eu1- sbs_ pdl_ dp-at- tkn.v1_", 32),
-    ("service token", "storecove_ supernotes_ bb_live_ frp_ pypl_ cal_live_ whop_", 32),
+    (
+        "service token",
+        "tfp_ rdme_ ico- fio-u- p8e- CFPAT- PMAK- aio_ sm_aat_ sm_pat_ sm_sat_ apify_api_ waka_ BBFF-",
+        28,
+    ),
+    ("service token", "posthog_ tr_dev_ tr_prod_ signkey- sbs_ pdl_ dp-at- tkn.v1_", 32),
+    (
+        "service token",
+        "odt_ mdb_sa_sk_ storecove_ supernotes_ bb_live_ frp_ pypl_ cal_live_ whop_ polar_oat_ polar_pat_",
+        32,
+    ),
 )
 # kind, prefixes, pattern
 _SPECIFIC = (
@@ -62,8 +72,12 @@ _SPECIFIC = (
     ("AWS key", "bedrock-api-key-", rb"(bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t[A-Za-z0-9+/=]{0,4000})"),
     ("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", rb"(gh[pousr]_(?:[A-Za-z0-9]{36,255}|[0-9]{1,20}_ey[\w.-]{40,4000}))"),
     ("GitLab token", "glpat- glrt-", rb"(gl(?:pat|rt)-[\w-]{20,300}(?:\.[0-9a-z.]{8,20})?)"),
-    ("model service key", "sk-ant-", rb"(sk-ant-[a-z]{3,6}[0-9]{2,3}-[\w-]{80,120})(?![\w-])"),
-    ("GitLab token", "glptt-", rb"(glptt-[0-9a-f]{40})" + _END),
+    ("model service key", "sk-ant-", rb"(sk-ant-[a-z]{3,6}[0-9]{2,3}-[\w-]{80,110}AA)(?![\w-])"),
+    ("GitLab token", "gloas-", rb"(gloas-[\w-]{64})(?![\w-])"),
+    ("GitLab token", "glptt-", rb"(glptt-[\w-]{40})(?![\w-])"),
+    ("GitLab token", "glimt-", rb"(glimt-[\w-]{25})(?![\w-])"),
+    ("GitLab token", "glsoat- GR1348941", rb"((?:glsoat-|GR1348941)(?=[\w-]{0,49}[0-9])[\w-]{20,50})(?![\w-])"),
+    ("GitLab token", "glagent-", rb"(glagent-(?=[\w-]{0,60}[0-9])[\w-]{50,64})(?![\w-])"),
     ("Slack token", "xapp-", rb"(xapp-[0-9]-[A-Za-z0-9-]{20,250})"),
     ("Google key", "AIza", rb"(AIza[\w-]{35})(?![\w-])"),
     ("Google key", "GOCSPX- ya29. AQ.Ab", rb"(GOCSPX-[\w-]{28}|ya29\.[\w-]{20,300}|AQ\.Ab[\w-]{40,100})"),
@@ -72,13 +86,13 @@ _SPECIFIC = (
         "sk_live_ sk_test_ rk_live_ rk_test_ sk_prod_ rk_prod_",
         rb"([sr]k_(?:live|test|prod)_[A-Za-z0-9]{10,255})",
     ),
-    ("PyPI token", "pypi-Ag", rb"(pypi-Ag[EN][\w-]{50,1000})"),
+    ("PyPI token", "pypi-Ag", rb"(pypi-Ag[EN][\w-]{85,1000})"),
     ("model service key", "sk_", rb"(sk_[0-9a-f]{48})" + _END),
     ("age key", "AGE-SECRET-KEY-", rb"(AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{50,70})"),
     ("age key", "AGE-PLUGIN-", rb"(AGE-PLUGIN-[A-Z0-9]+-1[0-9A-Z]{50,100})"),
     ("DigitalOcean token", "dop_v1_ doo_v1_ dor_v1_", rb"(do[opr]_v1_[0-9a-f]{64})" + _END),
     ("Doppler token", "dp.", rb"(dp\.(?:pt|st|ct|sa|scim|audit|said)\.(?:[\w-]{2,35}\.)?[A-Za-z0-9]{40,44})" + _END),
-    ("Cloudflare token", "v1.0-", rb"(v1\.0-[0-9a-f]{24}-[0-9a-f]{146})" + _END),
+    ("Cloudflare token", "v1.0-", rb"(v1\.0-[0-9a-f]{24,64}(?:-[0-9a-f]{64,160}){1,2})" + _END),
     ("Databricks token", "dapi dkea dose", rb"((?:dapi|dkea|dose)[0-9a-f]{32}(?:-[0-9])?)" + _END),
     ("Dynatrace token", "dt0", rb"(dt0[a-z][0-9]{2}\.[A-Z0-9]{24}\.[A-Z0-9]{64})" + _END),
     ("Sentry token", "sntryu_", rb"(sntryu_[0-9a-f]{64})" + _END),
@@ -110,8 +124,21 @@ _SPECIFIC = (
     ),
     ("Octopus key", "API-", rb"(API-[A-Z0-9]{26})" + _END),
     ("Elastic key", "essu_", rb"(essu_[A-Za-z0-9+/]{40,120}={0,2})"),
-    ("Sourcegraph token", "sgp_", rb"(sgp_(?:(?:[0-9a-f]{16}|local)_)?[0-9a-fA-F]{40}|sgp_[A-Za-z0-9]{64})" + _END),
+    ("Sourcegraph token", "sgp_", rb"(sgp_(?:(?:[0-9a-fA-F]{16}|local)_)?[0-9a-fA-F]{40}|sgp_[A-Za-z0-9]{64})" + _END),
     ("Sourcegraph token", "slk_", rb"(slk_[0-9a-f]{64})" + _END),
+    ("Fly.io token", "fm1r_ fm1a_ fm2_", rb"(fm(?:1[ar]|2)_[A-Za-z0-9+/]{60,4000}={0,3})"),
+    ("model service key", "gsk_", rb"(gsk_[A-Za-z0-9]{52})" + _END),
+    ("Nightfall key", "NF-", rb"(NF-(?=[0-9]{0,31}[A-Za-z])(?=[A-Za-z]{0,31}[0-9])[A-Za-z0-9]{32})(?![\w-])"),
+    ("HubSpot token", "pat-na pat-eu", rb"(pat-(?:na|eu)[0-9]-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})" + _END),
+    ("Grafana token", "eyJrIjoi", rb"(eyJrIjoi[A-Za-z0-9+/]{60,400}={0,2})" + _END),
+    ("Voiceflow key", "VF.", rb"(VF\.(?:DM|WS)\.[0-9a-f]{24}\.[A-Za-z0-9]{16})" + _END),
+    # Bundler's login for a host of gems, `user:password`; `__` in the name stands for a dot.
+    (
+        "login",
+        "BUNDLE_",
+        rb"BUNDLE_[A-Z0-9_]{1,60}__[A-Z]{2,8}(?:_?[Tt]oken|_?TOKEN)?[\"']?(?:[ ]string)?(?:[ ]?[?.:]{0,3}=>?|:|,)[ ]?"
+        rb"[\"'`]?([\w.-]{4,64}:(?!//)[\w.!#$%&*+-]{6,64})(?![\w/:@])",
+    ),
     ("ClickUp token", "pk_", rb"(pk_[0-9]{7,9}_[A-Z0-9]{30,36})" + _END),
 )
 # kind, prefixes, pattern of tokens that must look random, too
@@ -122,12 +149,14 @@ _RANDOM = (
         "xox",
         rb"(xox[abeoprscd](?:\.xox[bp])?-(?=[0-9-]{0,80}[A-Za-z])(?=[A-Za-z-]{0,12}[0-9])[0-9A-Za-z-]{20,300})",
     ),
+    ("Slack token", "xoxa- xoxr-", rb"(xox[ar]-(?:[0-9]-)?(?=[a-z]{0,11}[0-9])[0-9a-z]{10,48})(?![\w-])"),
+    ("Telnyx key", "KEY", rb"(KEY[\w-]{55})(?![\w-])"),
     ("Hugging Face token", "api_org_", rb"(api_org_[A-Za-z0-9]{34})" + _END),
     ("OpenShift token", "sha256~", rb"(sha256~[\w-]{43})(?![\w-])"),
     ("model service key", "sk-", rb"(sk-[A-Za-z0-9]{32,64})" + _END),
     ("NATS seed", "SUA SUB SAA SOA SNA SCA", rb"(S[UAONC][A-Z2-7]{56})" + _END),
     (
-        "JSON web token",
+        WEB_TOKEN,
         "eyJ eyI ewog",
         rb"(ey[JI][A-Za-z0-9_-]{14,4000}(?:\.|%2E)ey[A-Za-z0-9_-]{14,4000}(?:(?:\.|%2E)[A-Za-z0-9_-]{0,4000}={0,2})?"
         rb"|ey[JI][A-Za-z0-9_-]{14,4000}\.(?:[A-Za-z0-9_-]{10,4000}\.){3}[A-Za-z0-9_-]{10,200})",
@@ -144,6 +173,18 @@ _INFIXED = (
         "/IncomingWebhook/",
         rb"webhook(?:b2)?/([\w@-]{20,100}/IncomingWebhook/[\w-]{20,64}/[\w-]{20,64})",
     ),
+    ("webhook", "tines.com/webhook/", rb"tines\.com/webhook/[0-9a-f]{32}/([0-9a-f]{32})" + _END),
+    (
+        "webhook",
+        "hooks.zapier.com/",
+        rb"hooks\.zapier\.com/hooks/catch/([A-Za-z0-9]{6,32}(?:/[A-Za-z0-9]{6,16})?)" + _END,
+    ),
+    (
+        "device token",
+        "/api/v1/",
+        rb"thingsboard[\w.]{0,40}/api/v1/([A-Za-z0-9]{20})(?=/(?:telemetry|attributes|rpc)\b)",
+    ),
+    ("cloud key", "softlayer.com/", rb"softlayer\.com/(?:soap|xmlrpc|rest)/v3(?:\.1)?/([0-9a-f]{64})" + _END),
     ("Google key", "1//0", rb"(1//0[\w-]{40,120})"),
     ("Azure key", "Q~", rb"([\w~.-]{3}[0-9]Q~[\w~.-]{31,34})(?![\w~.-])"),
     (
@@ -157,7 +198,7 @@ _INFIXED = (
     ("Telegram token", ":A", rb"(?:(?<=/)bot)?([0-9]{5,16}:A[\w-]{34})(?![\w-])"),
     ("mail service key", "-us", rb"([0-9a-f]{32}-us[0-9]{1,2})" + _END),
     ("Sidekiq key", "contribsys.com", rb"([0-9a-f]{8}:[0-9a-f]{8})(?=@[\w.]*contribsys\.com)"),
-    ("npm token", "/:_authToken=", rb"//[\w.-]{1,100}(?:/[\w.-]{1,100}){0,6}/:_authToken=([\w+/=-]{20,200})"),
+    ("npm token", "/:_authToken=", rb"//[\w.-]{1,100}(?:/[\w.-]{1,100}){0,6}/:_authToken=\s?([\w+/=-]{20,200})"),
     ("MaxMind key", "_mmk", rb"([A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk)" + _END),
     ("Asana token", "0/1 1/1 2/1", rb"([0-9]/[0-9]{16}(?:/[0-9]{16})?:[0-9a-f]{32})" + _END),
 )

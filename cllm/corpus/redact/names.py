@@ -8,10 +8,13 @@ before it, as in `public_key`, say that the value is something else.
 import re
 from enum import Enum
 
+from cllm.corpus.redact.service_names import has_service
+
 _WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SEPARATORS = re.compile(rb"[^a-z]+")
 _CREDENTIAL = re.compile(
     rb"passw|passphrase|passcode|pwd|passwd|secret|token(?!iz|is)|credential|authorization"
-    rb"|(?:^|_)(?:pass|pw|pat|creds?)$"
+    rb"|(?:^|_)(?:pass|pw|pat|creds?)$|sumo_?(?:logic_)?access_?id"  # of Sumo Logic, whose keys have two halves
     rb"|(?:api|app|access|account|auth|private|signing|encryption|encrypt|decryption|shared|master|license|service"
     rb"|client|consumer|application|crypto|webhook|deploy|admin|preshared|hmac"
     rb"|aes|storage|instrumentation|subscription)_?key"
@@ -43,12 +46,10 @@ _GETTERS = frozenset(
     parse decode describe list exists import open use_secret access""".split()
 )
 
-# Services whose documentation shows keys of the UUID form; elsewhere a UUID is an identifier.
+# Names of credentials that a UUID can be, and services with such keys; elsewhere a UUID is an identifier.
 _UUID_KEY = re.compile(
-    rb"(?:api|secret|private|access)_?(?:key|token)$|client_?secret$|heroku|hub_?spot|snyk|square_?space|message_?bird"
-    rb"|post_?mark|status_?page|bugsnag|shortcut|blocknative|canny|ditto"
-    rb"|tatum|url_?scan|ops_?genie|logz|moosend|magnetic"
-    rb"|kucoin|sendbird|npm"
+    rb"(?:api|secret|private|access)_?(?:key|token)$|authorization$|secret$|private$"
+    rb"|heroku|shortcut|canny|ditto|url_?scan|magnetic|npm"
 )
 
 
@@ -70,19 +71,21 @@ def strength_of(name: bytes) -> Strength:
     words = words_of(name)
     joined = b"_".join(words)
     matches = list(_CREDENTIAL.finditer(joined))
+    if not matches:  # "serviceSECRETkey", whose capitals are not those of words
+        matches = list(_CREDENTIAL.finditer(_SEPARATORS.sub(b"_", name.lower())))
     strength = Strength.STRONG if matches else Strength.WEAK
     match = matches[-1] if matches else _WEAK.search(joined)
     if match is None:
         return Strength.NONE
-    after = joined[match.end() :].split(b"_")[1:] if b"_" in joined[match.end() :] else []
-    before = joined[: match.start()].strip(b"_").split(b"_")[-1]
+    after = match.string[match.end() :].split(b"_")[1:]
+    before = match.string[: match.start()].strip(b"_").split(b"_")[-1]
     if strength is Strength.WEAK:
         before = words[-2] if len(words) > 1 else words[-1].removesuffix(b"key")
     if strength is Strength.WEAK and before == b"my":  # an example's variable
         return Strength.NONE
     if b"public" in words or before in _OTHER or _ABOUT.intersection(after):
         return Strength.NONE
-    return strength
+    return Strength.STRONG if has_service(words) else strength
 
 
 def is_getter(name: bytes) -> bool:
@@ -92,4 +95,5 @@ def is_getter(name: bytes) -> bool:
 
 def can_be_uuid(name: bytes) -> bool:
     """Whether the value of a name can be a key of the UUID form: it says so, or names a service with such keys."""
-    return _UUID_KEY.search(b"_".join(words_of(name))) is not None
+    words = words_of(name)
+    return _UUID_KEY.search(b"_".join(words)) is not None or has_service(words)

@@ -58,8 +58,17 @@ def is_placeholder(value: bytes) -> bool:
     return (
         _PLACEHOLDER.search(value) is not None
         or len(set(value.lower())) < 5
-        or (len(set(value)) == len(value) and any(letters in value for letters in _ALPHABETS))
+        or (has_alphabet(value) and _has_distinct(value[value.rfind(b"_") + 1 :]))
     )
+
+
+def _has_distinct(value: bytes) -> bool:
+    return len(set(value)) == len(value)
+
+
+def has_alphabet(value: bytes) -> bool:
+    """Whether all letters stand in a value in their order, as in examples."""
+    return any(letters in value for letters in _ALPHABETS)
 
 
 def is_address(value: bytes) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from secrets_for_tests import TOKENS, key_lines, pem, random_string
+from secrets_for_tests import HEX, TOKENS, key_lines, pem, random_string, uuid, web_token
 
 from cllm.corpus.redact import KINDS, find_secrets, overwrite, redact
 
@@ -143,6 +143,12 @@ def test_redacted_text_is_valid_utf8(text: str) -> None:
         b"Private-Lines: 9999\n" * 5_000,
         b"LS0tLS1CRUdJTi" * 10_000,
         b"Ma.b" * 30_000,
+        b"secret {\n a =\n" * 10_000,
+        b'token "' + b"{" + b" " * 100_000,
+        b"BUNDLE_A__B" * 10_000,
+        b"openuv 0123456789abcdef0123456789abcdef\n" * 20_000,
+        b"openuv " + b"openuv_key_" * 10_000 + b"0123456789abcdef0123456789abcdef",
+        b"".join(b"openuv %032x\n" % number for number in range(20_000)),
     ],
 )
 def test_redaction_time_is_bounded(hostile: bytes) -> None:
@@ -181,6 +187,24 @@ HIDDEN = [  # before the secret, the secret, behind it
     ("//registry.example.org/:_authToken=", random_string(36), "\n"),
     ("DB_PASSWORD=", "m{h}o)p${e]nob(ody[f9nds>#th", "\n"),
     ("account-SECRET-", random_string(32), "\n"),
+    ("account-secret-", uuid(), "\n"),
+    ("clientSECRETkey ", random_string(40), "\n"),
+    ("openweather = '", random_string(32, HEX), "'"),
+    ('upload("artifactory", "', random_string(64), '")'),
+    ("mvn -Dsonar.login=", random_string(40, HEX), " verify"),
+    ("TRELLO_TOKEN=", "b3kd9vwq7xtnhz", "\n"),
+    ("Token: ", random_string(16, HEX, seed=1), "\n"),
+    ("openuv_api_key: ", uuid(), "\n"),
+    ("BUNDLE_GEMS__EXAMPLE__ORG: ", "a1b2c3d4:e5f6a7b8", "\n"),
+    ('variable "api_token" {\n  type    = string\n  default = "', random_string(40), '"\n}\n'),
+    ('{"method": "auth.login_with_api_key", "params": ["', "7-" + random_string(64), '"]}'),
+    ("//registry.example.org/:_authToken= ", uuid(), "\n"),
+    ('curl -H "Authorization: Basic ', random_string(60), '" https://example.org'),
+    ('DB_PASSWORD = "', "winter$song", '"\n'),
+    ('admin_password: "', "Regen2019", '"\n'),
+    ('user_password = "', "Pass%12!&x", '"\n'),
+    ('<add key="ClearTextPassword" value="', "OnlyWords", '" />'),
+    ('System.setProperty("SERVICE_TOKEN", "', random_string(32, "0123456789"), '")'),
     ('{"kty":"EC","crv":"P-256","d":"', random_string(43), '","x":"public"}'),
 ]
 
@@ -232,6 +256,29 @@ def test_secret_is_redacted_and_what_stands_around_it_is_kept(before: str, secre
         "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7vbqajDRaVSLjhpYk3pkM user@host",
         "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo\n",
         "Authorization: Basic YWRtaW46cGFzc3dvcmQ=",  # admin:password
+        f"openweather: {random_string(40, HEX)}",  # as the checksum of a package in a lock file
+        f"airtable {random_string(24, HEX)}",
+        "openweather = '0123456789abcdefghijklmnop'",
+        f'telegram_token = "123456789:{random_string(37)}"',
+        f'aws_secret_access_key = "{random_string(42)}"',
+        f"secret_access_key = {random_string(48, HEX)}extra",
+        f"ibm_api_key = '{random_string(49)}'",
+        web_token(b'{"alg":"HS256"'),
+        "AI" + "zaSyabcdefghijklmnopqrstuvwxyz1234567",
+        "sk" + "-ant-api03-" + random_string(93) + "BB",
+        "gl" + "oas-" + random_string(68),
+        'password: "password2"',
+        "password: 'Password!'",
+        'password = "prefix$PASSWORD"',
+        'password = "#{password1}"',
+        'password = "forms.login2"',
+        '<add key="ClearTextPassword" value="%NUGET_PASSWORD%" />',
+        '<input name="password" value="type-it-here">',
+        "gpg: using RSA key 7B1C90E4D2A6F358",
+        "Release Signing Key 0x7b1c90e4d2a6f358",
+        "    def complete(self, Token: AbcDefGhiJkl): ...",
+        f"secret_id: {uuid()}",
+        "BUNDLE_MIRROR__HTTPS: https://gems.example.org/",
         "ghp_" + "x" * 36,
         "AK" + "IAIOSFODNN7EXAMPLE",
     ],
