@@ -8,6 +8,7 @@ macros. The search for a completion prefers what parses, and never takes what is
 Errors that the file around the cursor already has do not count. A check that takes too long proves nothing.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain, islice
@@ -41,6 +42,7 @@ TERMINATORS = (b"", b";", b",", b":")  # end of a line, after closed brackets
 BLOCK_BRACKETS = {"{", "#if", "#ifdef", "#ifndef"}
 QUOTE_CLOSERS = (b'"', b"'", b"`", b"/")
 QUOTE_BYTES, BACKSLASH = b"\"'`", ord("\\")
+MACRO_DEFINITION = re.compile(rb"[ \t]*#[ \t]*define\b")
 COMMENT_OPENERS = (b"/*", b"//", b"#")
 HAS_REGEX_LITERALS = {"JavaScript", "TSX", "TypeScript"}  # between slashes
 
@@ -115,7 +117,8 @@ class Guide:
     def fits(self, generated: bytes) -> bool:
         """Whether the file with `generated` at the cursor can be valid in some dialect; True without a suffix."""
         self.budget.restart(CALL_SECONDS)
-        return self.parses(generated) or not self._is_unbalanced_by(generated)
+        has_file = bool(self._after.strip())
+        return not has_file or self._file_context.fits(generated) or not self._is_unbalanced_by(generated)
 
     def tolerates(self, generated: bytes) -> bool:
         """Whether a text is not refused where the grammar is no judge, at the cursor or of its line."""
@@ -152,7 +155,7 @@ class Guide:
         line_start = self._before.rfind(b"\n") + 1
         while line_start and self._before[:line_start].endswith((b"\\\n", b"\\\r\n")):
             line_start = self._before.rfind(b"\n", 0, line_start - 1) + 1
-        return self._before[line_start:].lstrip().startswith(b"#")
+        return MACRO_DEFINITION.match(self._before, line_start) is not None
 
     def syntax_error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
         """Return the offset in `generated` of the first word that the grammar cannot parse, or None.
@@ -202,8 +205,13 @@ class Guide:
         return not all(self.is_inside_string_or_comment(generated + quote) for quote in QUOTE_CLOSERS)
 
     def parses(self, generated: bytes) -> bool:
-        """Whether no probe gives the file fewer errors than `generated` at the cursor; True without a suffix."""
-        return not self._after.strip() or self._file_context.fits(generated)
+        """Whether no probe gives the file fewer errors than `generated` at the cursor; True without a suffix.
+
+        In a file that has errors anyway their number may fall as brackets open, so these are counted, too.
+        """
+        if not self._after.strip() or self._file_context.errors_with(generated) == 0:
+            return True
+        return self._file_context.fits(generated) and not self._is_unbalanced_by(generated)
 
     def adds_no_errors(self, generated: bytes) -> bool:
         """Whether the file has no more errors with `generated` at the cursor than with nothing there."""
