@@ -174,3 +174,17 @@ def test_name_middles_complete_a_split_name_to_a_known_one(completer: Completer)
 )
 def test_an_opened_line_has_the_indentation_of_a_neighbour(prefix: bytes, suffix: bytes, is_own: bool) -> None:
     assert right(prefix, suffix).has_own_indentation == is_own
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "is_beside"),
+    [
+        (b"a;\n  ", b"\nb;\n", False),
+        (b"a;\n\n  ", b"\nb;\n", True),
+        (b"a;\n  \n  ", b"\nb;\n", True),
+        (b"a;\n  ", b"\n\nb;\n", True),
+        (b"a;\n", b"\n\n", True),
+    ],
+)
+def test_a_line_beside_a_blank_one(prefix: bytes, suffix: bytes, is_beside: bool) -> None:
+    assert right(prefix, suffix).is_beside_blank_line == is_beside

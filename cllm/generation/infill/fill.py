@@ -19,6 +19,9 @@ MIN_REPRODUCED_BYTES = 4  # of the rest of the line: a proposal that has them ha
 # Bits by which the next line must cost less after a written line, where the cursor's line has text: 2% of unfinished
 # lines stay as they are, and 67% of finished ones.
 MIN_GAIN_IN_LINE = 2.0
+# Bits by which a missing line is more probable where a blank line stands above or below the cursor's: one separates, so
+# nobody opens another to leave it empty.
+GAIN_BESIDE_BLANK = 3.0
 
 
 def decode_fill(state: DecodeState, guide: Guide | None, right: RightContext) -> Iterator[Progress]:
@@ -113,4 +116,5 @@ def _is_missing(line: bytes, right: RightContext) -> bool:
     """Whether a proposed line is likelier than that nothing is missing; no file begins with a blank line."""
     if not right.is_on_blank_line:
         return right.gain_below(line) > MIN_GAIN_IN_LINE
-    return not right.prefix.strip() or right.has_own_indentation or right.gain_below(line) > 0
+    prior = GAIN_BESIDE_BLANK if right.is_beside_blank_line else 0.0
+    return not right.prefix.strip() or right.has_own_indentation or right.gain_below(line) + prior > 0

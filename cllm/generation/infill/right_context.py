@@ -73,6 +73,12 @@ class RightContext:
         indentations = [line[: len(line) - len(line.lstrip(b" \t"))] for line in neighbours]
         return self.line_before not in [b"", *indentations]
 
+    @property
+    def is_beside_blank_line(self) -> bool:
+        """Whether the line above or below the cursor's line is blank."""
+        above = self.prefix[: len(self.prefix) - len(self.line_before)].removesuffix(b"\n")
+        return not above.rpartition(b"\n")[2].strip() or not self.below.partition(b"\n")[0].strip()
+
     def cost_within_line(self, text: bytes) -> float:
         """Cost in bits of a text within a line and of the beginning of the rest of the line, which are one text."""
         return sum(self.gap_costs([text + (self.rest + b"\n")[:MAX_REST_BYTES]]))
