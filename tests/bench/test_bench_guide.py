@@ -58,6 +58,7 @@ def test_what_the_grammar_cannot_parse_is_unparsed() -> None:
     assert found["real_refused"] == {"C": 0.0}
     assert found["real_unparsed"]["C"] == len(found["unparsed"]) / 120
     assert all(each["verdict"] == "unparsed" for each in found["unparsed"])
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_bench_guide_reports_each_language(trained: Cllm) -> None:

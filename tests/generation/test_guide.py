@@ -13,13 +13,13 @@ from cllm.generation.completion import stream
 from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.guide.file_context import FileContext, has_errors_at
 from cllm.generation.guide.guide import Guide, may_end_inside_quotes
-from cllm.generation.guide.probes import COMMON_PROBES
+from cllm.generation.guide.probes import WITHOUT_LINE, Probe, probes_for
 from cllm.generation.guide.search import decode_lines
 from cllm.generation.guide.stopping import StoppingCriteria, indented_block_end
 from cllm.generation.predict.predictors import NetworkPredictor
 from cllm.syntax.closing import find_closing
 from cllm.syntax.error_count import count_errors
-from cllm.syntax.grammars import parse
+from cllm.syntax.grammars import GRAMMARS, parse
 
 LINE = SamplingParams(max_tokens=24, until="line", valid=True)
 RANDOM = replace(LINE, temperature=1.0)
@@ -238,11 +238,16 @@ def test_unclosed_quotes_are_detected(line: bytes, expected: bool) -> None:
 
 
 def test_a_comment_that_would_hide_what_is_below_is_a_probe_only_where_one_ends() -> None:
-    number = COMMON_PROBES.index(b"/*")
     inside, outside = (FileContext("C", b"", after) for after in (b"\n * a\n */\nint g;\n", b"\nint g;\n/* a */\n"))
     assert not inside.fits(b"int a;") and inside.fits(b"/*")
-    errors = [outside._probe_errors(index) for index in range(number + 1)]
-    assert errors[0] == 0 and errors[number] == len(b"\nint g;\n/* a */\n")
+    assert outside._probe_errors(Probe(b"", True)) == 0
+    assert outside._probe_errors(Probe(b"/*", True)) == len(b"\nint g;\n/* a */\n")
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_each_language_has_probes_of_its_own_without_repetition(language: str) -> None:
+    probes = probes_for(language)
+    assert probes[0] == WITHOUT_LINE and len(set(probes)) == len(probes) >= 8
 
 
 def test_guided_samples_of_the_network_are_not_decoded_ahead_in_a_batch(

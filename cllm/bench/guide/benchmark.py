@@ -8,7 +8,6 @@ of the guide. A text that is not refused may still not parse; the search for a c
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Literal
@@ -104,7 +103,8 @@ def _example(texts: dict[str, bytes], path: str, gap: Gap) -> dict[str, Any]:
     parts = (text[begin : gap.begin], text[gap.begin : gap.end], text[gap.end : end if end >= 0 else len(text)])
     names = ("left", "real", "right")
     shown = {name: part.decode("utf-8", "replace") for name, part in zip(names, parts, strict=True)}
-    return {"path": path, "line": text.count(b"\n", 0, gap.begin) + 1, **asdict(gap), **shown}
+    place = {"line": text.count(b"\n", 0, gap.begin) + 1, "begin": gap.begin, "end": gap.end}
+    return {"path": path, "kind": gap.kind, **place, **shown}
 
 
 def _percentiles(times: list[float]) -> dict[str, float]:

@@ -6,14 +6,13 @@ errors with none of the probes in its place.
 
 from tree_sitter import Node, Tree
 
-from cllm.generation.guide.probes import COMMENT_PROBE, COMMON_PROBES, INLINE_PROBES, LINE_PROBES
+from cllm.generation.guide.probes import COMMENT_OPENER, WITHOUT_LINE, Probe, probes_for
 from cllm.syntax.balance import brackets_of
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.prefix_parser import point_at
 from cllm.syntax.time_budget import TimeBudget
 
-ALL_LINE_PROBES = (*COMMON_PROBES, *(probe for probe in LINE_PROBES if probe not in COMMON_PROBES))
 # Nodes that hold a sequence of independent constructs: an error in one construct says little about the next.
 SEQUENCE_NODES = {
     "class_body",
@@ -43,13 +42,15 @@ class FileContext:
         """
         self._language, self._before, self._after = language, before, after
         self._budget = budget or TimeBudget()
-        self._line_start = before.rfind(b"\n") + 1
+        self._line_start, self._line_end = before.rfind(b"\n") + 1, len(before) + len(after.partition(b"\n")[0])
         self._tree: Tree | None = None
         self._is_prepared = False
         is_same = previous is not None and previous._key == self._key
-        self._line_probe_errors: list[int] = previous._line_probe_errors if previous is not None and is_same else []
+        self._line_probe_errors: dict[Probe, int] = (
+            previous._line_probe_errors if previous is not None and is_same else {}
+        )
         self._old_tree = previous._tree_until(before) if previous is not None and is_same else None
-        self._inline_probe_errors: list[int] = []
+        self._inline_probe_errors: dict[Probe, int] = {}
         self._last_result: tuple[bytes, Tree] | None = None  # the last text, and the tree of the file with it
         self._num_unmatched: int | None = None  # brackets of the file with an empty text
 
@@ -67,10 +68,10 @@ class FileContext:
             self._tree, self._old_tree = parse_with(parser, text, self._old_tree, self._budget), None
         return self._tree
 
-    def try_common_probes(self) -> None:
-        """Try the common probes ahead of the first check, if the file has errors without its line, too."""
-        for number in range(len(COMMON_PROBES)):
-            if not self._probe_errors(number):
+    def try_probes(self) -> None:
+        """Try the probes ahead of the first check, up to the first without which the file has no errors."""
+        for probe in probes_for(self._language):
+            if not self._probe_errors(probe):
                 return
 
     def _tree_until(self, before: bytes) -> Tree | None:
@@ -89,15 +90,16 @@ class FileContext:
         if tree is None:
             return True
         found = count_errors_in(tree)
-        is_right_here = not has_errors_at(tree.root_node, begin, begin + len(generated))
-        if found == 0 or self._is_beaten_by_probe(found, len(COMMON_PROBES)):
-            return found == 0 or (is_right_here and self._has_errors_anyway() and found <= self._line_probe_errors[0])
-        # If all errors are elsewhere and the common probes have as many, the errors were there before.
-        return is_right_here or not self._is_beaten_by_probe(found, len(ALL_LINE_PROBES) + len(INLINE_PROBES))
+        if found == 0 or not self._is_beaten_by_probe(found):
+            return True
+        if has_errors_at(tree.root_node, begin, begin + len(generated)) or not self._has_errors_anyway():
+            return False
+        without_line = self._probe_errors(WITHOUT_LINE)
+        return without_line is not None and found <= without_line
 
     def _has_errors_anyway(self) -> bool:
-        """Whether the file has errors with each of the common probes; False if not known in time."""
-        return all(self._probe_errors(number) for number in range(len(COMMON_PROBES)))
+        """Whether the file has errors with each probe instead of its line; False if not known in time."""
+        return all(self._probe_errors(probe) for probe in probes_for(self._language) if probe.is_line)
 
     def errors_with(self, generated: bytes) -> int | None:
         """Return the number of errors of the file with `generated` at the cursor; None if not known in time."""
@@ -119,37 +121,34 @@ class FileContext:
     def _tree_of(self, generated: bytes) -> Tree | None:
         """The tree of the file with `generated` at the cursor; None if parsing takes too long."""
         if self._last_result is None or self._last_result[0] != generated:
-            tree = self._tree_with(generated, len(self._before))
+            tree = self._tree_with(generated, len(self._before), len(self._before))
             if tree is None:
                 return None
             self._last_result = generated, tree
         return self._last_result[1]
 
-    def _is_beaten_by_probe(self, found: int, most: int) -> bool:
-        """Whether the file has fewer errors with one of the first `most` probes; False if not known in time."""
-        for number in range(most):
-            errors = self._probe_errors(number)
+    def _is_beaten_by_probe(self, found: int) -> bool:
+        """Whether the file has fewer errors with a probe; False if not known in time."""
+        for probe in probes_for(self._language):
+            errors = self._probe_errors(probe)
             if errors is None or errors < found:
                 return errors is not None
         return False
 
-    def _probe_errors(self, number: int) -> int | None:
+    def _probe_errors(self, probe: Probe) -> int | None:
         """Number of errors with a probe; None if not known in time. Results are kept."""
-        is_line = number < len(ALL_LINE_PROBES)
-        known = self._line_probe_errors if is_line else self._inline_probe_errors
-        index = number if is_line else number - len(ALL_LINE_PROBES)
-        if index > len(known):  # an earlier one was not known in time
-            return None
-        if index == len(known):
-            probe = ALL_LINE_PROBES[index] if is_line else INLINE_PROBES[index]
-            if probe == COMMENT_PROBE and not self._ends_comment_below:  # it would hide the errors of what follows
-                known.append(len(self._before) + len(self._after))
-                return known[index]
-            tree = self._tree_with(probe, self._line_start if is_line else len(self._before))
+        known = self._line_probe_errors if probe.is_line else self._inline_probe_errors
+        if probe not in known:
+            if probe.text == COMMENT_OPENER and not self._ends_comment_below:  # it would hide the errors below
+                known[probe] = len(self._before) + len(self._after)
+                return known[probe]
+            cursor = len(self._before)
+            span = (self._line_start, self._line_end) if probe.is_line else (cursor, cursor)
+            tree = self._tree_with(probe.text, *span)
             if tree is None:
                 return None
-            known.append(count_errors_in(tree))
-        return known[index]
+            known[probe] = count_errors_in(tree)
+        return known[probe]
 
     @property
     def _ends_comment_below(self) -> bool:
@@ -157,15 +156,14 @@ class FileContext:
         end, begin = self._after.find(b"*/"), self._after.find(b"/*")
         return end >= 0 and (begin < 0 or end < begin)
 
-    def _tree_with(self, generated: bytes, begin: int) -> Tree | None:
-        """Parse the file with `generated` in place of the bytes from `begin` to the cursor; None if it takes long."""
-        parser, old, original = parser_for(self._language), len(self._before), self._before + self._after
+    def _tree_with(self, text: bytes, begin: int, end: int) -> Tree | None:
+        """Parse the file with a text in place of its bytes from `begin` to `end`; None if it takes long."""
+        parser, original, tree = parser_for(self._language), self._before + self._after, self.prepare()
         assert parser is not None
-        text, new = self._before[:begin] + generated + self._after, begin + len(generated)
-        tree = self.prepare()
         if tree is None:
             return None
-        return parse_with(parser, text, edited_tree(tree, original, old, text, new, begin), self._budget)
+        edited, new_end = original[:begin] + text + original[end:], begin + len(text)
+        return parse_with(parser, edited, edited_tree(tree, original, end, edited, new_end, begin), self._budget)
 
 
 def edited_tree(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, begin: int | None = None) -> Tree:

@@ -101,7 +101,7 @@ class Guide:
         if self._after.strip():
             self._file_context.prepare()
             self.budget.restart(PROBE_SECONDS)
-            self._file_context.try_common_probes()
+            self._file_context.try_probes()
         self.budget.restart(CALL_SECONDS)
         return self
 
