@@ -12,6 +12,7 @@ from tree_sitter import Node, Tree
 
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse
+from cllm.syntax.prefix_parser import MULTILINE_DELIMITERS, is_inside_delimiters
 from cllm.syntax.time_budget import TimeBudget
 
 KEPT_BYTES = 2_048  # before and after the cursor
@@ -25,10 +26,11 @@ Span = tuple[int, int]
 
 
 class Reading(NamedTuple):
-    """A parsed text around a cursor."""
+    """A parsed text around a cursor, and what was put there."""
 
     num_errors: int
     left: bytes
+    filler: bytes
     right: bytes
     tree: Tree
 
@@ -44,31 +46,41 @@ def condense(language: str, before: bytes, after: bytes, budget: TimeBudget | No
     if reading is None:
         return before, after
     spans = list(_far_items(reading))
-    left, right = _without(reading.left, spans, 0), _without(reading.right, spans, len(reading.left))
-    condensed = _read(language, left, right, budget)
+    left = _without(reading.left, spans, 0)
+    right = _without(reading.right, spans, len(reading.left) + len(reading.filler))
+    condensed = _read(language, left, reading.filler, right, budget)
     if condensed is None or condensed.num_errors > reading.num_errors:
         return before, after
     return left + before[len(reading.left) :], after[: len(after) - len(reading.right)] + right
 
 
 def _best_reading(language: str, before: bytes, after: bytes, budget: TimeBudget | None) -> Reading | None:
-    """The text without the cursor's line, which may be unfinished; with it, if that has fewer errors."""
+    """The reading with the fewest errors: without the cursor's line, which may be unfinished, or with it.
+
+    A line that ends a comment or string is replaced by that end: without it, code and strings would change places.
+    """
     line_start, line_end = before.rfind(b"\n") + 1, after.find(b"\n")
-    found = _read(language, before[:line_start], after[line_end + 1 :] if line_end >= 0 else b"", budget)
-    if found is None or found.num_errors == 0:
-        return found
-    whole = _read(language, before, after, budget)
-    return whole if whole is not None and whole.num_errors < found.num_errors else found
+    left, right = before[:line_start], after[line_end + 1 :] if line_end >= 0 else b""
+    delimiters = MULTILINE_DELIMITERS.get(language, ())
+    closers = [closer + b"\n" for opener, closer in delimiters if is_inside_delimiters(left, opener, closer)]
+    best: Reading | None = None
+    for parts in ((left, b"", right), *((left, closer, right) for closer in closers), (before, b"", after)):
+        found = _read(language, *parts, budget)
+        if found is not None and (best is None or found.num_errors < best.num_errors):
+            best = found
+        if found is None or found.num_errors == 0:
+            break
+    return best
 
 
-def _read(language: str, left: bytes, right: bytes, budget: TimeBudget | None) -> Reading | None:
-    tree = parse(language, left + right, budget)
-    return None if tree is None else Reading(count_errors_in(tree), left, right, tree)
+def _read(language: str, left: bytes, filler: bytes, right: bytes, budget: TimeBudget | None) -> Reading | None:
+    tree = parse(language, left + filler + right, budget)
+    return None if tree is None else Reading(count_errors_in(tree), left, filler, right, tree)
 
 
 def _far_items(reading: Reading) -> Iterator[Span]:
     """Yield, in order, the lines of complete items that are more than KEPT_BYTES away from the cursor."""
-    text, cursor = reading.left + reading.right, len(reading.left)
+    text, cursor = reading.left + reading.filler + reading.right, len(reading.left)
     begin, end = cursor - KEPT_BYTES, cursor + KEPT_BYTES
     nodes = [reading.tree.root_node]
     while nodes:

@@ -49,6 +49,13 @@ def test_a_function_that_is_being_written_keeps_its_head() -> None:
     assert before.count(b"{") == 1 + before.count(b"}")
 
 
+def test_the_end_of_a_docstring_may_be_what_is_being_typed() -> None:
+    head = b'    def f(self, x):\n        """Do\n        what is'
+    before, after = condense("Python", PYTHON + head, b"\n        return x\n\n" + PYTHON.removeprefix(b"import a\n"))
+    assert len(before) + len(after) < 2 * KEPT_BYTES + 1_200
+    assert count_errors("Python", before + b' said."""' + after) == 0
+
+
 def test_a_short_or_broken_text_stays_as_it_is() -> None:
     assert condense("C", C[:2000], C[2000:2100]) == (C[:2000], C[2000:2100])
     broken = b"int f( {{{ (((" * 600
