@@ -19,8 +19,8 @@ MIN_REPRODUCED_BYTES = 4  # of the rest of the line: a proposal that has them ha
 # Bits by which the next line must cost less after a written line, where the cursor's line has text: 2% of unfinished
 # lines stay as they are, and 67% of finished ones.
 MIN_GAIN_IN_LINE = 2.0
-# Bits by which a missing line is more probable where a blank line stands above or below the cursor's: one separates, so
-# nobody opens another to leave it empty.
+# Bits by which a missing line is more probable where a blank line stands above or below the cursor's: another one would
+# separate nothing.
 GAIN_BESIDE_BLANK = 3.0
 
 
