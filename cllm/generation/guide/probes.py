@@ -22,33 +22,31 @@ WITHOUT_LINE = Probe(b"", True)
 AT_CURSOR = {"C++": ["({"], "JSON": ["{", '"'], "Rust": ["x {"], "TSX": [">", "({"]}  # besides nothing, a word, a call
 # Lines with which something begins or ends that continues above or below.
 BLOCKS = ["if(x){", "x(", "}", "/*", "*/", "({", ");", "};", "x(){", "});"]
-C = [*BLOCKS, "x={", "x x(", "#endif", "case x:"]
-JAVASCRIPT = [*BLOCKS, "x(function(){", "(x)=>{", "x(x=>{", "`", "x:{", "x:[", "x=[", "case x:", "})"]
+C = [*BLOCKS, "x={", "x x(", "#endif", "case x:", "enum x {"]
+JAVASCRIPT = [*BLOCKS, "x(function(){", "(x)=>{", "x(x=>{", "`", "x:{", "x:[", "x=[", "case x:", "})", "import {"]
 LINES = {
     "C": C,
     "C++": [*C, "class x{", "x){", "x([]{", "namespace x {"],
-    "Go": [*BLOCKS, "x{", "x(func(){", "x=`", "`", "case x:", "func x("],
+    "Go": [*BLOCKS, "x{", "x(func(){", "x=`", "`", "case x:", "func x(", "import ("],
     "Java": [*BLOCKS, "class x{", "x(x->{", "@x", '"""', "case x:"],
     "JavaScript": JAVASCRIPT,
     "JSON": ['"x":{', '"x":[', "{", "}", "},", "]", "],"],
     "Python": [
-        '"""',
-        "x(",
-        ")",
-        "x",
-        "if x:",
-        "def x(",
-        "def x():",
-        "x=[",
-        "]",
-        "x={",
-        "}",
-        "else:",
-        "try:",
-        "'''",
-        "):",
+        *['"""', "x(", ")", "x", "if x:", "def x(", "def x():", "x=[", "]", "x={", "}", "else:", "try:", "'''", "):"],
+        *["for x in x:", "from x import (", '"x"'],
     ],
-    "Rust": [*BLOCKS, "fn x(){", "match x{", "impl x{", "(x)=>{", "x(|x|{", "pub fn x(", "let x=match x{", "},"],
+    "Rust": [
+        *BLOCKS,
+        "fn x(){",
+        "match x{",
+        "impl x{",
+        "(x)=>{",
+        "x(|x|{",
+        "pub fn x(",
+        "let x=match x{",
+        "},",
+        "use {",
+    ],
     "Shell": ["if x; then", "fi", "for x in x; do", "done", "x(){", "}", "{", "case x in", "esac", "x) x;;", '"', "'"],
     "TSX": [*JAVASCRIPT, "<x>", "</x>", "<x", ">", "/>", "export function x(", "class x{"],
     "TypeScript": [*JAVASCRIPT, "export function x(", "class x{", "x:("],
