@@ -21,6 +21,10 @@ LISTS = {"module", "program", "source_file", "translation_unit"}
 LISTS |= {"block", "compound_statement", "statement_block", "statement_list"}
 LISTS |= {"class_body", "declaration_list", "field_declaration_list", "interface_body", "match_block"}
 LISTS |= {"preproc_elif", "preproc_else", "preproc_if", "preproc_ifdef"}
+# Beginnings of blocks: the cursor's line may be one, and without it the rest of a long file would have no items.
+BLOCK_OPENERS = {"Python": ("if x:",), "Rust": ("if x {", "fn x() {", "x({"), "Shell": ("if x; then", "for x in x; do")}
+BLOCK_OPENERS |= {"JSON": ('"x": {', '"x": ['), "Go": ("if x {", "x({"), "C": ("if (x) {",)}
+OTHER_BLOCK_OPENERS = ("if (x) {", "x() {", "x({")
 ITEM_SUFFIXES = ("_definition", "declaration", "_item", "_statement")
 Span = tuple[int, int]
 
@@ -57,14 +61,19 @@ def condense(language: str, before: bytes, after: bytes, budget: TimeBudget | No
 def _best_reading(language: str, before: bytes, after: bytes, budget: TimeBudget | None) -> Reading | None:
     """The reading with the fewest errors: without the cursor's line, which may be unfinished, or with it.
 
-    A line that ends a comment or string is replaced by that end: without it, code and strings would change places.
+    A line that ends a comment or string, or begins a block, is replaced by such an end or beginning: without it, code
+    and strings, or the levels of blocks, would change places.
     """
     line_start, line_end = before.rfind(b"\n") + 1, after.find(b"\n")
     left, right = before[:line_start], after[line_end + 1 :] if line_end >= 0 else b""
+    line = before[line_start:]
+    indentation = line[: len(line) - len(line.lstrip())]
     delimiters = MULTILINE_DELIMITERS.get(language, ())
     closers = [closer + b"\n" for opener, closer in delimiters if is_inside_delimiters(left, opener, closer)]
+    openers = BLOCK_OPENERS.get(language, OTHER_BLOCK_OPENERS)
+    fillers = [b"", *closers, *(indentation + opener.encode() + b"\n" for opener in openers)]
     best: Reading | None = None
-    for parts in ((left, b"", right), *((left, closer, right) for closer in closers), (before, b"", after)):
+    for parts in (*((left, filler, right) for filler in fillers), (before, b"", after)):
         found = _read(language, *parts, budget)
         if found is not None and (best is None or found.num_errors < best.num_errors):
             best = found
