@@ -2,7 +2,7 @@
 
 After an item of a list (a statement, a definition, a member), a parser is in the state in which it was before it, and
 an item without errors has all its brackets. So without such items, the file has the same errors (at 99.0% of 303 places
-in libuv and in redis, at all in five other repositories), and is parsed in a third to a fifth of the time.
+in libuv and in redis, at all in six other repositories), and is parsed in a fifth to two fifths of the time.
 """
 
 from collections.abc import Iterator

@@ -38,10 +38,14 @@ class KnownText:
             yield others, found.start(1)
         if self.memory is None:
             return
-        for end in self.memory.index.positions(self.memory.text, text, len(text)):
-            source = self.memory.index.source_at(end)
-            if source is not None:
-                yield self.memory.text[source.begin : source.end].tobytes(), end - len(text) - source.begin
+        source, document = None, b""  # one copy of each document
+        for end in sorted(self.memory.index.positions(self.memory.text, text, len(text))):
+            found_source = self.memory.index.source_at(end)
+            if found_source is None:
+                continue
+            if found_source is not source:
+                source, document = found_source, self.memory.text[found_source.begin : found_source.end].tobytes()
+            yield document, end - len(text) - found_source.begin
 
     def has_name(self, name: bytes) -> bool:
         """Whether a name occurs as a whole word."""
