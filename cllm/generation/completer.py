@@ -11,7 +11,7 @@ import torch
 from cllm.background_iterator import background_iterator
 from cllm.config import check_choice
 from cllm.generation.completion import Completion, stream
-from cllm.generation.guide.customs import Customs
+from cllm.generation.guide.customs import Customs, FileErrors
 from cllm.generation.guide.decode_state import DecodeState, decode_interleaved
 from cllm.generation.guide.guide import Guide
 from cllm.generation.guide.repetition import Repetition
@@ -77,6 +77,11 @@ class Completer:
         return encode_prompt(prompt, self.tokenizer, context, max_tokens)
 
     @cached_property
+    def file_errors(self) -> FileErrors:
+        """Where the grammars reject files of the repository."""
+        return FileErrors()
+
+    @cached_property
     def decoder(self) -> Decoder | None:
         """The compiled decoder of the network; None without a network or if its dtype is not float32."""
         is_wide = self.model is not None and self.model.embedding.weight.dtype == torch.float32
@@ -132,7 +137,7 @@ class Completer:
         guide = guide if params.valid else None
         known = KnownText(prompt.prefix, prompt.suffix, self.memory)
         if guide is not None:
-            guide.customs = Customs(guide.language, known.places)
+            guide.customs = Customs(guide.language, known.places, self.file_errors)
         right = self._right_context(prompt, predictor, known)
         repetition = Repetition(prompt.prefix, known.has_text) if params.until != "tokens" else None
         stopping = StoppingCriteria(

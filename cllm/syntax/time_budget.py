@@ -28,3 +28,10 @@ class TimeBudget:
         if math.isnan(self._end):
             self._end = now + self._seconds
         return now >= self._end
+
+    def part(self, seconds: float) -> "TimeBudget":
+        """A limit for a part of what is done in this time: `seconds`, but no more than is left."""
+        limit = TimeBudget(0.0 if self.is_spent else seconds, self._clock)
+        if not limit.is_spent and self._seconds < math.inf:
+            limit._end = min(limit._end, self._end)
+        return limit

@@ -4,7 +4,7 @@ import pytest
 
 from cllm.corpus import Document
 from cllm.generation import Completer, Prompt, SamplingParams
-from cllm.generation.guide.customs import Customs, form_of
+from cllm.generation.guide.customs import Customs, FileErrors, form_of
 from cllm.memory.memory import Memory
 from cllm.syntax.time_budget import TimeBudget
 from cllm.tokenizer import Tokenizer
@@ -67,7 +67,7 @@ def test_a_line_that_the_repository_is_full_of_is_not_made_another(
 
 def test_only_what_the_grammar_rejects_there_too_is_a_custom() -> None:
     places = [(text, text.index(word)) for text in FILES for word in (b"each(", b"return", b"case")]
-    customs = Customs("C", lambda text: [each for each in places if each[0].startswith(text, each[1])])
+    customs = Customs("C", lambda text: [each for each in places if each[0].startswith(text, each[1])], FileErrors())
     assert customs.have(b"    each(q, &x->list[1]) {", TimeBudget())
     assert not customs.have(b"    each(q, &x->list[1]) }", TimeBudget())
     assert not customs.have(b"  return total;", TimeBudget()), "it parses"

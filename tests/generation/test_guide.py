@@ -261,3 +261,46 @@ def test_guided_samples_of_the_network_are_not_decoded_ahead_in_a_batch(
     assert len(network_completer.complete(Prompt(prefix=b"int main_3(", path="a.c"), params, 3)) == 3
     with pytest.raises(AssertionError, match="in a batch"):
         network_completer.complete(Prompt(prefix=b"int main_3("), replace(params, valid=False), 3)
+
+
+def test_a_text_that_is_cut_does_not_end_in_a_comment_that_it_had_closed() -> None:
+    before, after = b"int f(int x) {\n  if (x) {\n    ", b"\n      g(x);\n    }\n  }\n}\n"
+    guide = Guide("C", before, after)
+    assert guide.repaired(b"/* Try to avoid it. */") is None
+    assert guide.repaired(b"/* Try to") is None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "line", "is_right"),
+    [
+        (b"", b"class Name", False),
+        (b"", b"class Name:", True),
+        (b"", b"if x == 7", False),
+        (b"", b"if x == 7  # why", False),
+        (b"", b"@decorator", True),
+        (b"def f(\n", b"    a, b", True),
+        (b"x = [\n", b"    1 if y", True),
+        (b"x = (\n", b'    "one"', True),
+        (b"match x:\n", b"    case 1:", True),
+        (b"", b"match x:", True),
+        (b"def f():\n", b"    return 1", True),
+        (b'def f():\n    """\n', b"    class Name", True),
+    ],
+)
+def test_a_complete_line_of_python_can_be_followed_by_another(prefix: bytes, line: bytes, is_right: bool) -> None:
+    for text in (line, line + b"\n"):
+        assert (Guide("Python", prefix).syntax_error_offset(text, is_line=True) is None) is is_right
+
+
+def test_branches_of_a_sampled_line_are_decoded_greedily(completer: Completer) -> None:
+    """Sampling takes all tokens that are possible, ten times as long as the most probable one."""
+    prompt = Prompt(prefix=b"int main_3(", path="a.c")
+    with completer.predictor(completer.encode_prompt(prompt, 24)) as predictor:
+        texts = set[bytes]()
+        for seed in range(4):
+            state = DecodeState(predictor, TOKENIZER, replace(RANDOM, temperature=2.0, seed=seed))
+            state.decode_to_line_end(0, is_greedy=True)
+            texts.add(state.text)
+        greedy = DecodeState(predictor, TOKENIZER, LINE)
+        greedy.decode_to_line_end(0)
+    assert texts == {greedy.text}

@@ -1,7 +1,7 @@
 """State of the decoding of one completion: sample tokens until a stopping criterion, and branch at earlier steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -32,6 +32,11 @@ class Step:
     mark: Any
     log_probability: float = 0.0
 
+    @property
+    def begins_line(self) -> bool:
+        """Whether no text stands before it on its line."""
+        return not self.text_before.rpartition(b"\n")[2].strip()
+
 
 class DecodeState:
     """The tokens of one completion so far; `generated` holds their bytes, without the prompt's bytes at their start.
@@ -53,6 +58,7 @@ class DecodeState:
         """
         predictor.restart()
         self._predictor, self._tokenizer, self._params = predictor, tokenizer, params
+        self._greedy_params = replace(params, temperature=0.0)
         self._stopping = stopping or StoppingCriteria(stop=params.stop)
         self._generator = torch.Generator().manual_seed(params.seed)
         self._synced_steps: list[Step] = []  # the steps that the predictor has accepted
@@ -80,20 +86,21 @@ class DecodeState:
         """Let the predictor accept all generated tokens, which the next `step` does otherwise."""
         self._sync_to(self.steps)
 
-    def step(self) -> None:
-        """Sample one token and append it; the text may end with it."""
+    def step(self, *, is_greedy: bool = False) -> None:
+        """Sample one token, or take the most probable one, and append it; the text may end with it."""
         self.sync()
         mark = self._predictor.mark()
-        found = self._predictor.log_probabilities(self._token_prefix(len(self.steps)), self._params.temperature == 0)
-        token = sample_token(found, self._params, self._generator)
+        params = self._greedy_params if is_greedy else self._params
+        found = self._predictor.log_probabilities(self._token_prefix(len(self.steps)), params.temperature == 0)
+        token = sample_token(found, params, self._generator)
         self._append(token, mark, float(found[token]))
 
-    def decode_to_line_end(self, num_committed: int) -> None:
+    def decode_to_line_end(self, num_committed: int, *, is_greedy: bool = False) -> None:
         """Step until a token after the first `num_committed` contains a newline, or the text ends."""
         while not self.finish_reason and not (
             len(self.steps) > num_committed and b"\n" in self.generated[len(self.steps[-1].text_before) :]
         ):
-            self.step()
+            self.step(is_greedy=is_greedy)
 
     def alternatives(self, step_index: int, limit: int) -> list[tuple[float, int]]:
         """Return up to `limit` most probable other tokens of a step: (loss in nats against the best token, id)."""

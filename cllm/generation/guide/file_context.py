@@ -6,6 +6,7 @@ errors with none of the probes in its place.
 
 from tree_sitter import Node, Tree
 
+from cllm.generation.guide.line_shape import PLAIN, LineShape, shape_of
 from cllm.generation.guide.probes import COMMENT_OPENER, WITHOUT_LINE, Probe, probes_for
 from cllm.syntax.balance import brackets_of
 from cllm.syntax.error_count import count_errors_in
@@ -95,7 +96,7 @@ class FileContext:
         if has_errors_at(tree.root_node, begin, begin + len(generated)) or not self._has_errors_anyway():
             return False
         without_line = self._probe_errors(WITHOUT_LINE)
-        return without_line is not None and found <= without_line
+        return without_line is not None and found <= without_line and not self._lacks_opener(generated)
 
     def _has_errors_anyway(self) -> bool:
         """Whether the file has errors with each probe instead of its line; False if not known in time."""
@@ -150,6 +151,26 @@ class FileContext:
             known[probe] = count_errors_in(tree)
         return known[probe]
 
+    def _lacks_opener(self, generated: bytes) -> bool:
+        """Whether the next line is indented as in a block, which the best probe begins, but the text does not."""
+        below = self._after.partition(b"\n")[2].lstrip(b"\n")
+        is_deeper = indent_length(below) > indent_length(self._before[self._line_start :])
+        return is_deeper and self.needed_shape().opens_something and not self._shape_with(generated).opens_something
+
+    def needed_shape(self) -> LineShape:
+        """Shape of the probe that gives the file the fewest errors, of those tried so far, instead of its line."""
+        known = self._line_probe_errors
+        return shape_of(min(known, key=lambda probe: known[probe]).text) if known else PLAIN
+
+    def is_misshapen(self, generated: bytes) -> bool:
+        """Whether a text cannot fit: it has other brackets than the line without which the file has errors."""
+        known = self._line_probe_errors
+        is_needed = min(known.values(), default=1) == 0 and known.get(WITHOUT_LINE) != 0
+        return is_needed and not self._shape_with(generated).has_brackets_of(self.needed_shape())
+
+    def _shape_with(self, generated: bytes) -> LineShape:
+        return shape_of(self._before[self._line_start :] + generated + self._after.partition(b"\n")[0])
+
     @property
     def _ends_comment_below(self) -> bool:
         """Whether a comment ends after the cursor that does not begin there."""
@@ -164,6 +185,11 @@ class FileContext:
             return None
         edited, new_end = original[:begin] + text + original[end:], begin + len(text)
         return parse_with(parser, edited, edited_tree(tree, original, end, edited, new_end, begin), self._budget)
+
+
+def indent_length(line: bytes) -> int:
+    """Number of blanks and tabs that a line begins with."""
+    return len(line) - len(line.lstrip(b" \t"))
 
 
 def edited_tree(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, begin: int | None = None) -> Tree:

@@ -8,6 +8,7 @@ macros. The search for a completion prefers what parses, and never takes what is
 Errors that the file around the cursor already has do not count. A check that takes too long proves nothing.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Self
 
 from cllm.generation.guide.customs import Customs
 from cllm.generation.guide.file_context import FileContext
+from cllm.generation.guide.line_shape import PLAIN, LineShape
 from cllm.syntax.balance import PREPROCESSED
 from cllm.syntax.closing import CLOSING_BRACKETS, bracket_closers, min_errors, open_brackets
 from cllm.syntax.condense import condense
@@ -43,6 +45,8 @@ BLOCK_BRACKETS = {"{", "#if", "#ifdef", "#ifndef"}
 QUOTE_CLOSERS = (b'"', b"'", b"`", b"/")
 QUOTE_BYTES, BACKSLASH = b"\"'`", ord("\\")
 MACRO_DEFINITION = re.compile(rb"[ \t]*#[ \t]*define\b")
+# Beginnings of a next line, one of which can stand after each complete line, and the next level of indentation.
+NEXT_LINES = {"Python": (b"x", b"    x", b")", b"]", b"}", b"else x", b"def x():", b"    case x:")}
 COMMENT_OPENERS = (b"/*", b"//", b"#")
 HAS_REGEX_LITERALS = {"JavaScript", "TSX", "TypeScript"}  # between slashes
 
@@ -125,12 +129,15 @@ class Guide:
         self.budget.restart(REPAIR_SECONDS)
         return (self._is_no_judge and self._is_not_refused(generated)) or self.is_customary(generated)
 
-    def is_customary(self, generated: bytes) -> bool:
-        """Whether the last line of a text that is not refused is like lines of the repository that do not parse."""
+    def is_customary(self, generated: bytes, seconds: float = math.inf) -> bool:
+        """Whether the last line of a text that is not refused is like lines of the repository that do not parse.
+
+        `seconds`: of the time that is left, for the repository's files; what is not known then is not customary.
+        """
         if self.customs is None or not generated.strip():
             return False
         line = (self._before + self._completed_line(generated.rstrip(b"\n"))).rpartition(b"\n")[2]
-        return self.customs.have(line, self.budget) and self._is_not_refused(generated)
+        return self.customs.have(line, self.budget.part(seconds)) and self._is_not_refused(generated)
 
     def _is_not_refused(self, generated: bytes) -> bool:
         if self._is_wrong(generated, True) or self._is_unbalanced_by(generated):
@@ -172,10 +179,22 @@ class Guide:
             return None
         is_ended = is_line and not text.endswith(b"\\")  # a line that a backslash continues has no end
         found = self._prefix_parser.error_offset(text + b"\n" if is_ended else text)
+        if found is None and is_ended and not self._can_go_on(text):
+            found = len(text)
         # After earlier errors, a parser's error offsets are less reliable: the error count of the whole file decides.
         if found is not None and is_line and self._prefix_parser.has_errors and self._adds_no_errors(generated):
             return None
         return None if found is None else min(found, max(0, len(generated) - 1))
+
+    def _can_go_on(self, text: bytes) -> bool:
+        """Whether a next line can be right after a complete one, where lines end statements: not after `class X`."""
+        lines = NEXT_LINES.get(self.language)
+        if lines is None or self._after.strip() or not text.strip() or self._prefix_parser.has_errors:
+            return True
+        last = (self._before + text).rstrip(b"\n").rpartition(b"\n")[2]
+        indentation = last[: len(last) - len(last.lstrip())]
+        starts = (text.rstrip(b"\n") + b"\n" + indentation + line for line in lines)
+        return any(self._prefix_parser.error_offset(start + b"\n") is None for start in starts)
 
     def _completed_line(self, generated: bytes) -> bytes:
         """The text with the rest of the cursor's line, if it ends on a line that this continues."""
@@ -213,6 +232,14 @@ class Guide:
             return True
         return self._file_context.fits(generated) and not self._is_unbalanced_by(generated)
 
+    def needed_shape(self) -> LineShape:
+        """Shape of the line that the file needs at the cursor, as far as known."""
+        return self._file_context.needed_shape() if self._after.strip() else PLAIN
+
+    def is_misshapen(self, generated: bytes) -> bool:
+        """Whether a finished text cannot fit, by its brackets."""
+        return bool(self._after.strip()) and not self._is_in_macro and self._file_context.is_misshapen(generated)
+
     def adds_no_errors(self, generated: bytes) -> bool:
         """Whether the file has no more errors with `generated` at the cursor than with nothing there."""
         with_nothing, found = self._file_context.errors_with(b""), self._file_context.errors_with(generated)
@@ -245,14 +272,14 @@ class Guide:
         # Whole texts are tried first: closing one that is wrong elsewhere takes many checks for nothing.
         whole = ((end, b"") for end in ends[:MAX_WHOLE_CUTS])
         closed = ((end, closer) for end in ends for closer in islice(self._closers(generated, end), MAX_CLOSERS))
-        found = None
+        found, was_inside = None, self.is_inside_string_or_comment(generated)
         for end, closer in chain(whole, closed):
             text = generated[:end] + closer
             is_blank = not text.strip() or (end == 0 and closer in TERMINATORS)
             if not is_blank and self.parses(text) and not self.budget.is_spent and self._can_end(text):
                 if self._rest_of_line.strip() or not self.is_inside_string_or_comment(text):
                     return text
-                found = found or text
+                found = found or (text if was_inside else None)
             if self.budget.is_spent:
                 break
         return found

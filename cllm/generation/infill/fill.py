@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.guide.guide import CLOSE_SECONDS, Guide
-from cllm.generation.guide.search import SEARCH_SECONDS, BranchSearch, Progress, decode_line, decode_lines
+from cllm.generation.guide.search import SEARCH_SECONDS, BranchSearch, Progress, Suspects, decode_line, decode_lines
 from cllm.generation.infill.right_context import RightContext
 
 MAX_FILL_BRANCHES = 4  # lines that are proposed
@@ -42,7 +42,8 @@ def _continue_block(state: DecodeState, guide: Guide | None, right: RightContext
     """Decode the lines after the first one; the text ends after the line that fits best."""
     texts = [line.text]
     for progress in decode_lines(state, guide):
-        texts.append(progress.text)
+        if progress.text.strip():
+            texts.append(progress.text)
         yield progress._replace(is_last=False)
     texts.sort(key=lambda text: sum(right.costs_on_line(text)))
     if guide is not None:
@@ -67,7 +68,7 @@ def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightConte
                 break
             if right.joins(text) and _fits(text, guide):
                 return text
-        search.push_alternatives(0, min(MAX_BRANCHED_STEPS, len(state.steps)) - 1)
+        search.push_alternatives(Suspects(0, min(MAX_BRANCHED_STEPS, len(state.steps)) - 1))
         if not search.take_best():
             break
     return b""
@@ -106,7 +107,7 @@ def _propose_line(state: DecodeState, guide: Guide | None, right: RightContext) 
         line = decode_line(state, guide)
         if line.text.strip() and not right.leaves_blank(line.text) and not right.repeats(line.text):
             return line
-        search.push_alternatives(0, min(MAX_BRANCHED_STEPS, len(state.steps)) - 1)
+        search.push_alternatives(Suspects(0, min(MAX_BRANCHED_STEPS, len(state.steps)) - 1))
         if not search.take_best():
             return None
     return None

@@ -1,0 +1,44 @@
+"""The shape of a line: the brackets that it opens or closes, and whether a block begins after it.
+
+If a file has no errors with some line at the cursor but has without, then every line that fits there leaves the same
+brackets open: it holds for 233 of 234 deleted lines of three repositories. So most lines that do not fit are told
+without parsing the file, and those that may fit are decoded first.
+"""
+
+import re
+from typing import NamedTuple
+
+PAIRS = ((b"{", b"}"), (b"(", b")"), (b"[", b"]"))
+FINAL_COLON = re.compile(rb":[ \t]*(?:#.*)?$", re.MULTILINE)
+
+
+class LineShape(NamedTuple):
+    """Brackets that a text opens, less those that it closes, and lines that end with a colon."""
+
+    braces: int
+    parentheses: int
+    brackets: int
+    colons: int
+
+    @property
+    def opens_something(self) -> bool:
+        """Whether what the text opens goes on below it."""
+        return any(part > 0 for part in self)
+
+    def has_brackets_of(self, other: "LineShape") -> bool:
+        """Whether the brackets are those of another shape."""
+        return self[:-1] == other[:-1]
+
+
+PLAIN = LineShape(0, 0, 0, 0)
+
+
+def shape_of(text: bytes) -> LineShape:
+    """The shape of a text. Brackets in strings and comments count, too: most are balanced."""
+    braces, parentheses, brackets = (text.count(opener) - text.count(closer) for opener, closer in PAIRS)
+    return LineShape(braces, parentheses, brackets, len(FINAL_COLON.findall(text)))
+
+
+def leads_to(part: bytes, needed: LineShape) -> bool:
+    """Whether a part of a line opens or closes something that a line of the needed shape does."""
+    return any(found * wanted > 0 for found, wanted in zip(shape_of(part), needed, strict=True))
