@@ -66,11 +66,18 @@ def test_a_line_that_the_repository_is_full_of_is_not_made_another(
 
 
 def test_only_what_the_grammar_rejects_there_too_is_a_custom() -> None:
-    places = [(text, text.index(word)) for text in FILES for word in (b"each(", b"return", b"case")]
-    customs = Customs("C", lambda text: [each for each in places if each[0].startswith(text, each[1])], FileErrors())
+    places = [(text, text.index(word), "a.c") for text in FILES for word in (b"each(", b"return", b"case")]
+
+    def customs_of(places: list[tuple[bytes, int, str]]) -> Customs:
+        return Customs("C", lambda text: [each for each in places if each[0].startswith(text, each[1])], FileErrors())
+
+    customs = customs_of(places)
     assert customs.have(b"    each(q, &x->list[1]) {", TimeBudget())
     assert not customs.have(b"    each(q, &x->list[1]) }", TimeBudget())
     assert not customs.have(b"  return total;", TimeBudget()), "it parses"
+    elsewhere = [(text, offset, "a.py") for text, offset, _ in places]
+    others = customs_of(elsewhere)
+    assert not others.have(b"    each(q, &x->list[1]) {", TimeBudget()), "every grammar rejects other languages"
     assert not customs.have(b"", TimeBudget()) and not customs.have(b"}", TimeBudget())
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tree_sitter import Tree
 
-from cllm.syntax.grammars import parse
+from cllm.syntax.grammars import language_with_grammar, parse
 from cllm.syntax.time_budget import TimeBudget
 
 MAX_CHECKED_LINES = 3  # of the same form, whose files are parsed
@@ -27,11 +27,12 @@ WORD = re.compile(rb"[\w\x80-\xff]+")
 class Customs:
     """Lines of the repository and of the file at the cursor that the grammar of a language rejects.
 
-    `find_places`: yields the places of a text, each as (text of its file, offset in that text).
+    `find_places`: yields the places of a text, each as (text of its file, offset in that text, path of the file); a
+    file without a path is in the language.
     """
 
     language: str
-    find_places: Callable[[bytes], Iterable[tuple[bytes, int]]]
+    find_places: Callable[[bytes], Iterable[tuple[bytes, int, str]]]
     file_errors: "FileErrors"
 
     def have(self, line: bytes, budget: TimeBudget) -> bool:
@@ -40,10 +41,11 @@ class Customs:
         if first_word is None:
             return False
         num_checked = 0
-        for text, position in self.find_places(first_word[0]):
+        for text, position, path in self.find_places(first_word[0]):
             begin, end = text.rfind(b"\n", 0, position) + 1, text.find(b"\n", position)
             if (
                 end < 0
+                or not is_in_language(path, self.language)
                 or len(text) > MAX_DOCUMENT_BYTES
                 or text[begin:position].strip()
                 or form_of(text[begin:end]) != wanted
@@ -77,6 +79,12 @@ class FileErrors:
                 del self._known[next(iter(self._known))]
             self._known[key] = list(error_offsets(tree))
         return self._known[key]
+
+
+def is_in_language(path: str, language: str) -> bool:
+    """Whether a file may be in a language, by its name; a C header may be in C++."""
+    found = language_with_grammar(path)
+    return not path or found == language or (found == "C" and language == "C++")
 
 
 def form_of(line: bytes) -> bytes:

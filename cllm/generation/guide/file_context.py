@@ -87,16 +87,20 @@ class FileContext:
         In a file that has errors with every probe, a probe may repair what is wrong elsewhere: there, a text without
         errors of its own fits if it adds none to those of the file without its line.
         """
-        tree, begin = self._tree_of(generated), len(self._before)
-        if tree is None:
+        tree = self._tree_of(generated)
+        found = 0 if tree is None else count_errors_in(tree)
+        if tree is None or found == 0:
             return True
-        found = count_errors_in(tree)
-        if found == 0 or not self._is_beaten_by_probe(found):
-            return True
+        is_best = not self._is_beaten_by_probe(found) or self._is_right_beside_errors(generated, tree, found)
+        return is_best and not self._lacks_opener(generated)
+
+    def _is_right_beside_errors(self, generated: bytes, tree: Tree, found: int) -> bool:
+        """Whether the file has errors anyway, and a text has none of its own and adds none."""
+        begin = len(self._before)
         if has_errors_at(tree.root_node, begin, begin + len(generated)) or not self._has_errors_anyway():
             return False
         without_line = self._probe_errors(WITHOUT_LINE)
-        return without_line is not None and found <= without_line and not self._lacks_opener(generated)
+        return without_line is not None and found <= without_line
 
     def _has_errors_anyway(self) -> bool:
         """Whether the file has errors with each probe instead of its line; False if not known in time."""

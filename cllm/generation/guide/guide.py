@@ -245,6 +245,12 @@ class Guide:
         with_nothing, found = self._file_context.errors_with(b""), self._file_context.errors_with(generated)
         return with_nothing is not None and found is not None and found <= with_nothing
 
+    def removes_errors(self, generated: bytes) -> bool:
+        """Whether the file has fewer errors with `generated` at the cursor than with nothing there."""
+        found = self._file_context.errors_with(generated)
+        with_nothing = None if found is None else self._file_context.errors_with(b"")
+        return found is not None and with_nothing is not None and found < with_nothing
+
     def accepts(self, generated: bytes) -> bool:
         """Whether lines that parse pass further checks; always True here, subclasses override it."""
         return True

@@ -30,7 +30,7 @@ LINES = {
     "Go": [*BLOCKS, "x{", "x(func(){", "x=`", "`", "case x:", "func x(", "import ("],
     "Java": [*BLOCKS, "class x{", "x(x->{", "@x", '"""', "case x:"],
     "JavaScript": JAVASCRIPT,
-    "JSON": ['"x":{', '"x":[', "{", "}", "},", "]", "],"],
+    "JSON": ['"x":{', '"x":[', "{", "}", "},", "]", "],", '"x":1', '"x":1,', '"x"', '"x",'],
     "Python": [
         *['"""', "x(", ")", "x", "if x:", "def x(", "def x():", "x=[", "]", "x={", "}", "else:", "try:", "'''", "):"],
         *["for x in x:", "from x import (", '"x"'],

@@ -30,7 +30,7 @@ def decode_fill(state: DecodeState, guide: Guide | None, right: RightContext) ->
         yield Progress(_fill_within_line(state, guide, right), True)
         return
     line = _propose_line(state, guide, right)
-    if line is None or not _is_missing(line.text, right):
+    if line is None or not _is_missing(line.text, guide, right):
         yield Progress(b"", True)
     elif line.is_last:
         yield line
@@ -113,8 +113,10 @@ def _propose_line(state: DecodeState, guide: Guide | None, right: RightContext) 
     return None
 
 
-def _is_missing(line: bytes, right: RightContext) -> bool:
+def _is_missing(line: bytes, guide: Guide | None, right: RightContext) -> bool:
     """Whether a proposed line is likelier than that nothing is missing; no file begins with a blank line."""
+    if guide is not None and guide.removes_errors(line):
+        return True
     if not right.is_on_blank_line:
         return right.gain_below(line) > MIN_GAIN_IN_LINE
     prior = GAIN_BESIDE_BLANK if right.is_beside_blank_line else 0.0

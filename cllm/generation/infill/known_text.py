@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cllm.memory.memory import Memory
 from cllm.syntax.words import is_word_byte
@@ -10,6 +11,14 @@ from cllm.syntax.words import is_word_byte
 WORD_BYTE = rb"[\w\x80-\xff]"
 MAX_NAME_BYTES = 64
 MAX_MIDDLES = 8  # nearest to the cursor first
+
+
+class Place(NamedTuple):
+    """Where a text occurs: the text of the file, the offset in it, and the file's path; the cursor's has none."""
+
+    text: bytes
+    offset: int
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,15 +36,12 @@ class KnownText:
             return True
         return memory is not None and bool(memory.index.positions(memory.text, text, len(text)))
 
-    def places(self, text: bytes) -> Iterator[tuple[bytes, int]]:
-        """Yield where a text occurs at the start of a line of the file, without the cursor's line, and in the memory.
-
-        Each place is the text of its file, and an offset in that.
-        """
+    def places(self, text: bytes) -> Iterator[Place]:
+        """Yield where a text occurs at the start of a line of the file, without the cursor's line, and in the memory."""
         line_start, line_end = self.prefix.rfind(b"\n") + 1, self.suffix.find(b"\n")
         others = self.prefix[:line_start] + (self.suffix[line_end + 1 :] if line_end >= 0 else b"")
         for found in re.finditer(rb"^[ \t]*(%b)" % re.escape(text), others, re.MULTILINE):
-            yield others, found.start(1)
+            yield Place(others, found.start(1))
         if self.memory is None:
             return
         source, document = None, b""  # one copy of each document
@@ -45,7 +51,7 @@ class KnownText:
                 continue
             if found_source is not source:
                 source, document = found_source, self.memory.text[found_source.begin : found_source.end].tobytes()
-            yield document, end - len(text) - found_source.begin
+            yield Place(document, end - len(text) - found_source.begin, found_source.path)
 
     def has_name(self, name: bytes) -> bool:
         """Whether a name occurs as a whole word."""
