@@ -52,3 +52,22 @@ def test_what_the_repository_repeats_may_be_repeated_as_often() -> None:
     assert offset(b"", b"# a\n# a\n", twice) is None
     assert offset(b"", b"# a\n# a\n# a\n", twice) == 8
     assert offset(b"# a\n", b"# a\n# a\n", twice) == 4
+
+
+INCLUDES = b"#include <a/b.h>\n#include <c/d.h>\n#include <a/b.h>\n#include <e/f.h>\n#include <a/b.h>\n"
+
+
+def test_an_equal_line_nearby_may_occur_twice_unless_the_repository_repeats_it() -> None:
+    assert offset(b"", INCLUDES) == INCLUDES.rfind(b"#include <a/b.h>")
+    assert offset(b"", INCLUDES, b"x\n" + INCLUDES) is None
+    assert offset(b"", INCLUDES[: INCLUDES.rfind(b"#")]) is None, "twice"
+    assert offset(INCLUDES[: INCLUDES.rfind(b"#")], b"#include <a/b.h>\n") is None, "the file's own habit"
+    assert offset(b"", INCLUDES.replace(b"#include <", b"f(").replace(b".h>", b")")) is None, "short lines are common"
+    far = b"".join(b"int x%d;\n" % number for number in range(20))
+    assert offset(b"", INCLUDES.replace(b"<e/f.h>\n", b"<e/f.h>\n" + far)) is None, "far away"
+
+
+@pytest.mark.parametrize(("repository", "kept"), [(b"", 2), (b"(0.0, 0.0, 0.0)", 2), (b"(0.0, 0.0, 0.0, 0.0, 0)", 4)])
+def test_parts_of_a_line_are_repeated_as_often_as_in_the_repository(repository: bytes, kept: int) -> None:
+    line = b"x = vec(" + b"0.0, " * 12 + b")"
+    assert offset(b"", line, repository) == len(b"x = vec(") + kept * len(b"0.0, ")

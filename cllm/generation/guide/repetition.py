@@ -11,7 +11,9 @@ TAIL_LINES = 16  # of the prompt, with which generated lines are compared
 WORD = re.compile(rb"\w")
 CLOSERS = re.compile(rb"[\s)\]};,]*")  # lines of these follow each other by nesting
 LINE = re.compile(rb"[^\n]*\S[^\n]*\n")  # that is not blank
-REPEATED_PART = re.compile(rb"(.{4,40}?)\1\1")  # within a line
+REPEATED_PART = re.compile(rb"(.{4,40}?)\1{2,}")  # within a line
+MAX_EQUAL_LINES, EQUAL_LINE_SPAN = 2, 16  # equal generated lines, and lines within which they count
+MIN_EQUAL_LINE_BYTES = 12  # of such lines: shorter ones (`break;`, `return 0;`) are common
 
 
 class Repetition:
@@ -35,7 +37,8 @@ class Repetition:
             found = self._repeated_lines(text, lines, period)
             if found is not None:
                 return max(0, found - len(self._tail))
-        return self._repeated_part(generated)
+        found = self._frequent_line(text, lines)
+        return self._repeated_part(generated) if found is None else found - len(self._tail)
 
     def _repeated_lines(self, text: bytes, lines: list[tuple[int, bytes]], period: int) -> int | None:
         """The begin of the last `period` lines of a text if they repeat those before them, indentation aside."""
@@ -52,10 +55,22 @@ class Repetition:
         """Whether a line has no text before the cursor."""
         return not self._tail[start:].strip()
 
+    def _frequent_line(self, text: bytes, lines: list[tuple[int, bytes]]) -> int | None:
+        """The begin of the last line of a text if nearby generated lines are equal to it, with others in between."""
+        if not lines or len(lines[-1][1]) < MIN_EQUAL_LINE_BYTES:
+            return None
+        begin, line = lines[-1]
+        near = [start for start, other in lines[-EQUAL_LINE_SPAN:] if other == line and self._is_generated(start)]
+        is_new = len(near) > MAX_EQUAL_LINES and not self._occurs(text[near[-MAX_EQUAL_LINES - 1] :])
+        return begin if is_new else None
+
     def _repeated_part(self, generated: bytes) -> int | None:
-        """The begin of the third of equal parts of the last line."""
+        """The end of the repeated parts of the last line that occur elsewhere, of two at least, if there are more."""
         line_start = generated.rstrip(b"\n").rfind(b"\n") + 1
         for found in REPEATED_PART.finditer(generated, line_start):
             if WORD.search(found[1]) and not self._occurs(found[0]):
-                return found.end() - len(found[1])
+                num_known = 2
+                while self._occurs(found[1] * (num_known + 1)):
+                    num_known += 1
+                return found.start() + num_known * len(found[1])
         return None

@@ -37,7 +37,7 @@ class KnownText:
         return memory is not None and bool(memory.index.positions(memory.text, text, len(text)))
 
     def places(self, text: bytes) -> Iterator[Place]:
-        """Yield where a text occurs at the start of a line of the file, without the cursor's line, and in the memory."""
+        """Yield where a text occurs at the start of a line of the file, but the cursor's, and in the memory."""
         line_start, line_end = self.prefix.rfind(b"\n") + 1, self.suffix.find(b"\n")
         others = self.prefix[:line_start] + (self.suffix[line_end + 1 :] if line_end >= 0 else b"")
         for found in re.finditer(rb"^[ \t]*(%b)" % re.escape(text), others, re.MULTILINE):
