@@ -94,7 +94,7 @@ def verdict_on_real_text(language: str, text: bytes, gap: Gap, has_suffix: bool)
     if any(guide.error_offset(part, is_line=True) is not None for part in parts) or not guide.fits(real):
         return "refused"
     is_parsed = all(guide.syntax_error_offset(part, is_line=True) is None for part in parts) and guide.parses(real)
-    return "allowed" if is_parsed else "unparsed"
+    return "allowed" if is_parsed and not guide.is_misshapen(real) else "unparsed"
 
 
 def _example(texts: dict[str, bytes], path: str, gap: Gap) -> dict[str, Any]:

@@ -88,8 +88,10 @@ class FileContext:
         errors of its own fits if it adds none to those of the file without its line.
         """
         tree = self._tree_of(generated)
-        found = 0 if tree is None else count_errors_in(tree)
-        if tree is None or found == 0:
+        if tree is None:
+            return not self._lacks_opener(generated)
+        found = count_errors_in(tree)
+        if found == 0:
             return True
         is_best = not self._is_beaten_by_probe(found) or self._is_right_beside_errors(generated, tree, found)
         return is_best and not self._lacks_opener(generated)
@@ -156,10 +158,14 @@ class FileContext:
         return known[probe]
 
     def _lacks_opener(self, generated: bytes) -> bool:
-        """Whether the next line is indented as in a block, which the best probe begins, but the text does not."""
+        """Whether the next line is indented as in a block, which the text does not begin.
+
+        The best probe begins one, or the file takes too long to be parsed.
+        """
         below = self._after.partition(b"\n")[2].lstrip(b"\n")
         is_deeper = indent_length(below) > indent_length(self._before[self._line_start :])
-        return is_deeper and self.needed_shape().opens_something and not self._shape_with(generated).opens_something
+        is_needed = not self._line_probe_errors or self.needed_shape().opens_something
+        return is_deeper and is_needed and not self._shape_with(generated).opens_something
 
     def needed_shape(self) -> LineShape:
         """Shape of the probe that gives the file the fewest errors, of those tried so far, instead of its line."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 MAX_PERIOD_LINES = 8
 TAIL_LINES = 16  # of the prompt, with which generated lines are compared
-WORD = re.compile(rb"\w")
 CLOSERS = re.compile(rb"[\s)\]};,]*")  # lines of these follow each other by nesting
 LINE = re.compile(rb"[^\n]*\S[^\n]*\n")  # that is not blank
 REPEATED_PART = re.compile(rb"(.{4,40}?)\1{2,}")  # within a line
@@ -68,7 +67,7 @@ class Repetition:
         """The end of the repeated parts of the last line that occur elsewhere, of two at least, if there are more."""
         line_start = generated.rstrip(b"\n").rfind(b"\n") + 1
         for found in REPEATED_PART.finditer(generated, line_start):
-            if WORD.search(found[1]) and not self._occurs(found[0]):
+            if found[1].strip() and not self._occurs(found[0]):
                 num_known = 2
                 while self._occurs(found[1] * (num_known + 1)):
                     num_known += 1

@@ -138,12 +138,10 @@ def decode_line(state: DecodeState, guide: Guide | None) -> Progress:
 
 def _without_proof(state: DecodeState, guide: Guide | None) -> Progress:
     """The line for which no branch is right: as it is where the grammar cannot judge, otherwise cut."""
-    text, repeated_from = state.text, state.repeated_from
-    if repeated_from is not None:
-        text = text[:repeated_from].rstrip()
+    text = _without_repetition(state)
     if guide is None:
         return Progress(text, True, is_cut=True)
-    if repeated_from is None and text.strip() and guide.tolerates(text):
+    if state.repeated_from is None and text.strip() and guide.tolerates(text):
         return Progress(text, bool(state.finish_reason))
     closed_block = guide.closed_block(text) if state.until == "block" else None
     return Progress(closed_block or guide.repaired(text) or b"", True, is_cut=True)
@@ -151,10 +149,18 @@ def _without_proof(state: DecodeState, guide: Guide | None) -> Progress:
 
 def _truncate(state: DecodeState, guide: Guide) -> bytes:
     """Cut a text at the token limit to a closed block (`until` "block") or to the end of a word, and repair it."""
-    if state.until == "block" and (closed_block := guide.closed_block(state.text)) is not None:
+    text = _without_repetition(state)
+    if state.until == "block" and (closed_block := guide.closed_block(text)) is not None:
         return closed_block
-    state.finish_word()
-    return guide.repaired(state.text) or b""
+    if state.repeated_from is None:
+        state.finish_word()
+        text = state.text
+    return guide.repaired(text) or b""
+
+
+def _without_repetition(state: DecodeState) -> bytes:
+    """The text up to where it begins to repeat itself."""
+    return state.text if state.repeated_from is None else state.text[: state.repeated_from].rstrip()
 
 
 def _suspect_steps(
