@@ -282,7 +282,7 @@ class Guide:
         for end, closer in chain(whole, closed):
             text = generated[:end] + closer
             is_blank = not text.strip() or (end == 0 and closer in TERMINATORS)
-            if not is_blank and self.parses(text) and not self.budget.is_spent and self._can_end(text):
+            if not is_blank and self.parses(text) and self._can_end(text) and not self.budget.is_spent:
                 if self._rest_of_line.strip() or not self.is_inside_string_or_comment(text):
                     return text
                 found = found or (text if was_inside else None)
