@@ -20,6 +20,7 @@ import numpy as np
 
 from cllm.corpus.characters import is_continuation
 from cllm.syntax.delimiters import DELIMITER, scan_delimiters, track_delimiter
+from cllm.syntax.words import indent_length
 
 MAX_LINES = 5  # missing lines of the kind `lines`
 MIN_NAME_BYTES = 4
@@ -152,11 +153,6 @@ def line_at(text: bytes, position: int) -> Span:
     """Begin and end of the line that contains a position, without its newline."""
     end = text.find(b"\n", position)
     return text.rfind(b"\n", 0, position) + 1, len(text) if end < 0 else end
-
-
-def indent_length(line: bytes) -> int:
-    """Number of blanks and tabs at the start of a line."""
-    return len(line) - len(line.lstrip(b" \t"))
 
 
 SPANS: dict[str, FindSpan] = {

@@ -19,19 +19,23 @@ class TimeBudget:
         """Allow `seconds` from the next question on, which may come from another thread than this call."""
         self._seconds, self._end = seconds, math.nan
 
+    def start(self) -> None:
+        """Start the clock, which the first question does otherwise."""
+        self._end = self._clock() + self._seconds
+
     @property
     def is_spent(self) -> bool:
         """Whether the time is over."""
         if self._seconds == math.inf:
             return False
-        now = self._clock()
         if math.isnan(self._end):
-            self._end = now + self._seconds
-        return now >= self._end
+            self.start()
+            return self._seconds <= 0
+        return self._clock() >= self._end
 
     def part(self, seconds: float) -> "TimeBudget":
         """A limit for a part of what is done in this time: `seconds`, but no more than is left."""
-        limit = TimeBudget(0.0 if self.is_spent else seconds, self._clock)
-        if not limit.is_spent and self._seconds < math.inf:
-            limit._end = min(limit._end, self._end)
+        left = 0.0 if self.is_spent else self._seconds if self._seconds == math.inf else self._end - self._clock()
+        limit = TimeBudget(min(seconds, left), self._clock)
+        limit.start()
         return limit

@@ -1,4 +1,4 @@
-"""Word boundaries of a byte string, in any language: a word is a run of letters, digits and underscores."""
+"""Words and indentation of a byte string, in any language: a word is a run of letters, digits and underscores."""
 
 from collections.abc import Iterator
 
@@ -28,3 +28,8 @@ def last_word(text: bytes) -> bytes:
     while begin and is_word_byte(text[begin - 1]):
         begin -= 1
     return text[begin:]
+
+
+def indent_length(line: bytes) -> int:
+    """Number of blanks and tabs at the start of a line."""
+    return len(line) - len(line.lstrip(b" \t"))

@@ -40,3 +40,16 @@ def test_a_parse_ends_with_its_budget() -> None:
     assert clock.num_questions <= 60
     assert parse("Shell", b"echo a\n", TimeBudget(0.05, Clock(0.001))) is not None
     assert parse("Shell", b"echo a\n", TimeBudget(0.0, Clock(0.001))) is None
+
+
+def test_a_part_of_the_time_ends_with_the_whole() -> None:
+    clock = Clock(0.0)
+    whole = TimeBudget(2.0, clock)
+    part, unlimited, long = whole.part(1.0), whole.part(math.inf), whole.part(3.0)
+    assert not part.is_spent and not unlimited.is_spent
+    clock.now += 1.5
+    assert part.is_spent and not long.is_spent and not whole.is_spent
+    clock.now += 1.0
+    assert whole.is_spent and long.is_spent and unlimited.is_spent
+    assert whole.part(1.0).is_spent and whole.part(math.inf).is_spent, "nothing is left"
+    assert not TimeBudget(math.inf, clock).part(1.0).is_spent and TimeBudget(math.inf, clock).part(0.0).is_spent

@@ -13,6 +13,7 @@ from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.prefix_parser import point_at
 from cllm.syntax.time_budget import TimeBudget
+from cllm.syntax.words import indent_length
 
 # Nodes that hold a sequence of independent constructs: an error in one construct says little about the next.
 SEQUENCE_NODES = {
@@ -94,7 +95,8 @@ class FileContext:
         if found == 0:
             return True
         is_best = not self._is_beaten_by_probe(found) or self._is_right_beside_errors(generated, tree, found)
-        return is_best and not self._lacks_opener(generated)
+        is_better = found < min(self._line_probe_errors.values(), default=1)
+        return is_best and (is_better or not self._lacks_opener(generated))
 
     def _is_right_beside_errors(self, generated: bytes, tree: Tree, found: int) -> bool:
         """Whether the file has errors anyway, and a text has none of its own and adds none."""
@@ -158,14 +160,15 @@ class FileContext:
         return known[probe]
 
     def _lacks_opener(self, generated: bytes) -> bool:
-        """Whether the next line is indented as in a block, which the text does not begin.
+        """Whether the next line is indented as in a block, which the text does not begin at the end of its line.
 
         The best probe begins one, or the file takes too long to be parsed.
         """
-        below = self._after.partition(b"\n")[2].lstrip(b"\n")
-        is_deeper = indent_length(below) > indent_length(self._before[self._line_start :])
+        rest_of_line, _, below = self._after.partition(b"\n")
+        is_deeper = indent_length(below.lstrip(b"\n")) > indent_length(self._before[self._line_start :])
         is_needed = not self._line_probe_errors or self.needed_shape().opens_something
-        return is_deeper and is_needed and not self._shape_with(generated).opens_something
+        is_open = self._shape_with(generated).opens_something
+        return is_deeper and is_needed and not is_open and not rest_of_line.strip()
 
     def needed_shape(self) -> LineShape:
         """Shape of the probe that gives the file the fewest errors, of those tried so far, instead of its line."""
@@ -195,11 +198,6 @@ class FileContext:
             return None
         edited, new_end = original[:begin] + text + original[end:], begin + len(text)
         return parse_with(parser, edited, edited_tree(tree, original, end, edited, new_end, begin), self._budget)
-
-
-def indent_length(line: bytes) -> int:
-    """Number of blanks and tabs that a line begins with."""
-    return len(line) - len(line.lstrip(b" \t"))
 
 
 def edited_tree(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, begin: int | None = None) -> Tree:

@@ -25,7 +25,7 @@ from cllm.syntax.error_count import count_errors
 from cllm.syntax.macros import terminate_macros
 from cllm.syntax.prefix_parser import MULTILINE_DELIMITERS, PrefixParser, is_inside_delimiters
 from cllm.syntax.time_budget import TimeBudget
-from cllm.syntax.words import word_ends
+from cllm.syntax.words import indent_length, word_ends
 
 MAX_CONTEXT_BYTES = 1 << 18  # bytes before and after the cursor that are parsed
 PREPARE_SECONDS = 0.2  # to parse the file around the cursor; a file that takes longer is not judged
@@ -134,7 +134,7 @@ class Guide:
 
         `seconds`: of the time that is left, for the repository's files; what is not known then is not customary.
         """
-        if self.customs is None or not generated.strip():
+        if self.customs is None or not seconds or not generated.strip():
             return False
         line = (self._before + self._completed_line(generated.rstrip(b"\n"))).rpartition(b"\n")[2]
         return self.customs.have(line, self.budget.part(seconds)) and self._is_not_refused(generated)
@@ -192,7 +192,7 @@ class Guide:
         if lines is None or self._after.strip() or not text.strip() or self._prefix_parser.has_errors:
             return True
         last = (self._before + text).rstrip(b"\n").rpartition(b"\n")[2]
-        indentation = last[: len(last) - len(last.lstrip())]
+        indentation = last[: indent_length(last)]
         starts = (text.rstrip(b"\n") + b"\n" + indentation + line for line in lines)
         return any(self._prefix_parser.error_offset(start + b"\n") is None for start in starts)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from cllm.generation.infill.known_text import MAX_NAME_BYTES, KnownText
 from cllm.syntax.delimiters import num_closed, scan_delimiters
-from cllm.syntax.words import first_word, is_word_byte, last_word
+from cllm.syntax.words import first_word, indent_length, is_word_byte, last_word
 
 MAX_REST_BYTES = 24  # of the rest of the line that are priced
 MAX_BELOW_BYTES = 40  # of the next line that are priced: more tell missing lines no better
@@ -70,7 +70,7 @@ class RightContext:
         """Whether the cursor's blank line is indented unlike the lines above and below: an opened line is like one."""
         above = self.prefix[: len(self.prefix) - len(self.line_before)].rstrip().rpartition(b"\n")[2]
         neighbours = (above, self.below.lstrip(b"\n"))
-        indentations = [line[: len(line) - len(line.lstrip(b" \t"))] for line in neighbours]
+        indentations = [line[: indent_length(line)] for line in neighbours]
         return self.line_before not in [b"", *indentations]
 
     @property
