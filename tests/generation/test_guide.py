@@ -264,10 +264,16 @@ def test_guided_samples_of_the_network_are_not_decoded_ahead_in_a_batch(
 
 
 def test_a_text_that_is_cut_does_not_end_in_a_comment_that_it_had_closed() -> None:
-    before, after = b"int f(int x) {\n  if (x) {\n    ", b"\n      g(x);\n    }\n  }\n}\n"
-    guide = Guide("C", before, after)
-    assert guide.repaired(b"/* Try to avoid it. */") is None
-    assert guide.repaired(b"/* Try to") is None
+    """An open comment would hide the block's end, which has no beginning."""
+    before, after = b"int f(int x) {\n  ", b"\n    g(x);\n  }\n  /* c */\n  return 0;\n}\n"
+    for generated in (b"/* Try to avoid it. */", b"x = 1; /* a */"):
+        assert Guide("C", before, after).repaired(generated) is None
+
+
+@pytest.mark.parametrize("text", [b"if things.first", b"class Name", b"for a in b", b"while x == y"])
+def test_a_line_of_python_that_the_token_limit_cuts_is_kept(text: bytes) -> None:
+    """Only a complete line needs its colon."""
+    assert Guide("Python", b"def f(x):\n    ").repaired(text) == text
 
 
 @pytest.mark.parametrize(
@@ -283,13 +289,16 @@ def test_a_text_that_is_cut_does_not_end_in_a_comment_that_it_had_closed() -> No
         (b"x = (\n", b'    "one"', True),
         (b"match x:\n", b"    case 1:", True),
         (b"", b"match x:", True),
+        (b"", b"x = [y for z", True),
+        (b"x = [\n", b"    for a", True),
+        (b"f(\n", b"    lambda x", True),
         (b"def f():\n", b"    return 1", True),
         (b'def f():\n    """\n', b"    class Name", True),
     ],
 )
 def test_a_complete_line_of_python_can_be_followed_by_another(prefix: bytes, line: bytes, is_right: bool) -> None:
     for text in (line, line + b"\n"):
-        assert (Guide("Python", prefix).syntax_error_offset(text, is_line=True) is None) is is_right
+        assert Guide("Python", prefix).can_go_on(text) is is_right
 
 
 def test_branches_of_a_sampled_line_are_decoded_greedily(completer: Completer) -> None:

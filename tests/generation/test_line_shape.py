@@ -2,8 +2,10 @@
 
 import pytest
 
+from cllm.generation.guide.file_context import FileContext
 from cllm.generation.guide.guide import Guide
 from cllm.generation.guide.line_shape import PLAIN, LineShape, leads_to, shape_of
+from cllm.syntax.time_budget import TimeBudget
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,41 @@ def test_brackets_that_cannot_fit_are_known_without_parsing(
     guide = Guide(language, before, after).prepared()
     assert guide.is_misshapen(wrong) and not guide.is_misshapen(right)
     assert guide.parses(right) and not guide.parses(wrong), "as parsing the file says"
+
+
+@pytest.mark.parametrize(
+    ("language", "line"),
+    [
+        ("C", b"if (c == '{') {"),
+        ("C", b"if (c == '(') {"),
+        ("JavaScript", b"if (/\\(/.test(s)) {"),
+        ("JavaScript", b'if (s == "}{") {'),
+    ],
+)
+def test_brackets_in_strings_do_not_make_a_line_misshapen(language: str, line: bytes) -> None:
+    before, after = b"function f(s) {\n  ", b"\n    g(s);\n  }\n  return 0;\n}\n"
+    if language == "C":
+        before = b"int f(int s) {\n  "
+    guide = Guide(language, before, after).prepared()
+    assert guide.needed_shape() == shape_of(b"{") and not guide.is_misshapen(line) and guide.is_misshapen(b"g(s);")
+
+
+@pytest.mark.parametrize(
+    ("language", "before", "line", "after", "fits"),
+    [
+        ("TypeScript", b"  ", b"): Effects<this>;", b"\n    const x = 1;\n", False),
+        ("TypeScript", b"  ", b"): Effects<this> {", b"\n    const x = 1;\n", True),
+        ("TypeScript", b"  ", b"return fetch(x)", b"\n    .then(f);\n", True),
+        ("TypeScript", b"  ", b"x();", b"\n    \n  y();\n", True),
+        ("C", b"  ", b"if (x)", b"\n    y();\n", True),
+        ("Shell", b"", b"if true; then", b"\n  x\nfi\n", True),
+    ],
+)
+def test_a_file_that_takes_too_long_is_judged_by_its_indentation(
+    language: str, before: bytes, line: bytes, after: bytes, fits: bool
+) -> None:
+    context = FileContext(language, before, after, budget=TimeBudget(0.0))
+    assert context.errors_with(line) is None and context.fits(line) is fits
 
 
 def test_nothing_is_misshapen_where_no_line_is_known_to_be_needed() -> None:

@@ -54,17 +54,33 @@ def test_what_the_repository_repeats_may_be_repeated_as_often() -> None:
     assert offset(b"# a\n", b"# a\n# a\n", twice) == 4
 
 
-INCLUDES = b"#include <a/b.h>\n#include <c/d.h>\n#include <a/b.h>\n#include <e/f.h>\n#include <a/b.h>\n"
+PARTS = [b"#include <sys/%b.h>\n" % name for name in (b"types", b"wait", b"stat", b"socket", b"types")]
+INCLUDES = b"".join(PARTS[0] + part for part in PARTS[1:4]) + PARTS[0]  # four equal lines, without a period
 
 
-def test_an_equal_line_nearby_may_occur_twice_unless_the_repository_repeats_it() -> None:
-    assert offset(b"", INCLUDES) == INCLUDES.rfind(b"#include <a/b.h>")
+def test_an_equal_line_nearby_may_occur_thrice_unless_the_repository_repeats_it() -> None:
+    last = INCLUDES.rfind(PARTS[0])
+    assert offset(b"", INCLUDES) == last
     assert offset(b"", INCLUDES, b"x\n" + INCLUDES) is None
-    assert offset(b"", INCLUDES[: INCLUDES.rfind(b"#")]) is None, "twice"
-    assert offset(INCLUDES[: INCLUDES.rfind(b"#")], b"#include <a/b.h>\n") is None, "the file's own habit"
-    assert offset(b"", INCLUDES.replace(b"#include <", b"f(").replace(b".h>", b")")) is None, "short lines are common"
+    assert offset(b"", INCLUDES[:last]) is None, "thrice"
+    assert offset(INCLUDES[:last], PARTS[0]) is None, "the file's own habit"
+    assert offset(b"", INCLUDES.replace(b"#include <sys/", b"f(")) is None, "short lines are common"
     far = b"".join(b"int x%d;\n" % number for number in range(20))
-    assert offset(b"", INCLUDES.replace(b"<e/f.h>\n", b"<e/f.h>\n" + far)) is None, "far away"
+    assert offset(b"", INCLUDES[:last] + far + PARTS[0]) is None, "far away"
+
+
+def test_guard_clauses_are_no_repetition() -> None:
+    guards = b"".join(b"    if not %b:\n        return False\n" % name for name in (b"a", b"b", b"c", b"d", b"e"))
+    assert all(offset(b"", guards[: place + 1]) is None for place in range(len(guards)) if guards[place] == ord("\n"))
+
+
+@pytest.mark.parametrize("line", [b"# " + b"-" * 70, b"#" * 79, b"============", b"| ---- | ---- | ---- | ---- |"])
+def test_rules_and_tables_are_no_repetition(line: bytes) -> None:
+    assert offset(b"", line) is None
+
+
+def test_a_long_line_takes_no_long_time() -> None:
+    assert all(offset(b"", part * 50_000) is None for part in (b" ", b"-"))
 
 
 @pytest.mark.parametrize(("repository", "kept"), [(b"", 2), (b"(0.0, 0.0, 0.0)", 2), (b"(0.0, 0.0, 0.0, 0.0, 0)", 4)])

@@ -63,7 +63,7 @@ class Customs:
 
 
 class FileErrors:
-    """Where the grammars reject files of the repository. The last files are kept: parsing one takes 2 to 16 ms."""
+    """Where the grammars reject files of the repository. The files used last are kept: parsing one takes 2 to 16 ms."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], list[int]] = {}
@@ -78,6 +78,7 @@ class FileErrors:
             if len(self._known) == MAX_KNOWN_FILES:
                 del self._known[next(iter(self._known))]
             self._known[key] = list(error_offsets(tree))
+        self._known[key] = self._known.pop(key)  # the last one used
         return self._known[key]
 
 

@@ -34,7 +34,7 @@ class Step:
 
     @property
     def begins_line(self) -> bool:
-        """Whether no text stands before it on its line."""
+        """Whether no generated text stands before it on its line."""
         return not self.text_before.rpartition(b"\n")[2].strip()
 
 

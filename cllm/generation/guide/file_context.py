@@ -6,15 +6,16 @@ errors with none of the probes in its place.
 
 from tree_sitter import Node, Tree
 
-from cllm.generation.guide.line_shape import PLAIN, LineShape, shape_of
+from cllm.generation.guide.line_shape import PLAIN, LineShape, may_have_brackets_of, shape_of
 from cllm.generation.guide.probes import COMMENT_OPENER, WITHOUT_LINE, Probe, probes_for
 from cllm.syntax.balance import brackets_of
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.prefix_parser import point_at
 from cllm.syntax.time_budget import TimeBudget
-from cllm.syntax.words import indent_length
+from cllm.syntax.words import first_word, indent_length
 
+BRACED = {"Go", "Java", "JavaScript", "Rust", "TypeScript"}  # languages in which most blocks are between braces
 # Nodes that hold a sequence of independent constructs: an error in one construct says little about the next.
 SEQUENCE_NODES = {
     "class_body",
@@ -162,13 +163,16 @@ class FileContext:
     def _lacks_opener(self, generated: bytes) -> bool:
         """Whether the next line is indented as in a block, which the text does not begin at the end of its line.
 
-        The best probe begins one, or the file takes too long to be parsed.
+        The best probe begins one; or the file takes too long to be parsed, and the language's blocks have braces.
         """
         rest_of_line, _, below = self._after.partition(b"\n")
-        is_deeper = indent_length(below.lstrip(b"\n")) > indent_length(self._before[self._line_start :])
-        is_needed = not self._line_probe_errors or self.needed_shape().opens_something
-        is_open = self._shape_with(generated).opens_something
-        return is_deeper and is_needed and not is_open and not rest_of_line.strip()
+        next_line = below[below.rfind(b"\n", 0, len(below) - len(below.lstrip())) + 1 :]
+        is_deeper = indent_length(next_line) > indent_length(self._before[self._line_start :])
+        if rest_of_line.strip() or not is_deeper or shape_of(self._line_with(generated)).opens_something:
+            return False
+        if self._line_probe_errors:
+            return self.needed_shape().opens_something
+        return self._language in BRACED and bool(first_word(next_line.lstrip()))  # no `.then(` or `+ x`
 
     def needed_shape(self) -> LineShape:
         """Shape of the probe that gives the file the fewest errors, of those tried so far, instead of its line."""
@@ -179,10 +183,10 @@ class FileContext:
         """Whether a text cannot fit: it has other brackets than the line without which the file has errors."""
         known = self._line_probe_errors
         is_needed = min(known.values(), default=1) == 0 and known.get(WITHOUT_LINE) != 0
-        return is_needed and not self._shape_with(generated).has_brackets_of(self.needed_shape())
+        return is_needed and not may_have_brackets_of(self._line_with(generated), self.needed_shape())
 
-    def _shape_with(self, generated: bytes) -> LineShape:
-        return shape_of(self._before[self._line_start :] + generated + self._after.partition(b"\n")[0])
+    def _line_with(self, generated: bytes) -> bytes:
+        return self._before[self._line_start :] + generated + self._after.partition(b"\n")[0]
 
     @property
     def _ends_comment_below(self) -> bool:

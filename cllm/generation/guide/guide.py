@@ -17,7 +17,7 @@ from typing import Self
 
 from cllm.generation.guide.customs import Customs
 from cllm.generation.guide.file_context import FileContext
-from cllm.generation.guide.line_shape import PLAIN, LineShape
+from cllm.generation.guide.line_shape import PLAIN, LineShape, shape_of
 from cllm.syntax.balance import PREPROCESSED
 from cllm.syntax.closing import CLOSING_BRACKETS, bracket_closers, min_errors, open_brackets
 from cllm.syntax.condense import condense
@@ -45,8 +45,10 @@ BLOCK_BRACKETS = {"{", "#if", "#ifdef", "#ifndef"}
 QUOTE_CLOSERS = (b'"', b"'", b"`", b"/")
 QUOTE_BYTES, BACKSLASH = b"\"'`", ord("\\")
 MACRO_DEFINITION = re.compile(rb"[ \t]*#[ \t]*define\b")
-# Beginnings of a next line, one of which can stand after each complete line, and the next level of indentation.
-NEXT_LINES = {"Python": (b"x", b"    x", b")", b"]", b"}", b"else x", b"def x():", b"    case x:")}
+# After a complete line of a language, at least one of these can stand on the next one, with the same indentation.
+NEXT_LINES = {
+    "Python": (b"x", b"    x", b")", b"]", b"}", b"else x", b"def x():", b"    case x:"),
+}
 COMMENT_OPENERS = (b"/*", b"//", b"#")
 HAS_REGEX_LITERALS = {"JavaScript", "TSX", "TypeScript"}  # between slashes
 
@@ -179,21 +181,21 @@ class Guide:
             return None
         is_ended = is_line and not text.endswith(b"\\")  # a line that a backslash continues has no end
         found = self._prefix_parser.error_offset(text + b"\n" if is_ended else text)
-        if found is None and is_ended and not self._can_go_on(text):
-            found = len(text)
         # After earlier errors, a parser's error offsets are less reliable: the error count of the whole file decides.
         if found is not None and is_line and self._prefix_parser.has_errors and self._adds_no_errors(generated):
             return None
         return None if found is None else min(found, max(0, len(generated) - 1))
 
-    def _can_go_on(self, text: bytes) -> bool:
-        """Whether a next line can be right after a complete one, where lines end statements: not after `class X`."""
-        lines = NEXT_LINES.get(self.language)
+    def can_go_on(self, generated: bytes) -> bool:
+        """Whether a next line can be right after a complete last one: not after `class X` in Python."""
+        lines, text = NEXT_LINES.get(self.language), generated.rstrip(b"\n")
         if lines is None or self._after.strip() or not text.strip() or self._prefix_parser.has_errors:
             return True
-        last = (self._before + text).rstrip(b"\n").rpartition(b"\n")[2]
-        indentation = last[: indent_length(last)]
-        starts = (text.rstrip(b"\n") + b"\n" + indentation + line for line in lines)
+        whole = self._before + text
+        if shape_of(whole).opens_brackets:  # lines end no statements there
+            return True
+        last = whole.rpartition(b"\n")[2]
+        starts = (text + b"\n" + last[: indent_length(last)] + line for line in lines)
         return any(self._prefix_parser.error_offset(start + b"\n") is None for start in starts)
 
     def _completed_line(self, generated: bytes) -> bytes:

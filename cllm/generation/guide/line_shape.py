@@ -9,6 +9,8 @@ import re
 from typing import NamedTuple
 
 PAIRS = ((b"{", b"}"), (b"(", b")"), (b"[", b"]"))
+STRING = re.compile(rb"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
+ESCAPED = re.compile(rb"\\.")
 FINAL_COLON = re.compile(rb":[ \t]*(?:#.*)?$", re.MULTILINE)
 
 
@@ -25,18 +27,25 @@ class LineShape(NamedTuple):
         """Whether what the text opens goes on below it."""
         return any(part > 0 for part in self)
 
-    def has_brackets_of(self, other: "LineShape") -> bool:
-        """Whether the brackets are those of another shape."""
-        return self[:-1] == other[:-1]
+    @property
+    def opens_brackets(self) -> bool:
+        """Whether a bracket stays open."""
+        return any(part > 0 for part in self[:-1])
 
 
 PLAIN = LineShape(0, 0, 0, 0)
 
 
 def shape_of(text: bytes) -> LineShape:
-    """The shape of a text. Brackets in strings and comments count, too: most are balanced."""
+    """The shape of a text. Brackets in strings and comments count, too."""
     braces, parentheses, brackets = (text.count(opener) - text.count(closer) for opener, closer in PAIRS)
     return LineShape(braces, parentheses, brackets, len(FINAL_COLON.findall(text)))
+
+
+def may_have_brackets_of(text: bytes, needed: LineShape) -> bool:
+    """Whether a text has the brackets of a shape, with or without those in its strings and regular expressions."""
+    readings = (text, STRING.sub(b"", text), ESCAPED.sub(b"", text))
+    return any(shape_of(reading)[:-1] == needed[:-1] for reading in readings)
 
 
 def leads_to(part: bytes, needed: LineShape) -> bool:

@@ -10,9 +10,10 @@ MAX_PERIOD_LINES = 8
 TAIL_LINES = 16  # of the prompt, with which generated lines are compared
 CLOSERS = re.compile(rb"[\s)\]};,]*")  # lines of these follow each other by nesting
 LINE = re.compile(rb"[^\n]*\S[^\n]*\n")  # that is not blank
-REPEATED_PART = re.compile(rb"(.{4,40}?)\1{2,}")  # within a line
-MAX_EQUAL_LINES, EQUAL_LINE_SPAN = 2, 16  # equal generated lines, and lines within which they count
-MIN_EQUAL_LINE_BYTES = 12  # of such lines: shorter ones (`break;`, `return 0;`) are common
+WORD = re.compile(rb"\w")
+REPEATED_PART = re.compile(rb"(\S.{3,39}?)\1{2,}")  # within a line
+MAX_EQUAL_LINES, EQUAL_LINE_SPAN = 3, 16  # equal generated lines, and lines within which they count
+MIN_EQUAL_LINE_BYTES = 16  # of such lines: shorter ones (`return false;`, `@pytest.fixture`) are common
 
 
 class Repetition:
@@ -67,7 +68,7 @@ class Repetition:
         """The end of the repeated parts of the last line that occur elsewhere, of two at least, if there are more."""
         line_start = generated.rstrip(b"\n").rfind(b"\n") + 1
         for found in REPEATED_PART.finditer(generated, line_start):
-            if found[1].strip() and not self._occurs(found[0]):
+            if WORD.search(found[1]) and not self._occurs(found[0]):
                 num_known = 2
                 while self._occurs(found[1] * (num_known + 1)):
                     num_known += 1

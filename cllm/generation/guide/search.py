@@ -112,12 +112,15 @@ def decode_lines(state: DecodeState, guide: Guide | None) -> Iterator[Progress]:
             return
 
 
-def decode_line(state: DecodeState, guide: Guide | None) -> Progress:
-    """Decode to the end of the next line or of the text: one that repeats nothing and, with a guide, is valid."""
+def decode_line(state: DecodeState, guide: Guide | None, *, is_greedy: bool = False) -> Progress:
+    """Decode to the end of the next line or of the text: one that repeats nothing and, with a guide, is valid.
+
+    Other branches than the first are greedy: sampling takes 11 ms a token instead of 0.4 ms.
+    """
     num_committed, search, num_tokens = len(state.steps), BranchSearch(state, guide), 0
     first: list[Step] | None = None
     while True:
-        state.decode_to_line_end(num_committed, is_greedy=first is not None)
+        state.decode_to_line_end(num_committed, is_greedy=is_greedy or first is not None)
         if first is None:
             first = list(state.steps)
             if guide is not None:
@@ -143,7 +146,8 @@ def _without_proof(state: DecodeState, guide: Guide | None) -> Progress:
         return Progress(text, True, is_cut=True)
     if state.repeated_from is None and text.strip() and guide.tolerates(text):
         return Progress(text, bool(state.finish_reason))
-    closed_block = guide.closed_block(text) if state.until == "block" else None
+    whole_lines = text[: text.rstrip(b"\n").rfind(b"\n") + 1]
+    closed_block = guide.closed_block(whole_lines) if state.until == "block" and whole_lines.strip() else None
     return Progress(closed_block or guide.repaired(text) or b"", True, is_cut=True)
 
 
@@ -175,6 +179,9 @@ def _suspect_steps(
     if state.finish_reason and guide.is_misshapen(text):
         return Suspects(num_committed, last, guide.needed_shape())
     error_offset = guide.syntax_error_offset(text, is_line=True)
+    is_ended = state.finish_reason == "stop" or text.endswith(b"\n")
+    if error_offset is None and is_ended and not guide.can_go_on(text):
+        error_offset = len(text)
     if error_offset is not None and not guide.is_customary(text, customs_seconds):
         step_index = max(
             (step_index for step_index, step in enumerate(state.steps) if len(step.text_before) <= error_offset),

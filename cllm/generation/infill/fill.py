@@ -55,7 +55,7 @@ def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightConte
     """The text of a gap within a line."""
     search, priced = BranchSearch(state, guide), {b"": right.cost_within_line(b"")}
     for number in range(MAX_FILL_BRANCHES):
-        _decode_past_gap(state, right)
+        _decode_past_gap(state, right, is_greedy=number > 0)
         if not state.steps:
             break
         if guide is not None and number == 0:
@@ -74,11 +74,11 @@ def _fill_within_line(state: DecodeState, guide: Guide | None, right: RightConte
     return b""
 
 
-def _decode_past_gap(state: DecodeState, right: RightContext) -> None:
+def _decode_past_gap(state: DecodeState, right: RightContext, *, is_greedy: bool) -> None:
     """Decode until the text has the beginning of the rest of the line, to the end of the line at most."""
     reproduced = right.rest.strip()[:MIN_REPRODUCED_BYTES]
     while not state.finish_reason and b"\n" not in state.generated and reproduced not in state.generated:
-        state.step()
+        state.step(is_greedy=is_greedy)
 
 
 def _candidate_ends(state: DecodeState, right: RightContext) -> list[int]:
@@ -103,8 +103,8 @@ def _is_right_part(text: bytes, guide: Guide | None, right: RightContext) -> boo
 def _propose_line(state: DecodeState, guide: Guide | None, right: RightContext) -> Progress | None:
     """Decode a line for the cursor's line that does not repeat the next one; None if none was found."""
     search = BranchSearch(state, guide)
-    for _ in range(MAX_FILL_BRANCHES):
-        line = decode_line(state, guide)
+    for number in range(MAX_FILL_BRANCHES):
+        line = decode_line(state, guide, is_greedy=number > 0)
         if line.text.strip() and not right.leaves_blank(line.text) and not right.repeats(line.text):
             return line
         search.push_alternatives(Suspects(0, min(MAX_BRANCHED_STEPS, len(state.steps)) - 1))
