@@ -152,9 +152,9 @@ def test_redacted_text_is_valid_utf8(text: str) -> None:
     ],
 )
 def test_redaction_time_is_bounded(hostile: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     redact(hostile)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 HIDDEN = [  # before the secret, the secret, behind it
