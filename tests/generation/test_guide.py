@@ -14,7 +14,7 @@ from cllm.generation.guide.decode_state import DecodeState
 from cllm.generation.guide.file_context import FileContext, has_errors_at
 from cllm.generation.guide.guide import Guide, may_end_inside_quotes
 from cllm.generation.guide.probes import WITHOUT_LINE, Probe, probes_for
-from cllm.generation.guide.search import decode_lines
+from cllm.generation.guide.search import decode_line, decode_lines
 from cllm.generation.guide.stopping import StoppingCriteria, indented_block_end
 from cllm.generation.predict.predictors import NetworkPredictor
 from cllm.syntax.closing import find_closing
@@ -301,15 +301,24 @@ def test_a_complete_line_of_python_can_be_followed_by_another(prefix: bytes, lin
         assert Guide("Python", prefix).can_go_on(text) is is_right
 
 
-def test_branches_of_a_sampled_line_are_decoded_greedily(completer: Completer) -> None:
+def test_branches_of_a_sampled_line_are_decoded_greedily(
+    network_completer: Completer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sampling takes all tokens that are possible, ten times as long as the most probable one."""
+
+    class Rejecting(Guide):
+        def syntax_error_offset(self, generated: bytes, *, is_line: bool) -> int | None:
+            return 0
+
+    seen, step = list[bool](), DecodeState.step
+
+    def recorded_step(state: DecodeState, *, is_greedy: bool = False) -> None:
+        seen.append(is_greedy)
+        step(state, is_greedy=is_greedy)
+
+    monkeypatch.setattr(DecodeState, "step", recorded_step)
     prompt = Prompt(prefix=b"int main_3(", path="a.c")
-    with completer.predictor(completer.encode_prompt(prompt, 24)) as predictor:
-        texts = set[bytes]()
-        for seed in range(4):
-            state = DecodeState(predictor, TOKENIZER, replace(RANDOM, temperature=2.0, seed=seed))
-            state.decode_to_line_end(0, is_greedy=True)
-            texts.add(state.text)
-        greedy = DecodeState(predictor, TOKENIZER, LINE)
-        greedy.decode_to_line_end(0)
-    assert texts == {greedy.text}
+    with network_completer.predictor(network_completer.encode_prompt(prompt, 24)) as predictor:
+        state = DecodeState(predictor, TOKENIZER, RANDOM)
+        assert decode_line(state, Rejecting("C", prompt.prefix)).is_cut
+    assert seen[0] is False and seen[-1] is True and seen == sorted(seen)

@@ -79,8 +79,9 @@ def test_rules_and_tables_are_no_repetition(line: bytes) -> None:
     assert offset(b"", line) is None
 
 
-def test_a_long_line_takes_no_long_time() -> None:
-    assert all(offset(b"", part * 50_000) is None for part in (b" ", b"-"))
+def test_a_long_line_takes_linear_time() -> None:
+    """A pattern that begins with any byte would take an hour for the blanks."""
+    assert all(offset(b"", part * 1_000_000) is None for part in (b" ", b"-"))
 
 
 @pytest.mark.parametrize(("repository", "kept"), [(b"", 2), (b"(0.0, 0.0, 0.0)", 2), (b"(0.0, 0.0, 0.0, 0.0, 0)", 4)])

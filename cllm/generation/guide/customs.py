@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tree_sitter import Tree
 
+from cllm.generation.guide.line_shape import STRING
 from cllm.syntax.grammars import language_with_grammar, parse
 from cllm.syntax.time_budget import TimeBudget
 
@@ -18,7 +19,6 @@ MAX_CHECKED_LINES = 3  # of the same form, whose files are parsed
 MAX_DOCUMENT_BYTES = 1 << 18  # of a file that is parsed
 MAX_KNOWN_FILES = 32
 FIRST_WORD = re.compile(rb"[^\s\w]*[\w\x80-\xff]+\W?")  # of a line, with what precedes it and the next byte
-STRING = re.compile(rb"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
 PARENTHESES, SQUARE_BRACKETS = re.compile(rb"\([^()]*\)"), re.compile(rb"\[[^\[\]]*\]")
 WORD = re.compile(rb"[\w\x80-\xff]+")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 MAX_PERIOD_LINES = 8
 TAIL_LINES = 16  # of the prompt, with which generated lines are compared
 CLOSERS = re.compile(rb"[\s)\]};,]*")  # lines of these follow each other by nesting
-LINE = re.compile(rb"[^\n]*\S[^\n]*\n")  # that is not blank
+LINE = re.compile(rb"^[^\S\n]*\S[^\n]*\n", re.MULTILINE)  # that is not blank
 WORD = re.compile(rb"\w")
 REPEATED_PART = re.compile(rb"(\S.{3,39}?)\1{2,}")  # within a line
 MAX_EQUAL_LINES, EQUAL_LINE_SPAN = 3, 16  # equal generated lines, and lines within which they count
