@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from tree_sitter import Node, Tree
 
+from cllm.syntax.edited_tree import edited_tree
 from cllm.syntax.error_count import count_errors_in
-from cllm.syntax.grammars import parse
+from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.prefix_parser import MULTILINE_DELIMITERS, is_inside_delimiters
 from cllm.syntax.time_budget import TimeBudget
+from cllm.syntax.words import indent_length
 
 KEPT_BYTES = 2_048  # before and after the cursor
 # Nodes whose named children are the items of a list; an item may also be left out of what the parser has not completed.
@@ -21,10 +23,10 @@ LISTS = {"module", "program", "source_file", "translation_unit"}
 LISTS |= {"block", "compound_statement", "statement_block", "statement_list"}
 LISTS |= {"class_body", "declaration_list", "field_declaration_list", "interface_body", "match_block"}
 LISTS |= {"preproc_elif", "preproc_else", "preproc_if", "preproc_ifdef"}
-# Beginnings of blocks: the cursor's line may be one, and without it the rest of a long file would have no items.
-BLOCK_OPENERS = {"Python": ("if x:",), "Rust": ("if x {", "fn x() {", "x({"), "Shell": ("if x; then", "for x in x; do")}
-BLOCK_OPENERS |= {"JSON": ('"x": {', '"x": ['), "Go": ("if x {", "x({"), "C": ("if (x) {",)}
-OTHER_BLOCK_OPENERS = ("if (x) {", "x() {", "x({")
+# Lines that begin or end blocks: the cursor's may be one, and without it the rest of a long file would have no items.
+BLOCK_LINES = {"Python": ("if x:",), "Rust": ("if x {", "fn x() {", "x({"), "Shell": ("if x; then", "for x in x; do")}
+BLOCK_LINES |= {"JSON": ('"x": {', '"x": ['), "Go": ("if x {", "x({"), "C": ("if (x) {",)}
+OTHER_BLOCK_LINES = ("if (x) {", "x() {", "x({", "}")
 ITEM_SUFFIXES = ("_definition", "declaration", "_item", "_statement")
 Span = tuple[int, int]
 
@@ -61,29 +63,36 @@ def condense(language: str, before: bytes, after: bytes, budget: TimeBudget | No
 def _best_reading(language: str, before: bytes, after: bytes, budget: TimeBudget | None) -> Reading | None:
     """The reading with the fewest errors: without the cursor's line, which may be unfinished, or with it.
 
-    A line that ends a comment or string, or begins a block, is replaced by such an end or beginning: without it, code
-    and strings, or the levels of blocks, would change places.
+    A line that ends a comment or string, or begins or ends a block, is replaced by one that does: without it, code and
+    strings, or the levels of blocks, would change places.
     """
     line_start, line_end = before.rfind(b"\n") + 1, after.find(b"\n")
     left, right = before[:line_start], after[line_end + 1 :] if line_end >= 0 else b""
     line = before[line_start:]
-    indentation = line[: len(line) - len(line.lstrip())]
     delimiters = MULTILINE_DELIMITERS.get(language, ())
-    closers = [closer + b"\n" for opener, closer in delimiters if is_inside_delimiters(left, opener, closer)]
-    openers = BLOCK_OPENERS.get(language, OTHER_BLOCK_OPENERS)
-    fillers = [b"", *closers, *(indentation + opener.encode() + b"\n" for opener in openers)]
-    best: Reading | None = None
-    for parts in (*((left, filler, right) for filler in fillers), (before, b"", after)):
-        found = _read(language, *parts, budget)
-        if found is not None and (best is None or found.num_errors < best.num_errors):
-            best = found
-        if found is None or found.num_errors == 0:
+    closers = [closer for opener, closer in delimiters if is_inside_delimiters(left, opener, closer)]
+    block_lines = BLOCK_LINES.get(language, OTHER_BLOCK_LINES)
+    indented = [line[: indent_length(line)] + block_line.encode() for block_line in block_lines]
+    fillers = [*(filler + b"\n" for filler in (*closers, *indented)), line + after[: len(after) - len(right)]]
+    best = without_line = _read(language, left, b"", right, budget)
+    for filler in fillers:
+        if best is None or best.num_errors == 0:
             break
+        found = _read(language, left, filler, right, budget, without_line)
+        if found is None:
+            break
+        best = min(best, found, key=lambda reading: reading.num_errors)
     return best
 
 
-def _read(language: str, left: bytes, filler: bytes, right: bytes, budget: TimeBudget | None) -> Reading | None:
-    tree = parse(language, left + filler + right, budget)
+def _read(
+    language: str, left: bytes, filler: bytes, right: bytes, budget: TimeBudget | None, without: Reading | None = None
+) -> Reading | None:
+    """Parse the text, with the tree of the one without the filler; None if that takes longer than `budget`."""
+    parser, text, cursor = parser_for(language), left + filler + right, len(left)
+    assert parser is not None, f"no grammar for {language}"
+    old = without and edited_tree(without.tree, left + right, cursor, text, cursor + len(filler))
+    tree = parse_with(parser, text, old, budget)
     return None if tree is None else Reading(count_errors_in(tree), left, filler, right, tree)
 
 

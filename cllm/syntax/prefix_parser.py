@@ -12,6 +12,7 @@ continue next to the one that reads them and hide a second error; `count_errors`
 from tree_sitter import LogType, Tree
 
 from cllm.syntax.balance import brackets_of
+from cllm.syntax.edited_tree import edited_tree
 from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.time_budget import TimeBudget
 
@@ -30,7 +31,6 @@ MULTILINE_DELIMITERS = {
     "TypeScript": (BLOCK_COMMENT, (b"`", b"`")),
 }
 QUOTING_NODES = {"block_comment", "comment", "comment_content", "string_content"}
-Point = tuple[int, int]
 
 # Quotes of strings that end on their line. In other languages the lexer splits an unfinished string into words.
 LINE_QUOTES = {"Python": (b'"', b"'")}
@@ -184,9 +184,7 @@ class PrefixParser:
         """The prefix's tree, edited for the longer `text`; None if there is no tree."""
         if self._tree is None:
             return None
-        tree, old, begin = self._tree.copy(), len(self._text), point_at(self._text, len(self._text))
-        tree.edit(old, old, len(text), begin, begin, point_at(text, len(text)))
-        return tree
+        return edited_tree(self._tree, self._text, len(self._text), text, len(text))
 
 
 def is_inside_delimiters(text: bytes, opener: bytes, closer: bytes) -> bool:
@@ -200,8 +198,3 @@ def line_starts(text: bytes) -> list[int]:
     while (offset := text.find(b"\n", starts[-1])) >= 0:
         starts.append(offset + 1)
     return starts
-
-
-def point_at(text: bytes, offset: int) -> Point:
-    """Return row and column (in bytes) of an offset."""
-    return text.count(b"\n", 0, offset), offset - text.rfind(b"\n", 0, offset) - 1

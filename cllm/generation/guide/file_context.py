@@ -9,9 +9,9 @@ from tree_sitter import Node, Tree
 from cllm.generation.guide.line_shape import PLAIN, LineShape, may_have_brackets_of, shape_of
 from cllm.generation.guide.probes import COMMENT_OPENER, WITHOUT_LINE, Probe, probes_for
 from cllm.syntax.balance import brackets_of
+from cllm.syntax.edited_tree import edited_tree
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse_with, parser_for
-from cllm.syntax.prefix_parser import point_at
 from cllm.syntax.time_budget import TimeBudget
 from cllm.syntax.words import first_word, indent_length
 
@@ -202,14 +202,6 @@ class FileContext:
             return None
         edited, new_end = original[:begin] + text + original[end:], begin + len(text)
         return parse_with(parser, edited, edited_tree(tree, original, end, edited, new_end, begin), self._budget)
-
-
-def edited_tree(tree: Tree, old: bytes, old_end: int, new: bytes, new_end: int, begin: int | None = None) -> Tree:
-    """Return a copy of an old text's tree, edited for a new text that differs from `begin` (default: `old_end`) on."""
-    begin, tree = old_end if begin is None else begin, tree.copy()
-    points = (point_at(*at) for at in ((new, begin), (old, old_end), (new, new_end)))
-    tree.edit(begin, old_end, new_end, *points)
-    return tree
 
 
 def has_errors_at(node: Node, begin: int, end: int) -> bool:
