@@ -111,6 +111,18 @@ def test_brackets_and_quotes_without_a_counterpart_are_refused(path: str, text: 
     assert guide.error_offset(wrong.encode(), is_line=True) is not None or not guide.fits(wrong.encode())
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.js", "f({\n  a: function () {\n    g();\n  |\n\n  b: 1\n});\n"),
+        ("a.go", "package a\n\nvar x = []T{\n\tT{\n\t\ta: 1,\n\t|\n\tT{b: 1},\n}\n"),
+    ],
+)
+def test_the_last_line_of_a_member_needs_its_comma(path: str, text: str) -> None:
+    guide = guide_at(path, text)
+    assert guide.parses(b"},") and not guide.parses(b"}")
+
+
 def test_what_the_grammar_cannot_parse_is_tolerated_where_it_is_no_judge() -> None:
     guide = guide_at("modern.cpp", BOX)
     assert guide.syntax_error_offset(b"int x;", is_line=True) is None and guide.parses(b"int x;")

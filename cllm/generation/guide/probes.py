@@ -23,11 +23,11 @@ AT_CURSOR = {"C++": ["({"], "JSON": ["{", '"'], "Rust": ["x {"], "TSX": [">", "(
 # Lines with which something begins or ends that continues above or below.
 BLOCKS = ["if(x){", "x(", "}", "/*", "*/", "({", ");", "};", "x(){", "});"]
 C = [*BLOCKS, "x={", "x x(", "#endif", "case x:", "enum x {"]
-JAVASCRIPT = [*BLOCKS, "x(function(){", "(x)=>{", "x(x=>{", "`", "x:{", "x:[", "x=[", "case x:", "})", "import {"]
+JAVASCRIPT = [*BLOCKS, "x(function(){", "(x)=>{", "x(x=>{", "`", "x:{", "x:[", "x=[", "case x:", "})", "},", "import {"]
 LINES = {
     "C": C,
     "C++": [*C, "class x{", "x){", "x([]{", "namespace x {"],
-    "Go": [*BLOCKS, "x{", "x(func(){", "x=`", "`", "case x:", "func x(", "import ("],
+    "Go": [*BLOCKS, "},", "x{", "x(func(){", "x=`", "`", "case x:", "func x(", "import ("],
     "Java": [*BLOCKS, "class x{", "x(x->{", "@x", '"""', "case x:"],
     "JavaScript": JAVASCRIPT,
     "JSON": ['"x":{', '"x":[', "{", "}", "},", "]", "],", '"x":1', '"x":1,', '"x"', '"x",'],

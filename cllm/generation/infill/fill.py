@@ -21,7 +21,7 @@ MIN_REPRODUCED_BYTES = 4  # of the rest of the line: a proposal that has them ha
 MIN_GAIN, MIN_GAIN_IN_LINE = -0.25, 2.0
 # Bits by which a missing line is more probable where a blank line stands above or below the cursor's: another one would
 # separate nothing.
-GAIN_BESIDE_BLANK = 3.0
+GAIN_BESIDE_BLANK = 6.0
 
 
 def decode_fill(state: DecodeState, guide: Guide | None, right: RightContext) -> Iterator[Progress]:
