@@ -123,6 +123,23 @@ def test_the_last_line_of_a_member_needs_its_comma(path: str, text: str) -> None
     assert guide.parses(b"},") and not guide.parses(b"}")
 
 
+@pytest.mark.parametrize(
+    ("path", "before", "after", "right", "wrong"),
+    [
+        ("a.c", "void f(void) {\n  g(a,\n    ", "\n\n  h();\n}\n", "b);", "b,"),
+        ("a.c", "void f(void) {\n  ", "\n      x > 1) {\n    g();\n  }\n}\n", "while (a &&", "/* Done. */"),
+        ("a.c", "void f(void) {\n  ", "\n      i++) {\n    g();\n  }\n}\n", "for (i = 0; i < n;", "/* Done. */"),
+        ("a.ts", "interface A<T extends B = C>\n  extends D<T>", "\n    E<T> {\n  x: T;\n}\n", ",", " {"),
+        ("a.ts", "function f<A, ", "\n  x: A,\n): void {}\n", "B>(", "B> {"),
+    ],
+)
+def test_a_line_that_a_construct_needs_is_told_from_one_that_leaves_an_error(
+    path: str, before: str, after: str, right: str, wrong: str
+) -> None:
+    guide = guide_at(path, before + "|" + after)
+    assert guide.parses(right.encode()) and not guide.parses(wrong.encode())
+
+
 def test_what_the_grammar_cannot_parse_is_tolerated_where_it_is_no_judge() -> None:
     guide = guide_at("modern.cpp", BOX)
     assert guide.syntax_error_offset(b"int x;", is_line=True) is None and guide.parses(b"int x;")

@@ -62,6 +62,17 @@ def test_a_short_or_broken_text_stays_as_it_is() -> None:
     assert condense("C", broken, broken) == (broken, broken)
 
 
+def test_a_far_item_that_the_grammar_does_not_know_is_left_out_if_it_has_all_its_brackets() -> None:
+    unknown = b"interface A<out T extends B<T>> {\n  x: T;\n}\n\n"
+    assert count_errors("TypeScript", unknown) > 0
+    cursor = len(unknown) + len(JAVASCRIPT)
+    before, after = condense("TypeScript", (unknown + JAVASCRIPT)[:cursor], JAVASCRIPT)
+    assert count_errors("TypeScript", before + after) == 0 and len(before) + len(after) < 2 * KEPT_BYTES + 1_200
+    broken = b"interface A {\n  x: f(;\n}\n\n"
+    before, _ = condense("TypeScript", broken + JAVASCRIPT, JAVASCRIPT)
+    assert before.startswith(broken), "its error may be the beginning of something"
+
+
 @given(
     st.sampled_from(sorted(FILES)),
     st.integers(0, 9_000),

@@ -174,6 +174,11 @@ class FileContext:
             return self.needed_shape().opens_something
         return self._language in BRACED and bool(first_word(next_line.lstrip()))  # no `.then(` or `+ x`
 
+    @property
+    def can_be_right(self) -> bool:
+        """Whether one of the probes that were tried so far instead of the line leaves the file without errors."""
+        return 0 in self._line_probe_errors.values()
+
     def needed_shape(self) -> LineShape:
         """Shape of the probe that gives the file the fewest errors, of those tried so far, instead of its line."""
         known = self._line_probe_errors

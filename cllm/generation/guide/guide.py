@@ -211,8 +211,13 @@ class Guide:
 
     @property
     def _is_no_judge(self) -> bool:
-        """Whether the grammar cannot parse what stands just before the cursor, or a macro is defined there."""
-        return self._is_in_macro or self._prefix_parser.has_errors_in_last_lines(MAX_ERROR_LINES)
+        """Whether the grammar cannot parse what stands just before the cursor, or a macro is defined there.
+
+        It can if another line, as far as tried, would leave the file without errors.
+        """
+        if self._is_in_macro or (self._after.strip() and self._file_context.can_be_right):
+            return self._is_in_macro
+        return self._prefix_parser.has_errors_in_last_lines(MAX_ERROR_LINES)
 
     def _ends_inside_quotes(self, generated: bytes) -> bool:
         """Whether the text ends inside quotes that must close on the same line; quotes in comments do not count."""

@@ -19,11 +19,32 @@ class Probe(NamedTuple):
 
 COMMENT_OPENER = b"/*"
 WITHOUT_LINE = Probe(b"", True)
-AT_CURSOR = {"C++": ["({"], "JSON": ["{", '"'], "Rust": ["x {"], "TSX": [">", "({"]}  # besides nothing, a word, a call
+# Besides nothing, a word and a call.
+AT_CURSOR = {
+    "C++": ["({"],
+    "JSON": ["{", '"'],
+    "Rust": ["x {"],
+    "TSX": [">", "({", "x,", "x>"],
+    "TypeScript": ["x,", "x>"],
+}
 # Lines with which something begins or ends that continues above or below.
-BLOCKS = ["if(x){", "x(", "}", "/*", "*/", "({", ");", "};", "x(){", "});"]
-C = [*BLOCKS, "x={", "x x(", "#endif", "case x:", "enum x {"]
-JAVASCRIPT = [*BLOCKS, "x(function(){", "(x)=>{", "x(x=>{", "`", "x:{", "x:[", "x=[", "case x:", "})", "},", "import {"]
+BLOCKS = ["if(x){", "x(", "}", "/*", "*/", "({", ");", "};", "x(){", "});", "x);"]
+C = [*BLOCKS, "x={", "x x(", "#endif", "case x:", "enum x {", "if(x&&", "for(x;x;"]
+JAVASCRIPT = [
+    *BLOCKS,
+    "x(function(){",
+    "(x)=>{",
+    "x(x=>{",
+    "`",
+    "x:{",
+    "x:[",
+    "x=[",
+    "case x:",
+    "})",
+    "},",
+    "import {",
+    "if(x&&",
+]
 LINES = {
     "C": C,
     "C++": [*C, "class x{", "x){", "x([]{", "namespace x {"],
