@@ -130,6 +130,9 @@ def test_the_last_line_of_a_member_needs_its_comma(path: str, text: str) -> None
         ("a.c", "void f(void) {\n  ", "\n      x > 1) {\n    g();\n  }\n}\n", "while (a &&", "/* Done. */"),
         ("a.c", "void f(void) {\n  ", "\n      i++) {\n    g();\n  }\n}\n", "for (i = 0; i < n;", "/* Done. */"),
         ("a.ts", "interface A<T extends B = C>\n  extends D<T>", "\n    E<T> {\n  x: T;\n}\n", ",", " {"),
+        ("a.rs", "fn f(\n    a: u8,\n", "\n    a\n}\n", ") -> u8 {", "    b: u8,"),
+        ("a.ts", "function f(\n  a: A,\n", "\n  return a;\n}\n", "): A {", "  b: B,"),
+        ("a.js", "function f(a) {\n  return a ?\n    ", "\n    g(a) && b;\n}\n", "h(a) :", "h(a);"),
         ("a.ts", "function f<A, ", "\n  x: A,\n): void {}\n", "B>(", "B> {"),
     ],
 )

@@ -28,7 +28,7 @@ AT_CURSOR = {
     "TypeScript": ["x,", "x>"],
 }
 # Lines with which something begins or ends that continues above or below.
-BLOCKS = ["if(x){", "x(", "}", "/*", "*/", "({", ");", "};", "x(){", "});", "x);"]
+BLOCKS = ["if(x){", "x(", "}", "/*", "*/", "({", ");", "};", "x(){", "});", "x);", "){"]
 C = [*BLOCKS, "x={", "x x(", "#endif", "case x:", "enum x {", "if(x&&", "for(x;x;"]
 JAVASCRIPT = [
     *BLOCKS,
@@ -44,6 +44,7 @@ JAVASCRIPT = [
     "},",
     "import {",
     "if(x&&",
+    "x:",
 ]
 LINES = {
     "C": C,
@@ -64,13 +65,14 @@ LINES = {
         "(x)=>{",
         "x(|x|{",
         "pub fn x(",
+        ")->x{",
         "let x=match x{",
         "},",
         "use {",
     ],
     "Shell": ["if x; then", "fi", "for x in x; do", "done", "x(){", "}", "{", "case x in", "esac", "x) x;;", '"', "'"],
-    "TSX": [*JAVASCRIPT, "<x>", "</x>", "<x", ">", "/>", "export function x(", "class x{"],
-    "TypeScript": [*JAVASCRIPT, "export function x(", "class x{", "x:("],
+    "TSX": [*JAVASCRIPT, "<x>", "</x>", "<x", ">", "/>", "export function x(", "class x{", "):x{"],
+    "TypeScript": [*JAVASCRIPT, "export function x(", "class x{", "x:(", "):x{"],
 }
 
 
