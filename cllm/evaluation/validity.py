@@ -58,9 +58,12 @@ def is_valid_completion(document: Document, text: bytes, trial: Trial, generated
 def summary_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return fractions, medians and mean seconds over the results of `worker.complete_with_and_without_guide`."""
     guided, unguided = ([result[name] for result in results] for name in GUIDED)
+    shown = [each for each in guided if each["text"].strip()]
     return {
         "completions": len(results),
         "valid": _mean_of(guided, "valid"),
+        "silent": 1 - len(shown) / len(guided),
+        "valid_of_shown": _mean_of(shown, "valid") if shown else None,
         "valid_without_guide": _mean_of(unguided, "valid"),
         "median_tokens": statistics.median(each["tokens"] for each in guided),
         "median_tokens_without_guide": statistics.median(each["tokens"] for each in unguided),

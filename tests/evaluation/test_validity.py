@@ -45,14 +45,25 @@ def test_earlier_errors_of_the_file_do_not_count() -> None:
 
 def test_summary_compares_results_with_and_without_guide() -> None:
     def found(valid: bool, tokens: int) -> dict[str, Any]:
-        return {"valid": valid, "exact": valid, "tokens": tokens, "stopped_early": not valid, "seconds": 1.0}
+        text = "x" if valid else " "
+        return {
+            "valid": valid,
+            "exact": valid,
+            "tokens": tokens,
+            "stopped_early": not valid,
+            "seconds": 1.0,
+            "text": text,
+        }
 
-    summary = summary_of(
-        [
-            {"valid": found(True, 4), "valid_without_guide": found(False, 8)},
-            {"valid": found(True, 6), "valid_without_guide": found(True, 2)},
-        ]
-    )
+    pairs = [
+        {"valid": found(True, 4), "valid_without_guide": found(False, 8)},
+        {"valid": found(True, 6), "valid_without_guide": found(True, 2)},
+    ]
+    summary = summary_of(pairs)
     assert (summary["valid"], summary["valid_without_guide"]) == (1.0, 0.5)
+    assert (summary["silent"], summary["valid_of_shown"]) == (0.0, 1.0)
+    half = summary_of([pairs[0], {**pairs[1], "valid": found(False, 0)}])
+    assert (half["valid"], half["silent"], half["valid_of_shown"]) == (0.5, 0.5, 1.0)
+    assert summary_of([{**pairs[1], "valid": found(False, 0)}])["valid_of_shown"] is None
     assert (summary["median_tokens"], summary["median_tokens_without_guide"]) == (5, 5)
     assert (summary["exact_match"], summary["stopped_early"]) == (1.0, 0.0)
