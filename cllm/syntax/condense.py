@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tree_sitter import Node, Tree
 
+from cllm.syntax.delimiters import BRACKETS
 from cllm.syntax.edited_tree import edited_tree
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse_with, parser_for
@@ -28,7 +29,6 @@ LISTS |= {"preproc_elif", "preproc_else", "preproc_if", "preproc_ifdef"}
 BLOCK_LINES = {"Python": ("if x:",), "Rust": ("if x {", "fn x() {", "x({"), "Shell": ("if x; then", "for x in x; do")}
 BLOCK_LINES |= {"JSON": ('"x": {', '"x": ['), "Go": ("if x {", "x({"), "C": ("if (x) {",)}
 OTHER_BLOCK_LINES = ("if (x) {", "x() {", "x({", "}")
-BRACKETS = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
 ITEM_SUFFIXES = ("_definition", "declaration", "_item", "_statement")
 Span = tuple[int, int]
 

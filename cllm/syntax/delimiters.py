@@ -2,6 +2,7 @@
 
 import re
 
+BRACKETS = ((b"{", b"}"), (b"(", b")"), (b"[", b"]"))
 CLOSER_OF = {b"(": b")", b"[": b"]", b"{": b"}", b'"': b'"', b"'": b"'", b"`": b"`", b"/*": b"*/"}
 DELIMITER = re.compile(rb"\\.|/\*|\*/|[()\[\]{}\"'`]")
 HOLDS_NO_BRACKETS = (b'"', b"'", b"`", b"/*")

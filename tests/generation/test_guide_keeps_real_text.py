@@ -154,6 +154,12 @@ def test_what_the_grammar_cannot_parse_is_tolerated_where_it_is_no_judge() -> No
     assert not guide_at("panel.cpp", PANEL).tolerates(b"void open(;")
 
 
+def test_the_grammar_is_a_judge_of_a_line_without_which_the_file_parses() -> None:
+    guide = guide_at("a.c", "int a;\nint b c|\nint d;\n")
+    assert not guide.tolerates(b" e"), "the text before the cursor does not parse, but another line would"
+    assert guide_at("a.c", "int a;\nint b c;\nint e |\nint d;\n").tolerates(b"f"), "no line mends the one before"
+
+
 @given(st.text(alphabet="ab(){}[];,'\" :\n=", max_size=30))
 def test_a_repair_is_a_beginning_with_closers_that_were_not_cut_off(generated: str) -> None:
     text = generated.encode()

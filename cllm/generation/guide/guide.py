@@ -215,9 +215,10 @@ class Guide:
 
         It can if another line, as far as tried, would leave the file without errors.
         """
-        if self._is_in_macro or (self._after.strip() and self._file_context.can_be_right):
-            return self._is_in_macro
-        return self._prefix_parser.has_errors_in_last_lines(MAX_ERROR_LINES)
+        if self._is_in_macro:
+            return True
+        can_be_right = bool(self._after.strip()) and self._file_context.can_be_right
+        return not can_be_right and self._prefix_parser.has_errors_in_last_lines(MAX_ERROR_LINES)
 
     def _ends_inside_quotes(self, generated: bytes) -> bool:
         """Whether the text ends inside quotes that must close on the same line; quotes in comments do not count."""

@@ -8,7 +8,8 @@ without parsing the file, and those that may fit are decoded first.
 import re
 from typing import NamedTuple
 
-PAIRS = ((b"{", b"}"), (b"(", b")"), (b"[", b"]"))
+from cllm.syntax.delimiters import BRACKETS
+
 STRING = re.compile(rb"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
 ESCAPED = re.compile(rb"\\.")
 FINAL_COLON = re.compile(rb":[ \t]*(?:#.*)?$", re.MULTILINE)
@@ -38,7 +39,7 @@ PLAIN = LineShape(0, 0, 0, 0)
 
 def shape_of(text: bytes) -> LineShape:
     """The shape of a text. Brackets in strings and comments count, too."""
-    braces, parentheses, brackets = (text.count(opener) - text.count(closer) for opener, closer in PAIRS)
+    braces, parentheses, brackets = (text.count(opener) - text.count(closer) for opener, closer in BRACKETS)
     return LineShape(braces, parentheses, brackets, len(FINAL_COLON.findall(text)))
 
 
