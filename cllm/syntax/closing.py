@@ -7,17 +7,15 @@ no closing is found, nothing is proven. A search takes 1 to 50 ms per text.
 
 from collections.abc import Iterator
 
-from tree_sitter import Node, Tree
+from tree_sitter import Node
 
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse
+from cllm.syntax.open_brackets import CLOSING_BRACKETS, leaves_of
 from cllm.syntax.prefix_parser import MULTILINE_DELIMITERS, PrefixParser, is_inside_delimiters
 from cllm.syntax.time_budget import TimeBudget
 
-CLOSING_BRACKETS = {"(": b")", "[": b"]", "{": b"}", "${": b"}", "#if": b"\n#endif\n", "#ifdef": b"\n#endif\n"}
-CLOSING_BRACKETS |= {"#ifndef": b"\n#endif\n", "#[": b"]", "<": b">"}
 OPENERS = {"(", "[", "{", "${"}
-CLOSERS = {")", "]", "}", "#endif", ">"}
 FILLERS = (b"", *b"; x x; {} x{} (){} x(){} 0 :x =x; 'x' =>x {}; finally{}".split(), b"\n", b" while(x);")
 LANGUAGE_FILLERS = {
     "C++": (b">;",),
@@ -66,7 +64,7 @@ def _closings(language: str, text: bytes, budget: TimeBudget | None = None) -> I
     ):  # a newline ends a line comment, a word ends a continued line
         prefix_parser = PrefixParser(language, text + separator, budget)
         words = (*fillers(language), *(blocks(text) if language == "Python" else ()))
-        brackets = open_brackets(language, text + separator, budget)[-MAX_OPEN_BRACKETS:]
+        brackets = prefix_parser.open_brackets[-MAX_OPEN_BRACKETS:]
         closed = bracket_closers(prefix_parser, brackets, words, budget)
         for filler in words if closed is not None else ():
             tree = parse(language, text + separator + (closed or b"") + filler + b"\n", budget)
@@ -109,15 +107,6 @@ def blocks(text: bytes) -> tuple[bytes, ...]:
     return (*bodies, b": pass", b"\n" + indent + b"except: pass")
 
 
-def open_brackets(language: str, text: bytes, budget: TimeBudget | None = None) -> list[str]:
-    """Return the unclosed brackets, outermost first; preprocessor conditionals of C count as brackets."""
-    found: list[str] = []
-    tree = parse(language, text, budget)
-    for leaf in leaves_of(tree, only_erroneous=True) if tree is not None else ():
-        _track_bracket(leaf, found)
-    return found
-
-
 def nesting_levels(language: str, text: bytes, begin: int) -> tuple[int, list[tuple[Node, int]]]:
     """Return the nesting level of `([{` at byte `begin`, and the leaves from there on with the level after each."""
     level, after = 0, list[tuple[Node, int]]()
@@ -136,30 +125,3 @@ def leaves(language: str, text: bytes) -> Iterator[Node]:
     tree = parse(language, text)
     if tree is not None:
         yield from leaves_of(tree)
-
-
-def leaves_of(tree: Tree, *, only_erroneous: bool = False) -> Iterator[Node]:
-    """Yield the leaves of a tree. `only_erroneous`: without those of subtrees without errors, which are balanced."""
-    cursor = tree.walk()
-    while True:
-        node = cursor.node
-        assert node is not None
-        if node.child_count == 0 and not node.is_missing:
-            yield node
-        if (not only_erroneous or node.has_error) and cursor.goto_first_child():
-            continue
-        while not cursor.goto_next_sibling():
-            if not cursor.goto_parent():
-                return
-
-
-def _track_bracket(node: Node, found: list[str]) -> None:
-    if node.type in CLOSING_BRACKETS and (node.type != "<" or _opens_type_list(node)):
-        found.append(node.type)
-    elif node.type in CLOSERS and found and CLOSING_BRACKETS[found[-1]].strip() == node.type.encode():
-        found.pop()
-
-
-def _opens_type_list(node: Node) -> bool:
-    """Whether a `<` opens a list of types and is not a comparison."""
-    return node.parent is not None and node.parent.type.startswith(("type_", "template_"))

@@ -9,11 +9,14 @@ Errors of the prefix are known and do not count. A limitation: after an error, a
 continue next to the one that reads them and hide a second error; `count_errors` of the whole text counts it.
 """
 
+import copy
+
 from tree_sitter import LogType, Tree
 
 from cllm.syntax.balance import brackets_of
 from cllm.syntax.edited_tree import edited_tree
 from cllm.syntax.grammars import parse_with, parser_for
+from cllm.syntax.open_brackets import open_brackets_of
 from cllm.syntax.time_budget import TimeBudget
 
 # Delimiters of comments and strings that may span lines: the lexer finds no token in one without an end.
@@ -55,9 +58,19 @@ class PrefixParser:
 
     def extend(self, appended: bytes) -> None:
         """Append text to the prefix; its errors become known errors."""
-        text = self._text + appended
-        self._tree = parse_with(self._parser, text, self._edited_tree(text), self._budget)
-        self._text, self._known_errors, self._num_unmatched, self._open_closer = text, None, None, None
+        self._tree, self._text = self._parse(appended), self._text + appended
+        self._known_errors, self._num_unmatched, self._open_closer = None, None, None
+
+    def extended(self, appended: bytes) -> "PrefixParser":
+        """Return a parser of the longer prefix; this one stays as it is."""
+        longer = copy.copy(self)
+        longer.extend(appended)
+        return longer
+
+    @property
+    def open_brackets(self) -> list[str]:
+        """The brackets that are open at the end, outermost first; none if the prefix was not parsed in time."""
+        return open_brackets_of(self._tree)
 
     @property
     def is_parsed(self) -> bool:
@@ -94,9 +107,8 @@ class PrefixParser:
 
     def _count_unmatched(self, appended: bytes) -> int | None:
         """Number of closing brackets without a counterpart up to the end of `appended`; None: not known in time."""
-        text = self._text + appended
-        tree = parse_with(self._parser, text, self._edited_tree(text), self._budget) if self.is_parsed else None
-        found = brackets_of(tree, text, self._language) if tree is not None else None
+        tree = self._parse(appended) if self.is_parsed else None
+        found = brackets_of(tree, self._text + appended, self._language) if tree is not None else None
         return None if found is None else len(found.unmatched)
 
     def error_offset(self, appended: bytes) -> int | None:
@@ -124,8 +136,8 @@ class PrefixParser:
 
     def _ends_before(self, closer: bytes) -> bool:
         """Whether the prefix ends inside a comment or string that `closer` ends."""
-        closed, end = self._text + closer, len(self._text)
-        tree = parse_with(self._parser, closed, self._edited_tree(closed), self._budget) if self.is_parsed else None
+        end = len(self._text)
+        tree = self._parse(closer) if self.is_parsed else None
         node = tree and tree.root_node.descendant_for_byte_range(max(0, end - 1), end)
         return node is not None and node.type in QUOTING_NODES
 
@@ -142,14 +154,14 @@ class PrefixParser:
             closer for opener, closer in self._multiline_delimiters if is_inside_delimiters(text, opener, closer)
         ]
         for closer in (*closers, *(quote for quote in self._quotes if line.count(quote) % 2), b""):
-            offsets = self._logged_error_offsets(text + closer, end)
+            offsets = self._logged_error_offsets(appended + closer, end)
             if not offsets:
                 return offsets
             found = offsets if not found or offsets[0] > found[0] else found
         return found
 
-    def _logged_error_offsets(self, text: bytes, end: int) -> list[int] | None:
-        """Offsets, before `end`, of the words that the parser rejected, from its log; None if it took too long."""
+    def _logged_error_offsets(self, appended: bytes, end: int) -> list[int] | None:
+        """Offsets, before byte `end` of the text, of words that the parser rejected, from its log; None: too slow."""
         process, lookahead, log_positions = "", "", list[str]()
 
         def on_log(kind: LogType, message: str) -> None:
@@ -165,11 +177,12 @@ class PrefixParser:
 
         self._parser.logger = on_log
         try:
-            tree = parse_with(self._parser, text, self._edited_tree(text), self._budget)
+            tree = self._parse(appended)
         finally:
             del self._parser.logger
         if tree is None:
             return None
+        text = self._text + appended
         starts = line_starts(text) if log_positions else []
         found = []
         for log_position in log_positions:
@@ -180,11 +193,11 @@ class PrefixParser:
                 found.append(offset)
         return found
 
-    def _edited_tree(self, text: bytes) -> Tree | None:
-        """The prefix's tree, edited for the longer `text`; None if there is no tree."""
-        if self._tree is None:
-            return None
-        return edited_tree(self._tree, self._text, len(self._text), text, len(text))
+    def _parse(self, appended: bytes) -> Tree | None:
+        """The tree of the prefix with `appended`, whose unchanged parts are those of the prefix; None: not in time."""
+        text, tree = self._text + appended, self._tree
+        old = None if tree is None else edited_tree(tree, self._text, len(self._text), text, len(text))
+        return parse_with(self._parser, text, old, self._budget)
 
 
 def is_inside_delimiters(text: bytes, opener: bytes, closer: bytes) -> bool:

@@ -1,9 +1,9 @@
-"""The search for closings of unfinished texts, open brackets and nesting levels."""
+"""The search for closings of unfinished texts, and nesting levels."""
 
 import pytest
 from sources import SOURCES
 
-from cllm.syntax.closing import find_closing, min_errors, nesting_levels, open_brackets
+from cllm.syntax.closing import find_closing, min_errors, nesting_levels
 from cllm.syntax.error_count import count_errors
 from cllm.syntax.grammars import EXTENSIONS, GRAMMARS, language_with_grammar
 
@@ -28,12 +28,6 @@ def test_max_errors_allows_errors_of_the_text_itself() -> None:
     assert find_closing("C", wrong) is None
     assert min_errors("C", wrong) == count_errors("C", wrong + b"}")
     assert find_closing("C", wrong, count_errors("C", wrong + b"}")) is not None
-
-
-def test_open_brackets_are_listed_outermost_first() -> None:
-    assert open_brackets("C", b"#ifdef A\nint f() { g(x[1], y[") == ["#ifdef", "{", "(", "["]
-    assert open_brackets("JavaScript", b"f(`a ${b") == ["(", "${"]
-    assert open_brackets("C", b"int f() { if (x < 1) {} ") == ["{"]
 
 
 def test_nesting_levels_start_at_the_given_offset() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sources import SOURCES
 
 from cllm.syntax.error_count import count_errors
+from cllm.syntax.open_brackets import open_brackets
 from cllm.syntax.prefix_parser import PrefixParser
 
 
@@ -54,7 +55,11 @@ def test_extend_equals_parsing_the_whole_prefix() -> None:
             first, second = sorted(rng.randrange(len(text)) for _ in range(2))
             prefix_parser = PrefixParser(language, text[:first])
             prefix_parser.extend(text[first:second])
+            longer = PrefixParser(language, text[: first // 2]).extended(text[first // 2 : second])
+            rest, whole = text[second : second + 9], text[: second + 9]
+            assert longer.extended(rest).open_brackets == open_brackets(language, whole)
             invalid = text[second : second + 20] + b" )]} ;"
+            assert longer.error_offset(invalid) == prefix_parser.error_offset(invalid)
             assert prefix_parser.error_offset(invalid) == PrefixParser(language, text[:second]).error_offset(invalid)
 
 

@@ -6,9 +6,9 @@ gcc is not run if it rejects the prefix itself, e.g. because headers are missing
 from functools import cached_property
 
 from cllm.generation.guide.guide import CALL_SECONDS, Guide
-from cllm.syntax.closing import open_brackets
 from cllm.syntax.compiler import Compiler
 from cllm.syntax.error_count import count_errors
+from cllm.syntax.open_brackets import open_brackets
 
 STATEMENT_TERMINATORS = (b";", b"{", b"}")
 

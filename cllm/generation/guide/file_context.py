@@ -180,15 +180,21 @@ class FileContext:
         return 0 in self._line_probe_errors.values()
 
     def needed_shape(self) -> LineShape:
-        """Shape of the probe that gives the file the fewest errors, of those tried so far, instead of its line."""
-        known = self._line_probe_errors
-        return shape_of(min(known, key=lambda probe: known[probe]).text) if known else PLAIN
+        """Shape of the cursor's line with the probe that gives the file the fewest errors, of those tried so far."""
+        known = self._line_probe_errors | self._inline_probe_errors
+        return self._shape_with(min(known, key=lambda probe: known[probe])) if known else PLAIN
+
+    def _shape_with(self, probe: Probe) -> LineShape:
+        return shape_of(probe.text if probe.is_line else self._line_with(probe.text))
 
     def is_misshapen(self, generated: bytes) -> bool:
         """Whether a text cannot fit: it has other brackets than the line without which the file has errors."""
-        known = self._line_probe_errors
-        is_needed = min(known.values(), default=1) == 0 and known.get(WITHOUT_LINE) != 0
-        return is_needed and not may_have_brackets_of(self._line_with(generated), self.needed_shape())
+        return self._line_probe_errors.get(WITHOUT_LINE) != 0 and self.has_other_brackets(generated)
+
+    def has_other_brackets(self, generated: bytes) -> bool:
+        """Whether the line with a text has other brackets than with a probe that leaves the file without errors."""
+        is_known = 0 in self._line_probe_errors.values() or 0 in self._inline_probe_errors.values()
+        return is_known and not may_have_brackets_of(self._line_with(generated), self.needed_shape())
 
     def _line_with(self, generated: bytes) -> bytes:
         return self._before[self._line_start :] + generated + self._after.partition(b"\n")[0]

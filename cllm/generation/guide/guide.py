@@ -19,10 +19,11 @@ from cllm.generation.guide.customs import Customs
 from cllm.generation.guide.file_context import FileContext
 from cllm.generation.guide.line_shape import PLAIN, LineShape, shape_of
 from cllm.syntax.balance import PREPROCESSED
-from cllm.syntax.closing import CLOSING_BRACKETS, bracket_closers, min_errors, open_brackets
+from cllm.syntax.closing import bracket_closers, min_errors
 from cllm.syntax.condense import condense
 from cllm.syntax.error_count import count_errors
 from cllm.syntax.macros import terminate_macros
+from cllm.syntax.open_brackets import CLOSING_BRACKETS
 from cllm.syntax.prefix_parser import MULTILINE_DELIMITERS, PrefixParser, is_inside_delimiters
 from cllm.syntax.time_budget import TimeBudget
 from cllm.syntax.words import indent_length, word_ends
@@ -43,6 +44,7 @@ BRACKET_FILLERS = (b"", b";", b"{}")  # before a closing bracket: none adds a wo
 TERMINATORS = (b"", b";", b",", b":")  # end of a line, after closed brackets
 BLOCK_BRACKETS = {"{", "#if", "#ifdef", "#ifndef"}
 QUOTE_CLOSERS = (b'"', b"'", b"`", b"/")
+DELIMITER = re.compile(rb"[\"'`/#<>{}$\\\n]")  # without one of these no string, comment or text of a tag begins or ends
 QUOTE_BYTES, BACKSLASH = b"\"'`", ord("\\")
 MACRO_DEFINITION = re.compile(rb"[ \t]*#[ \t]*define\b")
 # After a complete line of a language, at least one of these can stand on the next one, with the same indentation.
@@ -80,6 +82,7 @@ class Guide:
             language, self._before, self._after, previous._file_context if previous is not None else None, self.budget
         )
         self._prefix_parser = self._prefix_parser_after(previous)
+        self._is_inside_at_cursor: bool | None = None  # whether the cursor is inside a string or comment
         self.budget.restart(CALL_SECONDS)
 
     def _parsed_text(self, previous: "Guide | None") -> tuple[bytes, bytes]:
@@ -269,6 +272,15 @@ class Guide:
 
     def is_inside_string_or_comment(self, generated: bytes) -> bool:
         """Whether the text ends inside a string or comment: a byte that no language allows causes no error there."""
+        if DELIMITER.search(generated):
+            return self._allows_anything_after(generated)
+        if self._is_inside_at_cursor is not None:
+            return self._is_inside_at_cursor
+        found = self._allows_anything_after(b"")
+        self._is_inside_at_cursor = None if self.budget.is_spent else found
+        return found
+
+    def _allows_anything_after(self, generated: bytes) -> bool:
         return self._prefix_parser.is_parsed and self._prefix_parser.error_offset(generated + b"\x01 \x01") is None
 
     def repaired(self, generated: bytes) -> bytes | None:
@@ -290,13 +302,18 @@ class Guide:
         for end, closer in chain(whole, closed):
             text = generated[:end] + closer
             is_blank = not text.strip() or (end == 0 and closer in TERMINATORS)
-            if not is_blank and self.parses(text) and self._can_end(text) and not self.budget.is_spent:
+            is_right = not is_blank and self._may_fit(text) and self.parses(text) and self._can_end(text)
+            if is_right and not self.budget.is_spent:
                 if self._rest_of_line.strip() or not self.is_inside_string_or_comment(text):
                     return text
                 found = found or (text if was_inside else None)
             if self.budget.is_spent:
                 break
         return found
+
+    def _may_fit(self, generated: bytes) -> bool:
+        """Whether a text may fit by its brackets, told without parsing."""
+        return not self._after.strip() or self._is_in_macro or not self._file_context.has_other_brackets(generated)
 
     def _is_right(self, generated: bytes) -> bool:
         """Whether a text needs no repair: it parses, and does not end in a string or comment that nothing closes."""
@@ -309,7 +326,7 @@ class Guide:
         Only the brackets of blocks are closed by what is cut off.
         """
         self.budget.restart(CLOSE_SECONDS)
-        outside = len(open_brackets(self.language, self._before, self.budget))
+        outside = len(self._prefix_parser.open_brackets)
         lines = reversed([place for place in range(len(generated)) if generated.startswith(b"\n", place)])
         for end in (
             len(generated),
@@ -317,7 +334,7 @@ class Guide:
             *islice(word_ends(generated), MAX_DROPPED_WORDS),
         ):
             head = generated[:end].rstrip()
-            opened = open_brackets(self.language, self._before + head, self.budget)[outside:]
+            opened = self._prefix_parser.extended(head).open_brackets[outside:]
             if self.budget.is_spent:
                 return None
             braces = {"{": b"\n}", "${": b"}"}
@@ -366,9 +383,9 @@ class Guide:
         if not self._after.strip():
             yield from quotes[1:]
             return
-        brackets = open_brackets(self.language, self._before + head, self.budget)[-MAX_CLOSED_BRACKETS:]
         for quote in quotes:
-            prefix_parser = PrefixParser(self.language, self._before + head + quote, self.budget)
+            prefix_parser = self._prefix_parser.extended(head + quote)
+            brackets = prefix_parser.open_brackets[-MAX_CLOSED_BRACKETS:]
             for count in range(len(brackets) + 1):
                 closed = bracket_closers(prefix_parser, brackets[len(brackets) - count :], BRACKET_FILLERS, self.budget)
                 for terminator in TERMINATORS if closed is not None else ():
