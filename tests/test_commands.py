@@ -56,6 +56,15 @@ def test_complete_from_standard_input_and_with_a_suffix(trained: Cllm) -> None:
     assert len(json.loads(done.stdout)["completions"]) == 2
 
 
+def test_completions_need_no_pytorch(trained: Cllm) -> None:
+    """Nor do their sources, a grammar, or several samples; importing it takes longer than all the rest."""
+    without = "import sys; sys.modules['torch'] = None; from cllm.commands.main import main; sys.exit(main())"
+    for arguments in (("--until", "line", "--explain"), ("--regex", "a+;"), ("-n", "3", "--temperature", "1")):
+        command = [sys.executable, "-c", without, "complete", "int read_", *arguments]
+        done = subprocess.run(command, cwd=trained.repository, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.startswith("int read_"), done.stderr
+
+
 def test_complete_at_a_place_in_a_file(trained: Cllm) -> None:
     file = next((trained.repository / "src").glob("*.c"))
     done = trained("complete", "--file", str(file), "--line", "4:5", "--max-tokens", "8", "--json")

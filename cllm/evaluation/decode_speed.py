@@ -20,7 +20,7 @@ def decode_speed(completer: Completer, prompts: Sequence[Prompt]) -> dict[str, A
         "mixed": (completer, MAX_DRAFTED),
         "mixed_without_drafts": (completer, 0),
         "model": (replace(completer, memory=None), 0),
-        "memory": (replace(completer, model=None), 0),
+        "memory": (replace(completer, network=None), 0),
     }
     seconds, tokens = dict.fromkeys(cases, 0.0), dict.fromkeys(cases, 0)
     is_same_text = True

@@ -35,7 +35,7 @@ SPEED_FILES = 8  # files whose beginnings are the prompts of the speed measureme
 class ScoredModel:
     """A model to score: directories of the model, its memory and its corpus.
 
-    `dtype` is that of the computation, `weights_sha256` (hex) identifies the weights.
+    `dtype` is that in which the network is scored, `weights_sha256` (hex) identifies the weights.
     """
 
     model: Path
@@ -46,7 +46,7 @@ class ScoredModel:
 
     @property
     def arguments(self) -> dict[str, str]:
-        return {"model": str(self.model), "memory": str(self.memory), "dtype": self.dtype}
+        return {"model": str(self.model), "memory": str(self.memory)}
 
 
 def launch_evaluation_workers(num_workers: int, fork_server: ForkServer) -> Sphere:
@@ -70,6 +70,7 @@ def score_files(
     order = np.random.default_rng(seed).permutation(len(documents)).tolist()
     timer = WorkTimer(seconds, SCORED_BYTES_PER_SECOND)  # of one worker
     num_workers = len(sphere.workers)
+    common = {**scored_model.arguments, "dtype": scored_model.dtype, "corpus": str(scored_model.corpus)}
 
     def tasks() -> Iterator[dict[str, Any]]:
         in_progress: deque[int] = deque()
@@ -80,7 +81,7 @@ def score_files(
             size = documents[document].bytes
             if count == 0 or timer.has_time_for(size):
                 in_progress.append(size)
-                yield {**scored_model.arguments, "corpus": str(scored_model.corpus), "document": document}
+                yield {**common, "document": document}
 
     return sphere.map_tasks("score", tasks())
 

@@ -27,6 +27,7 @@ from cllm.generation.predict.prompt import LARGE_WINDOW
 from cllm.memory.distributions import PREFETCH_CHUNKS, encode_document, to_token_distributions
 from cllm.model.load import load_model
 from cllm.model.logits import document_logits
+from cllm.model.transformer import Transformer
 from cllm.spheres.worker import serve
 from cllm.tokenizer import Tokenizer
 
@@ -36,10 +37,15 @@ WORD = re.compile(rb"\w+")
 
 
 @lru_cache(maxsize=1)
-def completer_of(model: str, memory: str, dtype: str, prefill_dtype: str | None = None) -> Completer:
+def completer_of(model: str, memory: str) -> Completer:
     """Load network, memory and tokenizer; cached."""
-    torch_dtype = getattr(torch, prefill_dtype) if prefill_dtype is not None else None
-    return Completer.load(Path(model), Path(memory), getattr(torch, dtype), prefill_dtype=torch_dtype)
+    return Completer.load(Path(model), Path(memory))
+
+
+@lru_cache(maxsize=1)
+def transformer_of(model: str, dtype: str) -> Transformer:
+    """Load the network for the scores, in the dtype in which it was trained; cached."""
+    return load_model(Path(model), getattr(torch, dtype))
 
 
 @lru_cache(maxsize=1)
@@ -49,14 +55,15 @@ def corpus_of(directory: str) -> Corpus:
 
 def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> dict[str, Any]:
     """Return bits by each expert, token count and top-1 and top-5 hits of the held-out document with this index."""
-    completer = completer_of(model, memory, dtype)
-    assert completer.model is not None and completer.memory is not None
+    completer = completer_of(model, memory)
+    assert completer.memory is not None
     held_out = corpus_of(corpus)
     path = held_out.val[document].path
     text = held_out.text(held_out.val[document])
     ids = encode_document(text, completer.tokenizer)
     likelihood = Likelihood(ids)
-    logits = likelihood.record(document_logits(completer.model, ids, completer.tokenizer.end_of_text))
+    chunks = document_logits(transformer_of(model, dtype), ids, completer.tokenizer.end_of_text)
+    logits = (chunk.numpy() for chunk in likelihood.record(chunks))
     network_probs = background_iterator(to_token_distributions(logits, completer.memory.trie), PREFETCH_CHUNKS)
     mixed = completer.memory.score(text, network_probs, path)
     return {
@@ -68,17 +75,17 @@ def score(model: str, memory: str, dtype: str, corpus: str, document: int) -> di
     }
 
 
-def complete_prompt(model: str, memory: str, dtype: str, language: str, prompt: str, max_tokens: int) -> str:
+def complete_prompt(model: str, memory: str, language: str, prompt: str, max_tokens: int) -> str:
     """Return a prompt with its greedy completion, as `cllm complete` writes it: a valid block."""
-    completer = completer_of(model, memory, dtype)
+    completer = completer_of(model, memory)
     params = SamplingParams(max_tokens=max_tokens, until="block", valid=True)
     (completion,) = completer.complete(Prompt(prefix=prompt.encode(), language=language), params)
     return prompt + completion.text
 
 
-def measure_speed(model: str, memory: str, dtype: str, corpus: str, documents: list[int]) -> dict[str, Any]:
-    """Measure decoding speed after the first halves of held-out documents, in float32 as `cllm complete`."""
-    completer = replace(completer_of(model, memory, dtype), model=load_model(Path(model), torch.float32))
+def measure_speed(model: str, memory: str, corpus: str, documents: list[int]) -> dict[str, Any]:
+    """Measure decoding speed after the first halves of held-out documents."""
+    completer = completer_of(model, memory)
     corpus_ = corpus_of(corpus)
     prompts = []
     for number in documents:
@@ -122,15 +129,13 @@ def ngram(corpus: str, model: str, document: int) -> float:
     return counts.bits(encode_document(corpus_.text(corpus_.val[document]), tokenizer))
 
 
-def suggest_line(
-    model: str, memory: str, dtype: str, corpus: str, document: int, begin: int, end: int
-) -> dict[str, str]:
+def suggest_line(model: str, memory: str, corpus: str, document: int, begin: int, end: int) -> dict[str, str]:
     """Return each method's suggestion at the cursor `begin` of a held-out file, whose line ends at `end`."""
-    completer = completer_of(model, memory, dtype)
+    completer = completer_of(model, memory)
     completers = {
         "mixed": completer,
         "model": replace(completer, memory=None),
-        "memory": replace(completer, model=None),
+        "memory": replace(completer, network=None),
     }
     corpus_ = corpus_of(corpus)
     text = corpus_.text(corpus_.val[document])
@@ -141,13 +146,10 @@ def suggest_line(
 
 
 def complete_with_and_without_guide(
-    model: str, memory: str, prefill_dtype: str, corpus: str, document: int, begin: int, end: int, is_middle: bool
+    model: str, memory: str, corpus: str, document: int, begin: int, end: int, is_middle: bool
 ) -> dict[str, dict[str, Any]]:
-    """Complete a line at a cursor of a held-out document with and without the guide, in float32 as `cllm complete`.
-
-    Prefill uses the dtype `prefill_dtype`.
-    """
-    completer, corpus_ = completer_of(model, memory, "float32", prefill_dtype), corpus_of(corpus)
+    """Complete a line at a cursor of a held-out document with and without the guide."""
+    completer, corpus_ = completer_of(model, memory), corpus_of(corpus)
     held_out = corpus_.val[document]
     text = corpus_.text(held_out)
     trial = Trial(cursor=LineCursor(document=document, begin=begin, end=end), is_middle=is_middle)
@@ -181,7 +183,6 @@ def known_names(corpus: str) -> frozenset[bytes]:
 def fill_gap(
     model: str,
     memory: str,
-    prefill_dtype: str,
     corpus: str,
     kind: str,
     document: int,
@@ -194,7 +195,7 @@ def fill_gap(
 
     `is_crlf`: the file has CR LF line ends; then the suggestion must have them, too.
     """
-    completer, corpus_ = completer_of(model, memory, "float32", prefill_dtype), corpus_of(corpus)
+    completer, corpus_ = completer_of(model, memory), corpus_of(corpus)
     held_out = corpus_.val[document]
     text = corpus_.text(held_out)
     gap = Gap(kind=kind, document=document, begin=begin, end=end, inserted=inserted.encode())

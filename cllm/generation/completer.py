@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-import torch
-
 from cllm.background_iterator import background_iterator
 from cllm.config import check_choice
 from cllm.generation.completion import Completion, stream
@@ -18,7 +16,7 @@ from cllm.generation.guide.repetition import Repetition
 from cllm.generation.guide.stopping import StoppingCriteria
 from cllm.generation.infill.known_text import KnownText
 from cllm.generation.infill.right_context import RightContext
-from cllm.generation.predict.decoder import Decoder
+from cllm.generation.predict.network import Network
 from cllm.generation.predict.predictors import MAX_DRAFTED, MemoryPredictor, NetworkPredictor, Predictor
 from cllm.generation.predict.prompt import EncodedPrompt, Prompt, encode_prompt
 from cllm.generation.predict.sample_batch import MAX_BATCH_SAMPLES
@@ -26,8 +24,6 @@ from cllm.generation.predict.sampling import SamplingParams
 from cllm.generation.predict.sequence import NetworkSequence
 from cllm.memory.memory import Memory
 from cllm.memory.store import load_memory
-from cllm.model.load import load_model
-from cllm.model.transformer import Transformer
 from cllm.tokenizer import Tokenizer
 
 EXPERTS = ("mixed", "model", "memory")
@@ -35,45 +31,29 @@ EXPERTS = ("mixed", "model", "memory")
 
 @dataclass(frozen=True, kw_only=True)
 class Completer:
-    """Completes prompts. Without a memory, the network predicts alone; without a network, the memory predicts alone.
-
-    `prefill_model` is a copy of the model in the prefill dtype, or None if prefill uses the dtype of `model`.
-    """
+    """Completes prompts. Without a memory, the network predicts alone; without a network, the memory predicts alone."""
 
     tokenizer: Tokenizer
-    model: Transformer | None
+    network: Network | None
     memory: Memory | None
-    prefill_model: Transformer | None = None
 
     @classmethod
-    def load(
-        cls,
-        model: Path,
-        memory: Path,
-        dtype: torch.dtype,
-        experts: str = "mixed",
-        update: Path | None = None,
-        prefill_dtype: torch.dtype | None = None,
-    ) -> Self:
+    def load(cls, model: Path, memory: Path, experts: str = "mixed", update: Path | None = None) -> Self:
         """Load a completer from the directories of a model and its memory.
 
-        `update` is the directory of the memory's update. `experts` is one of EXPERTS. Prefill uses `prefill_dtype`:
-        bfloat16 takes a third of the time on a processor that computes in bfloat16.
+        `update` is the directory of the memory's update. `experts` is one of EXPERTS.
         """
         check_choice("--experts", experts, EXPERTS)
         tokenizer = Tokenizer.load(model / "tokenizer.json")
         return cls(
             tokenizer=tokenizer,
-            model=load_model(model, dtype) if experts != "memory" else None,
-            prefill_model=load_model(model, prefill_dtype)
-            if experts != "memory" and prefill_dtype not in (None, dtype)
-            else None,
+            network=Network.load(model) if experts != "memory" else None,
             memory=load_memory(memory, tokenizer, update) if experts != "model" else None,
         )
 
     def encode_prompt(self, prompt: Prompt, max_tokens: int) -> EncodedPrompt:
         """Encode a prompt as ids, with room for `max_tokens` in the network's context."""
-        context = self.model.config.context_length if self.model is not None else 2
+        context = self.network.config.context_length if self.network is not None else 2
         return encode_prompt(prompt, self.tokenizer, context, max_tokens)
 
     @cached_property
@@ -81,24 +61,18 @@ class Completer:
         """Where the grammars reject files of the repository."""
         return FileErrors()
 
-    @cached_property
-    def decoder(self) -> Decoder | None:
-        """The compiled decoder of the network; None without a network or if its dtype is not float32."""
-        is_wide = self.model is not None and self.model.embedding.weight.dtype == torch.float32
-        return Decoder(self.model) if self.model is not None and is_wide else None
-
     def predictor(self, encoded: EncodedPrompt, max_drafted: int = MAX_DRAFTED) -> Predictor:
         """Return a predictor of the tokens after a prompt; a context manager that the caller must enter.
 
         `max_drafted`: see `MemoryPredictor`.
         """
-        if self.model is None:
+        if self.network is None:
             assert self.memory is not None, "a completer needs a network or a memory"
             return MemoryPredictor(self.memory, None, encoded)
-        network = NetworkSequence(self.model, self.decoder, self.prefill_model, max_drafted)
+        sequence = NetworkSequence(self.network, max_drafted)
         if self.memory is None:
-            return NetworkPredictor(network, self.tokenizer, encoded)
-        return MemoryPredictor(self.memory, network, encoded, max_drafted)
+            return NetworkPredictor(sequence, self.tokenizer, encoded)
+        return MemoryPredictor(self.memory, sequence, encoded, max_drafted)
 
     def complete(
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None
@@ -149,8 +123,7 @@ class Completer:
         )
         while remaining:
             is_unchecked = guide is None and repetition is None
-            is_batched = is_unchecked and isinstance(predictor, NetworkPredictor) and self.decoder is not None
-            count = MAX_BATCH_SAMPLES if is_batched else 1
+            count = MAX_BATCH_SAMPLES if is_unchecked and isinstance(predictor, NetworkPredictor) else 1
             chunk, remaining = remaining[:count], remaining[count:]
             for state in self._decode_states(predictor, chunk, stopping, repetition):
                 *_, completion = stream(state, guide, right)
@@ -174,8 +147,8 @@ class Completer:
         if len(params_list) == 1:
             yield DecodeState(predictor, self.tokenizer, params_list[0], stopping, repetition)
             return
-        assert isinstance(predictor, NetworkPredictor) and self.decoder is not None
-        forked = zip(predictor.forked(len(params_list), self.decoder), params_list, strict=True)
+        assert isinstance(predictor, NetworkPredictor) and self.network is not None
+        forked = zip(predictor.forked(len(params_list), self.network), params_list, strict=True)
         states = [DecodeState(one, self.tokenizer, params, stopping) for one, params in forked]
         decode_interleaved(states)
         yield from states

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Self
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from cllm.corpus.newlines import LF
 from cllm.errors import UsageError
@@ -25,9 +24,8 @@ from cllm.generation.predict.predictors import MIN_SAMPLED_PROBABILITY, Predicto
 from cllm.generation.predict.prompt import Prompt
 from cllm.generation.predict.prompt_text import whole_characters
 from cllm.generation.predict.sampling import SamplingParams
+from cllm.jit.compiled import Array
 from cllm.tokenizer import Tokenizer
-
-NEGATIVE_INFINITY = float("-inf")
 
 
 class ConstrainedPredictor:
@@ -53,23 +51,22 @@ class ConstrainedPredictor:
 
     def log_probabilities(
         self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
-    ) -> Tensor:
+    ) -> Array:
         """Log-probabilities (V,) float32 of the allowed tokens, not normalised; -inf for all other tokens."""
         assert not token_prefix
         allowed = self._matcher.allowed()
-        if int(allowed.count_nonzero()) == 1:
-            return torch.zeros(len(allowed)).masked_fill(~allowed, NEGATIVE_INFINITY)
+        equal = np.where(allowed, np.float32(0), -np.inf)
+        if np.count_nonzero(allowed) == 1:
+            return equal
         if only_best:
             found = self._predictor.log_probabilities(b"", True)
-            if bool(allowed[found.argmax()]):
-                return found.masked_fill(~allowed, NEGATIVE_INFINITY)
+            if allowed[found.argmax()]:
+                return np.where(allowed, found, -np.inf)
         for threshold in (min_probability, 0.0):
-            found = self._predictor.log_probabilities(b"", False, threshold).masked_fill(~allowed, NEGATIVE_INFINITY)
-            if bool((found > NEGATIVE_INFINITY).any()):
+            found = np.where(allowed, self._predictor.log_probabilities(b"", False, threshold), -np.inf)
+            if np.isfinite(found).any():
                 return found
-        return torch.zeros(len(allowed)).masked_fill(
-            ~allowed, NEGATIVE_INFINITY
-        )  # no allowed token has a probability above 0: all get the same weight
+        return equal  # no allowed token has a probability above 0: all get the same weight
 
     def accept(self, token: int) -> None:
         self._predictor.accept(token)

@@ -4,55 +4,59 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from cllm.jit.compiled import Array, Number, compiled
 from cllm.memory.mixer.trie import TokenDistributions, Trie
+from cllm.model.scalars import ZERO, exp
 from cllm.tokenizer import Tokenizer
 
 PREFETCH_CHUNKS = 3  # of 4 MB each, computed by a thread while the memory is trained
 
 
-def to_token_distributions(chunks: Iterable[Tensor], trie: Trie) -> Iterator[TokenDistributions]:
+def to_token_distributions(chunks: Iterable[Array], trie: Trie) -> Iterator[TokenDistributions]:
     """Token distributions of each chunk of logits (N, vocab_size) of one document's consecutive tokens."""
-    ids = torch.from_numpy(trie.ids)
     for logits in chunks:
-        yield token_distributions(logits.softmax(-1), ids)
+        yield token_distributions(logits, trie)[0]
 
 
-def token_distributions(probabilities: Tensor, ids: Tensor) -> TokenDistributions:
-    """Token distributions from probabilities (N, vocab_size): those of the trie's ids (V,), in that order."""
-    text_probabilities = probabilities.index_select(1, ids)
-    cumulative = torch.zeros(len(text_probabilities), len(ids) + 1)
-    torch.cumsum(text_probabilities, 1, out=cumulative[:, 1:])
-    confidence = (text_probabilities.amax(1) * 8).clamp(0, 7).to(torch.uint8)
-    return TokenDistributions(cumulative.numpy(), confidence.numpy())
-
-
-def token_distribution_of_logits(logits: Array, ids: Array, tokenizer: Tokenizer) -> tuple[TokenDistributions, float]:
-    """Distribution of one token from logits (vocab_size,) and the trie's ids (V,); and the text's end probability."""
-    cumulative = np.empty((1, len(ids) + 1), np.float32)
-    confidence, end = _softmax_sums(logits, ids, tokenizer.end_of_text, cumulative[0])
-    return TokenDistributions(cumulative, np.array([confidence], np.uint8)), end
+def token_distributions(logits: Array, trie: Trie, end_of_text: int = 0) -> tuple[TokenDistributions, Array]:
+    """Token distributions from logits (N, vocab_size), and the probabilities (N,) of the token `end_of_text`."""
+    count = len(logits)
+    cumulative, confidence = np.empty((count, len(trie.ids) + 1), np.float32), np.empty(count, np.uint8)
+    end_probabilities, exponentials = np.empty(count, np.float32), np.empty(logits.shape[1], np.float32)
+    _softmax_sums(
+        np.ascontiguousarray(logits), trie.ids, end_of_text, exponentials, cumulative, confidence, end_probabilities
+    )
+    return TokenDistributions(cumulative, confidence), end_probabilities
 
 
 @compiled
-def _softmax_sums(logits: Array, ids: Array, end_of_text: Number, cumulative: Array) -> tuple[Number, Number]:
-    max_logit, sum_ = logits[0], np.float32(0)
-    for id_ in range(len(logits)):
-        max_logit = max(max_logit, logits[id_])
-    for id_ in range(len(logits)):
-        sum_ += np.exp(logits[id_] - max_logit)
-    scale = np.float32(1) / sum_
-    total, best = np.float32(0), np.float32(0)
-    cumulative[0] = total
-    for place in range(len(ids)):
-        probability = np.exp(logits[ids[place]] - max_logit) * scale
-        best = max(best, probability)
-        total += probability
-        cumulative[place + 1] = total
-    return min(int(best * 8), 7), np.exp(logits[end_of_text] - max_logit) * scale
+def _softmax_sums(
+    logits: Array,
+    ids: Array,
+    end_of_text: Number,
+    exponentials: Array,
+    cumulative: Array,
+    confidence: Array,
+    end_probabilities: Array,
+) -> None:
+    """Fill the last three arrays, as in `token_distributions`; `exponentials` (vocab_size,) is a buffer."""
+    for row in range(len(logits)):
+        max_logit, sum_ = logits[row, 0], ZERO
+        for id_ in range(logits.shape[1]):
+            max_logit = max(max_logit, logits[row, id_])
+        for id_ in range(logits.shape[1]):
+            exponentials[id_] = exp(logits[row, id_] - max_logit)
+            sum_ += exponentials[id_]
+        scale, total, best = np.float32(1) / sum_, ZERO, ZERO
+        cumulative[row, 0] = ZERO
+        for place in range(len(ids)):
+            probability = exponentials[ids[place]] * scale
+            best = max(best, probability)
+            total += probability
+            cumulative[row, place + 1] = total
+        confidence[row] = min(int(best * 8), 7)
+        end_probabilities[row] = exponentials[end_of_text] * scale
 
 
 def encode_document(document: bytes, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:

@@ -97,7 +97,8 @@ class MemoryWorker:
         assert self._corpus is not None and self._memory is not None and self._network is not None
         chosen, ids = self._documents[document], self._ids(document)
         end_of_text = self._memory.tokenizer.end_of_text
-        logits = document_logits(self._network, np.append(ids, end_of_text), end_of_text)
+        chunks = document_logits(self._network, np.append(ids, end_of_text), end_of_text)
+        logits = (chunk.numpy() for chunk in chunks)
         network_probs = background_iterator(to_token_distributions(logits, self._memory.trie), PREFETCH_CHUNKS)
         return {"bits": sum(self._memory.add_document(chosen, ids, network_probs)), "bytes": chosen.bytes}
 

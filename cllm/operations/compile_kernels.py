@@ -5,12 +5,12 @@ kernels are loaded from a cache in 1 s, by the process that calls them or by the
 """
 
 import tempfile
-from copy import deepcopy
 from pathlib import Path
 
 import torch
 
 from cllm.generation import Completer, Prompt, SamplingParams
+from cllm.generation.predict.network import Network
 from cllm.memory.memory import Memory
 from cllm.memory.store import load_memory, save_memory
 from cllm.memory.worker import compile_kernels
@@ -41,12 +41,12 @@ def call_completion_kernels() -> None:
     with tempfile.TemporaryDirectory(prefix="cllm-kernels-") as folder:
         save_memory(memory, Path(folder) / "memory")
         memory = load_memory(Path(folder) / "memory", tokenizer)
-    network = small_network(tokenizer.vocab_size).requires_grad_(False)
-    for prefill_model in (None, deepcopy(network).to(torch.bfloat16)):
-        completer = Completer(tokenizer=tokenizer, model=network, memory=memory, prefill_model=prefill_model)
-        prompt = Prompt(prefix=b"int mai", suffix=b"(void) {\n  return 0;\n}\n", language="C")
-        completer.complete(prompt, SamplingParams(max_tokens=4, until="line", valid=True))
-        completer.complete(Prompt(prefix=b"int mai"), SamplingParams(max_tokens=4))
+    transformer = small_network(tokenizer.vocab_size)
+    weights = {name: weight.detach().numpy() for name, weight in transformer.named_parameters()}
+    completer = Completer(tokenizer=tokenizer, network=Network(transformer.config, weights), memory=memory)
+    prompt = Prompt(prefix=b"int mai", suffix=b"(void) {\n  return 0;\n}\n", language="C")
+    completer.complete(prompt, SamplingParams(max_tokens=4, until="line", valid=True))
+    completer.complete(Prompt(prefix=b"int mai"), SamplingParams(max_tokens=4))
 
 
 def small_network(vocab_size: int) -> Transformer:

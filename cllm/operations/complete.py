@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cllm.corpus import Corpus
 from cllm.errors import UsageError
 from cllm.generation import Completer, Prompt, SamplingParams
@@ -17,7 +15,6 @@ from cllm.generation.explanation import explain
 from cllm.generation.grammar.grammar import Grammar
 from cllm.generation.guide.compiling_guide import CompilingGuide
 from cllm.generation.predict.prompt import LARGE_WINDOW, MAX_WINDOW_BYTES, Window
-from cllm.machine import default_dtype, detect_machine
 from cllm.memory.store import load_memory
 from cllm.syntax.compiler import Compiler
 from cllm.syntax.file_language import language_at_cursor
@@ -93,7 +90,6 @@ def complete_prompt(
     if not 1 <= num_samples <= MAX_SAMPLES:
         raise UsageError(f"-n {num_samples} is not between 1 and {MAX_SAMPLES}")
     run = current_run_of(root)
-    torch.set_num_threads(1)  # one token's products are too small to parallelize: 1.2 ms with 1 or 2 threads
     update = run.update_path if run.update_path.exists() else None
     corpus = Corpus.open(run.corpus_path)
     if prompt.language is None and prompt.path is None:
@@ -103,8 +99,7 @@ def complete_prompt(
         prompt = replace(prompt, language=language_at_cursor(prompt.path, prompt.prefix, prompt.suffix, headers))
     if must_compile and prompt.language != "C":
         raise UsageError(f"--compile is for C, and the prompt is in {prompt.language or 'an unknown language'}")
-    prefill_dtype = getattr(torch, default_dtype(detect_machine()))
-    completer = Completer.load(run.model_path, run.memory_path, torch.float32, experts, update, prefill_dtype)
+    completer = Completer.load(run.model_path, run.memory_path, experts, update)
     if grammar is not None:
         completions = complete_constrained(completer, grammar, prompt, params, num_samples)
     else:

@@ -2,16 +2,17 @@
 
 import pytest
 import torch
-from sample_text import TEXT, TOKENIZER
+from sample_text import TEXT, TOKENIZER, compiled_network
 
 from cllm.generation import Completer
+from cllm.generation.predict.network import Network
 from cllm.memory.memory import Memory
 from cllm.model.config import TransformerConfig
 from cllm.model.transformer import Transformer, initialise
 
 
 @pytest.fixture(scope="session")
-def model() -> Transformer:
+def transformer() -> Transformer:
     config = TransformerConfig(
         vocab_size=TOKENIZER.vocab_size,
         n_layer=2,
@@ -22,14 +23,19 @@ def model() -> Transformer:
         n_inner=48,
         context_length=64,
     )
-    network = Transformer(config)
-    initialise(network, torch.Generator().manual_seed(0))
+    reference = Transformer(config)
+    initialise(reference, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for parameter in network.parameters():
+        for parameter in reference.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
             # Weights that bfloat16 represents exactly.
             parameter.copy_(parameter.bfloat16().float())
-    return network.requires_grad_(False)
+    return reference.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def network(transformer: Transformer) -> Network:
+    return compiled_network(transformer)
 
 
 @pytest.fixture(scope="session")
@@ -40,18 +46,18 @@ def memory() -> Memory:
 
 
 @pytest.fixture(scope="session")
-def network_completer(model: Transformer) -> Completer:
-    return Completer(tokenizer=TOKENIZER, model=model, memory=None)
+def network_completer(network: Network) -> Completer:
+    return Completer(tokenizer=TOKENIZER, network=network, memory=None)
 
 
 @pytest.fixture(scope="session")
 def memory_completer(memory: Memory) -> Completer:
-    return Completer(tokenizer=TOKENIZER, model=None, memory=memory)
+    return Completer(tokenizer=TOKENIZER, network=None, memory=memory)
 
 
 @pytest.fixture(scope="session")
-def mixed_completer(model: Transformer, memory: Memory) -> Completer:
-    return Completer(tokenizer=TOKENIZER, model=model, memory=memory)
+def mixed_completer(network: Network, memory: Memory) -> Completer:
+    return Completer(tokenizer=TOKENIZER, network=network, memory=memory)
 
 
 @pytest.fixture(params=["network", "memory", "mixed"])

@@ -1,6 +1,6 @@
 """The text on which the tokenizer and the memory of these tests are trained."""
 
-from cllm.generation.predict.decoder import Decoder
+from cllm.generation.predict.network import Network
 from cllm.generation.predict.sequence import NetworkSequence
 from cllm.model.transformer import Transformer
 from cllm.tokenizer import Tokenizer
@@ -9,8 +9,14 @@ TEXT = "".join(f"int main_{i % 5}(void) {{ return {i % 7}; }}  // größer\n" fo
 TOKENIZER = Tokenizer.train([TEXT.encode()], 320)
 
 
-def prefilled(model: Transformer, prompt: list[int], decoder: Decoder | None = None) -> NetworkSequence:
+def compiled_network(transformer: Transformer) -> Network:
+    """The network with the weights of the reference."""
+    weights = {name: weight.detach().numpy() for name, weight in transformer.named_parameters()}
+    return Network(transformer.config, weights)
+
+
+def prefilled(network: Network, prompt: list[int]) -> NetworkSequence:
     """A sequence after the prefill of a prompt."""
-    network = NetworkSequence(model, decoder)
-    assert list(network.prefill(prompt)) == []
-    return network
+    sequence = NetworkSequence(network)
+    assert list(sequence.prefill(prompt)) == []
+    return sequence

@@ -34,7 +34,7 @@ def completer() -> Completer:
     for _ in memory.add_document(document, TOKENIZER.encode(TEXT)):
         pass
     memory.index.add_segment(memory.text, 0, memory.size)
-    return Completer(tokenizer=TOKENIZER, model=None, memory=memory)
+    return Completer(tokenizer=TOKENIZER, network=None, memory=memory)
 
 
 def filled(completer: Completer, before: bytes, after: bytes, params: SamplingParams = LINE) -> bytes:

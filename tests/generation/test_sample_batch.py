@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 from sample_text import TEXT, TOKENIZER, prefilled
 
 from cllm.generation import Completer, Prompt, SamplingParams
-from cllm.generation.predict.decoder import Decoder
+from cllm.generation.predict.network import Network
 from cllm.generation.predict.sample_batch import MAX_BATCH_SAMPLES, SampleBatch
-from cllm.model.transformer import Transformer
 
 SAMPLED = SamplingParams(max_tokens=90, temperature=0.9, seed=5)  # longer than the context: caches evict tokens
 
@@ -25,17 +24,16 @@ def test_batched_samples_equal_single_samples(mixed_completer: Completer, prefix
     assert len({sample.text for sample in batch}) > 1
 
 
-def test_sequences_of_different_lengths_and_rewind_match_single_decoding(model: Transformer) -> None:
-    prompt, decoder = TOKENIZER.encode(b"int main_3(void) {"), Decoder(model)
-    network = prefilled(model, prompt, decoder)
-    sequences = SampleBatch(network, decoder, 3).sequences
+def test_sequences_of_different_lengths_and_rewind_match_single_decoding(network: Network) -> None:
+    prompt = TOKENIZER.encode(b"int main_3(void) {")
+    sequences = SampleBatch(prefilled(network, prompt), network, 3).sequences
     ids = TOKENIZER.encode(b" return 3; }  // nothing else")
     for count, text in enumerate(sequences):
         for id_ in ids[: 3 + 2 * count]:
             text.accept(id_)
     sequences[2].rewind(4)
     for count, text in zip((3, 5, 4), sequences, strict=True):
-        alone = prefilled(model, prompt, decoder)
+        alone = prefilled(network, prompt)
         for id_ in ids[:count]:
             alone.accept(id_)
-        torch.testing.assert_close(text.logits, alone.logits, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(text.logits, alone.logits, rtol=1e-3, atol=1e-3)

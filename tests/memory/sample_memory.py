@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from cllm.artifacts import MANIFEST
 from cllm.corpus import Document
@@ -60,5 +59,4 @@ def text_state_after(text: bytes, path: str = "") -> TextState:
 
 def random_network(memory: Memory, seed: int, tokens: int) -> TokenDistributions:
     logits = np.random.default_rng(seed).normal(0, 3, (tokens, memory.tokenizer.vocab_size))
-    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return token_distributions(torch.from_numpy(probabilities.astype(np.float32)), torch.from_numpy(memory.trie.ids))
+    return token_distributions(logits.astype(np.float32), memory.trie)[0]

@@ -113,22 +113,6 @@ def test_keep_last_equals_a_shorter_text_in_one_layer() -> None:
     torch.testing.assert_close(truncated, model(tokens[:, 10:])[:, 6:])
 
 
-def test_split_caches_are_independent_views() -> None:
-    model, tokens = network(), ids(3, 20)
-    whole, prompt = KVCache(model.config, 3, 24, torch.float32), KVCache(model.config, 1, 24, torch.float32)
-    with torch.no_grad():
-        model(tokens[:1, :8], prompt)
-        for row, part in enumerate(whole.split()):
-            part.copy_from(prompt)
-            assert part.batch_index == row and (part.length, part.position) == (8, 8)
-            found = model(tokens[row : row + 1, 8 : 12 + row], part)
-            expected = model(torch.cat([tokens[:1, :8], tokens[row : row + 1, 8 : 12 + row]], 1))[:, 8:]
-            torch.testing.assert_close(found, expected)
-            alone = part.copy()
-            assert alone.batch_index == 0 and alone.arrays[0].shape[1] == 1 and part.arrays is whole.split()[row].arrays
-    assert (whole.keys[:, 1, :, :8] == prompt.keys[:, 0, :, :8]).all()
-
-
 def test_batch_rows_equal_single_rows() -> None:
     model = network()
     tokens = ids(5, 33)

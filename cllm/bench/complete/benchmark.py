@@ -20,7 +20,7 @@ from cllm.errors import UsageError
 from cllm.evaluation.rest_of_line import LineCursor, draw_cursors
 from cllm.export import TrainedNetwork, write_gguf, write_huggingface
 from cllm.generation.predict.prompt import Window
-from cllm.machine import default_dtype, detect_machine
+from cllm.machine import detect_machine
 from cllm.progress import Reporter
 from cllm.spheres import ForkServer, Sphere
 from cllm.stages.trained_model import open_scored_model
@@ -63,17 +63,12 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
     cursors = draw_cursors(corpus, corpus.val, count, seed)
     if not cursors:
         raise UsageError(f"{root} has no held-out files to complete in")
-    ours = {
-        "model": str(scored_model.model),
-        "memory": str(scored_model.memory),
-        "prefill_dtype": default_dtype(machine),
-    }
-    with start_backends(trained, ours, machine.cores, report) as backends:
+    with start_backends(trained, scored_model.arguments, machine.cores, report) as backends:
         report.start_phase("tokens")
         decoding = measure_decoding(backends, trained, corpus, cursors, report)
     with ExitStack() as stack:  # the other backends have ended; lines are not compared
         report.start_phase("lines")
-        lines = measure_lines(start_backend(CLLM_MODULE, {**ours, "threads": 1}, stack), corpus, cursors, report)
+        lines = measure_lines(start_backend(CLLM_MODULE, scored_model.arguments, stack), corpus, cursors, report)
     default = Window()
     return {
         "cursors": len(cursors),
@@ -158,7 +153,7 @@ def start_backends(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cllm-bench-")))
 
         report.start_phase("start")
-        cllm_backend = start_backend(CLLM_MODULE, {**ours, "threads": 1}, stack)
+        cllm_backend = start_backend(CLLM_MODULE, ours, stack)
         found = {"ours": cllm_backend, "ours with drafts": cllm_backend}
         if importlib.util.find_spec("xllamacpp"):
             for kind in GGUF_TYPES:

@@ -7,8 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cllm.evaluation.rest_of_line import MAX_LINE_TOKENS
 from cllm.generation import Completer, Prompt, SamplingParams
 from cllm.generation.predict.predictors import MAX_DRAFTED
@@ -20,24 +18,18 @@ from cllm.spheres.worker import serve
 
 
 @lru_cache(maxsize=1)
-def session_of(model: str, memory: str, prefill_dtype: str, threads: int) -> CompletionSession:
-    torch.set_num_threads(threads)
-    return CompletionSession(
-        Completer.load(Path(model), Path(memory), torch.float32, "mixed", None, getattr(torch, prefill_dtype))
-    )
+def session_of(model: str, memory: str) -> CompletionSession:
+    return CompletionSession(Completer.load(Path(model), Path(memory)))
 
 
-@torch.inference_mode()
-def decode(
-    model: str, memory: str, prefill_dtype: str, threads: int, prompt: list[int], count: int, drafts: bool
-) -> dict[str, Any]:
+def decode(model: str, memory: str, prompt: list[int], count: int, drafts: bool) -> dict[str, Any]:
     """Decode `count` tokens greedily with the network; return the seconds of prefill and decoding, and the tokens.
 
     With `drafts`, the text itself and the memory, updated with the prompt, propose tokens, which the network verifies.
     """
-    completer = session_of(model, memory, prefill_dtype, threads).completer
-    assert completer.model is not None and completer.memory is not None
-    network = NetworkSequence(completer.model, completer.decoder, completer.prefill_model, MAX_DRAFTED if drafts else 0)
+    completer = session_of(model, memory).completer
+    assert completer.network is not None and completer.memory is not None
+    network = NetworkSequence(completer.network, MAX_DRAFTED if drafts else 0)
     began = time.perf_counter()
     for _ in network.prefill(prompt):
         pass
@@ -65,8 +57,6 @@ def decode(
 def line(
     model: str,
     memory: str,
-    prefill_dtype: str,
-    threads: int,
     prefix: str,
     suffix: str,
     expected: str,
@@ -78,7 +68,7 @@ def line(
     Also returned: the seconds to the first token, and to a line without the guide after typing; and whether the line is
     exactly `expected`, the rest of the line (1.0 or 0.0). `window`: bytes before and after the cursor that are read.
     """
-    session, found = session_of(model, memory, prefill_dtype, threads), dict[str, float]()
+    session, found = session_of(model, memory), dict[str, float]()
     before, after, rest = (text.encode("latin-1") for text in (prefix, suffix, expected))
     guided = SamplingParams(max_tokens=MAX_LINE_TOKENS, until="line", valid=True)
     cases = {

@@ -13,7 +13,7 @@ from cllm.corpus import Corpus
 from cllm.errors import UsageError
 from cllm.evaluation.gaps import KINDS, Gap, draw_gaps
 from cllm.evaluation.scorecard import launch_evaluation_workers
-from cllm.machine import default_dtype, detect_machine
+from cllm.machine import detect_machine
 from cllm.progress import Reporter
 from cllm.stages.trained_model import open_scored_model
 from cllm.stages.workers import start_fork_server
@@ -34,8 +34,7 @@ def bench_cursors(root: Path, count: int, seed: int, report: Reporter) -> dict[s
     gaps = list(draw_gaps([corpus.text(document) for document in corpus.val], count, seed))
     if not gaps:
         raise UsageError(f"{root} has no held-out files to complete in")
-    common = {"model": str(scored_model.model), "memory": str(scored_model.memory), "corpus": str(scored_model.corpus)}
-    common["prefill_dtype"] = default_dtype(machine)
+    common = {**scored_model.arguments, "corpus": str(scored_model.corpus)}
     requests = [(gap, is_crlf) for gap in gaps for is_crlf in (False, True)]
 
     def tasks() -> Iterator[Mapping[str, Any]]:

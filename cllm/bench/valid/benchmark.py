@@ -10,7 +10,7 @@ from cllm.corpus import Corpus
 from cllm.errors import UsageError
 from cllm.evaluation.scorecard import launch_evaluation_workers
 from cllm.evaluation.validity import Trial, draw_trials, summary_of
-from cllm.machine import default_dtype, detect_machine
+from cllm.machine import detect_machine
 from cllm.progress import Reporter
 from cllm.stages.trained_model import open_scored_model
 from cllm.stages.workers import start_fork_server
@@ -31,8 +31,7 @@ def bench_valid(root: Path, count: int, seed: int, report: Reporter) -> dict[str
     trials = draw_trials(corpus, count, seed)
     if not trials:
         raise UsageError(f"{root} has no held-out files in a language with a grammar: nothing to check")
-    common = {"model": str(scored_model.model), "memory": str(scored_model.memory), "corpus": str(scored_model.corpus)}
-    common["prefill_dtype"] = default_dtype(machine)
+    common = {**scored_model.arguments, "corpus": str(scored_model.corpus)}
 
     def tasks() -> Iterator[Mapping[str, Any]]:
         for number, trial in enumerate(trials):

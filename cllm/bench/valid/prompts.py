@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import torch
-
 from cllm.corpus import Corpus
 from cllm.evaluation.scorecard import ScoredModel
 from cllm.generation import Completer, Prompt, SamplingParams
 from cllm.generation.guide.compiling_guide import CompilingGuide
-from cllm.machine import default_dtype, detect_machine
+from cllm.machine import detect_machine
 from cllm.operations.complete import main_grammar_language, repository_compiler
 from cllm.progress import Reporter
 from cllm.syntax.error_count import count_errors
@@ -28,11 +26,9 @@ def bench_prompts(scored_model: ScoredModel, corpus: Corpus, report: Reporter) -
     if main_grammar_language(corpus) != "C" or not detect_machine().gcc:
         return []
     report.start_phase("prompts")
-    torch.set_num_threads(1)
     found = []
     with repository_compiler(corpus) as (compiler, includes):
-        prefill_dtype = getattr(torch, default_dtype(detect_machine()))
-        completer = Completer.load(scored_model.model, scored_model.memory, torch.float32, prefill_dtype=prefill_dtype)
+        completer = Completer.load(scored_model.model, scored_model.memory)
         for number, beginning in enumerate(C_PROMPTS):
             report.update(number / len(C_PROMPTS), f"{beginning!r}")
             prompt = Prompt(prefix=beginning.encode(), language="C")

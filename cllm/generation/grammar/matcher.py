@@ -7,12 +7,12 @@ text. Of the special tokens, only the end of the text is allowed, and only where
 from copy import copy
 from typing import Self
 
-import torch
+import numpy as np
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
-from torch import Tensor
 
 from cllm.errors import UsageError
 from cllm.generation.grammar.grammar import LIMITS, Grammar, one_line_message
+from cllm.jit.compiled import Array
 from cllm.tokenizer import Tokenizer
 
 # llguidance marks special tokens by this byte, which no UTF-8 text contains: the token of this byte is never allowed.
@@ -57,16 +57,16 @@ class Matcher:
         other._matcher = self._matcher.deep_copy()
         return other
 
-    def allowed(self) -> Tensor:
+    def allowed(self) -> Array:
         """Return a mask (V,) bool of the ids that are allowed next, at least one.
 
         Raises UsageError if none is allowed or the grammar exceeds a limit.
         """
         # One byte per id, 0 for ids that are not allowed.
-        mask = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8) != 0
+        mask: Array = np.frombuffer(self._matcher.compute_logit_bias(), np.uint8) != 0
         self._check()
         mask[self._special] = False  # a Lark grammar may name ids by number
-        if not bool(mask.any()):
+        if not mask.any():
             raise UsageError(f"the grammar allows no token {self._location}: it requires special tokens")
         return mask
 
@@ -80,7 +80,7 @@ class Matcher:
 
     @property
     def must_end(self) -> bool:
-        return self.can_end and int(self.allowed().count_nonzero()) == 1
+        return self.can_end and np.count_nonzero(self.allowed()) == 1
 
     @property
     def has_failed(self) -> bool:

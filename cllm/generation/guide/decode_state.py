@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
-import torch
+import numpy as np
 
 from cllm.generation.guide.repetition import Repetition
 from cllm.generation.guide.stopping import StoppingCriteria
@@ -60,7 +60,7 @@ class DecodeState:
         self._predictor, self._tokenizer, self._params = predictor, tokenizer, params
         self._greedy_params = replace(params, temperature=0.0)
         self._stopping = stopping or StoppingCriteria(stop=params.stop)
-        self._generator = torch.Generator().manual_seed(params.seed)
+        self._generator = np.random.default_rng(params.seed)
         self._synced_steps: list[Step] = []  # the steps that the predictor has accepted
         self.until, self.repetition = params.until, repetition
         self.steps: list[Step] = []
@@ -107,8 +107,10 @@ class DecodeState:
         step = self.steps[step_index]
         self._sync_to(self.steps[:step_index])
         found = self._predictor.log_probabilities(self._token_prefix(step_index), False, MIN_ALTERNATIVE_PROBABILITY)
-        best = found.topk(min(limit + 1, len(found)))
-        pairs = zip((best.values[0] - best.values).tolist(), best.indices.tolist(), strict=True)
+        best = np.argpartition(found, -min(limit + 1, len(found)))[-(limit + 1) :]
+        best = best[np.argsort(-found[best], kind="stable")]
+        losses = (found[best[0]] - found[best]).tolist()
+        pairs = zip(losses, best.tolist(), strict=True)
         return [(loss, token) for loss, token in pairs if token != step.token and loss < float("inf")][:limit]
 
     def branch(self, steps: list[Step], token: int) -> None:

@@ -6,18 +6,17 @@ from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cllm.background_iterator import background_iterator
-from cllm.generation.predict.decoder import Decoder
 from cllm.generation.predict.healing import PrefixProbabilities, heal
+from cllm.generation.predict.network import Network
 from cllm.generation.predict.prompt import EncodedPrompt
 from cllm.generation.predict.sample_batch import SampleBatch, SampleSequence
+from cllm.generation.predict.sampling import log_softmax
 from cllm.generation.predict.sequence import NetworkSequence, SequenceMark
 from cllm.jit.compiled import Array
 from cllm.memory.continuation import END_FROM_MEMORY, Continuation
-from cllm.memory.distributions import to_token_distributions, token_distribution_of_logits
+from cllm.memory.distributions import to_token_distributions, token_distributions
 from cllm.memory.memory import Memory
 from cllm.memory.mixer.search import NEAR_BEST_FACTOR
 from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
@@ -41,7 +40,7 @@ class Predictor(Protocol):
 
     def log_probabilities(
         self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
-    ) -> Tensor:
+    ) -> Array:
         """Log-probabilities (V,) float32 of the next token, which begins with `token_prefix`; -inf where impossible.
 
         With `only_best`, only the argmax is exact. Tokens with a probability below `min_probability` may be left out.
@@ -64,19 +63,19 @@ class Predictor(Protocol):
 class NetworkPredictor:
     """Predicts by the network alone; shapes as in `Predictor`."""
 
-    def __init__(self, network: NetworkSequence, tokenizer: Tokenizer, encoded: EncodedPrompt) -> None:
-        self._text: NetworkSequence | SampleSequence = network
-        self._network, self._tokenizer, self._healed = network, tokenizer, list[int]()
-        for _ in network.prefill(encoded.network_ids):
+    def __init__(self, sequence: NetworkSequence, tokenizer: Tokenizer, encoded: EncodedPrompt) -> None:
+        self._text: NetworkSequence | SampleSequence = sequence
+        self._sequence, self._tokenizer, self._healed = sequence, tokenizer, list[int]()
+        for _ in sequence.prefill(encoded.network_ids):
             pass
-        self._special_mask = special_token_mask(tokenizer)
+        self._special_ids = sorted(set(tokenizer.special.values()) - {tokenizer.end_of_text})  # never generated
         self._healed = heal(encoded.token_prefix, self._probabilities_after, tokenizer)
         self.token_prefix = encoded.token_prefix[len(tokenizer.decode(self._healed)) :]
 
-    def forked(self, count: int, decoder: Decoder) -> "list[NetworkPredictor]":
+    def forked(self, count: int, network: Network) -> "list[NetworkPredictor]":
         """Return `count` predictors after the same prompt, whose tokens are decoded in one batch."""
         copies = [copy(self) for _ in range(count)]
-        for one, text in zip(copies, SampleBatch(self._network, decoder, count).sequences, strict=True):
+        for one, text in zip(copies, SampleBatch(self._sequence, network, count).sequences, strict=True):
             one._text = text
         return copies
 
@@ -88,9 +87,9 @@ class NetworkPredictor:
     def _probabilities_after(self, tokens: list[int], token_prefix: bytes) -> PrefixProbabilities:
         self._healed = tokens
         self.restart()
-        probabilities = self._text.logits.masked_fill(self._special_mask, float("-inf")).softmax(-1)
+        probabilities = np.exp(log_softmax(self._logits()))
         whole = ((length, self._tokenizer.id_of(token_prefix[:length])) for length in range(1, len(token_prefix)))
-        covering = sum(float(probabilities[token]) for token in self._ids_with_prefix(token_prefix))
+        covering = float(probabilities[self._ids_with_prefix(token_prefix)].sum())
         return PrefixProbabilities(
             covering, [(token, float(probabilities[token])) for _, token in whole if token is not None]
         )
@@ -100,12 +99,20 @@ class NetworkPredictor:
 
     def log_probabilities(
         self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
-    ) -> Tensor:
-        logits = self._text.logits.masked_fill(self._special_mask, float("-inf"))
+    ) -> Array:
+        logits = self._logits()
         if token_prefix:
             begins = self._ids_with_prefix(token_prefix)
-            logits = torch.full_like(logits, float("-inf")).index_copy_(0, torch.tensor(begins), logits[begins])
-        return logits.log_softmax(-1)
+            kept = np.full_like(logits, -np.inf)
+            kept[begins] = logits[begins]
+            logits = kept
+        return log_softmax(logits)
+
+    def _logits(self) -> Array:
+        """Logits (V,) of the next token, -inf for tokens that are never generated."""
+        logits = self._text.logits.copy()
+        logits[self._special_ids] = -np.inf
+        return logits
 
     def accept(self, token: int) -> None:
         self._text.accept(token)
@@ -215,7 +222,7 @@ class MemoryPredictor:
 
     def log_probabilities(
         self, token_prefix: bytes, only_best: bool, min_probability: float = MIN_SAMPLED_PROBABILITY
-    ) -> Tensor:
+    ) -> Array:
         probabilities = self._probabilities(token_prefix, only_best, min_probability)
         if only_best and self._network is not None and is_near_tie(probabilities) and self._network.recompute_last():
             probabilities = self._probabilities(token_prefix, only_best, min_probability)
@@ -224,7 +231,7 @@ class MemoryPredictor:
         possible = np.flatnonzero(probabilities)
         ids = np.append(self._memory.trie.ids, tokenizer.end_of_text)
         found[ids[possible]] = np.log(probabilities[possible])
-        return torch.from_numpy(found)
+        return found
 
     def _probabilities(self, token_prefix: bytes, only_best: bool, min_probability: float) -> Array:
         """Probabilities (number of trie tokens + 1,) of the trie's tokens and of the end of the text."""
@@ -252,11 +259,10 @@ class MemoryPredictor:
         """The network's distribution of the next token, and its probability of the end or END_FROM_MEMORY."""
         if self._network is None:
             return NO_DISTRIBUTIONS, END_FROM_MEMORY
-        network_probs, end = token_distribution_of_logits(
-            self._network.logits.numpy(), self._memory.trie.ids, self._memory.tokenizer
-        )
+        end_of_text = self._memory.tokenizer.end_of_text
+        network_probs, ends = token_distributions(self._network.logits[None], self._memory.trie, end_of_text)
         # Only the network was trained on where a fill-in-the-middle text ends.
-        return network_probs, end if self._encoded.suffix_ids else END_FROM_MEMORY
+        return network_probs, float(ends[0]) if self._encoded.suffix_ids else END_FROM_MEMORY
 
     def accept(self, token: int) -> None:
         self._text.accept(token)
@@ -276,11 +282,3 @@ class MemoryPredictor:
 def is_near_tie(probabilities: Array) -> bool:
     """Whether the two largest of probabilities (N,) are so close that rounding may decide their order."""
     return bool(np.count_nonzero(probabilities >= probabilities.max() * NEAR_BEST_FACTOR) > 1)
-
-
-def special_token_mask(tokenizer: Tokenizer) -> Tensor:
-    """Return a mask (V,) bool of the ids that are never generated: special ones except the end of the text."""
-    ids = [index for name, index in tokenizer.special.items() if name != "<|endoftext|>"]
-    mask = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
-    mask[ids] = True
-    return mask

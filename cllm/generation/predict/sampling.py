@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from cllm.config import check_bounds, check_choice
 from cllm.corpus.newlines import LF
 from cllm.generation.predict.prompt_text import as_written
+from cllm.jit.compiled import Array
 
 Until = Literal["line", "block", "tokens"]
 
@@ -46,44 +46,51 @@ class SamplingParams:
         object.__setattr__(self, "stop", tuple(as_written(word, LF) for word in self.stop))
 
 
-def keep_top_k(logits: Tensor, k: int) -> Tensor:
+def log_softmax(logits: Array) -> Array:
+    """Log-probabilities (V,) of logits (V,), of which some but not all may be -inf."""
+    shifted = logits - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())  # type: ignore[no-any-return]
+
+
+def keep_top_k(logits: Array, k: int) -> Array:
     """Set all but the k largest of logits (V,) to -inf; k = 0 keeps all."""
-    if not 0 < k < logits.size(-1):
+    if not 0 < k < len(logits):
         return logits
-    threshold = logits.topk(k, -1).values[-1]
-    return logits.masked_fill(logits < threshold, float("-inf"))
+    threshold = np.partition(logits, -k)[-k]
+    return np.where(logits < threshold, -np.inf, logits)
 
 
-def keep_top_p(logits: Tensor, p: float) -> Tensor:
+def keep_top_p(logits: Array, p: float) -> Array:
     """Keep the smallest set of tokens of logits (V,) whose probabilities sum to at least p (Holtzman et al. 2020).
 
     All other logits become -inf. The most probable token is always kept.
     """
     if p >= 1:
         return logits
-    values, order = logits.sort(-1, descending=True)
-    probabilities = values.softmax(-1)
-    dropped = probabilities.cumsum(-1) - probabilities >= p
-    dropped[0] = False
-    return logits.masked_fill(dropped.scatter(-1, order, dropped), float("-inf"))
+    order = np.argsort(-logits, kind="stable")
+    probabilities = np.exp(log_softmax(logits[order]))
+    is_dropped = np.cumsum(probabilities) - probabilities >= p
+    is_dropped[0] = False
+    kept = logits.copy()
+    kept[order[is_dropped]] = -np.inf
+    return kept
 
 
-def keep_min_p(logits: Tensor, p: float) -> Tensor:
+def keep_min_p(logits: Array, p: float) -> Array:
     """Set tokens of logits (V,) less probable than p times the most probable to -inf.
 
     Method: min-p (Nguyen et al. 2024, arXiv:2407.01082).
     """
     if p <= 0:
         return logits
-    log_probabilities = logits.log_softmax(-1)
-    threshold = log_probabilities.amax(-1, keepdim=True) + torch.tensor(p).log()
-    return logits.masked_fill(log_probabilities < threshold, float("-inf"))
+    return np.where(logits < logits.max() + np.log(p), -np.inf, logits)
 
 
-def sample_token(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
+def sample_token(logits: Array, params: SamplingParams, generator: np.random.Generator) -> int:
     """Sample a token id from logits (V,)."""
     if params.temperature == 0:
         return int(logits.argmax())
-    logits = logits / params.temperature
+    logits = logits.astype(np.float64) / params.temperature
     logits = keep_min_p(keep_top_p(keep_top_k(logits, params.top_k), params.top_p), params.min_p)
-    return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))
+    cumulative = np.cumsum(np.exp(logits - logits.max()))
+    return int(np.searchsorted(cumulative, generator.random() * cumulative[-1], side="right"))

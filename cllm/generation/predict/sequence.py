@@ -9,13 +9,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from cllm.generation.predict.decoder import Decoder
+from cllm.generation.predict.kv_cache import KVCache
+from cllm.generation.predict.network import Network
 from cllm.generation.predict.ngram_draft import NgramDrafter
-from cllm.model.cache import KVCache
-from cllm.model.transformer import Transformer
+from cllm.jit.compiled import Array
 
 PREFILL_CHUNK_TOKENS = 128  # the consumer of a chunk's logits works while the next chunk is prefilled
 
@@ -27,7 +26,7 @@ class SequenceMark(NamedTuple):
     the number of cache evictions; the number of accepted tokens.
     """
 
-    logits: Tensor
+    logits: Array
     batched_token: int | None
     length: int
     position: int
@@ -41,27 +40,17 @@ class NetworkSequence:
     When the cache is full, its older half is evicted. Keys use rotary embeddings, so the other half stays unchanged.
     """
 
-    def __init__(
-        self,
-        model: Transformer,
-        decoder: Decoder | None = None,
-        prefill_model: Transformer | None = None,
-        max_drafted: int = 0,
-    ) -> None:
-        """Create an empty sequence. `prefill_model` prefills the prompt; `decoder`, if given, decodes what follows.
+    def __init__(self, network: Network, max_drafted: int = 0) -> None:
+        """Create an empty sequence.
 
-        Both have the weights of `model`; `prefill_model` may have another dtype. With each token, up to `max_drafted`
-        draft tokens are decoded that the text itself proposes (`ngram_draft`).
+        With each token, up to `max_drafted` draft tokens are decoded that the text itself proposes (`ngram_draft`).
         """
-        self._model, self._decoder, self._prefill_model = model, decoder, prefill_model or model
-        dtype = self._prefill_model.embedding.weight.dtype
-        assert decoder is not None or dtype == model.embedding.weight.dtype, "without a decoder, dtypes must agree"
-        self.prompt, self.config = KVCache(model.config, 1, model.config.context_length, dtype), model.config
+        self._network, self.config = network, network.config
+        self.prompt = KVCache(network.config, 1, network.config.context_length)
         self._drafter, self._max_drafted = NgramDrafter(), max_drafted
-        self._last_hidden: Tensor | None = None  # hidden state (1, D) after the prompt
+        self._last_hidden: Array | None = None  # hidden state (1, D, padded) after the prompt
 
-    @torch.inference_mode()
-    def prefill(self, ids: Sequence[int], num_logits: int = 0) -> Iterator[Tensor]:
+    def prefill(self, ids: Sequence[int], num_logits: int = 0) -> Iterator[Array]:
         """Append ids to the prompt (at least one at the first call); only the last ones that fit the context are used.
 
         Yields, chunk by chunk, logits (n, V) float32 that predict the last `num_logits` ids, each from the ids before
@@ -74,12 +63,12 @@ class NetworkSequence:
             self._drafter.accept(id_)
         for begin in range(0, len(ids), PREFILL_CHUNK_TOKENS):
             part = ids[begin : begin + PREFILL_CHUNK_TOKENS]
-            hidden = self._prefill_model(torch.tensor([list(part)]), self.prompt)[0]
-            before = hidden[:-1] if self._last_hidden is None else torch.cat([self._last_hidden, hidden[:-1]])
+            hidden = self._network.hidden_states(part, self.prompt)
+            before = hidden[:-1] if self._last_hidden is None else np.concatenate([self._last_hidden, hidden[:-1]])
             first = max(0, num_without_logits - begin)  # first id of the part whose logits are yielded
             self._last_hidden = hidden[-1:]
             if first < len(part):
-                yield self._head_logits(before[len(before) - (len(part) - first) :])
+                yield self._network.logits(before[len(before) - (len(part) - first) :])
         self.restart()
 
     def has_capacity(self, num_ids: int) -> bool:
@@ -90,9 +79,9 @@ class NetworkSequence:
         """Rewind to the end of the prompt."""
         self._cache = self.prompt.copy()
         self._batched_token: int | None = None  # last token, if it was decoded with others; see `recompute_last`
-        self._drafted: deque[tuple[int, Tensor]] = deque()  # draft tokens in the cache that are not accepted yet
+        self._drafted: deque[tuple[int, Array]] = deque()  # draft tokens in the cache that are not accepted yet
         assert self._last_hidden is not None, "restart before prefill: there is no prompt"
-        self.logits = self._head_logits(self._last_hidden)[0]
+        self.logits = self._network.logits(self._last_hidden)[0]
         self._accepted: list[int] = []
         self._drafter.rewind(self.prompt.length)
         self._num_evictions = 0
@@ -146,7 +135,6 @@ class NetworkSequence:
         self._forward([self._batched_token])
         return True
 
-    @torch.inference_mode()
     def _forward(self, ids: Sequence[int]) -> None:
         """Decode an accepted token and the draft tokens after it, as far as the cache has room."""
         self._cache.drop_last(len(self._drafted))
@@ -154,19 +142,7 @@ class NetworkSequence:
             self._cache.keep_last(self._cache.capacity // 2)
             self._num_evictions += 1
         ids = ids[: self._cache.capacity - self._cache.length]
-        if self._decoder is not None:
-            logits = torch.from_numpy(self._decoder.decode(ids, self._cache))
-        else:
-            logits = self._head_logits(self._model(torch.tensor([ids]), self._cache)[0])
+        logits = self._network.decode(ids, self._cache)
         self._batched_token = ids[0] if len(ids) > 1 else None
         self._drafted = deque(zip(ids[1:], logits[1:], strict=True))
         self.logits = logits[0]
-
-    @torch.inference_mode()
-    def _head_logits(self, hidden: Tensor) -> Tensor:
-        head = (
-            self._model.head_weight
-            if hidden.dtype == self._model.head_weight.dtype
-            else self._prefill_model.head_weight
-        )
-        return torch.mm(hidden, head.t()).float()
