@@ -13,6 +13,7 @@ $(STAMP): pyproject.toml tests/export/transformers-4.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/transformers-4 \
 		--requirement tests/export/transformers-4.txt
+	.venv/bin/python -m compileall -q cllm
 	.venv/bin/python -P -m cllm.operations.compile_kernels
 	touch $@
 

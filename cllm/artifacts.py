@@ -13,12 +13,14 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from cllm.errors import ArtifactError, WorkspaceError
 
 MANIFEST = "MANIFEST.json"
+HASH_BYTES = 1 << 24  # read at once to be hashed
 SCHEMA_VERSION = 2  # of the manifest, and of all files that a directory lists; 2: names of 2026-11-30
 
 # A full disk, a quota, a limit on the size of files, a failing or read-only disk.
@@ -28,9 +30,13 @@ FULL_DISK_TEXTS = ("Not enough free space to write", "requested and", "No space 
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file, read in chunks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 (hex) of a file, read in large chunks: each waits for the GIL if another thread computes in Python."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        buffer = memoryview(bytearray(min(HASH_BYTES, os.fstat(file.fileno()).st_size + 1)))
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
 
 
 def sync_directory(path: Path) -> None:
@@ -157,6 +163,27 @@ def verify_directory(path: Path, *required: str) -> dict[str, Any]:
 
     ArtifactError if a file is missing or altered, the schema version differs, or a `required` file is not listed.
     """
+    with verified_meanwhile(path, *required) as manifest:
+        return manifest
+
+
+@contextlib.contextmanager
+def verified_meanwhile(path: Path, *required: str) -> Iterator[dict[str, Any]]:
+    """Context manager: as `verify_directory`, but the files' hashes are checked while its body reads them.
+
+    What the body computes counts only after the context's end. If it fails on an altered file, that is the error.
+    """
+    manifest = _read_manifest(path, *required)
+    with ThreadPoolExecutor(1) as thread:
+        verification = thread.submit(_check_hashes, path, manifest)
+        try:
+            yield manifest
+        finally:
+            verification.result()
+
+
+def _read_manifest(path: Path, *required: str) -> dict[str, Any]:
+    """The manifest of a directory, whose files are there and have their sizes."""
     manifest = read_json(path / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise ArtifactError(f"{path / MANIFEST} is not a manifest")
@@ -173,9 +200,13 @@ def verify_directory(path: Path, *required: str) -> dict[str, Any]:
             raise ArtifactError(f"{file} is missing")
         if (found := file.stat().st_size) != expected["bytes"]:
             raise ArtifactError(f"{file} has {found} bytes, expected {expected['bytes']} by its manifest")
-        if sha256_of(file) != expected["sha256"]:
-            raise ArtifactError(f"{file} was altered: its SHA-256 differs from its manifest's")
     return manifest
+
+
+def _check_hashes(path: Path, manifest: dict[str, Any]) -> None:
+    for name, expected in manifest["files"].items():
+        if sha256_of(path / name) != expected["sha256"]:
+            raise ArtifactError(f"{path / name} was altered: its SHA-256 differs from its manifest's")
 
 
 def remove_leftovers(directory: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cllm.commands.output import Rows, aligned, print_json, printable
 from cllm.commands.parser import Subparsers, add_json, add_repository, add_seed
+from cllm.commands.short_process import without_garbage_collection
 from cllm.errors import UsageError
 
 MAX_SHOWN_CHARACTERS = 40  # of a copied span
@@ -68,6 +69,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
 
 
+@without_garbage_collection()
 def run(options: argparse.Namespace) -> int:
     """Complete; the exit code is 1 if every completion is blank, except where nothing seems to be missing."""
     check_options(options)

@@ -16,7 +16,7 @@ def add(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export the split."""
-    from cllm.corpus import export_split
+    from cllm.corpus.export import export_split
     from cllm.operations.info import current_corpus
 
     corpus = current_corpus(options.path)

@@ -1,7 +1,6 @@
 """A memory on disk, in verified directories: the trained memory, and its update.
 
-    memory/   slots.bin            for each slot a 16-bit mask and its nonzero bytes: most bytes are zero
-              runs.bin             a bit for each run, whether it is in use; then the 3 bytes of each run in use
+    memory/   slots.bin, runs.bin  the tables of the mixer, packed (`packing`)
               arrays.safetensors   the rest of the mixer state, the text and its marks
               suffix_array.bin     the text's positions, sorted (`suffix_array`); memory-mapped
               sources.json         its documents
@@ -16,27 +15,26 @@ memory would predict wrongly without an error. `tokenizer_sha256` is checked whe
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from cllm.artifacts import MANIFEST, read_json, sha256_of, verify_directory, write_directory, write_json
+from cllm.artifacts import MANIFEST, read_json, sha256_of, verified_meanwhile, write_directory, write_json
 from cllm.errors import ArtifactError
-from cllm.jit.compiled import Array, compiled
+from cllm.jit.compiled import Array
 from cllm.memory.index.index import Index, Segment, Source
 from cllm.memory.memory import Memory
-from cllm.memory.mixer.state import MIXER_VERSION, TABLES, MixerState, new_mixer_state, num_slots
+from cllm.memory.mixer.state import MIXER_VERSION, SLOT_BYTES, TABLES, MixerState, new_mixer_state, num_slots
+from cllm.memory.packing import pack_runs, pack_slots, unpack_runs, unpack_slots, xor_slots
 from cllm.tokenizer import Tokenizer
 
-RUN_BYTES = 3  # of 4: the high byte is 0
-# Index of the lowest set bit of each mask; 0 if none is set. Visiting only set bits takes a third of the time.
-MASKS = np.arange(1 << 16)
-LOWEST_BIT = np.log2(np.maximum(MASKS & -MASKS, 1)).astype(np.uint8)
 SLOTS, RUNS, ARRAYS, SUFFIX_ARRAY, SOURCES = (
     "slots.bin",
     "runs.bin",
@@ -51,8 +49,8 @@ def save_memory(memory: Memory, directory: Path, **metadata: Any) -> None:
     state = memory.state
 
     def fill(folder: Path) -> None:
-        write_slots(state.slots[: num_slots(state)], folder)
-        write_runs(state.runs, folder)
+        pack_slots(state.slots[: num_slots(state)]).tofile(folder / SLOTS)
+        pack_runs(state.runs).tofile(folder / RUNS)
         arrays = {name: array for name, array in state._asdict().items() if name not in TABLES}
         text_arrays = {"text": memory.text[: memory.size], "token_marks": memory.token_marks[: memory.size]}
         safetensors.numpy.save_file({**arrays, **text_arrays}, folder / ARRAYS)
@@ -69,7 +67,14 @@ def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = Non
     ArtifactError: the directory is not a view `train`, is of another version of the mixer or of another tokenizer, or
     a file is missing, damaged or does not fit.
     """
-    manifest = verify_directory(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES)
+    with verified_meanwhile(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES) as manifest:
+        memory = _load(directory, tokenizer, manifest)
+    if update is not None:
+        apply_update(memory, update, sha256_of(directory / MANIFEST))
+    return memory
+
+
+def _load(directory: Path, tokenizer: Tokenizer, manifest: dict[str, Any]) -> Memory:
     if manifest.get("view") != "train":
         raise ArtifactError(f"{directory} holds kind {manifest.get('kind')!r}, expected a memory of view 'train'")
     check_mixer_version(directory, manifest)
@@ -79,14 +84,16 @@ def load_memory(directory: Path, tokenizer: Tokenizer, update: Path | None = Non
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, token_marks = arrays.pop("text"), arrays.pop("token_marks")
-        state = new_mixer_state(int(manifest["slots"]), int(manifest["runs"]))
+        state = new_mixer_state(int(manifest["slots"]), int(manifest["runs"]), has_large_pages=False)
         copy_arrays(state, arrays)
-        read_slots(state.slots[: num_slots(state)], directory)
-        read_runs(state.runs, directory)
+        with ThreadPoolExecutor(1) as thread:
+            runs = thread.submit(unpack_runs, mapped(directory / RUNS, np.uint8), state.runs)
+            if not unpack_slots(mapped(directory / SLOTS, np.uint8), state.slots[: num_slots(state)]):
+                raise ValueError(f"{SLOTS} does not hold {num_slots(state)} slots")
+            if not runs.result():
+                raise ValueError(f"{RUNS} does not hold {len(state.runs)} runs")
         memory = Memory(tokenizer, state, text, token_marks, len(text))
         memory.index = Index([Segment(0, load_suffix_array(directory, len(text)))], load_sources(directory))
-    if update is not None:
-        apply_update(memory, update, sha256_of(directory / MANIFEST))
     return memory
 
 
@@ -105,7 +112,7 @@ def save_update(memory: Memory, begin: int, directory: Path, base: Path, **metad
     changed[numbers] = True
 
     def fill(folder: Path) -> None:
-        write_slots(differences, folder)
+        pack_slots(differences).tofile(folder / SLOTS)
         text_arrays = {"text": memory.text[begin : memory.size], "token_marks": memory.token_marks[begin : memory.size]}
         safetensors.numpy.save_file({"changed": np.packbits(changed), **text_arrays}, folder / ARRAYS)
         memory.index.segments[1].suffix_array.tofile(folder / SUFFIX_ARRAY)
@@ -121,17 +128,20 @@ def apply_update(memory: Memory, directory: Path, base: str) -> None:
     ArtifactError: the update is of another memory or version of the mixer, or a file is missing, damaged or does not
     fit.
     """
-    manifest = verify_directory(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES)
+    with verified_meanwhile(directory, SLOTS, ARRAYS, SUFFIX_ARRAY, SOURCES) as manifest:
+        _apply(memory, directory, base, manifest)
+
+
+def _apply(memory: Memory, directory: Path, base: str, manifest: dict[str, Any]) -> None:
     if manifest.get("base") != base:
         raise ArtifactError(f"the update {directory} is not of this memory: run `cllm update`, or train with --fresh")
     check_mixer_version(directory, manifest)
     with read_errors(directory):
         arrays = safetensors.numpy.load_file(directory / ARRAYS)
         text, changed, slots = arrays["text"], arrays["changed"], memory.state.slots
-        numbers = np.flatnonzero(np.unpackbits(changed, count=len(slots)))
-        differences = np.zeros((len(numbers), slots.shape[1]), np.uint8)
-        read_slots(differences, directory)
-        slots[numbers] ^= differences
+        packed, buffer = mapped(directory / SLOTS, np.uint8), np.empty((1, SLOT_BYTES), np.uint8)
+        if not xor_slots(packed, changed, slots, buffer):
+            raise ValueError(f"{SLOTS} does not hold the slots that changed")
         begin = memory.size
         memory.append_text(text, arrays["token_marks"])
         memory.index.segments.append(Segment(begin, load_suffix_array(directory, len(text))))
@@ -160,42 +170,19 @@ def read_errors(directory: Path) -> Iterator[None]:
 
 def load_suffix_array(directory: Path, count: int) -> Array:
     """Suffix array (count,) int32 of a text of `count` bytes, memory-mapped; ValueError if it has another length."""
-    if not count:
-        return np.zeros(0, np.int32)
-    order = np.memmap(directory / SUFFIX_ARRAY, np.int32, "r")
+    order = mapped(directory / SUFFIX_ARRAY, np.int32)
     if len(order) != count:
         raise ValueError(f"{SUFFIX_ARRAY} has {len(order)} positions, expected {count}")
     return order
 
 
+def mapped(path: Path, dtype: npt.DTypeLike) -> Array:
+    """The items of a file, memory-mapped."""
+    return np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
+
+
 def load_sources(directory: Path) -> list[Source]:
     return [Source(**source) for source in read_json(directory / SOURCES)]
-
-
-def write_slots(slots: Array, folder: Path) -> None:
-    """Write rows (N, 16) uint8 to slots.bin, packed (`pack_slots`)."""
-    packed = np.empty(slots.size + 2 * len(slots), np.uint8)
-    packed[: pack_slots(slots, packed)].tofile(folder / SLOTS)
-
-
-def read_slots(slots: Array, folder: Path) -> None:
-    """Read slots.bin into zeroed rows (N, 16) uint8; ValueError if it does not hold exactly N rows."""
-    if not unpack_slots(np.fromfile(folder / SLOTS, np.uint8), slots):
-        raise ValueError(f"{SLOTS} does not hold {len(slots)} slots")
-
-
-def write_runs(runs: Array, folder: Path) -> None:
-    """Write runs (M,) uint32 to runs.bin: a bit for each, then 3 bytes of each that is in use."""
-    is_used = runs != 0
-    with (folder / RUNS).open("wb") as file:
-        np.packbits(is_used).tofile(file)
-        runs[is_used].view(np.uint8).reshape(-1, 4)[:, :RUN_BYTES].tofile(file)
-
-
-def read_runs(runs: Array, folder: Path) -> None:
-    """Read runs.bin into zeroed runs (M,) uint32; ValueError if it does not hold exactly M runs."""
-    if not unpack_runs(np.fromfile(folder / RUNS, np.uint8), runs):
-        raise ValueError(f"{RUNS} does not hold {len(runs)} runs")
 
 
 def copy_arrays(state: MixerState, arrays: dict[str, Array]) -> None:
@@ -211,63 +198,3 @@ def copy_arrays(state: MixerState, arrays: dict[str, Array]) -> None:
         if (array.shape, array.dtype) != (target.shape, target.dtype):
             raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {target.dtype} {target.shape}")
         target[...] = array
-
-
-@compiled
-def pack_slots(slots: Array, packed: Array) -> int:
-    """Pack rows (N, 16) uint8 into `packed` (18 N,) uint8; returns the number of bytes written.
-
-    Each row is a 16-bit mask, little-endian, and its nonzero bytes.
-    """
-    at = 0
-    for slot in range(len(slots)):
-        mask = 0
-        start = at
-        at += 2
-        for column in range(16):
-            value = slots[slot, column]
-            if value:
-                mask |= 1 << column
-                packed[at] = value
-                at += 1
-        packed[start] = mask & 255
-        packed[start + 1] = mask >> 8
-    return at
-
-
-@compiled
-def unpack_slots(packed: Array, slots: Array) -> bool:
-    """Unpack `packed` (B,) uint8 of `pack_slots` into zeroed rows (N, 16); returns whether it holds exactly N."""
-    at = 0
-    for slot in range(len(slots)):
-        if at + 2 > len(packed):
-            return False
-        mask = np.int64(packed[at]) | np.int64(packed[at + 1]) << 8
-        at += 2
-        while mask:
-            if at >= len(packed):
-                return False
-            slots[slot, LOWEST_BIT[mask]] = packed[at]
-            mask &= mask - 1
-            at += 1
-    return at == len(packed)
-
-
-@compiled
-def unpack_runs(packed: Array, runs: Array) -> bool:
-    """Unpack `packed` (B,) uint8 of `write_runs` into zeroed runs (M,); returns whether it holds exactly M."""
-    at = (len(runs) + 7) // 8
-    if at > len(packed):
-        return False
-    for byte_index in range(at):
-        mask = np.int64(packed[byte_index])
-        run = 8 * byte_index
-        while mask:
-            if mask & 128:
-                if run >= len(runs) or at + RUN_BYTES > len(packed):
-                    return False
-                runs[run] = np.uint32(packed[at]) | np.uint32(packed[at + 1]) << 8 | np.uint32(packed[at + 2]) << 16
-                at += RUN_BYTES
-            mask = mask << 1 & 255
-            run += 1
-    return at == len(packed)

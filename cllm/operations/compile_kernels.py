@@ -12,7 +12,7 @@ import torch
 from cllm.generation import Completer, Prompt, SamplingParams
 from cllm.generation.predict.network import Network
 from cllm.memory.memory import Memory
-from cllm.memory.store import load_memory, save_memory
+from cllm.memory.store import load_memory, save_memory, save_update
 from cllm.memory.worker import compile_kernels
 from cllm.model.gradient import build_forward_backward
 from cllm.model.transformer import Transformer, initialise
@@ -39,14 +39,25 @@ def call_completion_kernels() -> None:
     memory.train_on(TEXT)
     memory.index.add_segment(memory.text, 0, memory.size)
     with tempfile.TemporaryDirectory(prefix="cllm-kernels-") as folder:
-        save_memory(memory, Path(folder) / "memory")
-        memory = load_memory(Path(folder) / "memory", tokenizer)
+        memory = saved_and_loaded(memory, Path(folder))
     transformer = small_network(tokenizer.vocab_size)
     weights = {name: weight.detach().numpy() for name, weight in transformer.named_parameters()}
     completer = Completer(tokenizer=tokenizer, network=Network(transformer.config, weights), memory=memory)
     prompt = Prompt(prefix=b"int mai", suffix=b"(void) {\n  return 0;\n}\n", language="C")
     completer.complete(prompt, SamplingParams(max_tokens=4, until="line", valid=True))
     completer.complete(Prompt(prefix=b"int mai"), SamplingParams(max_tokens=4))
+
+
+def saved_and_loaded(memory: Memory, folder: Path) -> Memory:
+    """The memory as loaded from `folder`, with an update."""
+    save_memory(memory, folder / "memory")
+    memory = load_memory(folder / "memory", memory.tokenizer)
+    with memory.rollback_on_exit(len(TEXT)):
+        begin = memory.size
+        memory.train_on(TEXT)
+        memory.index.add_segment(memory.text, begin, memory.size)
+        save_update(memory, begin, folder / "update", folder / "memory")
+    return load_memory(folder / "memory", memory.tokenizer, folder / "update")
 
 
 def small_network(vocab_size: int) -> Transformer:

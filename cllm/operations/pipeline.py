@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cllm.artifacts import read_object, remove_leftovers, verify_directory, write_file, write_json
-from cllm.corpus import Corpus, corpus_config, ingest
+from cllm.corpus import Corpus
+from cllm.corpus.ingest import corpus_config, ingest
 from cllm.errors import ArtifactError, CorpusError, WorkspaceError
 from cllm.evaluation.compressors import parse_external
 from cllm.interrupt import InterruptHandler

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cllm.config import Settings, check_bounds, check_choice, load_settings, override
-from cllm.corpus import CorpusConfig
+from cllm.corpus.ingest import CorpusConfig
 from cllm.errors import ArtifactError, UsageError
 from cllm.machine import Machine, detect_machine
 from cllm.model.config import TransformerConfig

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cllm.artifacts import sha256_of, verify_directory, write_directory
-from cllm.corpus import Corpus, ingest
+from cllm.corpus import Corpus
+from cllm.corpus.ingest import ingest
 from cllm.dataset import Shard, path_header, write_shard
 from cllm.errors import ArtifactError
 from cllm.stages.job import Job

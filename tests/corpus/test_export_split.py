@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cllm.corpus import Corpus, CorpusConfig, export_split, ingest
+from cllm.corpus import Corpus
+from cllm.corpus.export import export_split
+from cllm.corpus.ingest import CorpusConfig, ingest
 from cllm.errors import CorpusError
 
 

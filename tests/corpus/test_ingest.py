@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cllm.corpus import Corpus, CorpusConfig, corpus_config, ingest, is_held_out
+from cllm.corpus import Corpus
 from cllm.corpus import text as text_module
+from cllm.corpus.ingest import CorpusConfig, corpus_config, ingest
+from cllm.corpus.split import is_held_out
 from cllm.errors import CorpusError
 
 HELD_OUT = [path for path in (f"src/file_{number}.c" for number in range(300)) if is_held_out(path)]

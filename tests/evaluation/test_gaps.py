@@ -7,7 +7,8 @@ from commandline import make_repository
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.corpus import Corpus
+from cllm.corpus.ingest import CorpusConfig, ingest
 from cllm.evaluation.gaps import KINDS, Gap, draw_gaps
 from cllm.evaluation.harm import judge_suggestion
 

@@ -5,7 +5,8 @@ from commandline import make_repository
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.corpus import Corpus
+from cllm.corpus.ingest import CorpusConfig, ingest
 from cllm.evaluation.rest_of_line import copied_line, draw_cursors, edit_similarity, judge_line, mean_of
 
 

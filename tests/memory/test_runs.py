@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cllm.memory.mixer.decisions import HIGH_BIT
 from cllm.memory.mixer.hashing import combine
@@ -19,7 +17,6 @@ from cllm.memory.mixer.state import (
     new_context_state,
     new_mixer_state,
 )
-from cllm.memory.store import RUNS, read_runs, write_runs
 
 NEXT_HISTORY, _, _ = history_tables()
 HASH = np.uint64(0xABCDEF0123456789)
@@ -103,20 +100,3 @@ def test_the_journal_restores_runs() -> None:
     assert (state.slots != before).any()
     rollback(journal, state.slots)
     assert (state.slots == before).all()
-
-
-@given(st.lists(st.integers(0, (1 << 24) - 1), max_size=40))
-def test_runs_are_read_as_written_and_other_sizes_are_refused(
-    tmp_path_factory: pytest.TempPathFactory, runs: list[int]
-) -> None:
-    folder = tmp_path_factory.mktemp("runs")
-    original = np.array(runs, np.uint32)
-    write_runs(original, folder)
-    loaded = np.zeros_like(original)
-    read_runs(loaded, folder)
-    assert np.array_equal(loaded, original)
-    content = (folder / RUNS).read_bytes()
-    for other in {content + b"\1", content[:-1]} - {content}:
-        (folder / RUNS).write_bytes(other)
-        with pytest.raises(ValueError, match=RUNS):
-            read_runs(np.zeros_like(original), folder)

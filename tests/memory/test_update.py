@@ -9,7 +9,8 @@ from commandline import make_repository
 from sample_memory import set_mixer_version
 
 from cllm.artifacts import verify_directory
-from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.corpus import Corpus
+from cllm.corpus.ingest import CorpusConfig, ingest
 from cllm.errors import ArtifactError
 from cllm.memory.memory import Memory
 from cllm.memory.mixer.state import MIXER_VERSION

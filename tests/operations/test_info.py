@@ -7,7 +7,7 @@ import pytest
 from secrets_for_tests import TOKENS
 
 from cllm.commands.main import main
-from cllm.corpus import CorpusConfig, ingest
+from cllm.corpus.ingest import CorpusConfig, ingest
 from cllm.operations.info import redactions_info
 from cllm.workspace.run import Run
 from cllm.workspace.workspace import Workspace

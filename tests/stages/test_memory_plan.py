@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from commandline import make_repository
 
-from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.corpus import Corpus
+from cllm.corpus.ingest import CorpusConfig, ingest
 from cllm.errors import ArtifactError
 from cllm.stages.memory_plan import (
     ALONE_BYTES_PER_SECOND,

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cllm.bench.complete.new_process import drop_from_page_cache, seconds_of_command
 from cllm.bench.shared.config import machine_report
 from cllm.corpus import Corpus
 from cllm.errors import UsageError
@@ -29,6 +30,7 @@ from cllm.workspace.run import current_run_of
 
 GGUF_TYPES = ("f32", "f16", "q8_0")
 NUM_TOKENS = 64  # generated after each prompt
+NUM_PROCESSES = 10  # new processes of `cllm complete`, with the model's files in memory and without
 # Bytes before the cursor, of the windows on the curve of accuracy and time; a quarter as many after it.
 CURVE_PREFIX_BYTES = (1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 16)
 MAX_CURSORS = 10_000
@@ -69,12 +71,15 @@ def bench_complete(root: Path, count: int, seed: int, report: Reporter) -> dict[
     with ExitStack() as stack:  # the other backends have ended; lines are not compared
         report.start_phase("lines")
         lines = measure_lines(start_backend(CLLM_MODULE, scored_model.arguments, stack), corpus, cursors, report)
+    report.start_phase("new processes")
+    processes = measure_processes(root, scored_model.model.parent, corpus, cursors[:NUM_PROCESSES], report)
     default = Window()
     return {
         "cursors": len(cursors),
         **decoding,
         **line_summary(default, lines[default]),
         "windows": [line_summary(window, found) for window, found in lines.items()],
+        "new_process": processes,
         "seed": seed,
         **machine_report(machine),
     }
@@ -132,6 +137,20 @@ def measure_lines(
             size = [window.prefix_bytes, window.suffix_bytes]
             lines.append(backend.request("line", **decoded, path=document.path, window=size))
     return {window: lines[1:] for window, lines in found.items()}
+
+
+def measure_processes(
+    root: Path, run_folder: Path, corpus: Corpus, cursors: Sequence[LineCursor], report: Reporter
+) -> dict[str, dict[str, float]]:
+    """Return percentiles of a new process's seconds for a line, with the run's files in the page cache and without."""
+    found: dict[str, list[float]] = {"cached": [], "uncached": []}
+    for number, cursor in enumerate(cursors):
+        report.update(number / len(cursors), f"process {number} of {len(cursors)}")
+        prefix = corpus.text(corpus.val[cursor.document])[: cursor.begin]
+        drop_from_page_cache(run_folder)
+        for name in ("uncached", "cached"):
+            found[name].append(seconds_of_command(root, prefix))
+    return {name: percentiles(seconds) for name, seconds in found.items()}
 
 
 def line_summary(window: Window, lines: list[dict[str, float]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Our redaction's process."""
 
 from cllm.bench.secrets.judge import judge_standard_input
-from cllm.corpus import redact
+from cllm.corpus.redact import redact
 
 
 def redact_text(text: str) -> str:

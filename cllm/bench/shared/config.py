@@ -14,7 +14,8 @@ from cllm.bench.shared.dataset import BenchmarkDataset
 from cllm.bench.shared.plans import recipe_plan_factory
 from cllm.bench.shared.recipe import NanoGptRecipe
 from cllm.bench.shared.trainer import CllmTrainer
-from cllm.corpus import Corpus, CorpusConfig, ingest
+from cllm.corpus import Corpus
+from cllm.corpus.ingest import CorpusConfig, ingest
 from cllm.errors import UsageError
 from cllm.machine import Machine, default_dtype, detect_machine
 from cllm.spheres import FANOUT

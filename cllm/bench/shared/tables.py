@@ -213,6 +213,10 @@ def complete_table(found: dict[str, Any]) -> str:
     times += [
         [names[name], *(f"{each[p] * 1e3:.0f}" for p in ("p50", "p95"))] for name, each in found["seconds"].items()
     ]
+    times += [
+        [f"`cllm complete`, new process, files {name}", *(f"{each[p] * 1e3:,.0f}" for p in ("p50", "p95"))]
+        for name, each in found["new_process"].items()
+    ]
     windows = [["window (bytes)", "exact lines", "cold p50 (ms)", "p95", "typed p50 (ms)", "p95"]]
     for each in found["windows"]:
         latencies = [each["seconds"][name][p] for name in ("cold", "after_typing") for p in ("p50", "p95")]

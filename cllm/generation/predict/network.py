@@ -139,12 +139,12 @@ class Network:
             assert cache.length + offset < cache.capacity, "the cache has no room for the tokens"
             token_locations[row] = cache.batch_index, cache.length + offset, cache.position + offset
         keys, values = caches[0].keys, caches[0].values
-        _forward(weights, keys, values, token_locations, np.array(tokens, np.int64), buffers)
+        _run_blocks(weights, keys, values, token_locations, np.array(tokens, np.int64), buffers)
         return normed
 
 
 @compiled
-def _forward(
+def _run_blocks(
     weights: Weights,
     keys: Array,
     values: Array,
@@ -187,7 +187,7 @@ def _attend(
 ) -> None:
     """Attention of the token in row `row`: from `buffers.qkv` to `buffers.attended`, with its key and value cached.
 
-    `keys` and `values` of the layer: (B, K, N, C). `location` (3,) as in `_forward`.
+    `keys` and `values` of the layer: (B, K, N, C). `location` (3,) as in `_run_blocks`.
     """
     _, num_kv_heads, _, head_dim = keys.shape
     num_heads, qkv = weights.num_heads, buffers.qkv[row]

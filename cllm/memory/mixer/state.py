@@ -1,5 +1,6 @@
 """The memory's trained state and its working buffers: plain arrays, allocated in one place."""
 
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -128,8 +129,20 @@ def aligned_zeros(count: int, width: int, dtype: npt.DTypeLike) -> Array:
     return buffer[start : start + size].view(dtype).reshape(count, width)
 
 
-def new_mixer_state(num_slots: int, num_runs: int) -> MixerState:
-    """An untrained state with these numbers of slots and runs, each a power of two."""
+def small_page_zeros(num_bytes: int) -> Array:
+    """Zeros (num_bytes,) uint8 in pages of 4 kB.
+
+    NumPy asks for pages of 2 MB. With these, training takes 8% less time, but the first use of 268 MB takes up to 0.8 s
+    instead of 0.15 s where the system has to defragment its memory first (Linux 6.18, a virtual machine, 2026-12-01).
+    """
+    return np.frombuffer(mmap(-1, num_bytes, flags=MAP_PRIVATE | MAP_ANONYMOUS), np.uint8)
+
+
+def new_mixer_state(num_slots: int, num_runs: int, *, has_large_pages: bool = True) -> MixerState:
+    """An untrained state with these numbers of slots and runs, each a power of two.
+
+    `has_large_pages`: see `small_page_zeros`.
+    """
     _, _, initial_p_one = history_tables()
     weights = aligned_zeros(sum(MIXER_ROWS), NUM_WEIGHTS, np.float32)
     weights[:, :NUM_CONTEXTS] = 0.12
@@ -138,7 +151,11 @@ def new_mixer_state(num_slots: int, num_runs: int) -> MixerState:
     final_weights[:, :NUM_MIXERS] = weights[:, NUM_INPUTS : NUM_INPUTS + NUM_MIXERS] = 1 / NUM_MIXERS
     match_p_one = np.empty((NUM_MATCHES, NUM_DECISION_KINDS, 64, 2), np.float32)
     match_p_one[..., 0], match_p_one[..., 1] = 0.1, 0.9
-    slots = aligned_zeros(num_slots + num_runs // RUNS_PER_ROW, SLOT_BYTES, np.uint8)
+    num_rows = num_slots + num_runs // RUNS_PER_ROW
+    if has_large_pages:
+        slots = aligned_zeros(num_rows, SLOT_BYTES, np.uint8)
+    else:
+        slots = small_page_zeros(num_rows * SLOT_BYTES).reshape(num_rows, SLOT_BYTES)
     return MixerState(
         slots=slots,
         runs=slots[num_slots:].reshape(-1).view(np.uint32),
