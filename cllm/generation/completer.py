@@ -61,18 +61,20 @@ class Completer:
         """Where the grammars reject files of the repository."""
         return FileErrors()
 
-    def predictor(self, encoded: EncodedPrompt, max_drafted: int = MAX_DRAFTED) -> Predictor:
+    def predictor(
+        self, encoded: EncodedPrompt, max_drafted: int = MAX_DRAFTED, *, is_editable: bool = False
+    ) -> Predictor:
         """Return a predictor of the tokens after a prompt; a context manager that the caller must enter.
 
-        `max_drafted`: see `MemoryPredictor`.
+        `max_drafted`, `is_editable`: see `MemoryPredictor`.
         """
         if self.network is None:
             assert self.memory is not None, "a completer needs a network or a memory"
-            return MemoryPredictor(self.memory, None, encoded)
+            return MemoryPredictor(self.memory, None, encoded, is_editable=is_editable)
         sequence = NetworkSequence(self.network, max_drafted)
         if self.memory is None:
             return NetworkPredictor(sequence, self.tokenizer, encoded)
-        return MemoryPredictor(self.memory, sequence, encoded, max_drafted)
+        return MemoryPredictor(self.memory, sequence, encoded, max_drafted, is_editable=is_editable)
 
     def complete(
         self, prompt: Prompt, params: SamplingParams, num_samples: int = 1, guide: Guide | None = None

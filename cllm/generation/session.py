@@ -1,4 +1,6 @@
-"""Interactive completion: if a prompt extends the previous one, only its new tokens are prefilled.
+"""Interactive completion: where a prompt begins as the previous one, only the rest of it is prefilled.
+
+So typing, and deleting in the last lines before the cursor, take milliseconds; other edits prefill the prompt anew.
 
 While a session holds a prompt, the memory is updated with that prompt, so nothing else may use the memory.
 """
@@ -35,10 +37,10 @@ class CompletionSession:
         return self.completer.complete_with(predictor, prompt, params, num_samples, active_guide)
 
     def _predictor_for(self, encoded: EncodedPrompt) -> Predictor:
-        if isinstance(self._predictor, MemoryPredictor) and self._predictor.extend(encoded):
+        if isinstance(self._predictor, MemoryPredictor) and self._predictor.move_to(encoded):
             return self._predictor
         self._close_predictor()
-        self._predictor = self.completer.predictor(encoded).__enter__()
+        self._predictor = self.completer.predictor(encoded, is_editable=True).__enter__()
         return self._predictor
 
     def reset(self) -> None:

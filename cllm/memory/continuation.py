@@ -11,7 +11,7 @@ from cllm.jit.compiled import Array
 from cllm.memory.drafts import draft
 from cllm.memory.index.index import MAX_CONTEXT_BYTES, Index, Source
 from cllm.memory.index.two_sided import find_two_sided_match
-from cllm.memory.memory import Memory, mark_tokens
+from cllm.memory.memory import Checkpoint, Memory, mark_tokens
 from cllm.memory.mixer.search import (
     BRANCHES_PER_BYTE,
     SearchBuffers,
@@ -64,6 +64,17 @@ class Continuation:
         """Extend the prompt and restart; the result of `match_both_sides` is dropped."""
         self._memory.index = Index(self._index.segments, self._index.sources)
         self._start_state = self._prompt_state = self._memory.extend_prefill(self._prompt_state, ids, network_probs)
+        self.restart()
+
+    def checkpoint(self) -> tuple[Checkpoint, TextState]:
+        """The state after the prompt, for `return_to`; use it in `memory.rollback_on_exit(has_checkpoints=True)`."""
+        return self._memory.checkpoint(), self._prompt_state
+
+    def return_to(self, checkpoint: tuple[Checkpoint, TextState]) -> None:
+        """Return to a checkpoint of this prompt, from which it may be extended otherwise."""
+        self._memory.return_to(checkpoint[0])
+        self._memory.index = Index(self._index.segments, self._index.sources)
+        self._start_state = self._prompt_state = checkpoint[1]
         self.restart()
 
     def match_both_sides(self, after: bytes) -> None:

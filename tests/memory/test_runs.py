@@ -98,5 +98,5 @@ def test_the_journal_restores_runs() -> None:
     journal = new_journal(state.slots, 1000)
     learn_symbols(state, HASH, [66], journal)
     assert (state.slots != before).any()
-    rollback(journal, state.slots)
+    rollback(journal, state.slots, 0)
     assert (state.slots == before).all()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from copy import copy
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,12 +13,13 @@ from cllm.generation.predict.network import Network
 from cllm.generation.predict.prompt import EncodedPrompt
 from cllm.generation.predict.sample_batch import SampleBatch, SampleSequence
 from cllm.generation.predict.sampling import log_softmax
-from cllm.generation.predict.sequence import NetworkSequence, SequenceMark
+from cllm.generation.predict.sequence import NetworkSequence, PromptCheckpoint, SequenceMark
 from cllm.jit.compiled import Array
 from cllm.memory.continuation import END_FROM_MEMORY, Continuation
 from cllm.memory.distributions import to_token_distributions, token_distributions
-from cllm.memory.memory import Memory
+from cllm.memory.memory import Checkpoint, Memory
 from cllm.memory.mixer.search import NEAR_BEST_FACTOR
+from cllm.memory.mixer.text_state import TextState
 from cllm.memory.mixer.trie import NO_DISTRIBUTIONS, TokenDistributions
 from cllm.tokenizer import Tokenizer
 
@@ -28,6 +29,10 @@ MIN_SAMPLED_PROBABILITY = 1e-5
 MAX_DRAFTED = 4  # tokens per draft
 PREFETCHED_CHUNKS = 4  # chunks of the prompt's token distributions that are computed ahead
 MAX_EXTENSION_BYTES = 1 << 12  # bytes by which a prompt may grow before it is prefilled anew
+
+
+MAX_CHECKPOINTS = 2  # places of a prompt from which its end can be changed
+MAX_EDITED_BYTES, EDITED_LINES = 256, 1  # before the cursor: the first checkpoint is this far away at most, 3 ms
 
 
 class Predictor(Protocol):
@@ -130,6 +135,15 @@ class NetworkPredictor:
         pass
 
 
+class PrefixCheckpoint(NamedTuple):
+    """State after the first `num_ids` of a prompt's prefix, when `bytes_left` more could be appended."""
+
+    num_ids: int
+    bytes_left: int
+    text: tuple[Checkpoint, TextState]
+    network: PromptCheckpoint | None
+
+
 class MemoryPredictor:
     """Predicts by the memory, with the network's distributions as input if there is a network.
 
@@ -137,11 +151,21 @@ class MemoryPredictor:
     """
 
     def __init__(
-        self, memory: Memory, network: NetworkSequence | None, encoded: EncodedPrompt, max_drafted: int = MAX_DRAFTED
+        self,
+        memory: Memory,
+        network: NetworkSequence | None,
+        encoded: EncodedPrompt,
+        max_drafted: int = MAX_DRAFTED,
+        *,
+        is_editable: bool = False,
     ) -> None:
-        """`network` must be empty. It decodes up to `max_drafted` tokens that the memory proposes with each token."""
+        """`network` must be empty. It decodes up to `max_drafted` tokens that the memory proposes with each token.
+
+        `is_editable`: the prompt's end can be changed (`move_to`); that takes 28 MB of memory a checkpoint.
+        """
         self._memory, self._network, self._encoded, self._max_drafted = memory, network, encoded, max_drafted
-        self._exit_stack, self._bytes_left = ExitStack(), 0
+        self._exit_stack, self._bytes_left, self._is_editable = ExitStack(), 0, is_editable
+        self._checkpoints = list[PrefixCheckpoint]()
 
     def __enter__(self) -> "MemoryPredictor":
         try:
@@ -153,21 +177,40 @@ class MemoryPredictor:
     def _enter(self) -> "MemoryPredictor":
         memory, encoded, path = self._memory, self._encoded, self._encoded.path or ""
         num_prompt_bytes = memory.tokenizer.token_lengths()[[*encoded.prefix_ids, *encoded.suffix_ids]].sum()
-        self._exit_stack.enter_context(memory.rollback_on_exit(int(num_prompt_bytes) + MAX_EXTENSION_BYTES + 1))
+        max_bytes = int(num_prompt_bytes) + MAX_EXTENSION_BYTES + 1
+        self._exit_stack.enter_context(memory.rollback_on_exit(max_bytes, has_checkpoints=self._is_editable))
         self._bytes_left = MAX_EXTENSION_BYTES
         if encoded.path is not None:  # the file's old version would match best and predict the old text
             memory.exclude_file(encoded.path)
+        num_last = self._num_last_ids() if self._is_editable else 0
+        num_first = len(encoded.prefix_ids) - num_last
+        network_ids = encoded.network_ids[: len(encoded.network_ids) - num_last]
         network_probs = background_iterator(
-            self._prefill_probs(encoded.network_ids, encoded.num_predicted), PREFETCHED_CHUNKS
+            self._prefill_probs(network_ids, encoded.num_predicted - num_last), PREFETCHED_CHUNKS
         )  # starts now, in a background thread
         if encoded.suffix_ids:  # the rest of the file is prefilled as if it were a file before this one
             memory.prefill(encoded.suffix_ids, path=path)
         num_without_network = len(encoded.prefix_ids) - encoded.num_predicted if self._network is not None else 0
-        self._text = Continuation(memory, encoded.prefix_ids, network_probs, num_without_network, path)
+        self._text = Continuation(memory, encoded.prefix_ids[:num_first], network_probs, num_without_network, path)
         for _ in network_probs:
             raise AssertionError("the network yields distributions for more tokens than the prompt has")
+        if num_last:
+            self._add_checkpoint(num_first)
+            self._append(encoded.prefix_ids[num_first:])
         self._find_context()
         return self
+
+    def _num_last_ids(self) -> int:
+        """Number of the prefix's ids from the start of the line before the cursor's on: the next edit is there."""
+        ids, num_bytes, num_lines = self._encoded.prefix_ids[1:], 0, 0
+        if self._network is not None:
+            ids = ids[max(0, len(ids) + 1 - self._encoded.num_predicted) :]
+        for number, id_ in enumerate(reversed(ids)):
+            content = self._memory.tokenizer.token_bytes(id_)
+            num_lines, num_bytes = num_lines + content.count(b"\n"), num_bytes + len(content)
+            if num_lines > EDITED_LINES or num_bytes > MAX_EDITED_BYTES:
+                return number
+        return len(ids)
 
     def _prefill_probs(self, ids: list[int], num_logits: int) -> Iterator[TokenDistributions]:
         """Yield the network's distributions of the last `num_logits` ids, while it prefills `ids`."""
@@ -175,27 +218,65 @@ class MemoryPredictor:
             return iter(())
         return to_token_distributions(self._network.prefill(ids, num_logits), self._memory.trie)
 
-    def extend(self, encoded: EncodedPrompt) -> bool:
-        """Extend the prompt to a longer one, as if that had been prefilled at once; return whether this was possible.
+    def _append(self, ids: list[int]) -> None:
+        """Append ids to the prompt that has been prefilled."""
+        self._text.extend(ids, self._prefill_probs(ids, len(ids)))
 
-        The longer prompt must begin with this one, have the same suffix and path, and fit the reserved space.
+    def _add_checkpoint(self, num_ids: int) -> None:
+        """Keep the current state, after the prefix's first `num_ids`; only the last MAX_CHECKPOINTS are kept."""
+        if len(self._checkpoints) == MAX_CHECKPOINTS:
+            self._memory.release(self._checkpoints.pop(0).text[0])
+        network = self._network.prompt_checkpoint() if self._network is not None else None
+        self._checkpoints.append(PrefixCheckpoint(num_ids, self._bytes_left, self._text.checkpoint(), network))
+
+    def move_to(self, encoded: EncodedPrompt) -> bool:
+        """Change the prompt's end, as if the other prompt had been prefilled at once; return whether this was possible.
+
+        The prompts must agree up to a checkpoint, or the other begin with this one; have the same suffix and path; and
+        the other must fit the reserved space.
         """
-        old, more = self._encoded, encoded.prefix_ids[len(self._encoded.prefix_ids) :]
-        is_longer = encoded.prefix_ids[: len(old.prefix_ids)] == old.prefix_ids
-        if self._network is not None:
-            is_longer &= encoded.network_ids == [*old.network_ids, *more] and self._network.has_capacity(len(more))
+        old, num_kept, bytes_left = self._encoded, len(self._encoded.prefix_ids), self._bytes_left
+        checkpoint = None
+        if encoded.prefix_ids[:num_kept] != old.prefix_ids:
+            if (checkpoint := self._last_checkpoint_within(encoded)) is None:
+                return False
+            num_kept, bytes_left = checkpoint.num_ids, checkpoint.bytes_left
+        more, num_dropped = encoded.prefix_ids[num_kept:], len(old.prefix_ids) - num_kept
         num_bytes = int(self._memory.tokenizer.token_lengths()[more].sum())
-        if (
-            not is_longer
-            or (encoded.suffix_ids, encoded.path) != (old.suffix_ids, old.path)
-            or num_bytes > self._bytes_left
-        ):
+        is_possible = num_bytes <= bytes_left and (encoded.suffix_ids, encoded.path) == (old.suffix_ids, old.path)
+        if self._network is not None:
+            network_ids = [*old.network_ids[: len(old.network_ids) - num_dropped], *more]
+            is_possible &= encoded.network_ids == network_ids and self._network.has_capacity(len(more) - num_dropped)
+        if not is_possible:
             return False
+        if checkpoint is not None:
+            self._return_to(checkpoint)
+        elif self._is_editable and more and self._is_far_from_checkpoint():
+            self._add_checkpoint(num_kept)
         if more:
-            self._text.extend(more, self._prefill_probs(more, len(more)))
-        self._encoded, self._bytes_left = encoded, self._bytes_left - num_bytes
-        self._find_context(is_new=bool(more))
+            self._append(more)
+        self._encoded, self._bytes_left = encoded, bytes_left - num_bytes
+        self._find_context(is_new=bool(more) or num_dropped > 0)
         return True
+
+    def _last_checkpoint_within(self, encoded: EncodedPrompt) -> PrefixCheckpoint | None:
+        """The last checkpoint up to which another prompt's prefix agrees with this one's."""
+        old, new = self._encoded.prefix_ids, encoded.prefix_ids
+        agreeing = (each for each in reversed(self._checkpoints) if new[: each.num_ids] == old[: each.num_ids])
+        return next(agreeing, None)
+
+    def _return_to(self, checkpoint: PrefixCheckpoint) -> None:
+        """Return to a checkpoint, and drop those after it."""
+        while self._checkpoints[-1] is not checkpoint:
+            self._memory.release(self._checkpoints.pop().text[0])
+        self._text.return_to(checkpoint.text)
+        if self._network is not None and checkpoint.network is not None:
+            self._network.return_to(checkpoint.network)
+
+    def _is_far_from_checkpoint(self) -> bool:
+        """Whether the text since the last checkpoint is so long that to prefill it again would take long."""
+        begin = self._checkpoints[-1].num_ids if self._checkpoints else 0
+        return int(self._memory.tokenizer.token_lengths()[self._encoded.prefix_ids[begin:]].sum()) > MAX_EDITED_BYTES
 
     def _find_context(self, is_new: bool = True) -> None:
         """Find the memory's best match for the text around the cursor, and heal the prompt's last pre-token."""

@@ -34,6 +34,13 @@ class SequenceMark(NamedTuple):
     num_accepted: int
 
 
+class PromptCheckpoint(NamedTuple):
+    """A place in a prompt: the number of its tokens up to there, and the hidden state (1, D, padded) after them."""
+
+    length: int
+    last_hidden: Array
+
+
 class NetworkSequence:
     """One sequence in the network; `logits` (V,) float32 are those of the next token. `restart` rewinds to the prompt.
 
@@ -70,6 +77,16 @@ class NetworkSequence:
             if first < len(part):
                 yield self._network.logits(before[len(before) - (len(part) - first) :])
         self.restart()
+
+    def prompt_checkpoint(self) -> PromptCheckpoint:
+        """The current end of the prompt, for `return_to`."""
+        assert self._last_hidden is not None, "checkpoint before prefill: there is no prompt"
+        return PromptCheckpoint(self.prompt.length, self._last_hidden)
+
+    def return_to(self, checkpoint: PromptCheckpoint) -> None:
+        """Drop what was appended to the prompt since a checkpoint; `prefill` or `restart` has to follow."""
+        self.prompt.drop_last(self.prompt.length - checkpoint.length)
+        self._last_hidden = checkpoint.last_hidden
 
     def has_capacity(self, num_ids: int) -> bool:
         """Whether `num_ids` more ids fit into the prompt's cache."""

@@ -1,6 +1,7 @@
 """Journal of the slot table: the former content of changed slots, to roll back the training on a text.
 
-A text changes few of the slots; restoring those takes less time and memory than a copy of the table.
+A text changes few of the slots; restoring those takes less time and memory than a copy of the table. A journal can be
+divided into sections, so that the training on the end of a text alone can be rolled back.
 """
 
 from typing import NamedTuple
@@ -16,8 +17,8 @@ PREFETCH_DISTANCE = 16  # slots that are prefetched ahead of the one that is res
 class Journal(NamedTuple):
     """Changed slots of a table of N slots, at most C = `capacity` of them; with a capacity of 0 nothing is recorded.
 
-    `is_recorded` (N / 8,) uint8: a bit for each slot that is in the journal. `size` (1,) int64: their number.
-    `numbers` (C,) int32: their indices. `contents` (C, 16) uint8: their former content.
+    `is_recorded` (N / 8,) uint8: a bit for each slot that is in the last section. `size` (1,) int64: the number of
+    entries. `numbers` (C,) int32: indices of slots. `contents` (C, 16) uint8: their former content.
     """
 
     is_recorded: Array
@@ -26,9 +27,12 @@ class Journal(NamedTuple):
     contents: Array
 
 
-def new_journal(slots: Array, capacity: int) -> Journal:
-    """An empty journal of slots (N, 16) with room for `capacity` of them; pages that are not used take no memory."""
-    capacity = min(capacity, len(slots))
+def new_journal(slots: Array, capacity: int, *, has_sections: bool = False) -> Journal:
+    """An empty journal of slots (N, 16) with room for `capacity` of them; pages that are not used take no memory.
+
+    `has_sections`: a slot may be recorded more than once.
+    """
+    capacity = capacity if has_sections else min(capacity, len(slots))
     is_recorded = np.zeros(len(slots) // 8 if capacity else 0, np.uint8)
     return Journal(
         is_recorded, np.zeros(1, np.int64), np.empty(capacity, np.int32), np.empty((capacity, slots.shape[1]), np.uint8)
@@ -50,12 +54,23 @@ def record(journal: Journal, slots: Array, slot: Number) -> None:
 
 
 @compiled
-def rollback(journal: Journal, slots: Array) -> None:
-    """Restore all recorded slots of slots (N, 16), and empty the journal."""
+def begin_section(journal: Journal) -> int:
+    """Record slots again from here on, also those that are in the journal; return its size."""
     for number in range(journal.size[0]):
-        prefetch(slots, journal.numbers[min(number + PREFETCH_DISTANCE, journal.size[0] - 1)])
+        journal.is_recorded[journal.numbers[number] >> 3] = 0
+    return int(journal.size[0])
+
+
+@compiled
+def rollback(journal: Journal, slots: Array, size: int) -> None:
+    """Restore the slots (N, 16) that were recorded after the first `size` entries, and drop those entries.
+
+    `size` is the journal's at the begin of a section, 0 for all.
+    """
+    for number in range(journal.size[0] - 1, size - 1, -1):  # of a slot in several sections, the oldest content is last
+        prefetch(slots, journal.numbers[max(number - PREFETCH_DISTANCE, size)])
         slot = journal.numbers[number]
         for column in range(slots.shape[1]):
             slots[slot, column] = journal.contents[number, column]
         journal.is_recorded[slot >> 3] = 0
-    journal.size[0] = 0
+    journal.size[0] = size
