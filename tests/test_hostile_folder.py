@@ -36,8 +36,8 @@ def hostile(tmp_path: Path) -> tuple[Path, Path]:
     folder.mkdir()
     of_python = modules(folder, "import runpy, sys; ")  # imported by `python -m` itself, before any package
     imported = modules(folder, IMPORTS_OF_COMPLETE) - of_python - {"cllm"}
-    assert {"typing", "json", "argparse", "pathlib", "torch", "numpy", "numba", "rensa"} <= imported
-    for name in imported | {"rich", "tree_sitter_c", "sitecustomize", "usercustomize"}:
+    assert {"typing", "json", "argparse", "pathlib", "numpy", "numba", "tokenizers"} <= imported
+    for name in imported | {"rich", "rensa", "torch", "tree_sitter_c", "sitecustomize", "usercustomize"}:
         write_module(folder, name, marker)
     return folder, marker
 

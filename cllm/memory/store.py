@@ -177,7 +177,7 @@ def load_suffix_array(directory: Path, count: int) -> Array:
 
 
 def mapped(path: Path, dtype: npt.DTypeLike) -> Array:
-    """The items of a file, memory-mapped."""
+    """The items (N,) of a file, memory-mapped."""
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
 
 

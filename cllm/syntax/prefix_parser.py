@@ -54,17 +54,20 @@ class PrefixParser:
         self._known_errors: set[int] | None = None
         self._num_unmatched: int | None = None
         self._open_closer: bytes | None = None
-        self.extend(prefix)
+        self.replace_end(0, prefix)
 
-    def extend(self, appended: bytes) -> None:
-        """Append text to the prefix; its errors become known errors."""
-        self._tree, self._text = self._parse(appended), self._text + appended
+    def replace_end(self, length: int, end: bytes) -> None:
+        """Replace what follows the first `length` bytes of the prefix; the errors of the new one are known errors."""
+        text = self._text[:length] + end
+        tree, old = self._tree, self._text
+        edited = None if tree is None else edited_tree(tree, old, len(old), text, len(text), length)
+        self._tree, self._text = parse_with(self._parser, text, edited, self._budget), text
         self._known_errors, self._num_unmatched, self._open_closer = None, None, None
 
     def extended(self, appended: bytes) -> "PrefixParser":
         """Return a parser of the longer prefix; this one stays as it is."""
         longer = copy.copy(self)
-        longer.extend(appended)
+        longer.replace_end(len(self._text), appended)
         return longer
 
     @property

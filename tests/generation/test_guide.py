@@ -200,7 +200,8 @@ def test_text_cut_at_max_tokens_can_be_closed(completer: Completer) -> None:
 def test_guide_with_a_previous_guide_equals_a_new_guide(before: bytes, after: bytes) -> None:
     generated = (b"", b"1", b"(", b"b);", b"} }", b'"a', b"int y;\nx", b"\n")
     guide: Guide | None = None
-    for typed in (b"", b"f", b"f(", b"f(", b"f(x, ", b"f(x);\n", b"f(x);\nint"):
+    texts = [b"", b"f", b"f(", b"f(", b"f(x, ", b"f(x);\n", b"f(x);\nint"]
+    for typed in (*texts, b"f(x);\nin", b"f(x);\ni = f(", *reversed(texts), b"g(", b"gh", b"f(\ng"):
         guide, fresh = Guide("C", before + typed, after, guide), Guide("C", before + typed, after)
         for text in generated:
             assert guide.fits(text) == fresh.fits(text)

@@ -6,7 +6,7 @@ import pytest
 from cllm.memory.mixer.decisions import HIGH_BIT
 from cllm.memory.mixer.hashing import combine
 from cllm.memory.mixer.histories import all_histories, history_tables, next_history, run_histories
-from cllm.memory.mixer.journal import Journal, new_journal, rollback
+from cllm.memory.mixer.journal import Journal, begin_section, new_journal, rollback
 from cllm.memory.mixer.runs import MAX_RUN_COUNT, RUNS_PER_BUCKET, find_runs, learn_run
 from cllm.memory.mixer.slots import find_slot, history_in_slot, slot_key_of
 from cllm.memory.mixer.state import (
@@ -100,3 +100,19 @@ def test_the_journal_restores_runs() -> None:
     assert (state.slots != before).any()
     rollback(journal, state.slots, 0)
     assert (state.slots == before).all()
+
+
+def test_the_last_section_of_a_journal_is_rolled_back_alone() -> None:
+    state = new_mixer_state(1 << 12, 1024)
+    journal = new_journal(state.slots, 1000, has_sections=True)
+    contents, sizes = [], []
+    for symbol in (65, 66, 65):
+        contents.append(state.slots.copy())
+        sizes.append(begin_section(journal))
+        learn_symbols(state, HASH, [symbol], journal)
+    assert sizes == sorted(set(sizes)) and not np.array_equal(contents[1], contents[2])
+    rollback(journal, state.slots, sizes[2])
+    assert np.array_equal(state.slots, contents[2])
+    learn_symbols(state, HASH, [67], journal)
+    rollback(journal, state.slots, 0)
+    assert np.array_equal(state.slots, contents[0])

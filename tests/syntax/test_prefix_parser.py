@@ -53,8 +53,8 @@ def test_extend_equals_parsing_the_whole_prefix() -> None:
     for language, text in SOURCES.items():
         for _ in range(10):
             first, second = sorted(rng.randrange(len(text)) for _ in range(2))
-            prefix_parser = PrefixParser(language, text[:first])
-            prefix_parser.extend(text[first:second])
+            prefix_parser = PrefixParser(language, text[: first + rng.randrange(20)])
+            prefix_parser.replace_end(first, text[first:second])
             longer = PrefixParser(language, text[: first // 2]).extended(text[first // 2 : second])
             rest, whole = text[second : second + 9], text[: second + 9]
             assert longer.extended(rest).open_brackets == open_brackets(language, whole)

@@ -16,6 +16,8 @@ from cllm.generation.session import CompletionSession
 from cllm.memory.continuation import Continuation
 from cllm.spheres.worker import serve
 
+DELETED_BYTES = 5
+
 
 @lru_cache(maxsize=1)
 def session_of(model: str, memory: str) -> CompletionSession:
@@ -65,23 +67,25 @@ def line(
 ) -> dict[str, float]:
     """Return the seconds to a finished line in a file just opened, and after the first byte of `expected` is typed.
 
-    Also returned: the seconds to the first token, and to a line without the guide after typing; and whether the line is
-    exactly `expected`, the rest of the line (1.0 or 0.0). `window`: bytes before and after the cursor that are read.
+    Also returned: the seconds to the first token, to a line without the guide after typing, and to a line after
+    DELETED_BYTES before the cursor are deleted; and whether the first line is exactly `expected`, the rest of the line
+    (1.0 or 0.0). `window`: bytes before and after the cursor that are read.
     """
     session, found = session_of(model, memory), dict[str, float]()
     before, after, rest = (text.encode("latin-1") for text in (prefix, suffix, expected))
     guided = SamplingParams(max_tokens=MAX_LINE_TOKENS, until="line", valid=True)
     cases = {
-        "first_token": (b"", SamplingParams(max_tokens=1)),
-        "cold": (b"", guided),
-        "after_typing": (rest[:1], guided),
-        "after_typing_without_guide": (rest[:1], replace(guided, valid=False)),
+        "first_token": (before, SamplingParams(max_tokens=1)),
+        "cold": (before, guided),
+        "after_typing": (before + rest[:1], guided),
+        "after_typing_without_guide": (before + rest[:1], replace(guided, valid=False)),
+        "after_deletion": (before[:-DELETED_BYTES], guided),
     }
-    for name, (typed, params) in cases.items():
+    for name, (text, params) in cases.items():
         if name in ("first_token", "cold"):
             session.reset()
         prompt = Prompt(
-            prefix=before + typed,
+            prefix=text,
             suffix=after,
             path=path,
             window=Window(prefix_bytes=window[0], suffix_bytes=window[1]),

@@ -208,6 +208,7 @@ def complete_table(found: dict[str, Any]) -> str:
         "cold": "finished line, file just opened",
         "after_typing": "finished line, one more character typed",
         "after_typing_without_guide": "the same without guide",
+        "after_deletion": "finished line, five characters deleted",
     }
     times = [["", "p50 (ms)", "p95 (ms)"]]
     times += [

@@ -9,7 +9,7 @@ from tree_sitter import Node, Tree
 from cllm.generation.guide.line_shape import PLAIN, LineShape, may_have_brackets_of, shape_of
 from cllm.generation.guide.probes import COMMENT_OPENER, WITHOUT_LINE, Probe, probes_for
 from cllm.syntax.balance import brackets_of
-from cllm.syntax.edited_tree import edited_tree
+from cllm.syntax.edited_tree import common_length, edited_tree
 from cllm.syntax.error_count import count_errors_in
 from cllm.syntax.grammars import parse_with, parser_for
 from cllm.syntax.time_budget import TimeBudget
@@ -78,10 +78,11 @@ class FileContext:
                 return
 
     def _tree_until(self, before: bytes) -> Tree | None:
-        """The parsed tree, edited for a cursor that moved on to the end of `before`; None if there is none."""
-        if self._tree is None or not before.startswith(self._before):
+        """The parsed tree, edited for another text `before` the cursor, on the same line; None if there is none."""
+        if self._tree is None:
             return None
-        return edited_tree(self._tree, self._before + self._after, len(self._before), before + self._after, len(before))
+        old, new, begin = self._before + self._after, before + self._after, common_length(self._before, before)
+        return edited_tree(self._tree, old, len(self._before), new, len(before), begin)
 
     def fits(self, generated: bytes) -> bool:
         """Whether no probe gives the file fewer errors than `generated` at the cursor.

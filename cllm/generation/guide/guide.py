@@ -21,6 +21,7 @@ from cllm.generation.guide.line_shape import PLAIN, LineShape, shape_of
 from cllm.syntax.balance import PREPROCESSED
 from cllm.syntax.closing import bracket_closers, min_errors
 from cllm.syntax.condense import condense
+from cllm.syntax.edited_tree import common_length
 from cllm.syntax.error_count import count_errors
 from cllm.syntax.macros import terminate_macros
 from cllm.syntax.open_brackets import CLOSING_BRACKETS
@@ -68,7 +69,7 @@ class Guide:
     ) -> None:
         """`language` must have a grammar. Without a suffix, the prefix is the beginning of a file.
 
-        `previous`: a guide that is no longer used. If its prefix is a prefix of this one, its parse state is reused.
+        `previous`: a guide that is no longer used. If the prefixes agree up to its last line, its parse state is kept.
         `budget`: with the clock of all time limits, those of this module; a previous guide's is kept.
         """
         self.language = language
@@ -88,20 +89,25 @@ class Guide:
     def _parsed_text(self, previous: "Guide | None") -> tuple[bytes, bytes]:
         """The text around the cursor as it is parsed: condensed, with `;` after statement macros.
 
-        What was found is kept while a line that has begun is typed.
+        What was found is kept while a line that has begun is edited.
         """
         before, after = self._source
         if previous is not None and previous.language == self.language and previous._source[1] == after:
             old = previous._source[0]
-            appended = before[len(old) :]
-            if before.startswith(old) and b"\n" not in appended and old.rpartition(b"\n")[2].strip():
-                return previous._before + appended, previous._after
+            length = common_length(old, before)
+            line_has_begun = old.rpartition(b"\n")[2].strip() and before.rpartition(b"\n")[2].strip()
+            if b"\n" not in old[length:] + before[length:] and line_has_begun:
+                return previous._before[: len(previous._before) - (len(old) - length)] + before[
+                    length:
+                ], previous._after
         return condense(self.language, *terminate_macros(self.language, before, after, self.budget), self.budget)
 
     def _prefix_parser_after(self, previous: "Guide | None") -> PrefixParser:
-        if previous is None or previous.language != self.language or not self._before.startswith(previous._before):
+        length = 0 if previous is None else common_length(previous._before, self._before)
+        # If it ends before the old cursor's line, most of the text is another: the file was condensed otherwise.
+        if previous is None or previous.language != self.language or b"\n" in previous._before[length:]:
             return PrefixParser(self.language, self._before, self.budget)
-        previous._prefix_parser.extend(self._before[len(previous._before) :])
+        previous._prefix_parser.replace_end(length, self._before[length:])
         return previous._prefix_parser
 
     def prepared(self) -> Self:
