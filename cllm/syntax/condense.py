@@ -53,7 +53,7 @@ def condense(language: str, before: bytes, after: bytes, budget: TimeBudget | No
     reading = _best_reading(language, before, after, budget)
     if reading is None:
         return before, after
-    spans = list(_far_items(reading))
+    spans = list(_far_items(language, reading))
     left = _without(reading.left, spans, 0)
     right = _without(reading.right, spans, len(reading.left) + len(reading.filler))
     condensed = _read(language, left, reading.filler, right, budget)
@@ -98,7 +98,7 @@ def _read(
     return None if tree is None else Reading(count_errors_in(tree), left, filler, right, tree)
 
 
-def _far_items(reading: Reading) -> Iterator[Span]:
+def _far_items(language: str, reading: Reading) -> Iterator[Span]:
     """Yield, in order, the lines of complete items that are more than KEPT_BYTES away from the cursor."""
     text, cursor = reading.left + reading.filler + reading.right, len(reading.left)
     begin, end = cursor - KEPT_BYTES, cursor + KEPT_BYTES
@@ -107,14 +107,21 @@ def _far_items(reading: Reading) -> Iterator[Span]:
         node = nodes.pop()
         if begin < node.end_byte and node.start_byte < end:
             nodes += reversed(node.children)
-        elif node.is_named and _is_complete(node, text) and _is_item(node) and (lines := _lines_of(node, text)):
+        elif (
+            node.is_named and _is_complete(language, node, text) and _is_item(node) and (lines := _lines_of(node, text))
+        ):
             yield lines
 
 
-def _is_complete(node: Node, text: bytes) -> bool:
-    """Whether a node has no errors, or all its brackets: a construct that the grammar does not know, say."""
-    content = text[node.start_byte : node.end_byte] if node.has_error else b""
-    return all(content.count(opener) == content.count(closer) for opener, closer in BRACKETS)
+def _is_complete(language: str, node: Node, text: bytes) -> bool:
+    """Whether a node has no errors, or all its brackets: a construct that the grammar does not know, say.
+
+    In Shell, blocks end with words as well, and the `}` of a function that has not begun is a command without errors.
+    """
+    content = text[node.start_byte : node.end_byte]
+    if language == "Shell":
+        return not node.has_error and content != b"}"
+    return not node.has_error or all(content.count(opener) == content.count(closer) for opener, closer in BRACKETS)
 
 
 def _is_item(node: Node) -> bool:

@@ -212,3 +212,11 @@ def test_checks_of_large_and_broken_files_are_bounded(name: str) -> None:
         before = questions
         check()
         assert questions - before < 400
+
+
+def test_the_end_of_a_long_function_of_shell_is_kept() -> None:
+    """Where its `{` is missing, the `}` below is a command without errors, and far away."""
+    body = b"\n  if [ -z $a ]; then\n    b c\n  fi" * 200
+    guide = Guide("Shell", b"a=1\nf() ", body + b"\n}\ng() {\n  d\n}\n")
+    assert guide.fits(b"{") and guide.fits(b"{\n  if a; then\n    b\n  fi")
+    assert guide.error_offset(b"{", is_line=True) is None
