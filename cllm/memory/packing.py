@@ -55,19 +55,26 @@ def _pack_slots(slots: Array, packed: Array) -> int:
 
 
 @compiled
+def _unpack_slot(packed: Array, at: Number, slots: Array, slot: Number) -> Number:
+    """Unpack what begins at `packed[at]` into a slot; return where it ends, -1 if it is cut off."""
+    if at + MASK_BYTES > len(packed):
+        return -1
+    mask = np.int64(packed[at]) | np.int64(packed[at + 1]) << 8
+    end = at + MASK_BYTES + np.int64(NUM_BITS[mask])
+    if end > len(packed):
+        return -1
+    _spread(packed, at + MASK_BYTES, mask, slots, slot)
+    return end
+
+
+@compiled
 def unpack_slots(packed: Array, slots: Array) -> bool:
     """Unpack `packed` (B,) uint8 of `pack_slots` into slots (N, 16); return whether it holds exactly N."""
     at = np.int64(0)
     for slot in range(len(slots)):
-        if at + MASK_BYTES > len(packed):
+        at = _unpack_slot(packed, at, slots, slot)
+        if at < 0:
             return False
-        mask = np.int64(packed[at]) | np.int64(packed[at + 1]) << 8
-        at += MASK_BYTES
-        count = np.int64(NUM_BITS[mask])
-        if at + count > len(packed):
-            return False
-        _spread(packed, at, mask, slots, slot)
-        at += count
     return bool(at == len(packed))
 
 
@@ -105,15 +112,9 @@ def xor_slots(packed: Array, is_changed: Array, rows: Array, buffer: Array) -> b
             bit = np.int64(HIGHEST_BIT[bits])
             bits ^= 1 << bit
             row = 8 * byte_index + 7 - bit
-            if row >= len(rows) or at + MASK_BYTES > len(packed):
+            at = _unpack_slot(packed, at, buffer, 0)
+            if at < 0 or row >= len(rows):
                 return False
-            mask = np.int64(packed[at]) | np.int64(packed[at + 1]) << 8
-            at += MASK_BYTES
-            count = np.int64(NUM_BITS[mask])
-            if at + count > len(packed):
-                return False
-            _spread(packed, at, mask, buffer, 0)
-            at += count
             for column in range(SLOT_BYTES):
                 rows[row, column] ^= buffer[0, column]
     return bool(at == len(packed))

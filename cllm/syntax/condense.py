@@ -118,10 +118,12 @@ def _is_complete(language: str, node: Node, text: bytes) -> bool:
 
     In Shell, blocks end with words as well, and the `}` of a function that has not begun is a command without errors.
     """
+    if not node.has_error and language != "Shell":
+        return True
     content = text[node.start_byte : node.end_byte]
     if language == "Shell":
         return not node.has_error and content != b"}"
-    return not node.has_error or all(content.count(opener) == content.count(closer) for opener, closer in BRACKETS)
+    return all(content.count(opener) == content.count(closer) for opener, closer in BRACKETS)
 
 
 def _is_item(node: Node) -> bool:

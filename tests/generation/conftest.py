@@ -1,5 +1,7 @@
 """Fixtures: a small random network, a memory, and completers with either or both."""
 
+import math
+
 import pytest
 import torch
 from sample_text import TEXT, TOKENIZER, compiled_network
@@ -65,3 +67,11 @@ def completer(request: pytest.FixtureRequest) -> Completer:
     """A completer with each combination of network and memory."""
     completer: Completer = request.getfixturevalue(f"{request.param}_completer")
     return completer
+
+
+@pytest.fixture
+def unlimited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switch the guide's time limits off, so that results do not depend on the machine."""
+    for name in ("PREPARE_SECONDS", "CALL_SECONDS", "REPAIR_SECONDS", "CLOSE_SECONDS"):
+        monkeypatch.setattr(f"cllm.generation.guide.guide.{name}", math.inf)
+    monkeypatch.setattr("cllm.generation.guide.search.SEARCH_SECONDS", math.inf)

@@ -1,6 +1,5 @@
 """Guided completion: validity at the cursor, rewinding, stopping criteria, and error counts of the file."""
 
-import math
 import random
 from dataclasses import replace
 
@@ -21,18 +20,12 @@ from cllm.syntax.closing import find_closing
 from cllm.syntax.error_count import count_errors
 from cllm.syntax.grammars import GRAMMARS, parse
 
+pytestmark = pytest.mark.usefixtures("unlimited_time")
+
 LINE = SamplingParams(max_tokens=24, until="line", valid=True)
 RANDOM = replace(LINE, temperature=1.0)
 FILE = b"int main_0(void) { return 1; }\n\nint f(int x) {\n  if (x) {\n    return g(x, 2);\n  }\n  return 0;\n}\n"
 OFFSETS = [offset for offset in range(len(FILE)) if FILE[offset : FILE.find(b"\n", offset)].strip()]
-
-
-@pytest.fixture(autouse=True)
-def unlimited_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switch the time limits off, so that results do not depend on the machine."""
-    for name in ("PREPARE_SECONDS", "CALL_SECONDS", "REPAIR_SECONDS", "CLOSE_SECONDS"):
-        monkeypatch.setattr(f"cllm.generation.guide.guide.{name}", math.inf)
-    monkeypatch.setattr("cllm.generation.guide.search.SEARCH_SECONDS", math.inf)
 
 
 class Permissive(Guide):

@@ -1,12 +1,12 @@
 """Repairs of texts that were cut: what is open is closed as the file needs it."""
 
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cllm.generation.guide.guide import Guide
+
+pytestmark = pytest.mark.usefixtures("unlimited_time")
 
 INSIDE = [
     ("Python", b'def f():\n    """A '),
@@ -21,13 +21,6 @@ INSIDE = [
     ("JSON", b'{"a": "b '),
 ]
 OUTSIDE = [("Python", b"x = f(1, "), ("JavaScript", b"x = `a ${b"), ("C", b"int f() { /* a */ "), ("Rust", b"let x = ")]
-
-
-@pytest.fixture(autouse=True)
-def unlimited_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switch the time limits off, so that results do not depend on the machine."""
-    for name in ("PREPARE_SECONDS", "CALL_SECONDS", "REPAIR_SECONDS"):
-        monkeypatch.setattr(f"cllm.generation.guide.guide.{name}", math.inf)
 
 
 @pytest.mark.parametrize(

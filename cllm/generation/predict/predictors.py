@@ -32,7 +32,7 @@ MAX_EXTENSION_BYTES = 1 << 12  # bytes by which a prompt may grow before it is p
 
 
 MAX_CHECKPOINTS = 2  # places of a prompt from which its end can be changed
-MAX_EDITED_BYTES, EDITED_LINES = 256, 1  # before the cursor: the first checkpoint is this far away at most, 3 ms
+MAX_EDITED_BYTES, EDITED_LINES = 256, 1  # before the cursor: the first checkpoint is this far away at most
 
 
 class Predictor(Protocol):
@@ -179,6 +179,7 @@ class MemoryPredictor:
         num_prompt_bytes = memory.tokenizer.token_lengths()[[*encoded.prefix_ids, *encoded.suffix_ids]].sum()
         max_bytes = int(num_prompt_bytes) + MAX_EXTENSION_BYTES + 1
         self._exit_stack.enter_context(memory.rollback_on_exit(max_bytes, has_checkpoints=self._is_editable))
+        self._exit_stack.callback(self._drop_checkpoints)
         self._bytes_left = MAX_EXTENSION_BYTES
         if encoded.path is not None:  # the file's old version would match best and predict the old text
             memory.exclude_file(encoded.path)
@@ -225,9 +226,15 @@ class MemoryPredictor:
     def _add_checkpoint(self, num_ids: int) -> None:
         """Keep the current state, after the prefix's first `num_ids`; only the last MAX_CHECKPOINTS are kept."""
         if len(self._checkpoints) == MAX_CHECKPOINTS:
-            self._memory.release(self._checkpoints.pop(0).text[0])
+            self._drop_checkpoints(0, 1)
         network = self._network.prompt_checkpoint() if self._network is not None else None
         self._checkpoints.append(PrefixCheckpoint(num_ids, self._bytes_left, self._text.checkpoint(), network))
+
+    def _drop_checkpoints(self, begin: int = 0, end: int | None = None) -> None:
+        """Drop some of the checkpoints, all by default, so that the memory can reuse their arrays."""
+        for checkpoint in self._checkpoints[begin:end]:
+            self._memory.release(checkpoint.text[0])
+        del self._checkpoints[begin:end]
 
     def move_to(self, encoded: EncodedPrompt) -> bool:
         """Change the prompt's end, as if the other prompt had been prefilled at once; return whether this was possible.
@@ -268,7 +275,7 @@ class MemoryPredictor:
     def _return_to(self, checkpoint: PrefixCheckpoint) -> None:
         """Return to a checkpoint, and drop those after it."""
         while self._checkpoints[-1] is not checkpoint:
-            self._memory.release(self._checkpoints.pop().text[0])
+            self._drop_checkpoints(-1)
         self._text.return_to(checkpoint.text)
         if self._network is not None and checkpoint.network is not None:
             self._network.return_to(checkpoint.network)
